@@ -1,0 +1,518 @@
+//! What a user asks for one workload: its annotations, with the defaults of its Namespace, parsed into types.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::{
+    key::{Key, PREFIX, Place},
+    problem::Problem,
+    signal::{PerReplica, Signal, Target},
+    value::{self, Wanted},
+};
+
+/// The annotations of an object, as Kubernetes gives them.
+pub type Annotations = BTreeMap<String, String>;
+
+/// Lowest and highest number of replicas: `min <= max`, `max >= 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bounds {
+    /// Never fewer
+    pub min: u32,
+    /// Never more
+    pub max: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { min: 1, max: 10 }
+    }
+}
+
+/// What the annotations of one workload ask for.
+///
+/// ```
+/// use tidegate_core::{intent::{Annotations, Intent}, signal::Signal};
+///
+/// let annotations = Annotations::from([
+///     ("tidegate.dev/max-replicas".to_owned(), "20".to_owned()),
+///     ("tidegate.dev/requests-per-second".to_owned(), "100".to_owned()),
+/// ]);
+/// let intent = Intent::of_workload(&annotations, "shop", &Annotations::new())?.expect("it is annotated");
+/// assert_eq!((intent.bounds.min, intent.bounds.max), (1, 20));
+/// assert_eq!(intent.targets[0].signal, Signal::RequestsPerSecond);
+/// # Ok::<(), Vec<tidegate_core::problem::Problem>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// Bounds inside hours
+    pub bounds: Bounds,
+    /// The signals that decide, in the order of [`Signal::ALL`]; the largest need wins
+    pub targets: Vec<Target>,
+    /// The PromQL of [`Signal::PrometheusQuery`]
+    pub query: Option<String>,
+    /// The window whose maximum holds replicas up
+    pub scale_down_after: Duration,
+    /// Leave what exists as it is
+    pub paused: bool,
+    /// Kafka lag
+    pub kafka: Option<KafkaIntent>,
+    /// LLM tokens
+    pub tokens: Option<TokenIntent>,
+    /// Business hours
+    pub schedule: Option<ScheduleIntent>,
+    /// Whether a request wakes the workload from zero
+    pub wake_on_request: Option<bool>,
+}
+
+/// The lag of a consumer group as a signal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KafkaIntent {
+    /// Messages waiting per replica
+    pub lag: PerReplica,
+    /// The consumer group
+    pub group: String,
+    /// Its topics; empty for all that the group has offsets for
+    pub topics: Vec<String>,
+    /// The cluster's name in the chart's values
+    pub cluster: String,
+    /// Never more replicas than partitions
+    pub partition_cap: bool,
+}
+
+/// Token throughput of an LLM as a signal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenIntent {
+    /// Uncached prefill tokens/s of one replica
+    pub input: Option<PerReplica>,
+    /// Decode tokens/s of one replica
+    pub output: Option<PerReplica>,
+    /// The model's name in requests, when it is not to be found from routes
+    pub model: Option<String>,
+}
+
+/// Business hours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleIntent {
+    /// OpenStreetMap opening hours, known to be well-formed
+    pub hours: Option<String>,
+    /// The zone of the hours
+    pub time_zone: Option<Tz>,
+    /// The name of a Calendar
+    pub calendar: Option<String>,
+    /// The cap outside hours
+    pub off_hours_replicas: Option<u32>,
+    /// How long before opening the floor already holds
+    pub warm_up: Duration,
+    /// An override, with its end
+    pub keep_awake_until: Option<DateTime<Utc>>,
+}
+
+impl Intent {
+    /// Parses the annotations of a workload over the defaults of its Namespace.
+    ///
+    /// `Ok(None)` when the workload is none of Tidegate's business: it carries no key of its own and its Namespace does
+    /// not say `manage: all`. On problems, all of them are given, so that they are mended in one go.
+    pub fn of_workload(
+        own: &Annotations,
+        namespace: &str,
+        defaults: &Annotations,
+    ) -> Result<Option<Self>, Vec<Problem>> {
+        let mut problems = unknown_keys(own, Place::Workload);
+        let annotated = own.keys().any(|key| key.starts_with(PREFIX));
+        let managed = defaults.get(&Key::Manage.annotation()).is_some_and(|value| value == "all");
+        if !annotated && !managed {
+            return Ok(None);
+        }
+        let intent = Reader { own, namespace, defaults, problems: &mut problems }.intent();
+        if problems.is_empty() { Ok(Some(intent)) } else { Err(problems) }
+    }
+
+    /// The keys that were accepted but that this version does not act on yet.
+    pub fn not_acted_on_yet(&self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if self.kafka.is_some() {
+            keys.push(Key::KafkaLag);
+        }
+        if let Some(tokens) = &self.tokens {
+            keys.extend(tokens.input.map(|_| Key::InputTokensPerSecond));
+            keys.extend(tokens.output.map(|_| Key::OutputTokensPerSecond));
+        }
+        if let Some(schedule) = &self.schedule {
+            keys.extend(schedule.hours.as_ref().map(|_| Key::Hours));
+            keys.extend(schedule.calendar.as_ref().map(|_| Key::Calendar));
+            keys.extend(schedule.keep_awake_until.map(|_| Key::KeepAwakeUntil));
+        }
+        keys.extend(self.wake_on_request.map(|_| Key::WakeOnRequest));
+        keys
+    }
+
+    /// The target of a signal, if the intent has it.
+    pub fn target(&self, signal: Signal) -> Option<PerReplica> {
+        self.targets.iter().find(|target| target.signal == signal).map(|target| target.per_replica)
+    }
+}
+
+/// Checks the annotations of a Namespace: every key of Tidegate on it must exist and hold a value that the key takes.
+pub fn check_namespace(annotations: &Annotations) -> Vec<Problem> {
+    let mut problems = unknown_keys(annotations, Place::Namespace);
+    let nothing = Annotations::new();
+    let mut reader = Reader { own: annotations, namespace: "", defaults: &nothing, problems: &mut problems };
+    reader.read(Key::Manage, |v| if v == "all" { Ok(()) } else { Err("\"all\"".into()) });
+    reader.values();
+    problems
+}
+
+fn unknown_keys(annotations: &Annotations, place: Place) -> Vec<Problem> {
+    let ours = annotations.keys().filter_map(|key| key.strip_prefix(PREFIX));
+    ours.filter(|name| Key::find(name, place).is_none())
+        // `status` is ours to write, on Gateways.
+        .filter(|name| !(place == Place::Gateway && *name == "status"))
+        .map(|name| match Key::ALL.iter().copied().find(|key| key.name() == name) {
+            Some(key) => Problem::Misplaced { key, place },
+            None => Problem::UnknownAnnotation { name: shortened(name), nearest: Key::nearest(name, place) },
+        })
+        .collect()
+}
+
+/// Reads keys one by one and collects what is wrong with them.
+struct Reader<'a> {
+    own: &'a Annotations,
+    namespace: &'a str,
+    defaults: &'a Annotations,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn read<T>(&mut self, key: Key, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T> {
+        let annotation = key.annotation();
+        let (value, inherited) = match (self.own.get(&annotation), self.defaults.get(&annotation)) {
+            (Some(value), _) => (value, None),
+            (None, Some(value)) => (value, Some(self.namespace.to_owned())),
+            (None, None) => return None,
+        };
+        let parsed = parse(value);
+        parsed
+            .map_err(|wanted| {
+                self.problems.push(Problem::Malformed { key: annotation, got: shortened(value), wanted, inherited });
+            })
+            .ok()
+    }
+
+    fn contradiction(&mut self, message: String) {
+        self.problems.push(Problem::Contradiction(message));
+    }
+
+    fn intent(&mut self) -> Intent {
+        let intent = self.values();
+        let Bounds { min, max } = intent.bounds;
+        if min > max {
+            let from_default = |key: Key| {
+                let given = self.own.contains_key(&key.annotation()) || self.defaults.contains_key(&key.annotation());
+                if given { "" } else { " (the default)" }
+            };
+            let (min_note, max_note) = (from_default(Key::MinReplicas), from_default(Key::MaxReplicas));
+            self.contradiction(format!(
+                "tidegate.dev/min-replicas is {min}{min_note}, but tidegate.dev/max-replicas is {max}{max_note}: raise the \
+                 maximum or lower the minimum"
+            ));
+        }
+        self.needs(Key::PrometheusQuery, &[Key::PrometheusTarget]);
+        self.needs(Key::PrometheusTarget, &[Key::PrometheusQuery]);
+        self.needs(Key::KafkaLag, &[Key::KafkaGroup]);
+        self.needs(Key::KafkaGroup, &[Key::KafkaLag]);
+        self.needs(Key::KafkaTopics, &[Key::KafkaLag]);
+        self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
+        self.needs(Key::Hours, &[Key::Timezone, Key::Calendar]);
+        self.needs(Key::OffHoursReplicas, &[Key::Hours, Key::Calendar]);
+        self.needs(Key::WarmUp, &[Key::Hours, Key::Calendar]);
+        intent
+    }
+
+    /// A key that the object itself carries means nothing unless one of the others is there too, on it or its Namespace.
+    fn needs(&mut self, key: Key, others: &[Key]) {
+        let there = |key: &Key| {
+            let annotation = key.annotation();
+            self.own.contains_key(&annotation) || self.defaults.contains_key(&annotation)
+        };
+        if self.own.contains_key(&key.annotation()) && !others.iter().any(there) {
+            let others: Vec<_> = others.iter().map(|key| key.annotation()).collect();
+            self.contradiction(format!("{} needs {} beside it", key.annotation(), others.join(" or ")));
+        }
+    }
+
+    fn values(&mut self) -> Intent {
+        let defaults = Bounds::default();
+        let bounds = Bounds {
+            min: self.read(Key::MinReplicas, value::replicas).unwrap_or(defaults.min),
+            max: self.read(Key::MaxReplicas, value::max_replicas).unwrap_or(defaults.max),
+        };
+        let targets = Signal::ALL
+            .into_iter()
+            .filter_map(|signal| {
+                let per_replica = self.read(signal.target_key(), value::per_replica)?;
+                Some(Target { signal, per_replica })
+            })
+            .collect();
+        Intent {
+            bounds,
+            targets,
+            query: self.read(Key::PrometheusQuery, value::text),
+            scale_down_after: self.read(Key::ScaleDownAfter, value::scale_down_after).unwrap_or(Duration::from_mins(5)),
+            paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
+            kafka: self.kafka(),
+            tokens: self.tokens(),
+            schedule: self.schedule(),
+            wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
+        }
+    }
+
+    fn kafka(&mut self) -> Option<KafkaIntent> {
+        let lag = self.read(Key::KafkaLag, value::per_replica);
+        let group = self.read(Key::KafkaGroup, value::text);
+        let topics = self.read(Key::KafkaTopics, value::topics);
+        let cluster = self.read(Key::KafkaCluster, value::object_name);
+        let partition_cap = self.read(Key::KafkaPartitionCap, value::boolean);
+        Some(KafkaIntent {
+            lag: lag?,
+            group: group?,
+            topics: topics.unwrap_or_default(),
+            cluster: cluster.unwrap_or_else(|| "default".to_owned()),
+            partition_cap: partition_cap.unwrap_or(true),
+        })
+    }
+
+    fn tokens(&mut self) -> Option<TokenIntent> {
+        let input = self.read(Key::InputTokensPerSecond, value::per_replica);
+        let output = self.read(Key::OutputTokensPerSecond, value::per_replica);
+        let model = self.read(Key::Model, value::text);
+        (input.is_some() || output.is_some()).then_some(TokenIntent { input, output, model })
+    }
+
+    fn schedule(&mut self) -> Option<ScheduleIntent> {
+        let schedule = ScheduleIntent {
+            hours: self.read(Key::Hours, value::hours),
+            time_zone: self.read(Key::Timezone, value::time_zone),
+            calendar: self.read(Key::Calendar, value::object_name),
+            off_hours_replicas: self.read(Key::OffHoursReplicas, value::replicas),
+            warm_up: self.read(Key::WarmUp, value::warm_up).unwrap_or_default(),
+            keep_awake_until: self.read(Key::KeepAwakeUntil, value::instant),
+        };
+        let says_something =
+            schedule.hours.is_some() || schedule.calendar.is_some() || schedule.keep_awake_until.is_some();
+        says_something.then_some(schedule)
+    }
+}
+
+/// Values are shown in events, which have room for 1024 characters in all.
+pub(crate) fn shortened(value: &str) -> String {
+    const ROOM: usize = 120;
+    if value.chars().count() <= ROOM {
+        return value.to_owned();
+    }
+    value.chars().take(ROOM).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn annotations(pairs: &[(&str, &str)]) -> Annotations {
+        pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()
+    }
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Option<Intent>, Vec<String>> {
+        parse_in(pairs, &[])
+    }
+
+    fn parse_in(own: &[(&str, &str)], namespace: &[(&str, &str)]) -> Result<Option<Intent>, Vec<String>> {
+        Intent::of_workload(&annotations(own), "shop", &annotations(namespace))
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_annotation_of_the_design_parses_into_types() {
+        let intent = parse(&[
+            ("min-replicas", "1"),
+            ("max-replicas", "20"),
+            ("requests-per-second", "100"),
+            ("concurrency", "8"),
+            ("connections", "0.5"),
+            ("kafka-lag", "50"),
+            ("kafka-group", "task-processors"),
+            ("kafka-topics", "task-events, task.retries"),
+            ("kafka-cluster", "events"),
+            ("kafka-partition-cap", "false"),
+            ("input-tokens-per-second", "4000"),
+            ("output-tokens-per-second", "900"),
+            ("model", "qwen3-8b"),
+            ("prometheus-query", "sum(queue_depth)"),
+            ("prometheus-target", "30"),
+            ("hours", "Mo-Fr 08:00-18:00; PH off"),
+            ("timezone", "Europe/Berlin"),
+            ("calendar", "office"),
+            ("off-hours-replicas", "0"),
+            ("warm-up", "10m"),
+            ("wake-on-request", "true"),
+            ("keep-awake-until", "2026-03-02T18:00:00+01:00"),
+            ("scale-down-after", "2m"),
+            ("paused", "false"),
+        ])
+        .unwrap()
+        .unwrap();
+        assert_eq!(intent.bounds, Bounds { min: 1, max: 20 });
+        assert_eq!(intent.targets.len(), 4);
+        assert_eq!(intent.scale_down_after, Duration::from_secs(120));
+        let kafka = intent.kafka.as_ref().unwrap();
+        assert_eq!((kafka.topics.len(), kafka.cluster.as_str(), kafka.partition_cap), (2, "events", false));
+        assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
+        assert_eq!(
+            intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(),
+            [
+                "kafka-lag",
+                "input-tokens-per-second",
+                "output-tokens-per-second",
+                "hours",
+                "calendar",
+                "keep-awake-until",
+                "wake-on-request"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_workload_without_a_key_of_ours_is_left_alone_unless_its_namespace_manages_all() {
+        let foreign = Annotations::from([("example.com/x".to_owned(), "1".to_owned())]);
+        assert_eq!(Intent::of_workload(&foreign, "shop", &annotations(&[("max-replicas", "5")])), Ok(None));
+        let managed = Intent::of_workload(&foreign, "shop", &annotations(&[("manage", "all"), ("max-replicas", "5")]));
+        assert_eq!(managed.unwrap().unwrap().bounds.max, 5);
+    }
+
+    #[test]
+    fn the_namespace_gives_defaults_and_the_workload_overrides_them() {
+        let intent =
+            parse_in(&[("requests-per-second", "10")], &[("max-replicas", "5"), ("requests-per-second", "99")]);
+        let intent = intent.unwrap().unwrap();
+        assert_eq!(intent.bounds.max, 5);
+        assert_eq!(intent.target(Signal::RequestsPerSecond).unwrap().get(), 10.0);
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_nearest_known_one() {
+        assert_eq!(
+            parse(&[("request-per-second", "100")]).unwrap_err(),
+            [
+                "tidegate.dev/request-per-second is not a key of Tidegate; did you mean tidegate.dev/requests-per-second?"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_malformed_value_says_which_key_what_came_and_what_is_wanted() {
+        for (key, got, message) in [
+            ("min-replicas", "-1", "wants a whole number of replicas from 0 to 2147483647"),
+            ("max-replicas", "0", "wants a whole number of replicas from 1 to 2147483647"),
+            ("requests-per-second", "0", "wants a number from 0.001 to 1e12, such as \"100\""),
+            ("requests-per-second", "NaN", "wants a number from 0.001 to 1e12, such as \"100\""),
+            ("requests-per-second", "100/s", "wants a number from 0.001 to 1e12, such as \"100\""),
+            ("scale-down-after", "2h", "wants a time in whole seconds from 0s to 1h, such as \"5m\""),
+            ("paused", "yes", "wants \"true\" or \"false\""),
+            ("timezone", "Europe/Berlim", "wants an IANA time zone, such as \"Europe/Berlin\""),
+            (
+                "keep-awake-until",
+                "tomorrow",
+                "wants a time as RFC 3339 writes it, such as \"2026-03-02T18:00:00+01:00\"",
+            ),
+        ] {
+            assert_eq!(
+                parse(&[(key, got)]).unwrap_err(),
+                [format!("tidegate.dev/{key}: got \"{got}\", {message}")],
+                "{key}={got}"
+            );
+        }
+    }
+
+    #[test]
+    fn hours_with_english_days_are_answered_with_the_right_spelling() {
+        assert_eq!(
+            parse(&[("hours", "Mon-Fri 08:00-18:00"), ("timezone", "Europe/Berlin")]).unwrap_err(),
+            [
+                "tidegate.dev/hours: got \"Mon-Fri 08:00-18:00\", wants OpenStreetMap opening hours with two-letter days: \
+              write \"Mo-Fr 08:00-18:00\""
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_from_the_namespace_says_so() {
+        assert_eq!(
+            parse_in(&[("min-replicas", "1")], &[("max-replicas", "many")]).unwrap_err(),
+            [
+                "tidegate.dev/max-replicas: got \"many\", wants a whole number of replicas from 1 to 2147483647 (a default of \
+              namespace shop)"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_minimum_above_the_maximum_is_refused_and_says_what_is_a_default() {
+        assert_eq!(
+            parse(&[("min-replicas", "11")]).unwrap_err(),
+            [
+                "tidegate.dev/min-replicas is 11, but tidegate.dev/max-replicas is 10 (the default): raise the maximum or \
+              lower the minimum"
+            ]
+        );
+    }
+
+    #[test]
+    fn halves_of_a_pair_ask_for_the_other_half() {
+        for (key, value, other) in [
+            ("prometheus-query", "sum(x)", "tidegate.dev/prometheus-target"),
+            ("prometheus-target", "1", "tidegate.dev/prometheus-query"),
+            ("kafka-lag", "50", "tidegate.dev/kafka-group"),
+            ("hours", "24/7", "tidegate.dev/timezone or tidegate.dev/calendar"),
+        ] {
+            assert_eq!(parse(&[(key, value)]).unwrap_err(), [format!("tidegate.dev/{key} needs {other} beside it")]);
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        assert_eq!(parse(&[("min-replicas", "x"), ("max-replicas", "y"), ("zzz", "")]).unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn a_namespace_is_checked_by_itself() {
+        let problems = check_namespace(&annotations(&[("manage", "some"), ("max-replicas", "x"), ("hours", "24/7")]));
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics_and_every_problem_fits_an_event(
+            pairs in proptest::collection::btree_map("(min-replicas|hours|timezone|warm-up|kafka-topics|[a-z-]{0,20})", ".{0,400}", 0..6)
+        ) {
+            let own = pairs.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
+            if let Err(problems) = Intent::of_workload(&own, "shop", &Annotations::new()) {
+                for problem in problems {
+                    prop_assert!(problem.to_string().chars().count() < 1024);
+                }
+            }
+            check_namespace(&own);
+        }
+
+        #[test]
+        fn an_intent_that_parses_keeps_min_at_or_below_max(min in 0u32..100, max in 0u32..100) {
+            let own = annotations(&[("min-replicas", &min.to_string()), ("max-replicas", &max.to_string())]);
+            match Intent::of_workload(&own, "shop", &Annotations::new()) {
+                Ok(Some(intent)) => prop_assert!(intent.bounds.min <= intent.bounds.max && intent.bounds.max >= 1),
+                _ => prop_assert!(min > max || max == 0),
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Tidegate's vocabulary: what users ask for, what reaches a workload, and how many replicas that needs.
+//!
+//! Everything here is pure: no clock of its own, no I/O, no Kubernetes client. The rooms, in the order of the data:
+//!
+//! 1. [`key`] and [`intent`]: annotations become an [`Intent`](intent::Intent), or a list of
+//!    [`Problem`](problem::Problem)s that say which key, what it got and what it wants.
+//! 2. [`plan`]: which Envoy clusters carry the traffic of which workload, and by what share.
+//! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
+//! 4. [`demand`]: values and targets become replicas.
+
+pub mod demand;
+pub mod intent;
+pub mod key;
+pub mod plan;
+pub mod problem;
+pub mod signal;
+pub mod trigger;
+mod value;
+pub mod workload;

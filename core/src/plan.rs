@@ -1,0 +1,118 @@
+//! The Plan: which traffic reaches which workload, and what each workload's annotations ask for.
+//!
+//! The operator makes it from the cluster or from files, as a pure function of the objects that it sees; the scaler
+//! reads it. A Plan is replaced as a whole and never changed in place.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{intent::Intent, problem::Problem, workload::WorkloadId};
+
+/// Everything that the scaler has to know of the cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The workloads whose annotations, or whose Namespace, make them Tidegate's
+    pub workloads: BTreeMap<WorkloadId, PlannedWorkload>,
+    /// The clusters of every Service that a route reaches, for hand-written ScaledObjects
+    pub services: BTreeMap<ServiceId, Vec<ClusterShare>>,
+    /// The proxies that carry the traffic
+    pub proxies: Vec<Proxy>,
+}
+
+/// One annotated workload.
+#[derive(Debug, Clone)]
+pub struct PlannedWorkload {
+    /// `metadata.uid`; empty when the workload comes from a file
+    pub uid: String,
+    /// What it asks for, or what is wrong with that
+    pub intent: Result<Intent, Vec<Problem>>,
+    /// The clusters that carry its traffic, with the part of each that is its own
+    pub traffic: Vec<ClusterShare>,
+    /// `spec.replicas` and `status.readyReplicas`
+    pub replicas: Replicas,
+}
+
+/// Replicas as the workload's own object tells them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Replicas {
+    /// `spec.replicas`
+    pub wanted: u32,
+    /// `status.readyReplicas`
+    pub ready: u32,
+}
+
+/// A Service by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ServiceId {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+}
+
+/// The part of an Envoy cluster's traffic that belongs to one backend.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterShare {
+    /// The cluster of the whole rule, as it stands in the label `envoy_cluster_name`:
+    /// `httproute/default/task-route/rule/0`
+    pub cluster: Arc<str>,
+    /// The backend's own cluster, which Envoy Gateway makes instead of the rule's when it splits the rule (a backend
+    /// with filters, mixed endpoints, or one that is invalid or has no endpoint): `…/rule/0/backend/1`.
+    /// Its traffic is all the backend's. Since the names flip at run time, both are always looked at.
+    pub split: Option<Arc<str>>,
+    /// The part of the rule's cluster that is this backend's, from 0 to 1
+    pub share: f64,
+    /// The part of the backend that is this workload's, from 0 to 1: below 1 when several workloads stand behind one
+    /// Service. Multiplies both clusters.
+    pub of_backend: f64,
+    /// The route that the cluster comes from
+    pub route: RouteRef,
+    /// The Service behind it
+    pub service: ServiceId,
+}
+
+/// A rule of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct RouteRef {
+    /// `HTTPRoute`, `GRPCRoute`, `TCPRoute` or `TLSRoute`
+    pub kind: String,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// The rule's index; `None` for TCP and TLS routes, whose rules share one cluster
+    pub rule: Option<usize>,
+}
+
+impl fmt::Display for RouteRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)?;
+        match self.rule {
+            Some(rule) => write!(f, " rule {rule}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An Envoy that carries traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Proxy {
+    /// Namespace and name of its pod, or how it was named on the command line
+    pub name: String,
+    /// Where it serves `/stats/prometheus`
+    pub stats: SocketAddr,
+    /// Whether it gets new traffic. One that does not may still carry what it has (it drains), but its silence means
+    /// nothing.
+    pub ready: bool,
+}
+
+impl Plan {
+    /// The names of all clusters that the Plan speaks of, in both forms; a name may come more than once.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
+        let of_services = self.services.values().flatten();
+        let of_workloads = self.workloads.values().flat_map(|workload| &workload.traffic);
+        of_services.chain(of_workloads).flat_map(|share| [Some(&share.cluster), share.split.as_ref()]).flatten()
+    }
+}

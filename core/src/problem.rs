@@ -1,0 +1,71 @@
+//! What is wrong with what a user wrote: which key, what it got, what it wants.
+
+use std::fmt;
+
+use crate::key::{Key, PREFIX, Place};
+
+/// One thing that is wrong with an object's annotations or a trigger's metadata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The key has Tidegate's prefix, but there is no such key.
+    #[error("{PREFIX}{name} is not a key of Tidegate{}", DidYouMean(nearest.map(Key::annotation)))]
+    UnknownAnnotation {
+        /// As written, without the prefix
+        name: String,
+        /// The key that was probably meant
+        nearest: Option<Key>,
+    },
+    /// The key exists, but means nothing on this kind of object.
+    #[error("{} has no meaning on {place}", key.annotation())]
+    Misplaced {
+        /// The key
+        key: Key,
+        /// Where it was written
+        place: Place,
+    },
+    /// A key of a trigger's metadata that does not exist.
+    #[error("trigger metadata has no key {name}{}", DidYouMean(nearest.map(|key| key.camel_case().to_owned())))]
+    UnknownMetadata {
+        /// As written
+        name: String,
+        /// The key that was probably meant
+        nearest: Option<Key>,
+    },
+    /// The value is not what the key wants.
+    #[error("{key}: got \"{got}\", wants {wanted}{}", InheritedFrom(inherited.as_deref()))]
+    Malformed {
+        /// The key as the user wrote it
+        key: String,
+        /// The value as the user wrote it, shortened when very long
+        got: String,
+        /// What would be right
+        wanted: String,
+        /// The Namespace that the value comes from, when it is not the object's own
+        inherited: Option<String>,
+    },
+    /// Each value is right, but not all together.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+struct DidYouMean(Option<String>);
+
+impl fmt::Display for DidYouMean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(key) => write!(f, "; did you mean {key}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct InheritedFrom<'a>(Option<&'a str>);
+
+impl fmt::Display for InheritedFrom<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(namespace) => write!(f, " (a default of namespace {namespace})"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Signals: what is measured of a workload, and what one replica carries of it.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+use crate::key::Key;
+
+/// What is measured. Each signal is one metric of the workload's HPA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// Requests per second that users sent: completed, plus those that the gateway's circuit breaker refused, less
+    /// the gateway's own retries.
+    RequestsPerSecond,
+    /// Requests in flight, plus those that wait for a connection.
+    Concurrency,
+    /// Open TCP connections.
+    Connections,
+    /// The answer of the workload's own PromQL query, in the query's own unit.
+    PrometheusQuery,
+}
+
+impl Signal {
+    /// All signals, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::RequestsPerSecond, Self::Concurrency, Self::Connections, Self::PrometheusQuery];
+
+    /// The name of the metric in the HPA, less KEDA's `s0-` prefix.
+    pub fn metric_name(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "requests-per-second",
+            Self::Concurrency => "concurrency",
+            Self::Connections => "connections",
+            Self::PrometheusQuery => "prometheus-query",
+        }
+    }
+
+    /// The key that gives the target: what one replica carries.
+    pub fn target_key(self) -> Key {
+        match self {
+            Self::RequestsPerSecond => Key::RequestsPerSecond,
+            Self::Concurrency => Key::Concurrency,
+            Self::Connections => Key::Connections,
+            Self::PrometheusQuery => Key::PrometheusTarget,
+        }
+    }
+
+    /// The unit, as shown after a number.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "requests/s",
+            Self::Concurrency => "requests in flight",
+            Self::Connections => "connections",
+            Self::PrometheusQuery => "(query)",
+        }
+    }
+
+    /// Whether the signal is measured on the Envoy clusters that carry the workload's traffic.
+    pub fn is_traffic(self) -> bool {
+        !matches!(self, Self::PrometheusQuery)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric_name())
+    }
+}
+
+/// No signal has this metric name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no signal is named \"{0}\"")]
+pub struct UnknownSignal(pub String);
+
+impl FromStr for Signal {
+    type Err = UnknownSignal;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|signal| signal.metric_name() == s).ok_or_else(|| UnknownSignal(s.to_owned()))
+    }
+}
+
+/// What one replica carries of a signal, in the signal's unit. Always finite and at least 0.001, because the
+/// quantities of Kubernetes' external metrics keep three decimals.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct PerReplica(f64);
+
+impl PerReplica {
+    /// The smallest target that survives the way through KEDA.
+    pub const MIN: f64 = 0.001;
+    /// Beyond this, thousandths no longer fit the 64 bits of a Kubernetes quantity in milli-units.
+    pub const MAX: f64 = 1e12;
+
+    /// `None` unless the value is a number from [`Self::MIN`] to [`Self::MAX`].
+    pub fn new(value: f64) -> Option<Self> {
+        (Self::MIN..=Self::MAX).contains(&value).then_some(Self(value))
+    }
+
+    /// The number itself.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for PerReplica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One signal and what one replica carries of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Target {
+    /// What is measured
+    pub signal: Signal,
+    /// What one replica carries
+    pub per_replica: PerReplica,
+}

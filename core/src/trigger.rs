@@ -1,0 +1,284 @@
+//! The metadata of a ScaledObject's trigger: the contract between the ScaledObject and the scaler.
+//!
+//! The operator writes it, and people do by hand; both are served alike. All that decides the HPA's targets stands in
+//! it, for two reasons: KEDA re-reads targets only when the ScaledObject changes, and `GetMetricSpec` must be answered
+//! whatever else is broken (KEDA's fallback never fires when it fails, kedacore/keda#8056).
+
+use std::collections::HashMap;
+
+use crate::{
+    intent::shortened,
+    key::Key,
+    plan::ServiceId,
+    problem::Problem,
+    signal::{Signal, Target},
+    value,
+    workload::{WorkloadId, WorkloadRef},
+};
+
+/// The key that names the workload whose traffic counts; written by the operator.
+pub const WORKLOAD: &str = "workload";
+/// The key that names the Service whose traffic counts.
+pub const SERVICE: &str = "service";
+/// The key that names Envoy clusters directly, separated by commas.
+pub const CLUSTERS: &str = "clusters";
+
+/// Keys that KEDA's own external scaler reads from the same metadata (`pkg/scalers/external_scaler.go`).
+const KEDAS_OWN: [&str; 8] = [
+    "scalerAddress",
+    "enableTLS",
+    "unsafeSsl",
+    "caCert",
+    "tlsClientCert",
+    "tlsClientKey",
+    "tlsCertFile",
+    "triggerIndex",
+];
+
+/// What one trigger asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trigger {
+    /// The signals that decide; never empty
+    pub targets: Vec<Target>,
+    /// Whose traffic counts; `None` when no target is about traffic
+    pub traffic: Option<Traffic>,
+    /// The PromQL of [`Signal::PrometheusQuery`]
+    pub query: Option<String>,
+}
+
+/// Whose traffic counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Traffic {
+    /// What reaches a workload
+    Workload(WorkloadId),
+    /// What reaches a Service, whatever stands behind it
+    Service(ServiceId),
+    /// What these Envoy clusters carry
+    Clusters(Vec<String>),
+}
+
+impl Trigger {
+    /// Parses trigger metadata, as it comes in a `ScaledObjectRef`.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use tidegate_core::trigger::Trigger;
+    ///
+    /// let metadata = HashMap::from([
+    ///     ("service".to_owned(), "task-api".to_owned()),
+    ///     ("requestsPerSecond".to_owned(), "100".to_owned()),
+    /// ]);
+    /// assert_eq!(Trigger::parse("default", &metadata)?.targets[0].per_replica.get(), 100.0);
+    /// # Ok::<(), Vec<tidegate_core::problem::Problem>>(())
+    /// ```
+    pub fn parse(namespace: &str, metadata: &HashMap<String, String>) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader { metadata, problems: Vec::new() };
+        let trigger = reader.trigger(namespace);
+        let mut problems = reader.problems;
+        problems.extend(unknown_keys(metadata));
+        match trigger {
+            Some(trigger) if problems.is_empty() => Ok(trigger),
+            _ => Err(problems),
+        }
+    }
+
+    /// The metadata that [`Self::parse`] reads back, less the scaler's address. Keys in alphabetical order.
+    pub fn metadata(targets: &[Target], query: Option<&str>, workload: &WorkloadRef) -> Vec<(&'static str, String)> {
+        let mut metadata: Vec<_> = targets
+            .iter()
+            .map(|target| (target.signal.target_key().camel_case(), target.per_replica.to_string()))
+            .collect();
+        metadata.extend(query.map(|query| (Key::PrometheusQuery.camel_case(), query.to_owned())));
+        metadata.push((WORKLOAD, workload.to_string()));
+        metadata.sort();
+        metadata
+    }
+}
+
+fn keys() -> impl Iterator<Item = Key> {
+    Signal::ALL.into_iter().map(Signal::target_key).chain([Key::PrometheusQuery])
+}
+
+/// KEDA resolves `xFromEnv` itself but leaves the key as it was written.
+fn without_suffix(key: &str) -> &str {
+    key.strip_suffix("FromEnv").unwrap_or(key)
+}
+
+fn unknown_keys(metadata: &HashMap<String, String>) -> Vec<Problem> {
+    let mut unknown: Vec<_> = metadata
+        .keys()
+        .map(|name| without_suffix(name))
+        .filter(|name| ![WORKLOAD, SERVICE, CLUSTERS].contains(name) && !KEDAS_OWN.contains(name))
+        .filter(|name| !keys().any(|key| key.camel_case() == *name))
+        .collect();
+    unknown.sort_unstable();
+    let candidates: Vec<_> = keys().collect();
+    let problem =
+        |name| Problem::UnknownMetadata { name: shortened(name), nearest: Key::nearest_camel_case(name, &candidates) };
+    unknown.into_iter().map(problem).collect()
+}
+
+struct Reader<'a> {
+    metadata: &'a HashMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn read<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let value = self.metadata.get(key).or_else(|| self.metadata.get(&format!("{key}FromEnv")))?;
+        let malformed =
+            |wanted| Problem::Malformed { key: key.to_owned(), got: shortened(value), wanted, inherited: None };
+        parse(value).map_err(|wanted| self.problems.push(malformed(wanted))).ok()
+    }
+
+    fn trigger(&mut self, namespace: &str) -> Option<Trigger> {
+        let mut targets = Vec::new();
+        for signal in Signal::ALL {
+            if let Some(per_replica) = self.read(signal.target_key().camel_case(), value::per_replica) {
+                targets.push(Target { signal, per_replica });
+            }
+        }
+        let query = self.read(Key::PrometheusQuery.camel_case(), value::text);
+        let traffic = self.traffic(namespace);
+        self.check(&targets, query.as_ref(), traffic.as_ref());
+        Some(Trigger { targets, traffic, query })
+    }
+
+    fn traffic(&mut self, namespace: &str) -> Option<Traffic> {
+        let workload = self.read(WORKLOAD, |v| {
+            v.parse::<WorkloadRef>()
+                .map_err(|_| "a workload of this namespace, such as \"deployment/task-api\"".to_owned())
+        });
+        let service = self.read(SERVICE, |v| {
+            value::object_name(v)
+                .map_err(|_| "the name of a Service in this namespace, such as \"task-api\"".to_owned())
+        });
+        let clusters = self.read(CLUSTERS, cluster_names);
+        let service = service.map(|name| Traffic::Service(ServiceId { namespace: namespace.to_owned(), name }));
+        let mut given =
+            [workload.map(|w| Traffic::Workload(w.within(namespace))), service, clusters.map(Traffic::Clusters)]
+                .into_iter()
+                .flatten();
+        let first = given.next();
+        if given.next().is_some() {
+            let message =
+                format!("trigger metadata has more than one of {WORKLOAD}, {SERVICE} and {CLUSTERS}: keep one");
+            self.problems.push(Problem::Contradiction(message));
+        }
+        first
+    }
+
+    fn check(&mut self, targets: &[Target], query: Option<&String>, traffic: Option<&Traffic>) {
+        if !self.problems.is_empty() {
+            return;
+        }
+        let has_query_target = targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
+        let message = if targets.is_empty() && query.is_none() {
+            let keys: Vec<_> = Signal::ALL.into_iter().map(|signal| signal.target_key().camel_case()).collect();
+            format!("trigger metadata has no target: give at least one of {}", keys.join(", "))
+        } else if has_query_target != query.is_some() {
+            "trigger metadata needs prometheusQuery and prometheusTarget together".to_owned()
+        } else if traffic.is_none() && targets.iter().any(|target| target.signal.is_traffic()) {
+            format!(
+                "trigger metadata does not say whose traffic counts: give {SERVICE} (a Service of this namespace) or {CLUSTERS}"
+            )
+        } else {
+            return;
+        };
+        self.problems.push(Problem::Contradiction(message));
+    }
+}
+
+fn cluster_names(value: &str) -> Result<Vec<String>, String> {
+    let names: Vec<_> = value.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.len() <= 100 && names.iter().all(|name| !name.is_empty() && name.len() <= 1024) {
+        Ok(names)
+    } else {
+        Err("1 to 100 names of Envoy clusters, separated by commas".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{signal::PerReplica, workload::WorkloadKind};
+
+    fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+        Trigger::parse("shop", &metadata(pairs)).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_hand_written_trigger_names_a_service_or_clusters() {
+        let trigger = Trigger::parse(
+            "shop",
+            &metadata(&[("scalerAddress", "tidegate:9090"), ("service", "task-api"), ("requestsPerSecond", "100")]),
+        );
+        let service = ServiceId { namespace: "shop".into(), name: "task-api".into() };
+        assert_eq!(trigger.unwrap().traffic, Some(Traffic::Service(service)));
+        let trigger = Trigger::parse("shop", &metadata(&[("clusters", "a, b"), ("concurrency", "4")])).unwrap();
+        assert_eq!(trigger.traffic, Some(Traffic::Clusters(vec!["a".into(), "b".into()])));
+    }
+
+    #[test]
+    fn a_key_that_keda_resolved_from_the_environment_keeps_its_suffix() {
+        let trigger =
+            Trigger::parse("shop", &metadata(&[("serviceFromEnv", "api"), ("requestsPerSecondFromEnv", "7")]));
+        assert_eq!(trigger.unwrap().targets[0].per_replica.get(), 7.0);
+    }
+
+    #[test]
+    fn bad_metadata_names_the_key() {
+        assert_eq!(
+            problems(&[("service", "api"), ("requestPerSecond", "100")]),
+            [
+                "trigger metadata has no target: give at least one of requestsPerSecond, concurrency, connections, \
+                 prometheusTarget",
+                "trigger metadata has no key requestPerSecond; did you mean requestsPerSecond?"
+            ]
+        );
+        assert_eq!(
+            problems(&[("service", "api"), ("requestsPerSecond", "-1")]),
+            ["requestsPerSecond: got \"-1\", wants a number from 0.001 to 1e12, such as \"100\""]
+        );
+        assert_eq!(
+            problems(&[("requestsPerSecond", "1")]),
+            [
+                "trigger metadata does not say whose traffic counts: give service (a Service of this namespace) or clusters"
+            ]
+        );
+        assert_eq!(
+            problems(&[("requestsPerSecond", "1"), ("service", "a"), ("clusters", "b")]),
+            ["trigger metadata has more than one of workload, service and clusters: keep one"]
+        );
+        assert_eq!(
+            problems(&[("prometheusQuery", "sum(x)")]),
+            ["trigger metadata needs prometheusQuery and prometheusTarget together"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_operator_writes_is_read_back(rps in 0.001f64..1e12, concurrency in proptest::option::of(0.001f64..1e12)) {
+            let per_replica = |value| PerReplica::new(value).unwrap();
+            let mut targets = vec![Target { signal: Signal::RequestsPerSecond, per_replica: per_replica(rps) }];
+            targets.extend(concurrency.map(|c| Target { signal: Signal::Concurrency, per_replica: per_replica(c) }));
+            let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
+            let written: HashMap<_, _> =
+                Trigger::metadata(&targets, None, &workload).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+            let read = Trigger::parse("shop", &written).unwrap();
+            prop_assert_eq!(read.targets, targets);
+            prop_assert_eq!(read.traffic, Some(Traffic::Workload(workload.within("shop"))));
+        }
+
+        #[test]
+        fn no_metadata_panics(pairs in proptest::collection::hash_map(".{0,30}", ".{0,50}", 0..5)) {
+            let _ = Trigger::parse("shop", &pairs);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Parsers of single values. Each returns the value, or what would have been right.
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::signal::PerReplica;
+
+/// What would have been right, to stand after "wants".
+pub(crate) type Wanted = String;
+
+pub(crate) fn replicas(value: &str) -> Result<u32, Wanted> {
+    match value.parse::<u32>() {
+        Ok(n) if i32::try_from(n).is_ok() => Ok(n),
+        _ => Err("a whole number of replicas from 0 to 2147483647".into()),
+    }
+}
+
+pub(crate) fn max_replicas(value: &str) -> Result<u32, Wanted> {
+    match replicas(value) {
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err("a whole number of replicas from 1 to 2147483647".into()),
+    }
+}
+
+pub(crate) fn per_replica(value: &str) -> Result<PerReplica, Wanted> {
+    // `f64::from_str` takes "inf" and "nan" too: the bounds of PerReplica refuse them.
+    value.parse().ok().and_then(PerReplica::new).ok_or_else(|| "a number from 0.001 to 1e12, such as \"100\"".into())
+}
+
+pub(crate) fn boolean(value: &str) -> Result<bool, Wanted> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("\"true\" or \"false\"".into()),
+    }
+}
+
+/// The HPA takes stabilisation windows of at most an hour.
+pub(crate) fn scale_down_after(value: &str) -> Result<Duration, Wanted> {
+    match humantime::parse_duration(value) {
+        Ok(window) if window <= Duration::from_secs(3600) && window.subsec_nanos() == 0 => Ok(window),
+        _ => Err("a time in whole seconds from 0s to 1h, such as \"5m\"".into()),
+    }
+}
+
+pub(crate) fn warm_up(value: &str) -> Result<Duration, Wanted> {
+    match humantime::parse_duration(value) {
+        Ok(time) if time <= Duration::from_secs(24 * 3600) => Ok(time),
+        _ => Err("a time from 0s to 24h, such as \"10m\"".into()),
+    }
+}
+
+/// Legal characters and length as Kafka checks them (`org.apache.kafka.common.internals.Topic`).
+pub(crate) fn topics(value: &str) -> Result<Vec<String>, Wanted> {
+    let legal = |topic: &str| {
+        (1..=249).contains(&topic.len())
+            && topic != "."
+            && topic != ".."
+            && topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    let topics: Vec<_> = value.split(',').map(|topic| topic.trim().to_owned()).collect();
+    if topics.iter().all(|topic| legal(topic)) {
+        Ok(topics)
+    } else {
+        Err("topic names separated by commas, of letters, digits, dots, dashes and underscores".into())
+    }
+}
+
+pub(crate) fn text(value: &str) -> Result<String, Wanted> {
+    if value.trim().is_empty() { Err("a text that is not empty".into()) } else { Ok(value.trim().to_owned()) }
+}
+
+/// A name as RFC 1123 subdomains are: what Kubernetes takes for objects.
+pub(crate) fn object_name(value: &str) -> Result<String, Wanted> {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    if value.len() <= 253 && value.split('.').all(label) {
+        Ok(value.to_owned())
+    } else {
+        Err("a name of lower-case letters, digits, dashes and dots".into())
+    }
+}
+
+pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
+    Tz::from_str(value).map_err(|_| {
+        let nearest = chrono_tz::TZ_VARIANTS
+            .iter()
+            .map(|zone| (strsim::jaro_winkler(&value.to_lowercase(), &zone.name().to_lowercase()), zone.name()))
+            .max_by(|(a, _), (b, _)| a.total_cmp(b));
+        match nearest {
+            Some((likeness, zone)) if likeness > 0.75 => format!("an IANA time zone, such as \"{zone}\""),
+            _ => "an IANA time zone, such as \"Europe/Berlin\"".into(),
+        }
+    })
+}
+
+/// Opening hours, checked against the notation and kept as written.
+pub(crate) fn hours(value: &str) -> Result<String, Wanted> {
+    match opening_hours_syntax::parse(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) => Err(match with_short_days(value) {
+            Some(better) => format!("OpenStreetMap opening hours with two-letter days: write \"{better}\""),
+            None => "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00; PH off\"".into(),
+        }),
+    }
+}
+
+/// `Mon-Fri 8:00-18:00` with the days as the notation writes them, if that makes it right.
+fn with_short_days(value: &str) -> Option<String> {
+    const DAYS: [(&str, &str, &str); 7] = [
+        ("Monday", "Mon", "Mo"),
+        ("Tuesday", "Tue", "Tu"),
+        ("Wednesday", "Wed", "We"),
+        ("Thursday", "Thu", "Th"),
+        ("Friday", "Fri", "Fr"),
+        ("Saturday", "Sat", "Sa"),
+        ("Sunday", "Sun", "Su"),
+    ];
+    let better =
+        DAYS.iter().fold(value.to_owned(), |s, (long, middle, short)| s.replace(long, short).replace(middle, short));
+    (better != value && opening_hours_syntax::parse(&better).is_ok()).then_some(better)
+}
+
+pub(crate) fn instant(value: &str) -> Result<DateTime<Utc>, Wanted> {
+    DateTime::parse_from_rfc3339(value)
+        .map(|t| t.to_utc())
+        .map_err(|_| "a time as RFC 3339 writes it, such as \"2026-03-02T18:00:00+01:00\"".into())
+}
