@@ -76,10 +76,7 @@ impl Trigger {
         let trigger = reader.trigger(namespace);
         let mut problems = reader.problems;
         problems.extend(unknown_keys(metadata));
-        match trigger {
-            Some(trigger) if problems.is_empty() => Ok(trigger),
-            _ => Err(problems),
-        }
+        if problems.is_empty() { Ok(trigger) } else { Err(problems) }
     }
 
     /// The metadata that [`Self::parse`] reads back, less the scaler's address. Keys in alphabetical order.
@@ -131,7 +128,7 @@ impl Reader<'_> {
         parse(value).map_err(|wanted| self.problems.push(malformed(wanted))).ok()
     }
 
-    fn trigger(&mut self, namespace: &str) -> Option<Trigger> {
+    fn trigger(&mut self, namespace: &str) -> Trigger {
         let mut targets = Vec::new();
         for signal in Signal::ALL {
             if let Some(per_replica) = self.read(signal.target_key().camel_case(), value::per_replica) {
@@ -141,7 +138,7 @@ impl Reader<'_> {
         let query = self.read(Key::PrometheusQuery.camel_case(), value::text);
         let traffic = self.traffic(namespace);
         self.check(&targets, query.as_ref(), traffic.as_ref());
-        Some(Trigger { targets, traffic, query })
+        Trigger { targets, traffic, query }
     }
 
     fn traffic(&mut self, namespace: &str) -> Option<Traffic> {
