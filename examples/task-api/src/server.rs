@@ -1,0 +1,107 @@
+//! Accepting connections, and leaving in two steps: still accept while the proxy learns of it, then drain.
+
+use std::{convert::Infallible, future::Future, time::Duration};
+
+use hyper::{Request, Response, body::Incoming, service::Service};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+/// Where a replica is in its life. Only ever moves down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Phase {
+    /// Ready
+    Serving,
+    /// Not ready any more; what comes is still served, for proxies learn late
+    Leaving,
+    /// Nothing new is accepted, idle connections are closed, requests end
+    Draining,
+}
+
+/// The one that says which phase it is.
+pub(crate) struct Phases(watch::Sender<Phase>);
+
+impl Phases {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(Phase::Serving))
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.0.send_replace(phase);
+    }
+
+    pub(crate) fn watch(&self) -> PhaseWatch {
+        PhaseWatch(self.0.subscribe())
+    }
+}
+
+/// One that wants to know.
+#[derive(Clone)]
+pub(crate) struct PhaseWatch(watch::Receiver<Phase>);
+
+impl PhaseWatch {
+    pub(crate) fn is_serving(&self) -> bool {
+        *self.0.borrow() == Phase::Serving
+    }
+
+    /// Ends when draining begins, or when nobody is left to say so.
+    pub(crate) async fn draining(&mut self) {
+        let _ = self.0.wait_for(|phase| *phase >= Phase::Draining).await;
+    }
+}
+
+/// Serves HTTP/1.1 and h2c until draining, then until the last request has its answer.
+pub(crate) async fn serve_http<S, B>(listener: TcpListener, service: S, phase: PhaseWatch)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    let builder = auto::Builder::new(TokioExecutor::new());
+    accept_each(listener, phase.clone(), move |stream| {
+        let (builder, service, mut phase) = (builder.clone(), service.clone(), phase.clone());
+        async move {
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = phase.draining() => connection.as_mut().graceful_shutdown(),
+            }
+            // A client that breaks off is its own business.
+            let _ = connection.await;
+        }
+    })
+    .await;
+}
+
+/// Runs a task per connection until draining, then waits for all of them.
+pub(crate) async fn accept_each<F, T>(listener: TcpListener, mut phase: PhaseWatch, handle: F)
+where
+    F: Fn(TcpStream) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = phase.draining() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Answers are small: waiting for more of them to send together only adds latency.
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(handle(stream));
+                }
+                // Out of file descriptors, most likely: they come back as connections end.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
