@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Tests of the chart that need no cluster: lint, templates, refusals. `make test` runs them.
+#
+# HELM is the helm to use (default: the one on the PATH); TIDEGATE, where given, is the binary whose flags the chart must
+# match. The last line counts what passed and failed.
+set -euo pipefail
+cd "$(dirname "$0")/tidegate"
+helm=${HELM:-helm}
+passed=0 failed=0
+
+# it SENTENCE COMMAND…: passes when the command succeeds; otherwise shows what it printed.
+it() {
+    local sentence=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        passed=$((passed + 1)); printf 'ok      %s\n' "$sentence"
+    else
+        failed=$((failed + 1)); printf 'FAILED  %s\n%s\n' "$sentence" "$output"
+    fi
+}
+# render ARGUMENTS…: the chart's manifests as `helm install tidegate -n tidegate-system` would make them.
+render() { "$helm" template tidegate . --namespace tidegate-system "$@"; }
+# has TEXT ARGUMENTS… and lacks TEXT ARGUMENTS…: what the manifests must and must not hold.
+has() {
+    local text=$1 manifests
+    shift
+    manifests=$(render "$@") || { echo "$manifests"; return 1; }
+    grep -F -- "$text" <<<"$manifests" >/dev/null || { echo "\"$text\" is missing"; return 1; }
+}
+lacks() {
+    local text=$1 manifests
+    shift
+    manifests=$(render "$@") || { echo "$manifests"; return 1; }
+    if grep -F -- "$text" <<<"$manifests"; then echo "\"$text\" should not be there"; return 1; fi
+}
+# refuses TEXT ARGUMENTS…: helm must fail, and say this.
+refuses() {
+    local text=$1 output
+    shift
+    if output=$(render "$@" 2>&1); then echo "was accepted: $*"; return 1; fi
+    grep -F -- "$text" <<<"$output" >/dev/null || { echo "wanted \"$text\", got: $output"; return 1; }
+}
+# counts NUMBER KIND ARGUMENTS…: how many objects of a kind come out.
+counts() {
+    local wanted=$1 kind=$2 manifests got
+    shift 2
+    manifests=$(render "$@") || { echo "$manifests"; return 1; }
+    got=$(grep -c "^kind: $kind\$" <<<"$manifests" || true)
+    [ "$got" = "$wanted" ] || { echo "$got objects of kind $kind, not $wanted"; return 1; }
+}
+flags_of_chart() { render -f ci/everything-values.yaml --set 'namespaces={shop}' | sed -n 's/^ *- "\{0,1\}\(--[a-z-]*\)=.*/\1/p' | sort -u; }
+flags_are_known() {
+    local flag known
+    known=$("$TIDEGATE" run --help)
+    for flag in $(flags_of_chart); do
+        grep -qE -- "(^|[ ,])$flag([ =]|\$)" <<<"$known" || { echo "tidegate run has no flag $flag"; return 1; }
+    done
+}
+
+it "the default values pass a strict lint" "$helm" lint --strict .
+for values in ci/*-values.yaml; do
+    it "$values passes a strict lint" "$helm" lint --strict . -f "$values"
+    it "$values renders" render -f "$values"
+done
+it "KEDA is told the headless Service's name" has --scaler-address=tidegate.tidegate-system.svc:9090
+it "another port moves the address, the container and the Service" \
+    has --scaler-address=tidegate.tidegate-system.svc:7000 --set ports.grpc=7000
+it "the Service is headless, so that KEDA reaches every pod" has "clusterIP: None"
+it "two pods get a disruption budget" counts 1 PodDisruptionBudget
+it "one pod gets none, since it could never be drained" counts 0 PodDisruptionBudget --set replicas=1
+it "the root file system is read-only" has "readOnlyRootFilesystem: true"
+it "all namespaces need one ClusterRole and the Lease's Role" counts 1 Role
+it "each named namespace gets a Role, besides the Lease's" counts 4 Role -f ci/namespaced-values.yaml
+it "every named namespace becomes a flag" has --namespace=billing -f ci/namespaced-values.yaml
+it "rbac.create=false makes no Role" counts 0 Role --set rbac.create=false
+it "rbac.create=false makes no ClusterRole" counts 0 ClusterRole --set rbac.create=false
+it "Secrets cannot be read" lacks "secrets" --show-only templates/rbac.yaml
+it "workloads cannot be written" lacks "deployments/scale" --show-only templates/rbac.yaml
+it "a header keeps its equals sign" has '"--prometheus-header=X-Other=a=b"' -f ci/everything-values.yaml
+it "a bearer token is read from a file" \
+    has --prometheus-bearer-token-file=/etc/tidegate/prometheus/token -f ci/bearer-token-values.yaml
+it "a network policy lets KEDA in" has "kubernetes.io/metadata.name: keda" --set networkPolicy.enabled=true
+it "a misspelled value is refused" refuses "replicaCount" --set replicaCount=3
+it "a misspelled nested value is refused" refuses "adress" --set prometheus.adress=x
+it "a number where a text belongs is refused" refuses "staleAfter" --set staleAfter=300
+it "zero pods are refused" refuses "replicas" --set replicas=0
+it "an unknown source is refused" refuses "source" --set source=statsd
+it "an address with a scheme is refused" refuses "scalerAddress" --set scalerAddress=http://tidegate:9090
+it "a comma in a header is refused" refuses "headers" --set 'prometheus.headers.A=x\,y'
+it "a label that the chart selects by is refused" refuses "podLabels" --set 'podLabels.app\.kubernetes\.io/name=x'
+it "source prometheus asks for its URL" refuses "set prometheus.url" --set source=prometheus
+it "a key without a Secret asks for its name" \
+    refuses "prometheus.secret.name is empty" --set prometheus.url=http://p --set prometheus.secret.caKey=ca.crt
+it "a Secret without a key asks for one" \
+    refuses "set at least one of" --set prometheus.url=http://p --set prometheus.secret.name=p
+it "a user name asks for a password" refuses "need each other" --set prometheus.url=http://p,prometheus.username=me
+it "two kinds of credentials are refused" refuses "keep one" --set prometheus.url=http://p,prometheus.username=me \
+    --set prometheus.secret.name=p,prometheus.secret.passwordKey=p,prometheus.secret.bearerTokenKey=t
+it "half a client certificate asks for the other half" \
+    refuses "need each other" --set prometheus.url=http://p,prometheus.secret.name=p,prometheus.secret.clientCertKey=c
+it "a client CA without a certificate is refused" refuses "tls.clientCaKey needs" --set tls.clientCaKey=ca.crt
+it "credentials without a URL ask for it" refuses "set prometheus.url" --set prometheus.username=me
+it "no account at all is refused" refuses "set serviceAccount.name" --set serviceAccount.create=false
+if [ -n "${TIDEGATE:-}" ]; then
+    it "every flag that the chart sets is one of tidegate run" flags_are_known
+fi
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
