@@ -1,0 +1,106 @@
+//! The binary as a pod runs it: listens where it is told, leaves when it is told.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::{
+    io::{BufRead, BufReader, Lines, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+struct Replica {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Replica {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_task-api"));
+        let mut process = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// Connects to where it says it listens.
+    fn connect(&mut self, what: &str) -> TcpStream {
+        let line = self.lines.next().unwrap().unwrap();
+        TcpStream::connect(line.strip_prefix(&format!("listening {what} ")).unwrap()).unwrap()
+    }
+
+    fn terminate(&self) {
+        assert!(Command::new("kill").arg(self.process.id().to_string()).status().unwrap().success());
+    }
+
+    fn last_words(mut self) -> String {
+        let line = self.lines.next().unwrap().unwrap();
+        assert!(self.process.wait().unwrap().success());
+        line
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+    }
+}
+
+fn send(mut connection: &TcpStream) {
+    connection.write_all(b"GET /tasks HTTP/1.1\r\nhost: tasks\r\nconnection: close\r\n\r\n").unwrap();
+}
+
+fn answer(mut connection: &TcpStream) -> String {
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Occupies the only place of a replica that has `--concurrency 1 --queue 0`: a request, and the proof that it is in.
+fn occupy(replica: &mut Replica) -> TcpStream {
+    let connection = replica.connect("http");
+    send(&connection);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        let probe = TcpStream::connect(connection.peer_addr().unwrap()).unwrap();
+        send(&probe);
+        probe.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut status = [0; 12];
+        if (&probe).read_exact(&mut status).is_ok() && &status == b"HTTP/1.1 503" {
+            return connection;
+        }
+    }
+    panic!("the replica never refused a second request");
+}
+
+#[test]
+fn sigterm_lets_the_request_in_flight_end() {
+    let limits = ["--concurrency", "1", "--queue", "0", "--service-time", "2s"];
+    let mut replica =
+        Replica::start(&[&["--http", "127.0.0.1:0", "--linger", "0s", "--name", "pod-1"], &limits[..]].concat());
+    let busy = occupy(&mut replica);
+    replica.terminate();
+    let answer = answer(&busy);
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""replica":"pod-1""#), "{answer}");
+    assert_eq!(replica.last_words(), "drained");
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_cut_when_the_drain_time_is_over() {
+    let limits = ["--concurrency", "1", "--queue", "0", "--service-time", "1h"];
+    let mut replica =
+        Replica::start(&[&["--http", "127.0.0.1:0", "--linger", "0s", "--drain", "50ms"], &limits[..]].concat());
+    let busy = occupy(&mut replica);
+    replica.terminate();
+    assert_eq!(replica.last_words(), "cut what was still open");
+    assert_eq!((&busy).read(&mut [0]).unwrap_or(0), 0, "without an answer");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_in_the_error() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_task-api"));
+    let output = command.args(["--http", &taken.to_string()]).output().unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains(&format!("--http {taken}: cannot listen there")), "{error}");
+}
