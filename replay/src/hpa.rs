@@ -147,6 +147,11 @@ impl Hpa {
         }
     }
 
+    /// Whether a sync at this many replicas looks at metrics at all: not at zero, and not outside the bounds.
+    pub const fn looks_at_metrics(&self, replicas: u32) -> bool {
+        0 < replicas && self.bounds.min <= replicas && replicas <= self.bounds.max
+    }
+
     /// The scale was set as decided: policies count it from now on (`storeScaleEvent`).
     pub fn rescaled(&mut self, now: Duration, decision: &Decision) {
         if let Some(rules) = &self.rules {

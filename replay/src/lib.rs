@@ -1,8 +1,10 @@
 //! KEDA's and the HPA's loops without a cluster, the load that drives them, and the report of what came of it.
 //!
 //! - [`hpa`]: the Horizontal Pod Autoscaler's algorithm, exact.
+//! - [`keda`]: KEDA's loops around an external scaler, real and simulated.
 //! - [`load`]: an open-loop load generator for HTTP, gRPC and TCP, paced by a profile.
 
 pub mod hpa;
+pub mod keda;
 pub mod load;
 pub mod quantity;
