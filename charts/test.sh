@@ -105,5 +105,7 @@ if [ -n "${TIDEGATE:-}" ]; then
     it "every flag that the chart sets is one of tidegate run" flags_are_known
 fi
 
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
+# As cargo ends, so that `make test` adds it up.
+if [ "$failed" = 0 ]; then result=ok; else result=FAILED; fi
+printf '\ntest result: %s. %d passed; %d failed\n' "$result" "$passed" "$failed"
 [ "$failed" = 0 ]
