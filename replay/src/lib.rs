@@ -3,8 +3,10 @@
 //! - [`hpa`]: the Horizontal Pod Autoscaler's algorithm, exact.
 //! - [`keda`]: KEDA's loops around an external scaler, real and simulated.
 //! - [`load`]: an open-loop load generator for HTTP, gRPC and TCP, paced by a profile.
+//! - [`report`]: a run as one HTML file.
 
 pub mod hpa;
 pub mod keda;
 pub mod load;
 pub mod quantity;
+pub mod report;

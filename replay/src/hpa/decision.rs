@@ -65,6 +65,11 @@ pub enum Limit {
 }
 
 impl Decision {
+    /// Why, without the numbers before and after.
+    pub fn why(&self) -> impl fmt::Display {
+        Why(self)
+    }
+
     pub(super) fn unchanged(current: u32, reason: Reason) -> Self {
         Self {
             current,
@@ -78,22 +83,30 @@ impl Decision {
     }
 }
 
-/// A sentence for people: `s0-requests-per-second above target: 4 → 8 of 9, the scale-up policies allow no more now`.
+/// A sentence for people: `1 → 4: s0-requests-per-second above target, which takes 9, the scale-up policies allow no more now`.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.reason)?;
         if self.desired == self.current {
-            write!(f, "{} stay", self.current)?;
+            write!(f, "{} stay: {}", self.current, self.why())
         } else {
-            write!(f, "{} → {}", self.current, self.desired)?;
+            write!(f, "{} → {}: {}", self.current, self.desired, self.why())
         }
-        if let Some(wanted) = self.wanted.filter(|wanted| *wanted != self.desired) {
-            write!(f, " of {wanted}")?;
+    }
+}
+
+struct Why<'a>(&'a Decision);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Decision { desired, wanted, reason, stabilized, limited_by, .. } = self.0;
+        write!(f, "{reason}")?;
+        if let Some(wanted) = wanted.filter(|wanted| wanted != desired) {
+            write!(f, ", which takes {wanted}")?;
         }
-        if let Some(stabilized) = self.stabilized {
+        if let Some(stabilized) = stabilized {
             write!(f, ", {stabilized}")?;
         }
-        if let Some(limit) = self.limited_by {
+        if let Some(limit) = limited_by {
             write!(f, ", {limit}")?;
         }
         Ok(())

@@ -73,7 +73,10 @@ fn the_highest_recommendation_of_five_minutes_holds_replicas_up() {
     assert_eq!(hpa.sync(seconds(0), 8, &[rps(800)]).desired, 8);
     let held = hpa.sync(seconds(300), 8, &[rps(100)]);
     assert_eq!((held.desired, held.stabilized), (8, Some(Stabilized::Down)));
-    assert_eq!(held.to_string(), "all metrics below target: 8 stay of 1, held up by a recent higher recommendation");
+    assert_eq!(
+        held.to_string(),
+        "8 stay: all metrics below target, which takes 1, held up by a recent higher recommendation"
+    );
     assert_eq!(hpa.sync(seconds(301), 8, &[rps(100)]).desired, 1);
 }
 

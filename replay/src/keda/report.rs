@@ -56,7 +56,7 @@ impl Report {
             metrics: metrics.iter().map(metric).collect(),
             replicas: decision.current,
             desired: decision.desired,
-            why: decision.to_string(),
+            why: decision.why().to_string(),
         }
     }
 
@@ -84,9 +84,9 @@ impl Report {
     fn of_change(at: Duration, source: Source, replicas: u32, change: Option<Change>, state: &str) -> Self {
         let why = match change {
             None => state.to_owned(),
-            Some(Change::Activate(to)) => format!("{state}: woken, {replicas} → {to}"),
-            Some(Change::Deactivate(to)) => format!("{state} for the cooldown period: {replicas} → {to}"),
-            Some(Change::RaiseToMinimum(to)) => format!("{state}: fewer than the minimum, {replicas} → {to}"),
+            Some(Change::Activate(_)) => format!("{state}: woken"),
+            Some(Change::Deactivate(_)) => format!("{state} for the cooldown period"),
+            Some(Change::RaiseToMinimum(_)) => format!("{state}, but fewer than the minimum"),
         };
         let desired = change.map_or(replicas, Change::replicas);
         Self { at, source, metrics: Vec::new(), replicas, desired, why }
