@@ -1,0 +1,98 @@
+//! `stack`: builds the real peers of the end-to-end tests, and runs commands among them.
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tidegate_stack::{
+    Component, Profile, Settings,
+    peers::{Cache, PEERS, Peer},
+};
+
+/// The real peers of Tidegate's end-to-end tests, on one machine and without a container engine.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build peers that are not in the cache yet; all of them without a name
+    #[command(after_help = "Example: stack build kube-apiserver envoy")]
+    Build { names: Vec<String> },
+    /// Print where a peer is; it is built first where it is missing
+    #[command(after_help = "Example: $(stack path envoy) --version")]
+    Path { name: String },
+    /// Boot a stack, run a command inside, and take the stack down; the exit code is the command's
+    #[command(after_help = "Example: stack run -- kubectl get nodes")]
+    Run {
+        /// Add a part
+        #[arg(long, value_name = "PART", value_delimiter = ',')]
+        with: Vec<Component>,
+        /// Leave a part out
+        #[arg(long, value_name = "PART", value_delimiter = ',')]
+        without: Vec<Component>,
+        /// How fast the HPA is
+        #[arg(long, value_enum, default_value_t)]
+        profile: Profile,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    #[command(hide = true)]
+    Inside { run: PathBuf },
+    #[command(hide = true)]
+    Sandbox { plan: PathBuf },
+}
+
+fn main() -> ExitCode {
+    obey(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("stack: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn obey(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Build { names } => build(&names).map(|()| ExitCode::SUCCESS),
+        Command::Path { name } => {
+            println!("{}", Peer::named(&name)?.path(&Cache::from_env()?)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run { with, without, profile, command } => {
+            let mut components = vec![Component::Keda, Component::EnvoyGateway, Component::Helm];
+            components.extend(with.into_iter().filter(|part| *part == Component::Prometheus));
+            components.retain(|part| !without.contains(part));
+            let peers = Settings::peers(&components)?;
+            tidegate_stack::run_stack(&Settings { components, profile, command, programs: programs()?, peers })
+        }
+        Command::Inside { run } => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            let code = runtime.block_on(tidegate_stack::run_inside(&run));
+            // What is still running ends with this process; waiting for it would only take time.
+            runtime.shutdown_background();
+            code
+        }
+        Command::Sandbox { plan } => tidegate_stack::enter_sandbox(&plan).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn build(names: &[String]) -> Result<()> {
+    let cache = Cache::from_env()?;
+    let peers: Vec<&Peer> = if names.is_empty() {
+        PEERS.iter().filter(|peer| peer.by_default()).collect()
+    } else {
+        names.iter().map(|name| Peer::named(name)).collect::<Result<_>>()?
+    };
+    peers.into_iter().try_for_each(|peer| peer.path(&cache).map(|_| ()))
+}
+
+/// Where `tidegate` and `task-api` are: they share their target folder with this program.
+fn programs() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os("TIDEGATE_BIN_DIR") {
+        return Ok(PathBuf::from(folder));
+    }
+    Ok(env::current_exe()?.parent().context("this program is in no folder")?.to_owned())
+}

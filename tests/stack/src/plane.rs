@@ -1,0 +1,138 @@
+//! Boots the peers, in parallel where they do not need each other, and says when all of them are ready.
+
+mod apply;
+mod envoy_gateway;
+mod keda;
+mod kubernetes;
+mod kwok;
+mod pki;
+mod prometheus;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use hyper::Request;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::try_join;
+
+use crate::{
+    peers::tail,
+    process::{Program, Supervised},
+    settings::{Component, Settings},
+    wait::eventually,
+};
+
+use self::pki::Pki;
+
+/// The peers that run, by name.
+pub(crate) type Processes = Arc<Mutex<BTreeMap<String, Supervised>>>;
+
+/// A stack's peers.
+pub(crate) struct Plane {
+    pub(crate) settings: Settings,
+    pub(crate) logs: PathBuf,
+    /// Data and keys; gone with the namespace.
+    pub(crate) state: PathBuf,
+    pub(crate) processes: Processes,
+    pki: Pki,
+}
+
+/// How long a peer may take until it is ready, on a busy machine.
+const READY: Duration = Duration::from_secs(120);
+
+impl Plane {
+    /// Prepares a plane with its logs and state in `run`.
+    pub(crate) fn new(settings: Settings, run: &Path) -> Result<Self> {
+        let (logs, state) = (run.join("logs"), run.join("state"));
+        let pki = Pki::write(&state.join("pki"))?;
+        Ok(Self { settings, logs, state, processes: Processes::default(), pki })
+    }
+
+    /// The kubeconfig of the administrator.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.state.join("kubeconfig")
+    }
+
+    /// Starts Kubernetes itself; its client.
+    pub(crate) async fn boot_kubernetes(&self) -> Result<Client> {
+        kubernetes::api_server(self).await?;
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let client = Client::try_from(config)?;
+        self.ready("kube-apiserver", async || {
+            let request = Request::get("/readyz").body(Vec::new())?;
+            Ok((client.request_text(request).await? == "ok").then_some(()))
+        })
+        .await?;
+        Ok(client)
+    }
+
+    /// Starts all the others; returns when they are ready.
+    pub(crate) async fn boot_rest(&self, client: &Client) -> Result<()> {
+        let controllers = kubernetes::controllers(self, client);
+        let kwok = kwok::boot(self, client);
+        let keda = async { if self.settings.has(Component::Keda) { keda::boot(self, client).await } else { Ok(()) } };
+        let gateway = async {
+            if self.settings.has(Component::EnvoyGateway) { envoy_gateway::boot(self, client).await } else { Ok(()) }
+        };
+        let prometheus =
+            async { if self.settings.has(Component::Prometheus) { prometheus::boot(self).await } else { Ok(()) } };
+        try_join!(controllers, kwok, keda, gateway, prometheus)?;
+        Ok(())
+    }
+
+    /// Starts a peer: its program, or `command` in front of it.
+    fn start(&self, name: &str, arguments: &[String], env: &[(&str, &str)]) -> Result<()> {
+        let program = self.settings.peer(name)?.to_string_lossy().into_owned();
+        self.start_as(name, [&[program], arguments].concat(), env)
+    }
+
+    fn start_as(&self, name: &str, command: Vec<String>, env: &[(&str, &str)]) -> Result<()> {
+        let process = Supervised::start(Program {
+            name: name.to_owned(),
+            command,
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            clear_env: false,
+            log: self.log(name),
+            grace: Duration::from_secs(5),
+            loud: true,
+        })?;
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+
+    /// Waits until `probe` says that the peer is ready; an error with the end of its log when it ends before.
+    async fn ready(&self, name: &str, mut probe: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
+        let start = Instant::now();
+        let process = self.processes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let mut status = process.with_context(|| format!("{name} was not started"))?.watch();
+        let ready = eventually(READY, "ready", async || probe().await);
+        let result = tokio::select! {
+            result = ready => result,
+            ended = status.wait_for(|status| status.last_exit.is_some()) => {
+                let how = ended.ok().and_then(|status| status.last_exit.clone()).unwrap_or_default();
+                Err(anyhow!("it ended: {how}"))
+            }
+        };
+        if let Err(error) = result {
+            let log = self.log(name);
+            bail!("{name}: {error:#}\nthe end of {}:\n{}", log.display(), tail(&log, 20));
+        }
+        if std::env::var_os("TIDEGATE_STACK_VERBOSE").is_some() {
+            eprintln!("{name} ready after {:.1} s", start.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Envoy Gateway with its Kubernetes provider: it makes proxy Deployments, which the pod runner turns into Envoys.
+
+use std::{fs, process::Stdio, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::{
+    http,
+    network::ENVOY_GATEWAY,
+    plane::apply,
+    sandbox::{Bind, Sandbox},
+};
+
+use super::Plane;
+
+const NAMESPACE: &str = "envoy-gateway-system";
+
+const CONFIG: &str = "\
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyGateway
+gateway: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}
+provider: {type: Kubernetes, kubernetes: {leaderElection: {disable: true}}}
+extensionApis: {enableBackend: true, enableEnvoyPatchPolicy: true}
+";
+
+/// Starts Envoy Gateway and applies the GatewayClass `eg`.
+pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
+    let definitions = async {
+        // It looks once, at its start, which routes there are.
+        apply::path(client, &plane.settings.peer("gateway-api-crds")?.join("crds")).await?;
+        apply::path(client, &plane.settings.peer("envoy-gateway-crds")?.join("crds")).await?;
+        apply::established(client, "gateway.networking.k8s.io").await?;
+        apply::established(client, "gateway.envoyproxy.io").await
+    };
+    let certificates = async {
+        apply::one(client, namespace).await?;
+        certificates(plane, client).await
+    };
+    let ((), certificates) = tokio::try_join!(definitions, certificates)?;
+
+    let config = plane.state.join("envoy-gateway.yaml");
+    fs::write(&config, CONFIG)?;
+    // It reads its certificates from /certs and nowhere else.
+    let sandbox = Sandbox {
+        root: plane.state.join("envoy-gateway-root"),
+        binds: vec![
+            Bind::read_only(certificates, "/certs"),
+            Bind::read_only(plane.settings.peer("envoy-gateway")?, "/program/envoy-gateway"),
+            Bind::read_only(&config, "/config/envoy-gateway.yaml"),
+            Bind::read_only(&plane.state, plane.state.to_string_lossy()),
+        ],
+        run: ["/program/envoy-gateway", "server", "--config-path", "/config/envoy-gateway.yaml"]
+            .map(str::to_owned)
+            .to_vec(),
+    };
+    let kubeconfig = plane.kubeconfig().to_string_lossy().into_owned();
+    let env = [("KUBECONFIG", &*kubeconfig), ("ENVOY_GATEWAY_NAMESPACE", NAMESPACE)];
+    plane.start_as("envoy-gateway", sandbox.command(&["--mount"])?, &env)?;
+    expose(client).await?;
+    plane
+        .ready("envoy-gateway", async || {
+            let (status, _) = http::get("http://127.0.0.1:8081/readyz", Duration::from_secs(1)).await?;
+            Ok((status == 200).then_some(()))
+        })
+        .await
+}
+
+/// Envoy Gateway makes its own certificates, and those of the proxies, into the cluster; the folder of its own.
+async fn certificates(plane: &Plane, client: &Client) -> Result<std::path::PathBuf> {
+    let output = Command::new(plane.settings.peer("envoy-gateway")?)
+        .args(["certgen", "--disable-topology-injector"])
+        .env("KUBECONFIG", plane.kubeconfig())
+        .env("ENVOY_GATEWAY_NAMESPACE", NAMESPACE)
+        .stdin(Stdio::null())
+        .output()
+        .await?;
+    if !output.status.success() {
+        bail!("envoy-gateway certgen failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
+    let data = secrets.get("envoy-gateway").await?.data.context("certgen made an empty Secret")?;
+    let folder = plane.state.join("envoy-gateway-certificates");
+    fs::create_dir_all(&folder)?;
+    for (name, bytes) in data {
+        fs::write(folder.join(name), bytes.0)?;
+    }
+    Ok(folder)
+}
+
+/// The Service by whose name proxies find it, and the GatewayClass.
+async fn expose(client: &Client) -> Result<()> {
+    let ports = json!([{ "name": "grpc", "port": 18000 }, { "name": "wasm", "port": 18002 }]);
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "envoy-gateway", "namespace": NAMESPACE },
+        "spec": { "clusterIP": "None", "ports": ports },
+    });
+    apply::one(client, service).await?;
+    let endpoints = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "envoy-gateway",
+            "namespace": NAMESPACE,
+            "labels": { "kubernetes.io/service-name": "envoy-gateway" },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [ENVOY_GATEWAY], "conditions": { "ready": true } }],
+        "ports": ports.as_array().into_iter().flatten().map(|port| {
+            json!({ "name": port["name"], "port": port["port"], "protocol": "TCP" })
+        }).collect::<Vec<_>>(),
+    });
+    apply::one(client, endpoints).await?;
+    let class = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": { "name": "eg" },
+        "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
+    });
+    apply::one(client, class).await
+}

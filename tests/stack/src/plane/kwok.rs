@@ -1,0 +1,71 @@
+//! kwok plays the one node, and the pods that have nothing real to run.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::{network::FAKE_PODS, plane::apply, pods::REAL_IMAGES};
+
+use super::Plane;
+
+/// The node of all pods.
+const NODE: &str = "fake-0";
+
+/// Starts kwok; ready when the node is.
+pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
+    let stages = plane.state.join("stages.yaml");
+    let folder = plane.settings.peer("kwok-stages")?;
+    let mut text = String::new();
+    for entry in fs::read_dir(folder)? {
+        for mut stage in apply::documents(&fs::read_to_string(entry?.path())?)? {
+            leave_real_pods_alone(&mut stage)?;
+            text.push_str("---\n");
+            text.push_str(&serde_yaml_ng::to_string(&stage)?);
+        }
+    }
+    fs::write(&stages, text)?;
+    let arguments = [
+        format!("--kubeconfig={}", plane.kubeconfig().display()),
+        format!("--config={}", stages.display()),
+        "--manage-all-nodes=true".to_owned(),
+        format!("--cidr={FAKE_PODS}"),
+        "--node-ip=192.0.2.10".to_owned(),
+        "--node-lease-duration-seconds=40".to_owned(),
+        "--server-address=127.0.0.1:10247".to_owned(),
+    ];
+    plane.start("kwok", &arguments, &[])?;
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": NODE,
+            "annotations": { "node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake" },
+            "labels": { "kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "type": "kwok" },
+        },
+    });
+    apply::one(client, node).await?;
+    let nodes: Api<Node> = Api::all(client.clone());
+    plane
+        .ready("kwok", async || {
+            let conditions = nodes.get(NODE).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+            Ok(conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True").then_some(()))
+        })
+        .await
+}
+
+/// Pods whose images all stand for a program are run by the pod runner, which says itself when they are ready or gone.
+fn leave_real_pods_alone(stage: &mut Value) -> Result<()> {
+    if stage["spec"]["resourceRef"]["kind"] != "Pod" {
+        return Ok(());
+    }
+    let images = REAL_IMAGES.join("|");
+    let all_real =
+        format!("[.spec.containers[].image | test(\"(^|/)({images})(@|:[^/]*$|$)\")] | all | select(.) | tostring");
+    let selector =
+        stage["spec"]["selector"]["matchExpressions"].as_array_mut().context("a stage without a selector")?;
+    selector.push(json!({ "key": all_real, "operator": "DoesNotExist" }));
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What a stack consists of. The owner writes it down; the process inside the namespaces reads it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::peers::{Cache, Peer};
+
+/// A part of the stack that can be left out or added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Component {
+    /// KEDA: operator, metrics adapter and admission webhooks.
+    Keda,
+    /// Envoy Gateway, the GatewayClass `eg`, and proxy pods that are real Envoys.
+    EnvoyGateway,
+    /// The command `helm`.
+    Helm,
+    /// A Prometheus at 127.0.0.1:9090 that scrapes the proxy pods every second.
+    Prometheus,
+}
+
+/// How fast the HPA controller is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Profile {
+    /// For tests: the HPA looks every second, and scales down after one second.
+    #[default]
+    Fast,
+    /// As Kubernetes does it by default: every 15 seconds, down after five minutes.
+    Stock,
+}
+
+impl Profile {
+    /// `--horizontal-pod-autoscaler-sync-period` and `…-downscale-stabilization`.
+    pub(crate) fn hpa(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fast => ("1s", "1s"),
+            Self::Stock => ("15s", "300s"),
+        }
+    }
+}
+
+/// A stack to boot.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// The optional parts.
+    pub components: Vec<Component>,
+    /// The speed of the HPA.
+    pub profile: Profile,
+    /// The command to run inside.
+    pub command: Vec<String>,
+    /// Where `tidegate` and `task-api` are.
+    pub programs: PathBuf,
+    /// Program or folder of each peer that is needed.
+    pub peers: BTreeMap<String, PathBuf>,
+}
+
+impl Settings {
+    /// The peers that `components` need.
+    pub fn needed(components: &[Component]) -> Vec<&'static str> {
+        let mut names = vec!["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+        names.extend(["kwok", "kwok-stages"]);
+        for component in components {
+            names.extend_from_slice(match component {
+                Component::Keda => &["keda-operator", "keda-adapter", "keda-webhooks", "keda-manifests"],
+                Component::EnvoyGateway => &["envoy", "envoy-gateway", "envoy-gateway-crds", "gateway-api-crds"],
+                Component::Helm => &["helm"],
+                Component::Prometheus => &["prometheus"],
+            });
+        }
+        names
+    }
+
+    /// Makes the peers that `components` need, where they are missing.
+    pub fn peers(components: &[Component]) -> Result<BTreeMap<String, PathBuf>> {
+        let cache = Cache::from_env()?;
+        let path = |name: &str| Ok((name.to_owned(), Peer::named(name)?.path(&cache)?));
+        Self::needed(components).into_iter().map(path).collect()
+    }
+
+    pub(crate) fn has(&self, component: Component) -> bool {
+        self.components.contains(&component)
+    }
+
+    /// The program or folder of a peer.
+    pub(crate) fn peer(&self, name: &str) -> Result<&PathBuf> {
+        self.peers.get(name).with_context(|| format!("{name} is not part of this stack"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_that_a_component_needs_is_in_the_table() {
+        for component in Component::value_variants() {
+            for name in Settings::needed(&[*component]) {
+                assert!(Peer::named(name).is_ok(), "{name}");
+            }
+        }
+    }
+}
