@@ -4,9 +4,9 @@
 //! `GetExternalPerPodMetricReplicas` in `replica_calculator.go`, and the defaults of `pkg/apis/autoscaling/v2/defaults.go`.
 //! Its table tests are ported as well. Time is the caller's, so a day replays in a millisecond.
 //!
-//! 1. [`proposal`]: every metric proposes replicas, the largest wins; one that fails never lets them fall.
-//! 2. [`stabilize`]: the proposals of the last minutes hold replicas up (or down).
-//! 3. [`rate`]: policies say how much may change within a period.
+//! 1. Proposals: every metric proposes replicas, the largest wins; one that fails never lets them fall.
+//! 2. Stabilisation: the proposals of the last minutes hold replicas up (or down).
+//! 3. Rates: policies say how much may change within a period.
 //!
 //! Left out because KEDA never makes such an HPA: `minReplicas: 0`, and metrics that are not External.
 

@@ -179,6 +179,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::keda::Source;
 
@@ -237,5 +239,40 @@ mod tests {
         assert_eq!(syncs[0].metrics[0].value, Ok(Milli::whole(250)));
         assert_eq!(syncs[0].why, "s0-rps above target");
         assert_eq!(syncs[1].why, "on target");
+    }
+
+    /// Seconds and requests/s, failures included.
+    fn loads() -> impl Strategy<Value = Vec<(u64, f64)>> {
+        let sample = (1u64..400, prop_oneof![Just(-1.0), Just(0.0), 0.0..4_000.0f64]);
+        proptest::collection::vec(sample, 1..20).prop_map(|steps| {
+            let mut at = 0;
+            let absolute = |(later, rps): (u64, f64)| {
+                at += later;
+                (at, rps)
+            };
+            steps.into_iter().map(absolute).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn replicas_stay_within_their_bounds_or_at_zero(load in loads(), min in 0u32..5, start in 0u32..=20) {
+            let fields = format!("minReplicaCount: {min}");
+            let run = simulation(&fields).run(start, &samples(&load), Duration::from_secs(8_000));
+            for report in run.reports {
+                let floor = if report.desired < report.replicas { min } else { 0 };
+                prop_assert!((floor..=20).contains(&report.desired), "{report:?}");
+            }
+        }
+
+        #[test]
+        fn a_scaler_that_fails_from_some_instant_on_never_lowers_replicas_after_it(load in loads(), start in 1u32..20) {
+            let silent = load.last().map_or(0, |(at, _)| at + 1);
+            let load: Vec<_> = load.into_iter().chain([(silent, -1.0)]).collect();
+            let run = simulation("minReplicaCount: 0").run(start, &samples(&load), Duration::from_secs(silent + 8_000));
+            for report in run.reports.iter().filter(|report| report.at.as_secs() >= silent) {
+                prop_assert!(report.desired >= report.replicas, "{report:?}");
+            }
+        }
     }
 }
