@@ -9,7 +9,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use crate::{network, owner::exit_code, plane::Plane, settings::Settings};
+use crate::{network, owner::exit_code, plane::Plane, pods::Runner, services, settings::Settings};
 
 /// Time that the command has to end by itself when the stack is told to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
     let plane = Plane::new(settings, run)?;
     let boot = async {
         let client = plane.boot_kubernetes().await?;
+        services::serve(client.clone()).await.context("the DNS server")?;
+        tokio::spawn(Runner::new(&plane, client.clone()).run());
         plane.boot_rest(&client).await
     };
     tokio::select! {

@@ -9,6 +9,7 @@ mod plane;
 mod pods;
 mod process;
 mod sandbox;
+mod services;
 mod settings;
 mod wait;
 

@@ -7,7 +7,11 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::{http, network::SERVICES, plane::apply};
+use crate::{
+    http,
+    network::{API_SERVER, SERVICES},
+    plane::apply,
+};
 
 use super::Plane;
 
@@ -41,7 +45,7 @@ pub(super) async fn api_server(plane: &Plane) -> Result<()> {
         format!("--etcd-servers={ETCD}"),
         // At the port of the Service default/kubernetes: its address is local here, so processes and pods find the API
         // server where they do in any cluster.
-        "--bind-address=0.0.0.0".to_owned(),
+        format!("--bind-address={API_SERVER}"),
         "--secure-port=443".to_owned(),
         // The default reconciler would publish an address of its own as an endpoint; there is none to publish.
         "--endpoint-reconciler-type=none".to_owned(),

@@ -1,0 +1,65 @@
+//! Which images stand for which program.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::settings::Settings;
+
+/// Images that stand for a program, without registry, tag and digest.
+pub(crate) const REAL_IMAGES: &[&str] =
+    &["envoyproxy/envoy", "envoyproxy/gateway", "envoyproxy/gateway-dev", "task-api", "tidegate"];
+
+/// The program of each image, where it is part of the stack.
+pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
+    let program = |image: &'static str| {
+        let path = match image {
+            "envoyproxy/envoy" => settings.peers.get("envoy")?.clone(),
+            "envoyproxy/gateway" | "envoyproxy/gateway-dev" => settings.peers.get("envoy-gateway")?.clone(),
+            ours => settings.programs.join(ours),
+        };
+        Some((image, path))
+    };
+    REAL_IMAGES.iter().filter_map(|image| program(image)).collect()
+}
+
+/// The name under which an image stands for a program.
+pub(super) fn real(image: &str) -> Option<&'static str> {
+    let image = image.split('@').next().unwrap_or(image);
+    let repository = match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => image,
+    };
+    REAL_IMAGES
+        .iter()
+        .copied()
+        .find(|name| repository.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('/')))
+}
+
+/// Whether all containers stand for programs. kwok leaves exactly these pods alone.
+pub(super) fn is_real(pod: &Pod) -> bool {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    !containers.is_empty()
+        && containers.iter().all(|container| container.image.as_deref().is_some_and(|image| real(image).is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_tag_and_digest_do_not_matter() {
+        assert_eq!(real("task-api"), Some("task-api"));
+        assert_eq!(real("localhost:5000/tidegate:v1"), Some("tidegate"));
+        assert_eq!(real("ghcr.io/x/tidegate@sha256:00"), Some("tidegate"));
+        assert_eq!(real("docker.io/envoyproxy/envoy:distroless-v1.40.0@sha256:00"), Some("envoyproxy/envoy"));
+        assert_eq!(real("docker.io/envoyproxy/gateway-dev:latest"), Some("envoyproxy/gateway-dev"));
+    }
+
+    #[test]
+    fn other_images_are_left_to_kwok() {
+        assert_eq!(real("nginx"), None);
+        assert_eq!(real("my-task-api"), None);
+        assert_eq!(real("example.com/envoy"), None);
+    }
+}

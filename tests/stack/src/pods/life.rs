@@ -1,0 +1,304 @@
+//! The life of one pod: volumes, a sandbox with an address, containers, and at the end a graceful stop.
+
+use std::{
+    collections::BTreeSet,
+    process::Stdio,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use futures::future::join_all;
+use k8s_openapi::{
+    api::core::v1::{Container, Pod},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    sync::{Notify, watch},
+    time::{interval, sleep, timeout},
+};
+
+use crate::{
+    network,
+    process::{Order, Program, Status, Supervised},
+    sandbox::{Bind, READY, Sandbox},
+};
+
+use super::{
+    Runner, Seen, image, probe,
+    spec::{self, PROGRAMS},
+    status::{self, ContainerState},
+    volumes::Volumes,
+};
+
+/// Time between two looks at the Secrets and ConfigMaps of a pod, and between two tries to start it.
+const REFRESH: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(300);
+
+/// Runs the pod until it is deleted.
+pub(super) async fn live(runner: Arc<Runner>, mut seen: Seen) {
+    let pod = Arc::clone(&seen.borrow_and_update());
+    let mut reported = String::new();
+    let mut running = loop {
+        let started = tokio::select! {
+            () = terminated(&mut seen) => return remove(&runner, &pod).await,
+            started = Running::start(&runner, &pod) => started,
+        };
+        match started {
+            Ok(running) => break running,
+            Err(error) => {
+                let why = format!("{error:#}");
+                if why != reported {
+                    patch(&runner, &pod, &status::waiting(&pod, &why)).await;
+                    reported = why;
+                }
+                sleep(RETRY).await;
+            }
+        }
+    };
+    running.keep(&mut seen).await;
+    if seen.has_changed().is_ok() {
+        running.stop().await;
+    }
+    running.forget();
+    remove(&runner, &pod).await;
+}
+
+struct Running {
+    runner: Arc<Runner>,
+    pod: Arc<Pod>,
+    ip: String,
+    volumes: Volumes,
+    /// Keeps the namespaces; its end is the end of everything in it.
+    sandbox: Child,
+    containers: Vec<Running1>,
+    changed: Arc<Notify>,
+    since: Timestamp,
+}
+
+struct Running1 {
+    container: Container,
+    process: Supervised,
+    status: watch::Receiver<Status>,
+    ready: watch::Receiver<bool>,
+    started_at: Timestamp,
+    /// What a command needs in front of it to run inside.
+    enter: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+impl Running {
+    async fn start(runner: &Arc<Runner>, pod: &Arc<Pod>) -> Result<Self> {
+        let number = runner.next_number();
+        let address = network::pod_address(number)?;
+        let ip = address.to_string();
+        let folder = runner.state.join(number.to_string());
+        let mut volumes = Volumes::new(runner.client.clone(), pod, &ip, folder.join("volumes"));
+        volumes.refresh(pod).await?;
+        let spec = pod.spec.as_ref().context("a pod without a spec")?;
+
+        let mut binds = Vec::new();
+        let images: BTreeSet<_> = spec.containers.iter().filter_map(|c| image::real(c.image.as_deref()?)).collect();
+        for image in images {
+            let program = runner.programs.get(image).with_context(|| format!("{image} is not part of this stack"))?;
+            if !program.exists() {
+                return Err(anyhow!("{} has not been built", program.display()));
+            }
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            binds.push(Bind::read_only(program, format!("{PROGRAMS}/{name}")));
+        }
+        for mount in spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten()) {
+            let volume = volumes.path(&mount.name);
+            let from = mount.sub_path.as_ref().map_or_else(|| volume.clone(), |path| volume.join(path));
+            if !binds.iter().any(|bind: &Bind| bind.to == mount.mount_path) {
+                let read_only = mount.read_only.unwrap_or(false);
+                binds.push(Bind { from, to: mount.mount_path.clone(), read_only });
+            }
+        }
+        let sandbox = Sandbox { root: folder.join("root"), binds, run: Vec::new() };
+        let sandbox = open(&sandbox).await?;
+        let pid = sandbox.id().context("the sandbox ended")?;
+        tokio::task::spawn_blocking(move || network::connect(pid, number, address)).await??;
+
+        let mut running = Self {
+            runner: Arc::clone(runner),
+            pod: Arc::clone(pod),
+            ip,
+            volumes,
+            sandbox,
+            containers: Vec::new(),
+            changed: Arc::new(Notify::new()),
+            since: Timestamp::now(),
+        };
+        for container in &spec.containers {
+            let container = running.start_container(container, pid).await?;
+            running.containers.push(container);
+        }
+        Ok(running)
+    }
+
+    async fn start_container(&self, container: &Container, pid: u32) -> Result<Running1> {
+        let env = spec::env(&self.runner.client, &self.pod, container, &self.ip).await?;
+        let image = container.image.as_deref().and_then(image::real).context("not a real image")?;
+        let program = self.runner.programs.get(image).and_then(|path| path.file_name()).unwrap_or_default();
+        let enter = ["nsenter", "--target", &pid.to_string(), "--net", "--mount", "--root", "--wd", "--"];
+        let enter: Vec<_> = enter.map(str::to_owned).to_vec();
+        let command = spec::command(container, &program.to_string_lossy(), &env);
+        let name = self.name(container);
+        let process = Supervised::start(Program {
+            name: name.clone(),
+            command: [enter.as_slice(), &command].concat(),
+            env: env.clone(),
+            clear_env: true,
+            log: self.runner.logs.join(format!("{}.log", name.replace('/', "_"))),
+            grace: self.grace(),
+            loud: false,
+        })?;
+        self.runner.processes.lock().unwrap_or_else(PoisonError::into_inner).insert(name, process.clone());
+        let ready = probe::watch(container, &self.ip, &process, &self.changed);
+        let mut status = process.watch();
+        let (mut forwarded, changed) = (process.watch(), Arc::clone(&self.changed));
+        tokio::spawn(async move {
+            while forwarded.changed().await.is_ok() {
+                changed.notify_one();
+            }
+        });
+        status.mark_unchanged();
+        let started_at = Timestamp::now();
+        Ok(Running1 { container: container.clone(), process, status, ready, started_at, enter, env })
+    }
+
+    /// Keeps the status and the volumes up to date until the pod is to end.
+    async fn keep(&mut self, seen: &mut Seen) {
+        let mut refresh = interval(REFRESH);
+        let (mut was_ready, mut ready_since) = (false, self.since);
+        let mut last = Value::Null;
+        loop {
+            let states = self.states();
+            if status::is_ready(&states) != was_ready {
+                (was_ready, ready_since) = (!was_ready, Timestamp::now());
+            }
+            let now = status::running(&self.ip, self.since, ready_since, &states);
+            if now != last && patch(&self.runner, &self.pod, &now).await {
+                last = now;
+            }
+            tokio::select! {
+                () = terminated(seen) => return,
+                () = self.changed.notified() => {}
+                // What cannot be read now stays as it was.
+                _ = refresh.tick() => drop(self.volumes.refresh(&self.pod).await),
+            }
+        }
+    }
+
+    fn states(&mut self) -> Vec<ContainerState> {
+        let state = |running: &mut Running1| {
+            if running.status.has_changed().unwrap_or(false) {
+                running.started_at = Timestamp::now();
+            }
+            ContainerState {
+                name: running.container.name.clone(),
+                image: running.container.image.clone().unwrap_or_default(),
+                process: running.status.borrow_and_update().clone(),
+                started_at: running.started_at,
+                ready: *running.ready.borrow(),
+            }
+        };
+        self.containers.iter_mut().map(state).collect()
+    }
+
+    /// The hooks before the end, SIGTERM, and after the grace SIGKILL; all containers at once.
+    async fn stop(&self) {
+        let grace = self.grace();
+        let stops = self.containers.iter().map(|running| async move {
+            // A hook that fails changes nothing about the end.
+            let _ = timeout(grace, running.before_stop(&self.ip, grace)).await;
+            let _ = running.process.order(Order::Stop).await;
+        });
+        let _ = timeout(grace, join_all(stops)).await;
+    }
+
+    fn forget(mut self) {
+        let mut processes = self.runner.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        for running in &self.containers {
+            processes.remove(&self.name(&running.container));
+        }
+        // With the last handle of a container's process goes the process.
+        let _ = self.sandbox.start_kill();
+    }
+
+    fn grace(&self) -> Duration {
+        let seconds = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30))
+    }
+
+    fn name(&self, container: &Container) -> String {
+        format!("pod/{}/{}/{}", self.pod.namespace().unwrap_or_default(), self.pod.name_any(), container.name)
+    }
+}
+
+impl Running1 {
+    async fn before_stop(&self, ip: &str, grace: Duration) -> Result<()> {
+        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        if let Some(action) = hook.and_then(|hook| hook.http_get.as_ref()) {
+            probe::get(action, &self.container, ip, grace).await?;
+        }
+        if let Some(command) = hook.and_then(|hook| hook.exec.as_ref()?.command.as_ref()) {
+            let mut inside = Command::new(&self.enter[0]);
+            inside.args(&self.enter[1..]).args(command).env_clear().envs(self.env.iter().cloned());
+            inside.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+            inside.status().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts a sandbox, and waits until others may enter.
+async fn open(sandbox: &Sandbox) -> Result<Child> {
+    let command = sandbox.command(&["--net", "--mount"])?;
+    let mut child = Command::new(&command[0])
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let output = child.stdout.take().context("no output")?;
+    if BufReader::new(output).lines().next_line().await?.as_deref() == Some(READY) {
+        return Ok(child);
+    }
+    let output = child.wait_with_output().await?;
+    Err(anyhow!("the sandbox: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Returns when the pod is to end, or is gone.
+async fn terminated(seen: &mut Seen) {
+    // An error says that it is gone.
+    let _ = seen.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()).await;
+}
+
+async fn patch(runner: &Runner, pod: &Pod, status: &Value) -> bool {
+    let pods: Api<Pod> = Api::namespaced(runner.client.clone(), &pod.namespace().unwrap_or_default());
+    pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await.is_ok()
+}
+
+/// Deletes the object, as a kubelet does when nothing of the pod is left. Tries until the API server is there.
+async fn remove(runner: &Runner, pod: &Pod) {
+    let pods: Api<Pod> = Api::namespaced(runner.client.clone(), &pod.namespace().unwrap_or_default());
+    let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
+    let now = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    loop {
+        match pods.delete(&pod.name_any(), &now).await {
+            Ok(_) | Err(kube::Error::Api(_)) => return,
+            Err(_) => sleep(RETRY).await,
+        }
+    }
+}
