@@ -1,1 +1,11 @@
-//! scaler
+//! From signals to KEDA: what is measured, what it needs, and the external scaler that says so.
+//!
+//! [`sources`] measure and write into [`signals`]; [`demand`] adds up what belongs to a workload; [`service`] answers KEDA
+//! from that, and never waits for I/O; [`explain`] says the same to people.
+
+pub mod demand;
+pub mod explain;
+pub mod metrics;
+pub mod service;
+pub mod signals;
+pub mod sources;

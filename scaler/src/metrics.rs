@@ -1,0 +1,87 @@
+//! What the scaler tells of itself, in Prometheus' base units.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Instant,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use tonic::{Code, Status};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rpc {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Method {
+    method: &'static str,
+}
+
+/// Counts and times calls.
+#[derive(Debug, Clone)]
+pub struct ScalerMetrics {
+    rpcs: Family<Rpc, Counter<u64, AtomicU64>>,
+    seconds: Family<Method, Histogram, fn() -> Histogram>,
+    streams: Family<Method, Gauge<i64, AtomicI64>>,
+}
+
+impl ScalerMetrics {
+    /// Registered as `tidegate_scaler_…`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new([0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.1, 1.0]);
+        let metrics = Self {
+            rpcs: Family::default(),
+            seconds: Family::new_with_constructor(histogram),
+            streams: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("tidegate_scaler");
+        registry.register("rpcs", "Calls by KEDA, by method and gRPC code", metrics.rpcs.clone());
+        registry.register("rpc_duration_seconds", "Time to answer a call", metrics.seconds.clone());
+        registry.register("streams", "Open streams", metrics.streams.clone());
+        metrics
+    }
+
+    pub(crate) fn observe<T>(
+        &self,
+        method: &'static str,
+        answer: impl FnOnce() -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        let start = Instant::now();
+        let answer = answer();
+        let code = answer.as_ref().map_or_else(|status| code(status.code()), |_| "OK");
+        self.rpcs.get_or_create(&Rpc { method, code }).inc();
+        self.seconds.get_or_create(&Method { method }).observe(start.elapsed().as_secs_f64());
+        answer
+    }
+
+    pub(crate) fn stream_opened(&self, method: &'static str) -> OpenStream {
+        let gauge = self.streams.get_or_create(&Method { method }).clone();
+        gauge.inc();
+        OpenStream(gauge)
+    }
+}
+
+/// Counted as open until it is dropped.
+pub(crate) struct OpenStream(Gauge<i64, AtomicI64>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// As gRPC's specification writes the codes that the scaler gives.
+fn code(code: Code) -> &'static str {
+    match code {
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::NotFound => "NOT_FOUND",
+        Code::Unavailable => "UNAVAILABLE",
+        _ => "OTHER",
+    }
+}

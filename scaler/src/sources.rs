@@ -1,0 +1,68 @@
+//! Where signals come from.
+
+pub mod envoy;
+pub mod prometheus;
+
+use std::sync::Arc;
+
+use tidegate_core::plan::{Plan, Proxy};
+use tokio::sync::watch;
+
+use self::prometheus::{Prometheus, PrometheusError, PrometheusSettings};
+use crate::signals::Signals;
+
+/// What is measured, and where.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// Where traffic is measured
+    pub traffic: TrafficSource,
+    /// The Prometheus of users' own queries, and of traffic where it is measured there
+    pub prometheus: Option<PrometheusSettings>,
+}
+
+/// Where traffic is measured.
+#[derive(Debug, Clone)]
+pub enum TrafficSource {
+    /// On the proxies that the Plan names, and on these
+    Envoy(Vec<Proxy>),
+    /// By the Prometheus that scrapes them
+    Prometheus,
+}
+
+/// Measures until `shutdown` says so, and keeps in `signals` what the Plan names. Fails only on settings.
+pub async fn run(
+    settings: SourceSettings,
+    signals: Arc<Signals>,
+    plan: watch::Receiver<Arc<Plan>>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), PrometheusError> {
+    let prometheus = settings.prometheus.map(Prometheus::new).transpose()?;
+    let keeping = keep(Arc::clone(&signals), plan.clone(), shutdown.clone());
+    let (proxies, clusters) = match settings.traffic {
+        TrafficSource::Envoy(also) => (Some(also), false),
+        TrafficSource::Prometheus => (None, true),
+    };
+    let scraping = async {
+        if let Some(also) = proxies {
+            envoy::run(also, Arc::clone(&signals), plan, shutdown.clone()).await;
+        }
+    };
+    let asking = async {
+        if let Some(prometheus) = prometheus {
+            prometheus::run(prometheus, clusters, Arc::clone(&signals), shutdown.clone()).await;
+        }
+    };
+    tokio::join!(keeping, scraping, asking);
+    Ok(())
+}
+
+async fn keep(signals: Arc<Signals>, mut plan: watch::Receiver<Arc<Plan>>, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        let now = Arc::clone(&plan.borrow_and_update());
+        signals.keep(&now);
+        tokio::select! {
+            changed = plan.changed() => if changed.is_err() { return },
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
