@@ -1,15 +1,26 @@
 //! The first process inside the namespaces: boots the peers, runs the command, and takes them along when it ends.
 
-use std::{env, ffi::OsString, fs, path::Path, process::ExitCode, time::Instant};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
-    time::{Duration, timeout},
+    time::timeout,
 };
 
-use crate::{network, owner::exit_code, plane::Plane, pods::Runner, services, settings::Settings};
+use crate::{control, network, owner::exit_code, plane::Plane, pods::Runner, services, settings::Settings};
+
+/// The control socket in the folder of a run.
+const SOCKET: &str = "control.sock";
 
 /// Time that the command has to end by itself when the stack is told to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -22,6 +33,7 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
     let settings: Settings = serde_json::from_slice(&fs::read(run.join("settings.json"))?)?;
     network::set_up(&run.join("state"))?;
     let plane = Plane::new(settings, run)?;
+    control::serve(&run.join(SOCKET), &plane.processes)?;
     let boot = async {
         let client = plane.boot_kubernetes().await?;
         services::serve(client.clone()).await.context("the DNS server")?;
@@ -35,7 +47,7 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
     }
     eprintln!("stack ready after {:.1} s", start.elapsed().as_secs_f64());
 
-    let mut command = start_command(&plane, run)?;
+    let mut command = start_command(&plane.settings, run)?;
     let status = tokio::select! {
         status = command.wait() => status?,
         // Ctrl-C has reached the command too.
@@ -45,31 +57,34 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
     Ok(ExitCode::from(exit_code(status)))
 }
 
-fn start_command(plane: &Plane, run: &Path) -> Result<Child> {
-    let [program, arguments @ ..] = plane.settings.command.as_slice() else { anyhow::bail!("no command") };
-    Command::new(program)
-        .args(arguments)
-        .env("KUBECONFIG", plane.kubeconfig())
-        .env("TIDEGATE_STACK", run.join("control.sock"))
-        .env("PATH", path(plane)?)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot run {program}"))
-}
-
-/// `PATH` with our own programs, `kubectl` and `helm` in front.
-fn path(plane: &Plane) -> Result<OsString> {
-    let mut folders = vec![plane.settings.programs.clone()];
+/// What commands inside find in their environment: our own programs, `kubectl` and `helm` in front of `PATH`, and how
+/// to reach the API server and the stack.
+pub(crate) fn environment(settings: &Settings, run: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let mut folders = vec![settings.programs.clone()];
     for name in ["kubectl", "helm"] {
-        folders.extend(plane.settings.peers.get(name).and_then(|program| program.parent()).map(Path::to_owned));
+        folders.extend(settings.peers.get(name).and_then(|program| program.parent()).map(Path::to_owned));
     }
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    Ok(env::join_paths(folders)?)
+    let enter = format!("{} enter {}", env::current_exe()?.display(), run.display());
+    Ok(vec![
+        ("PATH", env::join_paths(folders)?),
+        ("KUBECONFIG", run.join("state/kubeconfig").into()),
+        ("TIDEGATE_STACK", run.join(SOCKET).into()),
+        ("TIDEGATE_ENTER", enter.into()),
+    ])
+}
+
+fn start_command(settings: &Settings, run: &Path) -> Result<Child> {
+    let [program, arguments @ ..] = settings.command.as_slice() else { bail!("no command") };
+    let mut command = Command::new(program);
+    command.args(arguments).envs(environment(settings, run)?).kill_on_drop(true);
+    command.spawn().with_context(|| format!("cannot run {program}"))
 }
 
 async fn leave(command: &mut Child, code: u8) -> ExitCode {
-    if let Some(pid) = command.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    if let Some(pid) = command.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+        // It may just have ended.
+        let _ = kill_process(pid, Signal::TERM);
     }
     let _ = timeout(GRACE, command.wait()).await;
     ExitCode::from(code)

@@ -1,5 +1,11 @@
 //! The real peers of the end-to-end tests: built from package registries, booted on one machine.
+//!
+//! The program `stack` builds them ([`peers`]) and runs commands among them: Kubernetes, KEDA and Envoy Gateway as
+//! processes in namespaces of their own, and pods that stand for a program as processes with addresses of their own. A
+//! test that runs inside takes peers away and brings them back with [`Stack`].
 
+mod attach;
+mod control;
 mod http;
 mod inside;
 mod network;
@@ -14,15 +20,16 @@ mod settings;
 mod wait;
 
 pub use self::{
+    attach::{Stack, ready_pods, scrape},
     http::get,
     inside::run as run_inside,
-    owner::run as run_stack,
+    owner::{enter, run as run_stack},
     process::Status,
     settings::{Component, Profile, Settings},
     wait::{eventually, eventually_is},
 };
 
-/// Becomes the sandbox that the file describes: what the stack starts itself with, for pods.
+/// Becomes the sandbox that the file describes: what a stack starts itself as, for pods.
 pub fn enter_sandbox(plan: &std::path::Path) -> anyhow::Result<()> {
     sandbox::Sandbox::enter(plan)
 }

@@ -1,11 +1,13 @@
 //! `stack`: builds the real peers of the end-to-end tests, and runs commands among them.
 
+mod load;
+
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_stack::{
-    Component, Profile, Settings,
+    Component, Profile, Settings, Stack,
     peers::{Cache, PEERS, Peer},
 };
 
@@ -41,10 +43,47 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Take processes of the stack away, and bring them back; to be run inside it
+    #[command(after_help = "Example: stack run -- sh -c 'stack ctl kill keda-operator && stack ctl status'")]
+    Ctl {
+        /// What to do
+        verb: Verb,
+        /// A peer, pod/NAMESPACE/NAME, or pod/NAMESPACE/NAME/CONTAINER
+        #[arg(default_value = "", hide_default_value = true)]
+        name: String,
+    },
+    /// Open a shell, or run a command, in a stack that runs; its command has the whole line in $TIDEGATE_ENTER
+    #[command(after_help = "Example: stack enter /tmp/tidegate-stack-x1Yz -- kubectl get pods -A")]
+    Enter {
+        /// The folder of the stack
+        run: PathBuf,
+        /// The command and its arguments
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Send requests at the times that a profile says, whether or not earlier ones were answered
+    #[command(
+        after_help = "Example: stack load http http://10.245.0.11:8080/tasks --profile 0s:50,30s:50,40s:800,2m:800"
+    )]
+    Load(load::Args),
     #[command(hide = true)]
     Inside { run: PathBuf },
     #[command(hide = true)]
     Sandbox { plan: PathBuf },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Verb {
+    /// SIGTERM, after the grace SIGKILL; it stays down until start
+    Stop,
+    /// Start what was stopped
+    Start,
+    /// SIGKILL; it is started again, as after a crash
+    Kill,
+    /// Stop and start
+    Restart,
+    /// Print name, process id, restarts and how it ended last
+    Status,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +107,9 @@ fn obey(command: Command) -> Result<ExitCode> {
             let peers = Settings::peers(&components)?;
             tidegate_stack::run_stack(&Settings { components, profile, command, programs: programs()?, peers })
         }
+        Command::Ctl { verb, name } => block_on(ctl(verb, &name)),
+        Command::Enter { run, command } => tidegate_stack::enter(&run, &command),
+        Command::Load(args) => block_on(load::run(args)),
         Command::Inside { run } => {
             let runtime = tokio::runtime::Runtime::new()?;
             let code = runtime.block_on(tidegate_stack::run_inside(&run));
@@ -77,6 +119,28 @@ fn obey(command: Command) -> Result<ExitCode> {
         }
         Command::Sandbox { plan } => tidegate_stack::enter_sandbox(&plan).map(|()| ExitCode::SUCCESS),
     }
+}
+
+async fn ctl(verb: Verb, name: &str) -> Result<ExitCode> {
+    let stack = Stack::attach()?;
+    match verb {
+        Verb::Stop => stack.stop(name).await?,
+        Verb::Start => stack.start(name).await?,
+        Verb::Kill => stack.kill(name).await?,
+        Verb::Restart => stack.restart(name).await?,
+        Verb::Status => {
+            for (name, status) in stack.status(name).await? {
+                let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+                let ended = status.last_exit.unwrap_or_default();
+                println!("{name:<60} {pid:>7} {:>4} restarts  {ended}", status.restarts);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::runtime::Runtime::new()?.block_on(work)
 }
 
 fn build(names: &[String]) -> Result<()> {

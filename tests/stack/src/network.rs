@@ -21,7 +21,7 @@ pub(crate) const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The DNS server that `/etc/resolv.conf` names.
 pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where proxies find Envoy Gateway, which is no pod.
-pub(crate) const ENVOY_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 254);
+pub(crate) const ENVOY_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 2);
 /// Services.
 pub(crate) const SERVICES: &str = "10.96.0.0/16";
 /// Pods that kwok fakes.

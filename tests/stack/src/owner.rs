@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{ExitCode, ExitStatus},
     time::Duration,
@@ -17,7 +17,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::settings::Settings;
+use crate::{inside, settings::Settings};
+
+/// Holds the process id of `unshare`, in the folder of a run.
+const PID: &str = "pid";
 
 /// How long the inside may take to end when it is told to.
 const GOODBYE: Duration = Duration::from_secs(20);
@@ -35,6 +38,7 @@ pub fn run(settings: &Settings) -> Result<ExitCode> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
         let mut inside = start(run.path())?;
+        fs::write(run.path().join(PID), inside.id().unwrap_or_default().to_string())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
@@ -51,6 +55,23 @@ pub fn run(settings: &Settings) -> Result<ExitCode> {
         eprintln!("the peers' logs are in {}", run.keep().join("logs").display());
     }
     Ok(ExitCode::from(code))
+}
+
+/// Becomes `command` inside the stack whose folder is `run`; a shell without a command. Only returns with an error.
+pub fn enter(run: &Path, command: &[String]) -> Result<ExitCode> {
+    let pid = fs::read_to_string(run.join(PID)).with_context(|| format!("no stack runs in {}", run.display()))?;
+    let inside = pid.parse().ok().and_then(first_child);
+    let inside = inside.with_context(|| format!("the stack in {} has ended", run.display()))?.as_raw_nonzero();
+    let shell = vec![env::var("SHELL").unwrap_or_else(|_| "sh".to_owned())];
+    let command = if command.is_empty() { &shell } else { command };
+    let mut nsenter = std::process::Command::new("nsenter");
+    nsenter.args(["--target", &inside.to_string(), "--net", "--mount", "--pid"]);
+    if !getuid().is_root() {
+        nsenter.args(["--user", "--preserve-credentials"]);
+    }
+    let settings: Settings = serde_json::from_slice(&fs::read(run.join("settings.json"))?)?;
+    nsenter.arg("--").args(command).envs(inside::environment(&settings, run)?);
+    Err(nsenter.exec()).context("nsenter is missing; install it with: apt-get install util-linux")
 }
 
 fn start(run: &Path) -> Result<Child> {

@@ -26,6 +26,7 @@ use tokio::try_join;
 use crate::{
     peers::tail,
     process::{Program, Supervised},
+    sandbox::Opened,
     settings::{Component, Settings},
     wait::eventually,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Plane {
     pub(crate) state: PathBuf,
     pub(crate) processes: Processes,
     pki: Pki,
+    /// What is kept open until the stack ends.
+    sandboxes: Mutex<Vec<Opened>>,
 }
 
 /// How long a peer may take until it is ready, on a busy machine.
@@ -53,7 +56,7 @@ impl Plane {
     pub(crate) fn new(settings: Settings, run: &Path) -> Result<Self> {
         let (logs, state) = (run.join("logs"), run.join("state"));
         let pki = Pki::write(&state.join("pki"))?;
-        Ok(Self { settings, logs, state, processes: Processes::default(), pki })
+        Ok(Self { settings, logs, state, processes: Processes::default(), pki, sandboxes: Mutex::default() })
     }
 
     /// The kubeconfig of the administrator.
@@ -107,6 +110,10 @@ impl Plane {
         })?;
         self.processes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), process);
         Ok(())
+    }
+
+    fn keep(&self, sandbox: Opened) {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox);
     }
 
     fn log(&self, name: &str) -> PathBuf {

@@ -55,7 +55,8 @@ impl Runner {
             processes: Arc::clone(&plane.processes),
             logs: plane.logs.clone(),
             state: plane.state.join("pods"),
-            next: AtomicU32::new(0),
+            // 0 is Envoy Gateway.
+            next: AtomicU32::new(1),
         }
     }
 

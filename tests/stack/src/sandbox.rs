@@ -5,9 +5,10 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{Write, stdout},
-    os::unix::{fs::symlink, process::CommandExt},
+    net::Ipv4Addr,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
+    process::Stdio,
     thread,
 };
 
@@ -17,6 +18,12 @@ use rustix::{
     process::{chdir, chroot},
 };
 use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::network;
 
 /// What a sandbox sees of the machine: what programs and their libraries need.
 const SHARED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "dev", "proc", "sys"];
@@ -36,15 +43,13 @@ const SHARED_ETC: &[&str] = &[
     "localtime",
 ];
 
-/// A root folder, and what to run in it.
+/// A root folder, and what is in it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sandbox {
     /// An empty folder that becomes `/`.
     pub(crate) root: PathBuf,
     /// What is bound into it.
     pub(crate) binds: Vec<Bind>,
-    /// The command; without one it only keeps the namespaces open, for others to enter.
-    pub(crate) run: Vec<String>,
 }
 
 /// A file or folder of the machine inside a sandbox.
@@ -63,29 +68,38 @@ impl Bind {
 }
 
 impl Sandbox {
-    /// The command that sets it up, in new `namespaces` (flags of `unshare`), and then is what `run` says. Writes what
-    /// it is to do next to its root.
-    pub(crate) fn command(&self, namespaces: &[&str]) -> Result<Vec<String>> {
+    /// Opens it in new namespaces, among them a network of its own at `address`.
+    pub(crate) async fn open(&self, number: u32, address: Ipv4Addr) -> Result<Opened> {
         fs::create_dir_all(&self.root)?;
         let plan = self.root.with_extension("json");
         fs::write(&plan, serde_json::to_vec(self)?)?;
-        let itself = env::current_exe()?.to_string_lossy().into_owned();
-        let mut command = vec!["unshare".to_owned()];
-        command.extend(namespaces.iter().map(|&flag| flag.to_owned()));
-        command.extend(["--".to_owned(), itself, "sandbox".to_owned(), plan.to_string_lossy().into_owned()]);
-        Ok(command)
+        let mut keeper = Command::new("unshare")
+            .args(["--net", "--mount", "--"])
+            .arg(env::current_exe()?)
+            .arg("sandbox")
+            .arg(plan)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let output = keeper.stdout.take().context("no output")?;
+        if BufReader::new(output).lines().next_line().await?.as_deref() != Some(READY) {
+            let output = keeper.wait_with_output().await?;
+            bail!("the sandbox: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let pid = keeper.id().context("the sandbox ended")?;
+        tokio::task::spawn_blocking(move || network::connect(pid, number, address)).await??;
+        Ok(Opened { pid, _keeper: keeper })
     }
 
-    /// Becomes the sandbox that `plan` describes. Only returns with an error.
+    /// Becomes the process that keeps the sandbox of `plan` open. Only returns with an error.
     pub(crate) fn enter(plan: &Path) -> Result<()> {
         let sandbox: Self = serde_json::from_slice(&fs::read(plan)?)?;
         sandbox.furnish()?;
         chroot(&sandbox.root).context("cannot change the root")?;
         chdir("/")?;
-        if let [program, arguments @ ..] = sandbox.run.as_slice() {
-            let error = Command::new(program).args(arguments).exec();
-            return Err(error).with_context(|| format!("cannot run {program}"));
-        }
         writeln!(stdout(), "{READY}")?;
         loop {
             thread::park();
@@ -126,7 +140,22 @@ impl Sandbox {
 }
 
 /// What a sandbox without a command says when others may enter.
-pub(crate) const READY: &str = "ready";
+const READY: &str = "ready";
+
+/// A sandbox that others may enter. Dropping it kills what keeps its namespaces; they live on with what runs in them.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pid: u32,
+    _keeper: Child,
+}
+
+impl Opened {
+    /// What a command needs in front of it to run inside.
+    pub(crate) fn enter(&self) -> Vec<String> {
+        let pid = self.pid.to_string();
+        ["nsenter", "--target", &pid, "--net", "--mount", "--root", "--wd", "--"].map(str::to_owned).to_vec()
+    }
+}
 
 impl Bind {
     fn mount(&self, root: &Path) -> Result<()> {

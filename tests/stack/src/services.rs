@@ -75,7 +75,8 @@ impl Services {
     /// The addresses behind `<service>.<namespace>`: its own, or those of its ready pods when it is headless. `None`
     /// when there is no such Service.
     fn addresses(&self, namespace: &str, name: &str) -> Option<Vec<Ipv4Addr>> {
-        let service = self.services.find(|s: &Service| s.metadata.name.as_deref() == Some(name) && is_in(s, namespace))?;
+        let service =
+            self.services.find(|s: &Service| s.metadata.name.as_deref() == Some(name) && is_in(s, namespace))?;
         Some(match cluster_ip(&service) {
             Some(address) => vec![address],
             None => self.endpoints(namespace, name).into_iter().map(|endpoint| endpoint.address).collect(),
@@ -83,7 +84,9 @@ impl Services {
     }
 
     fn endpoints(&self, namespace: &str, service: &str) -> Vec<Endpoint> {
-        let label = |slice: &EndpointSlice| slice.labels().get("kubernetes.io/service-name").map(String::as_str) == Some(service);
+        let label = |slice: &EndpointSlice| {
+            slice.labels().get("kubernetes.io/service-name").map(String::as_str) == Some(service)
+        };
         let slices = self.slices.state_filter(|slice| is_in(slice, namespace) && label(slice));
         slices.iter().flat_map(|slice| ready(slice)).collect()
     }

@@ -4,7 +4,10 @@ use std::{fs, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -13,6 +16,7 @@ use crate::{
     network::ENVOY_GATEWAY,
     plane::apply,
     sandbox::{Bind, Sandbox},
+    wait::eventually,
 };
 
 use super::Plane;
@@ -45,29 +49,33 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
 
     let config = plane.state.join("envoy-gateway.yaml");
     fs::write(&config, CONFIG)?;
-    // It reads its certificates from /certs and nowhere else.
+    // It reads its certificates from /certs and nowhere else, and listens on all addresses: so it gets a sandbox like a
+    // pod's.
     let sandbox = Sandbox {
         root: plane.state.join("envoy-gateway-root"),
         binds: vec![
             Bind::read_only(certificates, "/certs"),
             Bind::read_only(plane.settings.peer("envoy-gateway")?, "/program/envoy-gateway"),
             Bind::read_only(&config, "/config/envoy-gateway.yaml"),
-            Bind::read_only(&plane.state, plane.state.to_string_lossy()),
+            Bind::read_only(plane.kubeconfig(), "/config/kubeconfig"),
+            Bind::read_only(plane.pki.folder(), plane.pki.folder().to_string_lossy()),
         ],
-        run: ["/program/envoy-gateway", "server", "--config-path", "/config/envoy-gateway.yaml"]
-            .map(str::to_owned)
-            .to_vec(),
     };
-    let kubeconfig = plane.kubeconfig().to_string_lossy().into_owned();
-    let env = [("KUBECONFIG", &*kubeconfig), ("ENVOY_GATEWAY_NAMESPACE", NAMESPACE)];
-    plane.start_as("envoy-gateway", sandbox.command(&["--mount"])?, &env)?;
+    let sandbox = sandbox.open(0, ENVOY_GATEWAY).await?;
+    let command = ["/program/envoy-gateway", "server", "--config-path", "/config/envoy-gateway.yaml"];
+    let command = [sandbox.enter(), command.map(str::to_owned).to_vec()].concat();
+    let env = [("KUBECONFIG", "/config/kubeconfig"), ("ENVOY_GATEWAY_NAMESPACE", NAMESPACE)];
+    plane.start_as("envoy-gateway", command, &env)?;
+    plane.keep(sandbox);
     expose(client).await?;
+    let health = format!("http://{ENVOY_GATEWAY}:8081/readyz");
     plane
         .ready("envoy-gateway", async || {
-            let (status, _) = http::get("http://127.0.0.1:8081/readyz", Duration::from_secs(1)).await?;
+            let (status, _) = http::get(&health, Duration::from_secs(1)).await?;
             Ok((status == 200).then_some(()))
         })
-        .await
+        .await?;
+    accepted(client).await
 }
 
 /// Envoy Gateway makes its own certificates, and those of the proxies, into the cluster; the folder of its own.
@@ -90,6 +98,18 @@ async fn certificates(plane: &Plane, client: &Client) -> Result<std::path::PathB
         fs::write(folder.join(name), bytes.0)?;
     }
     Ok(folder)
+}
+
+/// Waits until the GatewayClass is accepted: from then on Gateways are looked at.
+async fn accepted(client: &Client) -> Result<()> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "GatewayClass"));
+    let classes: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    eventually(Duration::from_secs(60), "the GatewayClass eg is accepted", async || {
+        let class = classes.get("eg").await?;
+        let conditions = class.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        Ok(conditions.iter().any(|c| c["type"] == "Accepted" && c["status"] == "True").then_some(()))
+    })
+    .await
 }
 
 /// The Service by whose name proxies find it, and the GatewayClass.
@@ -117,11 +137,14 @@ async fn expose(client: &Client) -> Result<()> {
         }).collect::<Vec<_>>(),
     });
     apply::one(client, endpoints).await?;
-    let class = json!({
+    let mut class = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": { "name": "eg" },
         "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
     });
+    // As if it came from `kubectl apply`, which the examples are applied with.
+    let applied = class.to_string();
+    class["metadata"]["annotations"] = json!({ "kubectl.kubernetes.io/last-applied-configuration": applied });
     apply::one(client, class).await
 }

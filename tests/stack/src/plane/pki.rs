@@ -67,6 +67,11 @@ impl Pki {
         Ok(pki)
     }
 
+    /// Where all of it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where a file of it is.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

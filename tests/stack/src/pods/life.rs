@@ -19,8 +19,7 @@ use kube::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::Command,
     sync::{Notify, watch},
     time::{interval, sleep, timeout},
 };
@@ -28,7 +27,7 @@ use tokio::{
 use crate::{
     network,
     process::{Order, Program, Status, Supervised},
-    sandbox::{Bind, READY, Sandbox},
+    sandbox::{Bind, Opened, Sandbox},
 };
 
 use super::{
@@ -76,14 +75,13 @@ struct Running {
     pod: Arc<Pod>,
     ip: String,
     volumes: Volumes,
-    /// Keeps the namespaces; its end is the end of everything in it.
-    sandbox: Child,
-    containers: Vec<Running1>,
+    sandbox: Opened,
+    containers: Vec<InContainer>,
     changed: Arc<Notify>,
     since: Timestamp,
 }
 
-struct Running1 {
+struct InContainer {
     container: Container,
     process: Supervised,
     status: watch::Receiver<Status>,
@@ -122,10 +120,7 @@ impl Running {
                 binds.push(Bind { from, to: mount.mount_path.clone(), read_only });
             }
         }
-        let sandbox = Sandbox { root: folder.join("root"), binds, run: Vec::new() };
-        let sandbox = open(&sandbox).await?;
-        let pid = sandbox.id().context("the sandbox ended")?;
-        tokio::task::spawn_blocking(move || network::connect(pid, number, address)).await??;
+        let sandbox = Sandbox { root: folder.join("root"), binds }.open(number, address).await?;
 
         let mut running = Self {
             runner: Arc::clone(runner),
@@ -138,18 +133,17 @@ impl Running {
             since: Timestamp::now(),
         };
         for container in &spec.containers {
-            let container = running.start_container(container, pid).await?;
+            let container = running.start_container(container).await?;
             running.containers.push(container);
         }
         Ok(running)
     }
 
-    async fn start_container(&self, container: &Container, pid: u32) -> Result<Running1> {
+    async fn start_container(&self, container: &Container) -> Result<InContainer> {
         let env = spec::env(&self.runner.client, &self.pod, container, &self.ip).await?;
         let image = container.image.as_deref().and_then(image::real).context("not a real image")?;
         let program = self.runner.programs.get(image).and_then(|path| path.file_name()).unwrap_or_default();
-        let enter = ["nsenter", "--target", &pid.to_string(), "--net", "--mount", "--root", "--wd", "--"];
-        let enter: Vec<_> = enter.map(str::to_owned).to_vec();
+        let enter = self.sandbox.enter();
         let command = spec::command(container, &program.to_string_lossy(), &env);
         let name = self.name(container);
         let process = Supervised::start(Program {
@@ -172,7 +166,7 @@ impl Running {
         });
         status.mark_unchanged();
         let started_at = Timestamp::now();
-        Ok(Running1 { container: container.clone(), process, status, ready, started_at, enter, env })
+        Ok(InContainer { container: container.clone(), process, status, ready, started_at, enter, env })
     }
 
     /// Keeps the status and the volumes up to date until the pod is to end.
@@ -199,7 +193,7 @@ impl Running {
     }
 
     fn states(&mut self) -> Vec<ContainerState> {
-        let state = |running: &mut Running1| {
+        let state = |running: &mut InContainer| {
             if running.status.has_changed().unwrap_or(false) {
                 running.started_at = Timestamp::now();
             }
@@ -225,13 +219,12 @@ impl Running {
         let _ = timeout(grace, join_all(stops)).await;
     }
 
-    fn forget(mut self) {
+    /// With the last handle of a container's process goes the process.
+    fn forget(self) {
         let mut processes = self.runner.processes.lock().unwrap_or_else(PoisonError::into_inner);
         for running in &self.containers {
             processes.remove(&self.name(&running.container));
         }
-        // With the last handle of a container's process goes the process.
-        let _ = self.sandbox.start_kill();
     }
 
     fn grace(&self) -> Duration {
@@ -244,7 +237,7 @@ impl Running {
     }
 }
 
-impl Running1 {
+impl InContainer {
     async fn before_stop(&self, ip: &str, grace: Duration) -> Result<()> {
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         if let Some(action) = hook.and_then(|hook| hook.http_get.as_ref()) {
@@ -258,25 +251,6 @@ impl Running1 {
         }
         Ok(())
     }
-}
-
-/// Starts a sandbox, and waits until others may enter.
-async fn open(sandbox: &Sandbox) -> Result<Child> {
-    let command = sandbox.command(&["--net", "--mount"])?;
-    let mut child = Command::new(&command[0])
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let output = child.stdout.take().context("no output")?;
-    if BufReader::new(output).lines().next_line().await?.as_deref() == Some(READY) {
-        return Ok(child);
-    }
-    let output = child.wait_with_output().await?;
-    Err(anyhow!("the sandbox: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// Returns when the pod is to end, or is gone.
@@ -294,7 +268,8 @@ async fn patch(runner: &Runner, pod: &Pod, status: &Value) -> bool {
 async fn remove(runner: &Runner, pod: &Pod) {
     let pods: Api<Pod> = Api::namespaced(runner.client.clone(), &pod.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
-    let now = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    let now =
+        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
     loop {
         match pods.delete(&pod.name_any(), &now).await {
             Ok(_) | Err(kube::Error::Api(_)) => return,

@@ -26,14 +26,14 @@ pub(super) fn watch(
     changed: &Arc<Notify>,
 ) -> watch::Receiver<bool> {
     let (ready, seen) = watch::channel(false);
-    let (container, ip, process, changed) = (container.clone(), ip.to_owned(), process.clone(), Arc::clone(changed));
+    let (container, ip, changed) = (container.clone(), ip.to_owned(), Arc::clone(changed));
+    let mut status = process.watch();
     tokio::spawn(async move {
         let set = |value| {
             if ready.send_if_modified(|ready| std::mem::replace(ready, value) != value) {
                 changed.notify_one();
             }
         };
-        let mut status = process.watch();
         while let Ok(running) = status.wait_for(|status| status.pid.is_some()).await.map(|status| status.pid) {
             let ended = status.wait_for(|status| status.pid != running);
             tokio::select! {

@@ -1,9 +1,6 @@
 //! What a pod's status says.
 
-use k8s_openapi::{
-    api::core::v1::Pod,
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use serde_json::{Value, json};
 
 use crate::process::Status;

@@ -223,7 +223,10 @@ mod tests {
     fn items_choose_keys_and_rename_them() {
         let data = Files::from([("one".to_owned(), vec![1]), ("two".to_owned(), vec![2])]);
         let item = |key: &str| KeyToPath { key: key.to_owned(), path: format!("to/{key}"), mode: None };
-        assert_eq!(chosen(data.clone(), Some(&[item("two")]), None).unwrap(), Files::from([("to/two".to_owned(), vec![2])]));
+        assert_eq!(
+            chosen(data.clone(), Some(&[item("two")]), None).unwrap(),
+            Files::from([("to/two".to_owned(), vec![2])])
+        );
         assert!(chosen(data.clone(), Some(&[item("three")]), None).is_err());
         assert!(chosen(data, Some(&[item("three")]), Some(true)).unwrap().is_empty());
     }

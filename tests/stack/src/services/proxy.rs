@@ -117,7 +117,8 @@ async fn connect(target: &Target, services: &Services, turn: &AtomicUsize) -> Re
 /// Gives a Service of type LoadBalancer its ClusterIP as the address to reach it at.
 async fn publish(service: &Service, client: &Client) -> Result<()> {
     let is_load_balancer = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
-    let has_address = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref()).is_some();
+    let has_address =
+        service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref()).is_some();
     let Some(address) = cluster_ip(service).filter(|_| is_load_balancer && !has_address) else { return Ok(()) };
     let services: Api<Service> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
     let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } });

@@ -1,0 +1,93 @@
+//! `stack load`: load over time, from the command line.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use hyper::Uri;
+use tidegate_replay::load::{Load, LoadSpec, Profile, Traffic};
+use tokio::net::lookup_host;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What is sent
+    protocol: Protocol,
+    /// Where to, such as http://10.245.0.11:8080/tasks; for grpc the path is the method, for tcp there is none
+    url: Uri,
+    /// The Host header, if it is not that of the URL
+    #[arg(long)]
+    host: Option<String>,
+    /// TIME:RATE points; between two the rate changes evenly. For tcp the rate is the number of open connections
+    #[arg(long, value_name = "TIME:RATE,…", value_parser = profile)]
+    profile: Profile,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Protocol {
+    Http,
+    Grpc,
+    Tcp,
+}
+
+/// Sends until the profile ends, and prints what came of it.
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let authority = args.url.authority().context("the URL has no host")?;
+    let port = args.url.port_u16().unwrap_or(80);
+    let host = args.host.as_deref().unwrap_or(authority.as_str());
+    let path = args.url.path_and_query().map_or("/", |path| path.as_str());
+    let traffic = match args.protocol {
+        Protocol::Http => Traffic::http(host, path)?,
+        Protocol::Grpc => Traffic::grpc(host, path)?,
+        Protocol::Tcp => Traffic::tcp(),
+    };
+    let targets: Vec<_> = lookup_host((authority.host(), port)).await?.collect();
+    let load = Load::start(LoadSpec::new(traffic, args.profile), targets);
+    println!("{:?}", load.finished().await.counts);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `0s:50,30s:50,40s:800`
+fn profile(text: &str) -> Result<Profile> {
+    let mut points = text.split(',').map(point);
+    let (mut before, rate) = points.next().context("no point")??;
+    if !before.is_zero() {
+        bail!("the first point is at {before:?}, not at 0s");
+    }
+    let mut profile = Profile::starting_at(rate);
+    for point in points {
+        let (at, rate) = point?;
+        let length = at.checked_sub(before).with_context(|| format!("{at:?} comes after {before:?}"))?;
+        profile = if length.is_zero() { profile.step_to(rate) } else { profile.ramp_to(rate, length) };
+        before = at;
+    }
+    Ok(profile)
+}
+
+fn point(text: &str) -> Result<(Duration, f64)> {
+    let (time, rate) = text.split_once(':').with_context(|| format!("{text:?} is not TIME:RATE"))?;
+    let time = humantime::parse_duration(time).with_context(|| format!("{time:?} is not a time such as 30s"))?;
+    let rate: f64 = rate.parse().with_context(|| format!("{rate:?} is not a number"))?;
+    if !(rate.is_finite() && rate >= 0.0) {
+        bail!("{rate} is not a rate");
+    }
+    Ok((time, rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_change_evenly_between_points() {
+        let profile = profile("0s:50,10s:50,20s:150,20s:10,30s:10").unwrap();
+        let rates = [5, 15, 25].map(|second| profile.at(Duration::from_secs(second)));
+        assert_eq!(rates, [50.0, 100.0, 10.0]);
+    }
+
+    #[test]
+    fn a_point_out_of_order_or_shape_is_refused() {
+        for text in ["5s:1", "0s:1,10s:2,5s:3", "0s", "0s:-1", "0s:NaN", "soon:1"] {
+            assert!(profile(text).is_err(), "{text}");
+        }
+    }
+}
