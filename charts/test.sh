@@ -48,6 +48,18 @@ counts() {
     got=$(grep -c "^kind: $kind\$" <<<"$manifests" || true)
     [ "$got" = "$wanted" ] || { echo "$got objects of kind $kind, not $wanted"; return 1; }
 }
+# The kinds that the operator reads, as "group/plural", from the table in its source.
+kinds() { sed -n 's/^    [A-Za-z]* "[A-Za-z]*" "\([a-z]*\)" "\([a-z0-9.-]*\)" \[.*/\2\/\1/p' ../../operator/src/index/kind.rs; }
+kinds_are_readable() {
+    local rules kind
+    # One line per rule: "[group] [resources] [verbs]".
+    rules=$(render --show-only templates/rbac.yaml | awk '/apiGroups:/ { g = $0 } /resources:/ { r = $0 } /verbs:/ { print g r $0 }')
+    [ "$(kinds | wc -l)" -ge 20 ] || { echo "found just these kinds in the operator's source: $(kinds)"; return 1; }
+    for kind in $(kinds); do
+        grep -F "apiGroups: [$(g=${kind%/*}; echo "${g:-\"\"}")]" <<<"$rules" | grep -F "[get, list, watch" |
+            grep -E "resources: .*[[ ]${kind#*/}[],]" >/dev/null || { echo "no rule lets it watch $kind"; return 1; }
+    done
+}
 flags_of_chart() { render -f ci/everything-values.yaml --set 'namespaces={shop}' | sed -n 's/^ *- "\{0,1\}\(--[a-z-]*\)=.*/\1/p' | sort -u; }
 flags_are_known() {
     local flag known
@@ -101,6 +113,7 @@ it "half a client certificate asks for the other half" \
 it "a client CA without a certificate is refused" refuses "tls.clientCaKey needs" --set tls.clientCaKey=ca.crt
 it "credentials without a URL ask for it" refuses "set prometheus.url" --set prometheus.username=me
 it "no account at all is refused" refuses "set serviceAccount.name" --set serviceAccount.create=false
+it "every kind that the operator reads may be read" kinds_are_readable
 if [ -n "${TIDEGATE:-}" ]; then
     it "every flag that the chart sets is one of tidegate run" flags_are_known
 fi
