@@ -19,6 +19,9 @@ use tokio::{
 
 use crate::{inside, settings::Settings};
 
+/// How the folders of runs are called.
+const PREFIX: &str = "tidegate-stack-";
+
 /// Holds the process id of `unshare`, in the folder of a run.
 const PID: &str = "pid";
 
@@ -30,7 +33,8 @@ const GOODBYE: Duration = Duration::from_secs(20);
 /// The inside is the first process of a PID namespace. It is killed by the kernel when `unshare` dies, which is killed
 /// when this process dies: so nothing outlives the owner, whatever ends it.
 pub fn run(settings: &Settings) -> Result<ExitCode> {
-    let run = tempfile::Builder::new().prefix("tidegate-stack-").tempdir()?;
+    sweep()?;
+    let run = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
     fs::create_dir(run.path().join("logs"))?;
     fs::write(run.path().join("settings.json"), serde_json::to_vec(settings)?)?;
 
@@ -42,19 +46,36 @@ pub fn run(settings: &Settings) -> Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
-        tokio::select! {
-            status = inside.wait() => return Ok(status?),
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
-        end(&mut inside).await
-    })?;
+        let told = tokio::select! {
+            status = inside.wait() => return Ok((status?, true)),
+            _ = interrupt.recv() => Signal::INT,
+            _ = terminate.recv() => Signal::TERM,
+            _ = hang_up.recv() => Signal::TERM,
+        };
+        anyhow::Ok((end(&mut inside, told).await?, false))
+    });
+    let (status, by_itself) = status?;
     let code = exit_code(status);
-    if code != 0 {
-        eprintln!("the peers' logs are in {}", run.keep().join("logs").display());
+    if by_itself && code != 0 {
+        let run = run.keep();
+        fs::remove_file(run.join(PID))?;
+        eprintln!("the peers' logs are in {}", run.join("logs").display());
     }
     Ok(ExitCode::from(code))
+}
+
+/// Removes the folders of stacks whose owner was killed before it could.
+fn sweep() -> Result<()> {
+    for entry in fs::read_dir(env::temp_dir())? {
+        let folder = entry?.path();
+        let is_ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        let Some(pid) = fs::read_to_string(folder.join(PID)).ok().filter(|_| is_ours) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            // Another stack may be doing the same, and other users' folders are theirs.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+    Ok(())
 }
 
 /// Becomes `command` inside the stack whose folder is `run`; a shell without a command. Only returns with an error.
@@ -86,9 +107,9 @@ fn start(run: &Path) -> Result<Child> {
 }
 
 /// Tells the inside to end, and ends it if it does not.
-async fn end(unshare: &mut Child) -> Result<ExitStatus> {
+async fn end(unshare: &mut Child, told: Signal) -> Result<ExitStatus> {
     let inside = unshare.id().and_then(first_child).context("the stack has not come up")?;
-    kill_process(inside, Signal::TERM)?;
+    kill_process(inside, told)?;
     if let Ok(status) = timeout(GOODBYE, unshare.wait()).await {
         return Ok(status?);
     }
