@@ -1,0 +1,19 @@
+//! The index: from the objects of a cluster, or of files, to the Plan.
+//!
+//! One state ([`Objects`]) is fed with plain JSON objects by watches or by [`read_manifests`], and everything else is a
+//! pure function of it: [`Objects::plan`] for the scaler and the operator, [`Objects::routes`] for people.
+
+mod kind;
+mod manifests;
+mod objects;
+mod plan;
+mod routes;
+mod views;
+mod watches;
+
+pub use kind::Kind;
+pub use manifests::{ManifestError, ManifestErrors, read_manifests};
+pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
+pub use routes::{BackendClusters, BackendId, ClusterEntry};
+pub use views::{Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};
+pub use watches::{WatchState, Watches};

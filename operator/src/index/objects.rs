@@ -1,0 +1,394 @@
+//! The state of every object that matters, in small views.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidegate_core::{
+    intent::{Annotations, check_namespace},
+    plan::{Plan, Replicas},
+    problem::Problem,
+    workload::{WorkloadId, WorkloadKind},
+};
+
+use super::{
+    kind::Kind,
+    plan,
+    routes::{self, BackendClusters},
+    views::{self, ScaledObject, Workload},
+};
+
+/// By namespace (empty for objects of the cluster), then by name.
+pub(super) type Table<T> = BTreeMap<String, BTreeMap<String, T>>;
+
+/// All objects that are known now, from a cluster or from files.
+///
+/// ```
+/// use serde_json::json;
+/// use tidegate_operator::index::{Kind, Objects};
+///
+/// let mut objects = Objects::default();
+/// let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {}});
+/// assert!(objects.apply(service)?);
+/// objects.remove(Kind::Service, "default", "api");
+/// assert!(objects.plan().workloads.is_empty());
+/// # Ok::<(), tidegate_operator::index::ObjectError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Objects {
+    pub(super) deployments: Table<Workload>,
+    pub(super) stateful_sets: Table<Workload>,
+    pub(super) services: Table<views::Service>,
+    pub(super) namespaces: Table<views::Namespace>,
+    pub(super) pods: Table<views::Pod>,
+    pub(super) gateway_classes: Table<views::GatewayClass>,
+    pub(super) gateways: Table<views::Gateway>,
+    pub(super) listener_sets: Table<views::ListenerSet>,
+    pub(super) http_routes: Table<views::Route>,
+    pub(super) grpc_routes: Table<views::Route>,
+    pub(super) tcp_routes: Table<views::Route>,
+    pub(super) tls_routes: Table<views::Route>,
+    pub(super) udp_routes: Table<views::Route>,
+    pub(super) reference_grants: Table<views::ReferenceGrant>,
+    pub(super) service_imports: Table<views::ServiceImport>,
+    pub(super) envoy_proxies: Table<views::EnvoyProxy>,
+    pub(super) backends: Table<views::Backend>,
+    pub(super) http_route_filters: Table<views::HttpRouteFilter>,
+    pub(super) backend_traffic_policies: Table<views::BackendTrafficPolicy>,
+    pub(super) client_traffic_policies: Table<views::ClientTrafficPolicy>,
+    pub(super) scaled_objects: Table<ScaledObject>,
+    pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
+    pub(super) envoy_gateway: views::EnvoyGateway,
+}
+
+/// An object that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// Not a Kubernetes object at all.
+    #[error("not a Kubernetes object: {0}")]
+    NotAnObject(&'static str),
+    /// A field has the wrong type. What was known of the object before is kept.
+    #[error("{kind} {}{name}: {reason}", Namespaced(namespace))]
+    Malformed {
+        /// The object's kind
+        kind: Kind,
+        /// Its namespace; empty for objects of the cluster
+        namespace: String,
+        /// Its name
+        name: String,
+        /// Which field, what it is and what it should be
+        reason: String,
+    },
+}
+
+struct Namespaced<'a>(&'a str);
+
+impl std::fmt::Display for Namespaced<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}/", self.0) }
+    }
+}
+
+/// Calls a macro-like body with the table of a kind.
+macro_rules! with_table {
+    ($objects:expr, $kind:expr, $table:ident => $body:expr) => {
+        match $kind {
+            Kind::Deployment => {
+                let $table = &mut $objects.deployments;
+                $body
+            }
+            Kind::StatefulSet => {
+                let $table = &mut $objects.stateful_sets;
+                $body
+            }
+            Kind::Service => {
+                let $table = &mut $objects.services;
+                $body
+            }
+            Kind::Namespace => {
+                let $table = &mut $objects.namespaces;
+                $body
+            }
+            Kind::Pod => {
+                let $table = &mut $objects.pods;
+                $body
+            }
+            Kind::GatewayClass => {
+                let $table = &mut $objects.gateway_classes;
+                $body
+            }
+            Kind::Gateway => {
+                let $table = &mut $objects.gateways;
+                $body
+            }
+            Kind::ListenerSet => {
+                let $table = &mut $objects.listener_sets;
+                $body
+            }
+            Kind::HttpRoute => {
+                let $table = &mut $objects.http_routes;
+                $body
+            }
+            Kind::GrpcRoute => {
+                let $table = &mut $objects.grpc_routes;
+                $body
+            }
+            Kind::TcpRoute => {
+                let $table = &mut $objects.tcp_routes;
+                $body
+            }
+            Kind::TlsRoute => {
+                let $table = &mut $objects.tls_routes;
+                $body
+            }
+            Kind::UdpRoute => {
+                let $table = &mut $objects.udp_routes;
+                $body
+            }
+            Kind::ReferenceGrant => {
+                let $table = &mut $objects.reference_grants;
+                $body
+            }
+            Kind::ServiceImport => {
+                let $table = &mut $objects.service_imports;
+                $body
+            }
+            Kind::EnvoyProxy => {
+                let $table = &mut $objects.envoy_proxies;
+                $body
+            }
+            Kind::Backend => {
+                let $table = &mut $objects.backends;
+                $body
+            }
+            Kind::HttpRouteFilter => {
+                let $table = &mut $objects.http_route_filters;
+                $body
+            }
+            Kind::BackendTrafficPolicy => {
+                let $table = &mut $objects.backend_traffic_policies;
+                $body
+            }
+            Kind::ClientTrafficPolicy => {
+                let $table = &mut $objects.client_traffic_policies;
+                $body
+            }
+            Kind::ScaledObject => {
+                let $table = &mut $objects.scaled_objects;
+                $body
+            }
+            Kind::HorizontalPodAutoscaler => {
+                let $table = &mut $objects.autoscalers;
+                $body
+            }
+        }
+    };
+}
+
+impl Objects {
+    /// Adds or replaces one object, of any version of its kind. `Ok(false)`, and nothing kept, when the kind means
+    /// nothing here. A namespaced object without a namespace is in `default`, as `kubectl apply` would have it.
+    pub fn apply(&mut self, object: Value) -> Result<bool, ObjectError> {
+        let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        if kind.is_empty() {
+            return Err(ObjectError::NotAnObject("it has no kind"));
+        }
+        if api_version.starts_with("gateway.envoyproxy.io/") && kind == "EnvoyGateway" {
+            return self.apply_envoy_gateway(object);
+        }
+        match Kind::of(api_version, kind) {
+            Some(kind) => self.apply_as(kind, object).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Forgets one object. `namespace` is ignored for kinds that have none.
+    pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
+        let namespace = if kind.namespaced() { namespace } else { "" };
+        with_table!(self, kind, table => {
+            if let Some(names) = table.get_mut(namespace) {
+                names.remove(name);
+                if names.is_empty() {
+                    table.remove(namespace);
+                }
+            }
+        });
+    }
+
+    /// Replaces all objects of a kind: a re-list after a gap in a watch. What cannot be read is reported, and kept as
+    /// it was known before, if it was.
+    pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
+        with_table!(self, kind, table => {
+            let mut before = std::mem::take(table);
+            let errors: Vec<_> =
+                objects.into_iter().filter_map(|object| insert(table, kind, object).err()).collect();
+            for error in &errors {
+                if let ObjectError::Malformed { namespace, name, .. } = error
+                    && let Some(known) = before.get_mut(namespace).and_then(|names| names.remove(name))
+                {
+                    table.entry(namespace.clone()).or_default().insert(name.clone(), known);
+                }
+            }
+            self.drop_other_pods(kind);
+            errors
+        })
+    }
+
+    /// What is planned from all that is known now: a pure function of the objects.
+    pub fn plan(&self) -> Plan {
+        plan::plan(self)
+    }
+
+    /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.
+    pub fn routes(&self) -> Vec<BackendClusters> {
+        routes::routes(self)
+    }
+
+    /// All ScaledObjects, whoever made them, by namespace and name.
+    pub fn scaled_objects(&self) -> impl Iterator<Item = &ScaledObject> {
+        self.scaled_objects.values().flat_map(BTreeMap::values)
+    }
+
+    /// One ScaledObject.
+    pub fn scaled_object(&self, namespace: &str, name: &str) -> Option<&ScaledObject> {
+        self.scaled_objects.get(namespace)?.get(name)
+    }
+
+    /// Every Namespace with what is wrong with its annotations.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, Vec<Problem>)> {
+        let all = self.namespaces.values().flat_map(BTreeMap::values);
+        all.map(|namespace| (namespace.metadata.name.as_str(), check_namespace(&namespace.metadata.annotations)))
+    }
+
+    /// What a workload's own object says, whether or not Tidegate manages it.
+    pub fn workload(&self, id: &WorkloadId) -> Option<WorkloadState<'_>> {
+        let table = self.workloads(id.kind);
+        let workload = table.get(&id.namespace)?.get(&id.name)?;
+        Some(WorkloadState {
+            uid: &workload.metadata.uid,
+            annotations: &workload.metadata.annotations,
+            replicas: plan::replicas(workload),
+        })
+    }
+
+    /// For every workload that something other than Tidegate scales: what that is. HPAs that KEDA made for a
+    /// ScaledObject are not listed, their ScaledObject is.
+    pub fn foreign_scalers(&self) -> BTreeMap<WorkloadId, Vec<ForeignScaler>> {
+        let mut foreign = BTreeMap::<_, Vec<_>>::new();
+        let mut add = |namespace: &str, target: &views::ScaleTarget, scaler: ForeignScaler| {
+            for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
+                if target.is(kind.as_str(), &target.name) {
+                    let id = WorkloadId { namespace: namespace.to_owned(), kind, name: target.name.clone() };
+                    foreign.entry(id).or_default().push(scaler.clone());
+                }
+            }
+        };
+        for object in self.scaled_objects().filter(|object| !object.is_tidegates()) {
+            let meta = &object.metadata;
+            add(&meta.namespace, &object.target, ForeignScaler { kind: Kind::ScaledObject, name: meta.name.clone() });
+        }
+        for hpa in self.autoscalers.values().flat_map(BTreeMap::values) {
+            if hpa.owning_scaled_object().is_none() {
+                let scaler = ForeignScaler { kind: Kind::HorizontalPodAutoscaler, name: hpa.metadata.name.clone() };
+                add(&hpa.metadata.namespace, &hpa.spec.scale_target_ref, scaler);
+            }
+        }
+        foreign
+    }
+
+    /// How many objects of a kind are known.
+    pub fn count(&mut self, kind: Kind) -> usize {
+        with_table!(self, kind, table => table.values().map(BTreeMap::len).sum())
+    }
+
+    pub(super) fn workloads(&self, kind: WorkloadKind) -> &Table<Workload> {
+        match kind {
+            WorkloadKind::Deployment => &self.deployments,
+            WorkloadKind::StatefulSet => &self.stateful_sets,
+        }
+    }
+
+    fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
+        with_table!(self, kind, table => insert(table, kind, object))?;
+        self.drop_other_pods(kind);
+        Ok(())
+    }
+
+    fn apply_envoy_gateway(&mut self, mut object: Value) -> Result<bool, ObjectError> {
+        strip_nulls(&mut object);
+        self.envoy_gateway = serde_json::from_value(object)
+            .map_err(|_| ObjectError::NotAnObject("the EnvoyGateway configuration has a field of the wrong type"))?;
+        Ok(true)
+    }
+
+    /// Of all pods only proxies mean anything here.
+    fn drop_other_pods(&mut self, kind: Kind) {
+        if kind == Kind::Pod {
+            self.pods.retain(|_, names| {
+                names.retain(|_, pod| pod.is_proxy());
+                !names.is_empty()
+            });
+        }
+    }
+}
+
+/// What a workload's own object says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WorkloadState<'a> {
+    /// `metadata.uid`; empty when it comes from a file
+    pub uid: &'a str,
+    /// Its annotations of Tidegate and KEDA
+    pub annotations: &'a Annotations,
+    /// `spec.replicas` and `status.readyReplicas`
+    pub replicas: Replicas,
+}
+
+/// A ScaledObject or HPA that is not Tidegate's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignScaler {
+    /// `ScaledObject` or `HorizontalPodAutoscaler`
+    pub kind: Kind,
+    /// Its name, in the workload's namespace
+    pub name: String,
+}
+
+fn insert<T: serde::de::DeserializeOwned>(
+    table: &mut Table<T>,
+    kind: Kind,
+    mut object: Value,
+) -> Result<(), ObjectError> {
+    strip_nulls(&mut object);
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
+        return Err(ObjectError::NotAnObject("it has no metadata"));
+    };
+    let Some(name) = metadata.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) else {
+        return Err(ObjectError::NotAnObject("it has no metadata.name"));
+    };
+    let name = name.to_owned();
+    let namespace = if kind.namespaced() {
+        let given = metadata.get("namespace").and_then(Value::as_str);
+        given.filter(|namespace| !namespace.is_empty()).unwrap_or("default").to_owned()
+    } else {
+        String::new()
+    };
+    metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
+    match serde_json::from_value(object) {
+        Ok(view) => {
+            table.entry(namespace).or_default().insert(name, view);
+            Ok(())
+        }
+        Err(error) => Err(ObjectError::Malformed { kind, namespace, name, reason: error.to_string() }),
+    }
+}
+
+/// In Kubernetes a null is an absent field.
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}

@@ -1,0 +1,259 @@
+//! What routes send traffic to, and the EnvoyProxy that says how.
+
+use serde::Deserialize;
+
+use super::{LabelSelector, Labels, Meta};
+
+/// A Service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Service {
+    pub(in crate::index) metadata: ServiceMeta,
+    pub(in crate::index) spec: ServiceSpec,
+}
+
+/// There are many Services, so only their labels are kept (for `mergeBackends.selector`), and whether they ask for
+/// traffic to stay in its zone.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ServiceMeta {
+    pub(in crate::index) labels: Labels,
+    #[serde(deserialize_with = "super::known_annotations")]
+    annotations: tidegate_core::intent::Annotations,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct ServiceSpec {
+    pub(in crate::index) selector: Labels,
+    pub(in crate::index) ports: Vec<ServicePort>,
+    r#type: Option<String>,
+    traffic_distribution: Option<String>,
+}
+
+/// A port of a Service or a ServiceImport.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct ServicePort {
+    pub(in crate::index) port: u16,
+    protocol: Option<String>,
+    pub(in crate::index) app_protocol: Option<String>,
+}
+
+impl ServicePort {
+    /// `TCP` when the port does not say.
+    pub(in crate::index) fn protocol(&self) -> &str {
+        super::route::non_empty(self.protocol.as_deref()).unwrap_or("TCP")
+    }
+}
+
+impl Service {
+    /// Envoy Gateway refuses these as backends.
+    pub(in crate::index) fn is_external_name(&self) -> bool {
+        self.spec.r#type.as_deref() == Some("ExternalName")
+    }
+
+    /// Whether Envoy is told to keep traffic in its zone, for which each backend needs a cluster of its own
+    /// (`processPreferLocalZone`).
+    pub(in crate::index) fn prefers_local_zone(&self) -> bool {
+        let mode = self.metadata.annotations.get("service.kubernetes.io/topology-mode").map(String::as_str);
+        self.spec.traffic_distribution.is_some() || matches!(mode, Some("Auto" | "auto"))
+    }
+}
+
+/// `ServiceImport`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ServiceImport {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: ServiceImportSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ServiceImportSpec {
+    pub(in crate::index) ports: Vec<ServicePort>,
+}
+
+/// `Backend` of Envoy Gateway
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Backend {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: BackendSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct BackendSpec {
+    r#type: Option<String>,
+    pub(in crate::index) endpoints: Vec<Endpoint>,
+    pub(in crate::index) app_protocols: Vec<String>,
+    pub(in crate::index) fallback: bool,
+    pub(in crate::index) tls: Option<BackendTls>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct BackendTls {
+    pub(in crate::index) insecure_skip_verify: bool,
+    pub(in crate::index) well_known_ca_certificates: Option<String>,
+    pub(in crate::index) ca_certificate_refs: Vec<serde_json::Value>,
+}
+
+/// Where a Backend sends traffic: one of the three.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Endpoint {
+    pub(in crate::index) hostname: Option<String>,
+    pub(in crate::index) fqdn: Option<Fqdn>,
+    pub(in crate::index) ip: Option<IpEndpoint>,
+    pub(in crate::index) unix: Option<UnixSocket>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Fqdn {
+    pub(in crate::index) hostname: String,
+    pub(in crate::index) port: u16,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct IpEndpoint {
+    pub(in crate::index) address: String,
+    pub(in crate::index) port: u16,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct UnixSocket {}
+
+impl Backend {
+    /// Whether Envoy takes the host from the request.
+    pub(in crate::index) fn is_dynamic_resolver(&self) -> bool {
+        self.spec.r#type.as_deref() == Some("DynamicResolver")
+    }
+}
+
+/// `EnvoyProxy`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct EnvoyProxy {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: EnvoyProxySpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct EnvoyProxySpec {
+    pub(in crate::index) merge_type: Option<String>,
+    pub(in crate::index) merge_gateways: Option<bool>,
+    pub(in crate::index) merge_backends: Option<MergeBackends>,
+    pub(in crate::index) routing_type: Option<String>,
+    telemetry: Telemetry,
+}
+
+/// `mergeBackends`: all that its selector selects, or everything.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct MergeBackends {
+    pub(in crate::index) selector: Option<LabelSelector>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Telemetry {
+    metrics: Metrics,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metrics {
+    cluster_stat_name: Option<String>,
+}
+
+impl EnvoyProxySpec {
+    /// The pattern that replaces cluster names in statistics.
+    pub(in crate::index) fn cluster_stat_name(&self) -> Option<&str> {
+        super::route::non_empty(self.telemetry.metrics.cluster_stat_name.as_deref())
+    }
+
+    /// This spec over another: what is set here wins, what is not comes from there.
+    pub(in crate::index) fn over(&self, base: &Self) -> Self {
+        Self {
+            merge_type: self.merge_type.clone().or_else(|| base.merge_type.clone()),
+            merge_gateways: self.merge_gateways.or(base.merge_gateways),
+            merge_backends: self.merge_backends.clone().or_else(|| base.merge_backends.clone()),
+            routing_type: self.routing_type.clone().or_else(|| base.routing_type.clone()),
+            telemetry: Telemetry {
+                metrics: Metrics {
+                    cluster_stat_name: self
+                        .telemetry
+                        .metrics
+                        .cluster_stat_name
+                        .clone()
+                        .or_else(|| base.telemetry.metrics.cluster_stat_name.clone()),
+                },
+            },
+        }
+    }
+}
+
+/// `HTTPRouteFilter`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct HttpRouteFilter {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: HttpRouteFilterSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct HttpRouteFilterSpec {
+    pub(in crate::index) direct_response: Option<serde::de::IgnoredAny>,
+    pub(in crate::index) matches: Vec<FilterMatch>,
+    pub(in crate::index) url_rewrite: Option<FilterRewrite>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct FilterMatch {
+    pub(in crate::index) cookies: Vec<CookieMatch>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct CookieMatch {
+    pub(in crate::index) r#type: Option<String>,
+    pub(in crate::index) value: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct FilterRewrite {
+    pub(in crate::index) hostname: Option<FilterHostname>,
+    pub(in crate::index) path: Option<FilterPath>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct FilterHostname {
+    pub(in crate::index) r#type: String,
+    pub(in crate::index) header: Option<String>,
+    pub(in crate::index) path_regex: Option<Substitution>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct FilterPath {
+    pub(in crate::index) r#type: String,
+    pub(in crate::index) replace_regex_match: Option<Substitution>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Substitution {
+    pub(in crate::index) pattern: String,
+    pub(in crate::index) substitution: String,
+}

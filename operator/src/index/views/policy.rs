@@ -1,0 +1,132 @@
+//! Policies, as far as they change which cluster carries the traffic, and ReferenceGrants.
+
+use serde::Deserialize;
+
+use super::{LabelSelector, Meta, gateway::FromNamespaces};
+
+/// `BackendTrafficPolicy`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct BackendTrafficPolicy {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: BackendTrafficPolicySpec,
+}
+
+/// Reduced to the fields that decide about shared clusters.
+#[derive(Debug, Clone, Default)]
+pub(in crate::index) struct BackendTrafficPolicySpec {
+    pub(in crate::index) targets: PolicyTargets,
+    pub(in crate::index) merge_type: Option<String>,
+    pub(in crate::index) routing_type: Option<String>,
+    /// Whether it sets anything of the cluster itself (`btpSpecHasClusterScopedFields`)
+    pub(in crate::index) changes_clusters: bool,
+    pub(in crate::index) consistent_hash: bool,
+}
+
+impl<'de> Deserialize<'de> for BackendTrafficPolicySpec {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const OF_CLUSTERS: [&str; 11] = [
+            "loadBalancer",
+            "proxyProtocol",
+            "healthCheck",
+            "circuitBreaker",
+            "timeout",
+            "tcpKeepalive",
+            "connection",
+            "http2",
+            "dns",
+            "admissionControl",
+            "useClientProtocol",
+        ];
+        let spec = serde_json::Value::deserialize(deserializer)?;
+        let text = |pointer: &str| spec.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
+        Ok(Self {
+            merge_type: text("/mergeType"),
+            routing_type: text("/routingType"),
+            changes_clusters: OF_CLUSTERS.iter().any(|field| spec.get(field).is_some()),
+            consistent_hash: text("/loadBalancer/type").as_deref() == Some("ConsistentHash"),
+            targets: PolicyTargets::deserialize(spec).map_err(serde::de::Error::custom)?,
+        })
+    }
+}
+
+/// `ClientTrafficPolicy`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ClientTrafficPolicy {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: ClientTrafficPolicySpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ClientTrafficPolicySpec {
+    #[serde(flatten)]
+    pub(in crate::index) targets: PolicyTargets,
+    pub(in crate::index) http1: Option<serde::de::IgnoredAny>,
+}
+
+/// What a policy is attached to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct PolicyTargets {
+    target_ref: Option<TargetRef>,
+    target_refs: Vec<TargetRef>,
+    pub(in crate::index) target_selectors: Vec<TargetSelector>,
+}
+
+impl PolicyTargets {
+    /// The targets by name, which are in the policy's own namespace.
+    pub(in crate::index) fn refs(&self) -> impl Iterator<Item = &TargetRef> {
+        self.target_ref.iter().chain(&self.target_refs)
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct TargetRef {
+    pub(in crate::index) kind: String,
+    pub(in crate::index) name: String,
+    pub(in crate::index) section_name: Option<String>,
+}
+
+/// Targets by label.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct TargetSelector {
+    pub(in crate::index) kind: String,
+    #[serde(flatten)]
+    pub(in crate::index) labels: LabelSelector,
+    pub(in crate::index) namespaces: Option<FromNamespaces>,
+}
+
+/// `ReferenceGrant`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ReferenceGrant {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: ReferenceGrantSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ReferenceGrantSpec {
+    pub(in crate::index) from: Vec<GrantFrom>,
+    pub(in crate::index) to: Vec<GrantTo>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct GrantFrom {
+    pub(in crate::index) group: String,
+    pub(in crate::index) kind: String,
+    pub(in crate::index) namespace: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct GrantTo {
+    pub(in crate::index) group: String,
+    pub(in crate::index) kind: String,
+    pub(in crate::index) name: Option<String>,
+}

@@ -1,0 +1,116 @@
+//! Workloads, the pods of proxies, and Namespaces.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use tidegate_core::intent::Annotations;
+
+use super::{Labels, Meta};
+
+/// A Deployment or StatefulSet.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Workload {
+    pub(in crate::index) metadata: WorkloadMeta,
+    pub(in crate::index) spec: WorkloadSpec,
+    pub(in crate::index) status: WorkloadStatus,
+}
+
+/// There are many workloads, so their own labels, which nothing reads, are not kept.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct WorkloadMeta {
+    pub(in crate::index) uid: String,
+    #[serde(deserialize_with = "super::known_annotations")]
+    pub(in crate::index) annotations: Annotations,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct WorkloadSpec {
+    pub(in crate::index) replicas: u32,
+    pub(in crate::index) template: Template,
+}
+
+impl Default for WorkloadSpec {
+    fn default() -> Self {
+        Self { replicas: 1, template: Template::default() }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Template {
+    pub(in crate::index) metadata: TemplateMeta,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct TemplateMeta {
+    pub(in crate::index) labels: Labels,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct WorkloadStatus {
+    /// Pods that exist, ready or not
+    pub(in crate::index) replicas: u32,
+    pub(in crate::index) ready_replicas: u32,
+}
+
+impl Workload {
+    /// The labels of its pods.
+    pub(in crate::index) fn pod_labels(&self) -> &Labels {
+        &self.spec.template.metadata.labels
+    }
+}
+
+/// A Namespace.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Namespace {
+    pub(in crate::index) metadata: Meta,
+}
+
+/// A pod, kept only when it is one of Envoy Gateway's proxies.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Pod {
+    pub(in crate::index) metadata: Meta,
+    status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodStatus {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
+impl Pod {
+    /// Whether the pod's labels are those that Envoy Gateway gives its proxies.
+    pub(in crate::index) fn is_proxy(&self) -> bool {
+        let label = |key| self.metadata.labels.get(key);
+        label("app.kubernetes.io/component") == Some("proxy")
+            && label("app.kubernetes.io/managed-by") == Some("envoy-gateway")
+    }
+
+    /// The pod's address while its containers run. A pod without one answers nothing.
+    pub(in crate::index) fn address(&self) -> Option<IpAddr> {
+        if self.status.phase == "Running" { self.status.pod_ip.parse().ok() } else { None }
+    }
+
+    /// Whether the pod gets new traffic.
+    pub(in crate::index) fn is_ready(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.r#type == "Ready" && condition.status == "True")
+    }
+}
