@@ -1,2 +1,47 @@
-//! tidegate
-fn main() {}
+//! `tidegate`: what Envoy carries decides how many replicas KEDA gives a Deployment.
+
+mod admin;
+mod args;
+mod demo;
+mod explain;
+mod manifests;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    args.log.init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("tidegate: cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match args.command {
+            Command::Run(args) => run::run(args, run::Role::Both).await,
+            Command::Scaler(args) => run::scaler(args).await,
+            Command::Operator(args) => run::run(args, run::Role::Operator).await,
+            Command::Render(args) => manifests::render(&args),
+            Command::Routes(args) => manifests::routes(args).await,
+            Command::Explain(args) => explain::explain(args).await,
+            Command::Crds => manifests::crds(),
+            Command::Demo(args) => demo::demo(args).await,
+        }
+    });
+    // Tasks that wait on the network must not hold up the exit.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidegate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

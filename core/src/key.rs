@@ -8,7 +8,7 @@ use serde::Serialize;
 pub const PREFIX: &str = "tidegate.dev/";
 
 /// The kinds of object that annotations are written on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Place {
     /// A Deployment or StatefulSet
     Workload,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::key::{Key, PREFIX, Place};
 
 /// One thing that is wrong with an object's annotations or a trigger's metadata.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Problem {
     /// The key has Tidegate's prefix, but there is no such key.
     #[error("{PREFIX}{name} is not a key of Tidegate{}", DidYouMean(nearest.map(Key::annotation)))]

@@ -1,1 +1,8 @@
-//! operator
+//! What reads and writes the cluster: the index makes the Plan, and the leader keeps one ScaledObject per workload.
+
+pub mod events;
+pub mod index;
+pub mod lease;
+pub mod metrics;
+pub mod tolerance;
+pub mod workloads;

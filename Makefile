@@ -1,0 +1,48 @@
+# Tidegate's commands. `make help` lists them; CONTRIBUTING.md says more.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo cluster test test-lint test-unit test-e2e bench build
+
+BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
+# What the tests and the demo run as processes.
+PROGRAMS := -p tidegate -p task-api -p tidegate-stack
+# Where the results of the stages of `make test` are counted.
+LOG := $(BIN)/../test-log
+
+help: ## List the commands
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: build ## The main job on this machine: a real Envoy, a changing load, replicas that follow
+	$(BIN)/stack build envoy
+	$(BIN)/tidegate demo --envoy "$$($(BIN)/stack path envoy)"
+
+cluster: build ## The same on the whole real stack: Kubernetes, KEDA, Envoy Gateway; stays until Ctrl-C
+	$(BIN)/stack run -- tests/cluster.sh
+
+test: ## Everything: format, lints, unit, contract and end-to-end tests
+	@rm -f $(LOG)
+	@$(MAKE) --no-print-directory test-lint
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-e2e
+	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "\n%d passed, %d failed\n", passed, failed; exit !passed || failed }' $(LOG)
+
+test-lint: ## Format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+test-unit: ## Unit, property and contract tests: no peer is needed
+	@mkdir -p $(dir $(LOG))
+	cargo test --quiet 2>&1 | tee -a $(LOG)
+
+test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing
+	@mkdir -p $(dir $(LOG))
+	cargo test --quiet -p tidegate-stack 2>&1 | tee -a $(LOG)
+	cargo test --quiet -p tidegate-e2e --no-run
+	$(BIN)/stack run -- cargo test --quiet -p tidegate-e2e -- --test-threads=4 2>&1 | tee -a $(LOG)
+
+bench: ## The benchmarks of docs/benchmarks.md
+	cargo bench --quiet
+
+build:
+	cargo build --quiet $(PROGRAMS)

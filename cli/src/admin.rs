@@ -1,0 +1,114 @@
+//! The admin server: is it alive, is it ready, what does it measure, and why does a workload have its replicas.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, Result};
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{encoding::text, registry::Registry};
+use serde::Deserialize;
+use tidegate_core::{plan::Plan, workload::WorkloadKind};
+use tidegate_scaler::{explain, signals::Signals};
+use tokio::{net::TcpListener, sync::watch};
+
+/// One thing that readiness depends on, or that is worth knowing.
+pub(crate) struct Check {
+    /// What is checked
+    pub(crate) name: String,
+    /// What is missing, if anything is
+    pub(crate) missing: Option<String>,
+    /// Whether the process is not ready while it is missing
+    pub(crate) required: bool,
+}
+
+/// What the admin server shows.
+pub(crate) struct Admin {
+    pub(crate) registry: Registry,
+    pub(crate) checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
+    pub(crate) plan: watch::Receiver<Arc<Plan>>,
+    /// `None` in a process that runs the operator alone: it measures nothing
+    pub(crate) signals: Option<Arc<Signals>>,
+}
+
+/// Serves until `shutdown` says so.
+pub(crate) async fn serve(address: SocketAddr, admin: Admin, mut shutdown: watch::Receiver<bool>) -> Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("--admin-address {address}"))?;
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/explain/{namespace}/{kind}/{name}", get(explain_workload))
+        .with_state(Arc::new(admin));
+    let stop = async move {
+        // An error means that the sender is gone, which is a stop too.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("admin server")
+}
+
+/// In the manner of the Kubernetes components: a line per check, `[+]` fine, `[-]` missing, `[ ]` missing but not needed.
+async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    let checks = (admin.checks)();
+    let line = |check: &Check| match &check.missing {
+        None => format!("[+]{} ok\n", check.name),
+        Some(missing) if check.required => format!("[-]{}: {missing}\n", check.name),
+        Some(missing) => format!("[ ]{}: {missing}\n", check.name),
+    };
+    let ready = checks.iter().all(|check| check.missing.is_none() || !check.required);
+    let body: String =
+        checks.iter().map(line).chain([format!("{}\n", if ready { "ready" } else { "not ready" })]).collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, body).into_response()
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut body = String::new();
+    match text::encode(&mut body, &admin.registry) {
+        Ok(()) => {
+            let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, openmetrics)], body).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct ExplainQuery {
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Json,
+    Page,
+}
+
+async fn explain_workload(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, kind, name)): Path<(String, String, String)>,
+    Query(query): Query<ExplainQuery>,
+) -> Response {
+    let Some(signals) = &admin.signals else {
+        let message = "this process runs the operator alone; ask one that runs the scaler\n";
+        return (StatusCode::NOT_FOUND, message).into_response();
+    };
+    let kind: WorkloadKind = match kind.parse() {
+        Ok(kind) => kind,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
+    let id = tidegate_core::workload::WorkloadId { namespace, kind, name };
+    let plan = admin.plan.borrow().clone();
+    match explain::explain(&plan, signals, &id) {
+        Ok(explanation) if query.format == Format::Page => explanation.to_string().into_response(),
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+    }
+}

@@ -1,0 +1,288 @@
+//! The command line: every flag of the service is an environment variable too, so that a chart can set either.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Scales Deployments on the traffic that Envoy carries to them, through KEDA.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = None, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the operator and the scaler: what the chart installs
+    #[command(after_help = "Example:\n  tidegate run --scaler-address tidegate.tidegate-system.svc:9090")]
+    Run(ServiceArgs),
+    /// Runs the external scaler alone: it answers KEDA and writes nothing to the cluster
+    #[command(
+        after_help = "Examples:\n  tidegate scaler\n  tidegate scaler -f examples/task-api.yaml --proxy 127.0.0.1:19001"
+    )]
+    Scaler(ScalerArgs),
+    /// Runs the operator alone: it keeps one ScaledObject per annotated workload
+    #[command(after_help = "Example:\n  tidegate operator --scaler-address tidegate.tidegate-system.svc:9090")]
+    Operator(ServiceArgs),
+    /// Prints the ScaledObjects that manifests would get, without a cluster
+    #[command(
+        after_help = "Examples:\n  tidegate render -f examples/task-api.yaml\n  kustomize build . | tidegate render -f -"
+    )]
+    Render(RenderArgs),
+    /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
+    #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
+    Routes(RoutesArgs),
+    /// Says why a workload has the replicas that it has
+    #[command(after_help = "Example:\n  tidegate explain deployment/task-api -n shop")]
+    Explain(ExplainArgs),
+    /// Prints the CustomResourceDefinitions that Tidegate brings
+    #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
+    Crds,
+    /// Shows the whole loop on this machine: a real Envoy, a changing load, KEDA's and the HPA's algorithm
+    #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api.yaml --envoy $(which envoy)")]
+    Demo(DemoArgs),
+}
+
+/// Where and how to log.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,tidegate_scaler=debug
+    #[arg(long, global = true, env = "TIDEGATE_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+    /// How to write log lines
+    #[arg(long, global = true, env = "TIDEGATE_LOG_FORMAT", default_value = "text", value_enum)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogArgs {
+    /// Logs go to stderr: stdout is for what was asked for.
+    pub(crate) fn init(&self) {
+        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|error| {
+            eprintln!("tidegate: --log {}: {error}; logging at info", self.log);
+            EnvFilter::new("info")
+        });
+        let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+            LogFormat::Json => logs.json().init(),
+        }
+    }
+}
+
+/// The service as the chart runs it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServiceArgs {
+    /// The address that is written into ScaledObjects: how KEDA reaches the scaler
+    #[arg(
+        long,
+        env = "TIDEGATE_SCALER_ADDRESS",
+        default_value = "tidegate.tidegate-system.svc:9090",
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) scaler_address: String,
+    /// Watch only this namespace; repeat for several [default: all]
+    #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
+    pub(crate) namespaces: Vec<String>,
+    /// The namespace of the Lease that elects the one replica which writes [default: the pod's own]
+    #[arg(long, env = "TIDEGATE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub(crate) lease_namespace: Option<String>,
+    /// The name of that Lease
+    #[arg(long, env = "TIDEGATE_LEASE_NAME", default_value = "tidegate", value_name = "NAME")]
+    pub(crate) lease_name: String,
+    /// The pod's own name and namespace, from the downward API
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pub(crate) pod_name: Option<String>,
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pub(crate) pod_namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+/// The scaler alone, from a cluster or from files.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScalerArgs {
+    /// Take routes and workloads from these files or folders instead of a cluster; - is stdin
+    #[arg(long = "file", short, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Watch only this namespace; repeat for several [default: all]
+    #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',', conflicts_with = "files")]
+    pub(crate) namespaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+/// What the scaler serves and measures.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Where KEDA's calls (gRPC) are answered
+    #[arg(long, env = "TIDEGATE_GRPC_ADDRESS", default_value = "0.0.0.0:9090", value_name = "ADDRESS:PORT")]
+    pub(crate) grpc_address: SocketAddr,
+    /// Where /livez, /readyz, /metrics and /explain are served (HTTP)
+    #[arg(long, env = "TIDEGATE_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
+    pub(crate) admin_address: SocketAddr,
+    /// Certificate chain (PEM) of the gRPC server; read again when it changes
+    #[arg(long, env = "TIDEGATE_TLS_CERT_FILE", value_name = "FILE", requires = "tls_key_file")]
+    pub(crate) tls_cert_file: Option<PathBuf>,
+    /// Private key (PEM) of the gRPC server
+    #[arg(long, env = "TIDEGATE_TLS_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
+    pub(crate) tls_key_file: Option<PathBuf>,
+    /// Ask clients for a certificate of this CA (PEM)
+    #[arg(long, env = "TIDEGATE_TLS_CLIENT_CA_FILE", value_name = "FILE", requires = "tls_cert_file")]
+    pub(crate) tls_client_ca_file: Option<PathBuf>,
+    /// Keep the last value of a failing source this long, then answer UNAVAILABLE (KEDA and the HPA then hold)
+    #[arg(long, env = "TIDEGATE_STALE_AFTER", default_value = "5m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) stale_after: Duration,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Where traffic is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// Measure on the proxies themselves, or ask a Prometheus that scrapes them
+    #[arg(long, env = "TIDEGATE_SOURCE", default_value = "envoy", value_enum)]
+    pub(crate) source: Source,
+    /// An Envoy whose /stats/prometheus is scraped besides those that the cluster names; repeat for several
+    #[arg(long = "proxy", env = "TIDEGATE_PROXY", value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    pub(crate) proxies: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) prometheus: PrometheusArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    Envoy,
+    Prometheus,
+}
+
+/// How to ask Prometheus: for `--source prometheus`, and for the annotation prometheus-query.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("credentials").multiple(false))]
+pub(crate) struct PrometheusArgs {
+    /// Prometheus, such as http://prometheus.monitoring:9090
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_URL", value_name = "URL", required_if_eq("source", "prometheus"))]
+    pub(crate) prometheus_url: Option<String>,
+    /// A bearer token; read again when it changes
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_BEARER_TOKEN_FILE", value_name = "FILE", group = "credentials")]
+    pub(crate) prometheus_bearer_token_file: Option<PathBuf>,
+    /// User name for basic authentication
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_USERNAME", requires = "prometheus_password_file", group = "credentials")]
+    pub(crate) prometheus_username: Option<String>,
+    /// Password for basic authentication
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_PASSWORD_FILE", value_name = "FILE", requires = "prometheus_username")]
+    pub(crate) prometheus_password_file: Option<PathBuf>,
+    /// The CA (PEM) of the server's certificate [default: the system's]
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_CA_FILE", value_name = "FILE")]
+    pub(crate) prometheus_ca_file: Option<PathBuf>,
+    /// A client certificate (PEM)
+    #[arg(
+        long,
+        env = "TIDEGATE_PROMETHEUS_CLIENT_CERT_FILE",
+        value_name = "FILE",
+        requires = "prometheus_client_key_file"
+    )]
+    pub(crate) prometheus_client_cert_file: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(
+        long,
+        env = "TIDEGATE_PROMETHEUS_CLIENT_KEY_FILE",
+        value_name = "FILE",
+        requires = "prometheus_client_cert_file"
+    )]
+    pub(crate) prometheus_client_key_file: Option<PathBuf>,
+    /// A header of every query, such as X-Scope-OrgID=shop; repeat for several
+    #[arg(
+        long = "prometheus-header",
+        env = "TIDEGATE_PROMETHEUS_HEADER",
+        value_delimiter = ',',
+        value_name = "NAME=VALUE"
+    )]
+    pub(crate) prometheus_headers: Vec<String>,
+    /// How long a query may take
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) prometheus_timeout: Duration,
+    /// How often to ask
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_INTERVAL", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) prometheus_interval: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RenderArgs {
+    /// Manifests: files or folders; - is stdin
+    #[arg(long = "file", short, required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The address that is written into ScaledObjects: how KEDA reaches the scaler
+    #[arg(
+        long,
+        env = "TIDEGATE_SCALER_ADDRESS",
+        default_value = "tidegate.tidegate-system.svc:9090",
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) scaler_address: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RoutesArgs {
+    /// Manifests: files or folders; - is stdin [default: the cluster of the kubeconfig]
+    #[arg(long = "file", short, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How to print
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// deployment/NAME or statefulset/NAME
+    pub(crate) workload: String,
+    /// The workload's namespace [default: the kubeconfig's]
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+    /// How to print
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub(crate) output: Output,
+    /// Where Tidegate is installed
+    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
+    pub(crate) system_namespace: String,
+    /// The name of its Service there
+    #[arg(long, env = "TIDEGATE_SERVICE", default_value = "tidegate", value_name = "NAME")]
+    pub(crate) service: String,
+    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
+    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
+    pub(crate) admin: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The manifests of the example
+    #[arg(long, default_value = "examples/task-api.yaml", value_name = "FILE")]
+    pub(crate) manifest: PathBuf,
+    /// The Envoy to run
+    #[arg(long, env = "TIDEGATE_ENVOY", default_value = "envoy", value_name = "PATH")]
+    pub(crate) envoy: PathBuf,
+    /// The backend to run once per replica [default: task-api beside this binary]
+    #[arg(long, env = "TIDEGATE_TASK_API", value_name = "PATH")]
+    pub(crate) task_api: Option<PathBuf>,
+    /// How long the changing load runs
+    #[arg(long, default_value = "120s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// Where the chart goes
+    #[arg(long, default_value = "demo-report.html", value_name = "FILE")]
+    pub(crate) report: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+}

@@ -1,0 +1,120 @@
+//! The replicas of the example's Deployment, as processes of this machine: each has an address of its own, as a pod has.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+
+use super::envoy::Envoy;
+
+/// How the container of the Deployment is run.
+#[derive(Debug, Clone)]
+pub(super) struct Container {
+    /// What is run in place of the image
+    pub(super) program: PathBuf,
+    /// `args` of the container, with `$(POD_IP)` in them
+    pub(super) args: Vec<String>,
+    /// The port that the Service targets
+    pub(super) port: u16,
+}
+
+/// The running replicas. All of them end when this is dropped.
+pub(super) struct Backends {
+    container: Container,
+    envoy: Arc<Envoy>,
+    replicas: Mutex<Replicas>,
+    subnet: u8,
+}
+
+#[derive(Default)]
+struct Replicas {
+    running: Vec<Replica>,
+    /// How many were ever started: a new one never takes the address of one that still drains
+    started: u32,
+}
+
+struct Replica {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Backends {
+    pub(super) fn new(container: Container, envoy: Arc<Envoy>) -> Self {
+        // Demos that run side by side take different addresses of 127.0.0.0/8, all of which is this machine.
+        let subnet = 1 + (std::process::id() % 250) as u8;
+        Self { container, envoy, replicas: Mutex::default(), subnet }
+    }
+
+    /// How many replicas run.
+    pub(super) async fn count(&self) -> u32 {
+        u32::try_from(self.replicas.lock().await.running.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Starts or stops replicas until there are `wanted`. New ones get traffic when they listen; old ones first lose
+    /// their traffic and are then asked to end.
+    pub(super) async fn scale(&self, wanted: u32) -> Result<()> {
+        let mut replicas = self.replicas.lock().await;
+        let Replicas { running, started } = &mut *replicas;
+        let wanted = wanted as usize;
+        while running.len() < wanted {
+            *started += 1;
+            running.push(self.start(*started)?);
+        }
+        for replica in running.iter() {
+            wait_until_listening(replica.address).await?;
+        }
+        let leaving = running.split_off(wanted);
+        let addresses: Vec<_> = running.iter().map(|replica| replica.address).collect();
+        self.envoy.set_endpoints(&addresses)?;
+        for replica in leaving {
+            tokio::spawn(end(replica));
+        }
+        Ok(())
+    }
+
+    fn start(&self, number: u32) -> Result<Replica> {
+        let ip = Ipv4Addr::new(127, 21, self.subnet, 1 + (number % 250) as u8);
+        let args = self.container.args.iter().map(|arg| arg.replace("$(POD_IP)", &ip.to_string()));
+        let process = Command::new(&self.container.program)
+            .args(args)
+            .env("POD_IP", ip.to_string())
+            .env("POD_NAME", format!("task-api-{number}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.container.program.display()))?;
+        Ok(Replica { address: SocketAddr::from((ip, self.container.port)), process })
+    }
+}
+
+/// SIGTERM by way of `kill`, because the standard library only knows SIGKILL; then a while to finish requests.
+async fn end(mut replica: Replica) {
+    if let Some(pid) = replica.process.id() {
+        let _ = Command::new("kill").arg(pid.to_string()).status().await;
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(15), replica.process.wait()).await;
+}
+
+async fn wait_until_listening(address: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).await.is_err() {
+        if Instant::now() > deadline {
+            bail!("the backend does not listen on {address} after 10 s");
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

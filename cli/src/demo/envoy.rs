@@ -1,0 +1,148 @@
+//! A real Envoy with the route of the example, configured by files: its endpoints follow the replicas.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+/// A running Envoy. It ends when this is dropped.
+pub(super) struct Envoy {
+    /// Where requests go in
+    pub(super) listener: SocketAddr,
+    /// Where `/stats/prometheus` is
+    pub(super) admin: SocketAddr,
+    cluster: String,
+    folder: PathBuf,
+    process: Child,
+}
+
+impl Envoy {
+    /// Starts Envoy with one route: everything goes to `cluster`, which has no endpoint yet.
+    pub(super) async fn start(program: &Path, folder: &Path, cluster: &str) -> Result<Self> {
+        let listener = free_address()?;
+        let admin = free_address()?;
+        write_endpoints(folder, cluster, &[])?;
+        let bootstrap = folder.join("envoy.json");
+        std::fs::write(&bootstrap, bootstrap_config(folder, cluster, listener, admin).to_string())
+            .with_context(|| format!("cannot write {}", bootstrap.display()))?;
+        let log = std::fs::File::create(folder.join("envoy.log")).context("cannot write Envoy's log")?;
+        let process = Command::new(program)
+            .arg("--config-path")
+            .arg(&bootstrap)
+            // Several demos may run on one machine: nothing is shared between their Envoys.
+            .args(["--log-level", "warning", "--disable-hot-restart", "--concurrency", "2"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {} (`make demo` fetches an Envoy and names it)", program.display()))?;
+        let mut envoy = Self { listener, admin, cluster: cluster.to_owned(), folder: folder.to_owned(), process };
+        envoy.wait_until_listening().await?;
+        Ok(envoy)
+    }
+
+    /// Tells Envoy where the replicas are. It watches the file and acts within milliseconds.
+    pub(super) fn set_endpoints(&self, endpoints: &[SocketAddr]) -> Result<()> {
+        write_endpoints(&self.folder, &self.cluster, endpoints)
+    }
+
+    async fn wait_until_listening(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                let log = std::fs::read_to_string(self.folder.join("envoy.log")).unwrap_or_default();
+                bail!("Envoy ended with {status}: {}", log.lines().last().unwrap_or("no output"));
+            }
+            let connected = tokio::net::TcpStream::connect(self.listener).await.is_ok();
+            if connected && tokio::net::TcpStream::connect(self.admin).await.is_ok() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("Envoy does not listen on {} after 20 s", self.listener);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// A port that is free now. Envoy takes no listener from us, so another process could be faster; the start then fails.
+fn free_address() -> Result<SocketAddr> {
+    let socket = std::net::TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).context("no free port")?;
+    Ok(socket.local_addr()?)
+}
+
+/// Envoy reloads the file when another is moved over it (`path_config_source` in Envoy's `core.v3.ConfigSource`).
+fn write_endpoints(folder: &Path, cluster: &str, endpoints: &[SocketAddr]) -> Result<()> {
+    let endpoint = |address: &SocketAddr| json!({ "endpoint": { "address": socket_address(*address) } });
+    let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+    let discovery = json!({
+        "resources": [{
+            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            "cluster_name": cluster,
+            "endpoints": [{ "lb_endpoints": endpoints }],
+        }],
+    });
+    let (next, current) = (folder.join("endpoints.next.json"), folder.join("endpoints.json"));
+    std::fs::write(&next, discovery.to_string())
+        .and_then(|()| std::fs::rename(&next, &current))
+        .with_context(|| format!("cannot write {}", current.display()))
+}
+
+fn socket_address(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}
+
+fn bootstrap_config(folder: &Path, cluster: &str, listener: SocketAddr, admin: SocketAddr) -> Value {
+    json!({
+        "node": { "id": "demo", "cluster": "demo" },
+        "admin": { "address": socket_address(admin) },
+        "static_resources": {
+            "listeners": [{
+                "name": "default/web/http",
+                "address": socket_address(listener),
+                "filter_chains": [{ "filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                        "stat_prefix": "http-8080",
+                        "http_filters": [{
+                            "name": "envoy.filters.http.router",
+                            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+                        }],
+                        "route_config": {
+                            "name": "default/web/http",
+                            "virtual_hosts": [{
+                                "name": "all",
+                                "domains": ["*"],
+                                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": cluster } }],
+                            }],
+                        },
+                    },
+                }]}],
+            }],
+            "clusters": [{
+                "name": cluster,
+                "type": "EDS",
+                "connect_timeout": "1s",
+                "lb_policy": "LEAST_REQUEST",
+                "eds_cluster_config": { "eds_config": {
+                    "resource_api_version": "V3",
+                    "path_config_source": {
+                        "path": folder.join("endpoints.json"),
+                        "watched_directory": { "path": folder },
+                    },
+                }},
+            }],
+        },
+    })
+}

@@ -1,0 +1,40 @@
+//! `tidegate explain`: asks the scaler that runs in the cluster why a workload has its replicas.
+
+use anyhow::{Context, Result, anyhow};
+use axum::http::Request;
+use kube::{Client, Config};
+use tidegate_core::workload::WorkloadRef;
+
+use crate::args::{ExplainArgs, Output};
+
+pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
+    let workload: WorkloadRef = args.workload.parse()?;
+    let (client, namespace, prefix) = match &args.admin {
+        Some(url) => {
+            let url =
+                url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
+            let namespace = args.namespace.clone().unwrap_or_else(|| "default".to_owned());
+            (Client::try_from(Config::new(url))?, namespace, String::new())
+        }
+        None => {
+            let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin URL")?;
+            let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+            // The API server forwards to the Service: whoever may get `services/proxy` needs no port-forward.
+            let service = format!("/api/v1/namespaces/{}/services/{}:admin/proxy", args.system_namespace, args.service);
+            (Client::try_from(config)?, namespace, service)
+        }
+    };
+    let format = if args.output == Output::Json { "json" } else { "page" };
+    let kind = workload.kind.as_str().to_ascii_lowercase();
+    let path = format!("{prefix}/explain/{namespace}/{kind}/{}?format={format}", workload.name);
+    let answer = client.request_text(Request::get(path).body(Vec::new())?).await.map_err(|error| match error {
+        // What the scaler itself says is the answer: it names what it knows.
+        kube::Error::Api(status) if !status.message.is_empty() => anyhow!("{}", status.message.trim_end()),
+        error => anyhow!(error).context(format!(
+            "no answer from Service {} in namespace {} (--system-namespace and --service say where Tidegate is)",
+            args.service, args.system_namespace
+        )),
+    })?;
+    print!("{answer}");
+    Ok(())
+}

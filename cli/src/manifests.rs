@@ -1,0 +1,110 @@
+//! Commands that look at manifests: `render`, `routes`, `crds`.
+
+use std::{
+    collections::BTreeMap,
+    io::{Write, stdout},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use kube::Client;
+use tidegate_operator::{
+    index::{BackendClusters, Objects, Watches, read_manifests},
+    workloads::{self, Settings},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::args::{Output, RenderArgs, RoutesArgs};
+
+/// How long the first look at a cluster may take.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+
+pub(crate) fn render(args: &RenderArgs) -> Result<()> {
+    // Without a cluster to ask, what is rendered is for a current one.
+    let settings = Settings { scaler_address: args.scaler_address.clone(), tolerance: true };
+    let rendered = workloads::render(&read(&args.files)?.plan(), &settings);
+    let mut out = stdout().lock();
+    for object in &rendered.scaled_objects {
+        write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
+    }
+    for (id, notice) in &rendered.notices {
+        eprintln!("tidegate: {id}: {notice}");
+    }
+    let wrong = rendered.notices.iter().filter(|(_, notice)| notice.is_error()).count();
+    if wrong > 0 {
+        bail!("{wrong} annotation{} cannot be acted on", if wrong == 1 { "" } else { "s" });
+    }
+    if rendered.scaled_objects.is_empty() {
+        eprintln!(
+            "tidegate: no Deployment or StatefulSet has annotations to scale on, such as tidegate.dev/requests-per-second"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
+    let routes = if args.files.is_empty() {
+        let client =
+            Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
+        seen(client).await?
+    } else {
+        read(&args.files)?.routes()
+    };
+    let mut out = stdout().lock();
+    match args.output {
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routes)?)?,
+        Output::Table => write!(out, "{}", table(&routes))?,
+    }
+    Ok(())
+}
+
+pub(crate) fn crds() -> Result<()> {
+    eprintln!("tidegate: this version brings no CustomResourceDefinitions; it uses those of KEDA and the Gateway API");
+    Ok(())
+}
+
+fn read(files: &[PathBuf]) -> Result<Objects> {
+    Ok(read_manifests(files)?)
+}
+
+/// The same watches as the service has, until each has seen everything once.
+async fn seen(client: Client) -> Result<Vec<BackendClusters>> {
+    let (watches, _tasks) = Watches::start(client, &[]);
+    let deadline = Instant::now() + FIRST_LOOK;
+    loop {
+        let missing: BTreeMap<_, _> = watches.missing().into_iter().collect();
+        if missing.is_empty() {
+            return Ok(watches.objects(Objects::routes));
+        }
+        if Instant::now() > deadline {
+            let missing: Vec<_> = missing.iter().map(|(kind, state)| format!("{kind}: {state}")).collect();
+            bail!("not everything could be read within {} s: {}", FIRST_LOOK.as_secs(), missing.join("; "));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// One line for each backend and cluster, in columns.
+fn table(routes: &[BackendClusters]) -> String {
+    let mut rows = vec![["KIND", "NAMESPACE", "BACKEND", "PORT", "SHARE", "CLUSTER"].map(str::to_owned)];
+    for BackendClusters { backend, clusters } in routes {
+        for cluster in clusters {
+            rows.push([
+                backend.kind.clone(),
+                backend.namespace.clone(),
+                backend.name.clone(),
+                backend.port.map_or_else(|| "-".to_owned(), |port| port.to_string()),
+                format!("{:.1} %", cluster.share * 100.0),
+                cluster.name.clone(),
+            ]);
+        }
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,276 @@
+//! `tidegate run`, `operator` and `scaler`: the long-running service.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use kube::{Client, Config};
+use prometheus_client::registry::Registry;
+use tidegate_core::plan::{Plan, Proxy};
+use tidegate_operator::{
+    events::Events,
+    index::{WatchState, Watches, read_manifests},
+    lease::{self, LeaseSettings},
+    metrics::OperatorMetrics,
+    tolerance,
+    workloads::{self, Reconciler, Settings},
+};
+use tidegate_scaler::{
+    metrics::ScalerMetrics,
+    service::{Scaler, ServiceSettings, TlsSettings, serve},
+    signals::Signals,
+    sources::{
+        self, SourceSettings, TrafficSource,
+        prometheus::{Credentials, PrometheusSettings},
+    },
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    admin::{self, Admin, Check},
+    args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source},
+};
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Operator and scaler
+    Both,
+    /// Operator alone
+    Operator,
+}
+
+/// How long calls may take to end once the process was asked to.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
+    install_crypto();
+    let client = connect().await?;
+    let mut service = Service::new(args.serve);
+    let (watches, _watching) = Watches::start(client.clone(), &args.namespaces);
+    service.operator(
+        client,
+        watches.clone(),
+        &args.scaler_address,
+        lease_settings(
+            &args.lease_namespace,
+            &args.lease_name,
+            args.pod_name.as_deref(),
+            args.pod_namespace.as_deref(),
+        ),
+    );
+    let signals = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
+    service.admin(watches.plan(), signals, Some(watches)).await
+}
+
+pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
+    install_crypto();
+    let mut service = Service::new(args.serve);
+    if args.files.is_empty() {
+        let (watches, _watching) = Watches::start(connect().await?, &args.namespaces);
+        let signals = service.scaler(watches.plan()).await?;
+        return service.admin(watches.plan(), Some(signals), Some(watches)).await;
+    }
+    let plan = read_manifests(&args.files)?.plan();
+    let (_plan, plan) = watch::channel(Arc::new(plan));
+    let signals = service.scaler(plan.clone()).await?;
+    service.admin(plan, Some(signals), None).await
+}
+
+/// Ring, for every TLS connection of the process.
+pub(crate) fn install_crypto() {
+    // An error means that it was installed before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn connect() -> Result<Client> {
+    let config = Config::infer().await.context("no cluster: run in a pod, or set KUBECONFIG")?;
+    Ok(Client::try_from(config)?)
+}
+
+/// The parts that run, and what makes them stop.
+struct Service {
+    args: ServeArgs,
+    registry: Registry,
+    parts: JoinSet<Result<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Service {
+    fn new(args: ServeArgs) -> Self {
+        Self { args, registry: Registry::default(), parts: JoinSet::new(), stop: watch::Sender::new(false) }
+    }
+
+    /// Signals, their sources and the gRPC server.
+    async fn scaler(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Signals>> {
+        let signals = Arc::new(Signals::new(self.args.stale_after));
+        let source = source_settings(&self.args)?;
+        let (sampled, stop) = (Arc::clone(&signals), self.stop.subscribe());
+        let planned = plan.clone();
+        self.parts.spawn(async move { sources::run(source, sampled, planned, stop).await.context("--prometheus-…") });
+
+        let address = self.args.grpc_address;
+        let listener = TcpListener::bind(address).await.with_context(|| format!("--grpc-address {address}"))?;
+        let metrics = ScalerMetrics::register(&mut self.registry);
+        let scaler = Scaler::new(Arc::clone(&signals), plan, metrics, self.stop.subscribe());
+        let settings = ServiceSettings { tls: tls_settings(&self.args) };
+        let stop = self.stop.subscribe();
+        self.parts.spawn(async move { Ok(serve(listener, settings, scaler, stop).await?) });
+        tracing::info!(%address, "answers KEDA");
+        Ok(signals)
+    }
+
+    /// The Lease, and the reconciler that writes while it is held.
+    fn operator(&mut self, client: Client, watches: Watches, scaler_address: &str, lease: LeaseSettings) {
+        let metrics = OperatorMetrics::register(&mut self.registry);
+        let leading = watch::Sender::new(false);
+        let (mut leads, shown) = (leading.subscribe(), metrics.clone());
+        self.parts.spawn(async move {
+            while leads.changed().await.is_ok() {
+                shown.leads(*leads.borrow_and_update());
+            }
+            Ok(())
+        });
+        let leads = leading.subscribe();
+        let events = Events::new(client.clone(), &lease.holder);
+        let scaler_address = scaler_address.to_owned();
+        let (writer, stop) = (client.clone(), self.stop.subscribe());
+        self.parts.spawn(async move {
+            let mut stopped = stop.clone();
+            let tolerance = tokio::select! {
+                tolerance = supports_tolerance(&writer) => tolerance,
+                _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+            };
+            let settings = Settings { scaler_address, tolerance };
+            workloads::run(Reconciler::new(writer, settings, events, metrics), watches, leads, stop).await;
+            Ok(())
+        });
+        let stop = self.stop.subscribe();
+        self.parts.spawn(async move {
+            lease::compete(client, lease, leading, stop).await;
+            Ok(())
+        });
+    }
+
+    /// Serves the admin server, and waits for the end.
+    async fn admin(
+        mut self,
+        plan: watch::Receiver<Arc<Plan>>,
+        signals: Option<Arc<Signals>>,
+        watches: Option<Watches>,
+    ) -> Result<()> {
+        let measured = signals.clone();
+        let checks = Box::new(move || checks(watches.as_ref(), measured.as_deref()));
+        let admin = Admin { registry: self.registry, checks, plan, signals };
+        let (address, stop) = (self.args.admin_address, self.stop.subscribe());
+        self.parts.spawn(admin::serve(address, admin, stop));
+
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let ended = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            ended = self.parts.join_next() => ended,
+        };
+        tracing::info!("stops: calls may end, the Lease is handed over");
+        self.stop.send_replace(true);
+        let drained = timeout(DRAIN, async { while self.parts.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("calls were still open after {} s", DRAIN.as_secs());
+        }
+        match ended {
+            None => Ok(()),
+            Some(Ok(Ok(()))) => bail!("a part of the service ended by itself"),
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(panicked)) => Err(anyhow!(panicked)),
+        }
+    }
+}
+
+/// Asks until the API server answers.
+async fn supports_tolerance(client: &Client) -> bool {
+    loop {
+        match tolerance::is_supported(client).await {
+            Ok(supported) => return supported,
+            Err(error) => tracing::warn!(%error, "the API server does not tell its version"),
+        }
+        sleep(Duration::from_secs(2)).await;
+    }
+}
+
+fn checks(watches: Option<&Watches>, signals: Option<&Signals>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(watches) = watches {
+        let needed: Vec<_> = watches.missing().into_iter().map(|(kind, _)| kind).collect();
+        for (kind, state) in watches.states() {
+            let missing = (state != WatchState::Synced).then(|| state.to_string());
+            checks.push(Check { name: format!("watch {kind}"), missing, required: needed.contains(&kind) });
+        }
+    }
+    for source in signals.into_iter().flat_map(Signals::sources) {
+        checks.push(Check { name: format!("proxy {}", source.name), missing: source.error, required: false });
+    }
+    checks
+}
+
+fn lease_settings(
+    namespace: &Option<String>,
+    name: &str,
+    pod: Option<&str>,
+    pod_namespace: Option<&str>,
+) -> LeaseSettings {
+    let namespace = namespace.as_deref().or(pod_namespace).unwrap_or("tidegate-system").to_owned();
+    // Out of a cluster the process is told apart by its id.
+    let holder = pod.map_or_else(|| format!("tidegate-{}", std::process::id()), str::to_owned);
+    LeaseSettings { namespace, name: name.to_owned(), holder }
+}
+
+fn tls_settings(args: &ServeArgs) -> Option<TlsSettings> {
+    let (cert_file, key_file) = (args.tls_cert_file.clone()?, args.tls_key_file.clone()?);
+    Some(TlsSettings { cert_file, key_file, client_ca_file: args.tls_client_ca_file.clone() })
+}
+
+fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
+    let traffic = match args.source.source {
+        Source::Prometheus => TrafficSource::Prometheus,
+        Source::Envoy => {
+            let proxy =
+                |address: &std::net::SocketAddr| Proxy { name: address.to_string(), stats: *address, ready: true };
+            TrafficSource::Envoy(args.source.proxies.iter().map(proxy).collect())
+        }
+    };
+    let prometheus = &args.source.prometheus;
+    let url = prometheus.prometheus_url.as_ref();
+    Ok(SourceSettings { traffic, prometheus: url.map(|url| prometheus_settings(url, prometheus)).transpose()? })
+}
+
+fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<PrometheusSettings> {
+    let credentials =
+        match (&args.prometheus_bearer_token_file, &args.prometheus_username, &args.prometheus_password_file) {
+            (Some(file), ..) => Credentials::BearerTokenFile(file.clone()),
+            (None, Some(username), Some(file)) => {
+                Credentials::Basic { username: username.clone(), password_file: file.clone() }
+            }
+            _ => Credentials::None,
+        };
+    let header = |header: &String| {
+        let (name, value) = header
+            .split_once('=')
+            .with_context(|| format!("--prometheus-header {header}: wants NAME=VALUE, such as X-Scope-OrgID=shop"))?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    Ok(PrometheusSettings {
+        url: url.to_owned(),
+        credentials,
+        ca_file: args.prometheus_ca_file.clone(),
+        client_cert: args.prometheus_client_cert_file.clone().zip(args.prometheus_client_key_file.clone()),
+        headers: args.prometheus_headers.iter().map(header).collect::<Result<_>>()?,
+        timeout: args.prometheus_timeout,
+        interval: args.prometheus_interval,
+    })
+}

@@ -1,0 +1,279 @@
+//! Feeds the index from the cluster, and publishes a Plan whenever something changed.
+//!
+//! A kind whose CRD is not installed is waited for. While the API server is away everything stays as it was last seen: a
+//! failed list removes nothing.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject},
+    runtime::{WatchStreamExt, watcher},
+};
+use tidegate_core::plan::Plan;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::sleep,
+};
+
+use super::{Kind, Objects};
+
+/// How far the watch of a kind is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchState {
+    /// The first list is under way
+    Listing,
+    /// Everything was seen once
+    Synced,
+    /// The API server does not know the kind
+    WaitingForCrd,
+    /// The watch fails
+    Failing(String),
+}
+
+impl fmt::Display for WatchState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listing => f.write_str("being listed"),
+            Self::Synced => f.write_str("synced"),
+            Self::WaitingForCrd => {
+                f.write_str("the API server does not serve it; it is watched as soon as its CRD is installed")
+            }
+            Self::Failing(error) => write!(f, "{error}; what was seen stays"),
+        }
+    }
+}
+
+/// The objects of the cluster, as they are watched.
+#[derive(Clone)]
+pub struct Watches {
+    objects: Arc<RwLock<Objects>>,
+    states: Arc<Mutex<BTreeMap<Kind, WatchState>>>,
+    synced: Arc<Mutex<HashSet<Kind>>>,
+    changed: Arc<Notify>,
+    plan: watch::Sender<Arc<Plan>>,
+}
+
+/// Changes come in bursts (a rollout, a re-list): one Plan is made of a burst.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often it is asked whether a missing CRD has come.
+const CRD_RETRY: Duration = Duration::from_secs(10);
+/// The pods that Envoy Gateway makes for its proxies.
+const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
+
+/// Kinds without which what is seen may not be acted on: a workload or a default that is missing would look removed.
+const REQUIRED: [Kind; 5] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
+
+impl Watches {
+    /// Starts to watch, in all namespaces or in these, until the result is dropped.
+    pub fn start(client: Client, namespaces: &[String]) -> (Self, JoinSet<()>) {
+        let watches = Self {
+            objects: Arc::default(),
+            states: Arc::new(Mutex::new(Kind::ALL.iter().map(|kind| (*kind, WatchState::Listing)).collect())),
+            synced: Arc::default(),
+            changed: Arc::default(),
+            plan: watch::Sender::new(Arc::default()),
+        };
+        let mut tasks = JoinSet::new();
+        for kind in Kind::ALL {
+            tasks.spawn(watches.clone().watch(client.clone(), *kind, namespaces.to_vec()));
+        }
+        tasks.spawn(watches.clone().publish());
+        (watches, tasks)
+    }
+
+    /// The newest Plan. Empty until [`Self::missing`] is.
+    pub fn plan(&self) -> watch::Receiver<Arc<Plan>> {
+        self.plan.subscribe()
+    }
+
+    /// Reads what is known now.
+    pub fn objects<T>(&self, read: impl FnOnce(&Objects) -> T) -> T {
+        read(&self.objects.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How far every watch is.
+    pub fn states(&self) -> BTreeMap<Kind, WatchState> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The kinds that have to be seen before anything may be acted on, and were not.
+    pub fn missing(&self) -> Vec<(Kind, WatchState)> {
+        let synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let settled = |kind: &Kind, state: &WatchState| match state {
+            WatchState::Synced => true,
+            WatchState::WaitingForCrd => !REQUIRED.contains(kind),
+            WatchState::Listing => synced.contains(kind),
+            // What was seen once is still known. What may not be read at all is told in /readyz, and waited for only where
+            // acting without it could do harm.
+            WatchState::Failing(_) => synced.contains(kind) || !REQUIRED.contains(kind),
+        };
+        self.states().into_iter().filter(|(kind, state)| !settled(kind, state)).collect()
+    }
+
+    async fn publish(self) {
+        loop {
+            self.changed.notified().await;
+            sleep(SETTLE).await;
+            if !self.missing().is_empty() {
+                continue;
+            }
+            let objects = Arc::clone(&self.objects);
+            // At thousands of workloads a Plan takes tens of milliseconds.
+            let made =
+                tokio::task::spawn_blocking(move || objects.read().unwrap_or_else(PoisonError::into_inner).plan());
+            if let Ok(plan) = made.await {
+                self.plan.send_replace(Arc::new(plan));
+            }
+        }
+    }
+
+    fn set(&self, kind: Kind, state: WatchState) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = states.insert(kind, state.clone());
+        drop(states);
+        if before.as_ref() != Some(&state) {
+            if let WatchState::Failing(error) = &state {
+                tracing::warn!(%kind, error, "the watch fails; what was seen stays");
+            }
+            if state == WatchState::Synced {
+                self.synced.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
+            }
+            self.changed.notify_one();
+        }
+    }
+
+    async fn watch(self, client: Client, kind: Kind, namespaces: Vec<String>) {
+        loop {
+            match served(&client, kind).await {
+                Ok(Some(resource)) => {
+                    let apis = if namespaces.is_empty() || !kind.namespaced() {
+                        vec![Api::<DynamicObject>::all_with(client.clone(), &resource)]
+                    } else {
+                        let api = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
+                        namespaces.iter().map(api).collect()
+                    };
+                    let follow = apis.into_iter().map(|api| self.follow(kind, api));
+                    futures::future::join_all(follow).await;
+                }
+                Ok(None) => self.set(kind, WatchState::WaitingForCrd),
+                Err(error) => self.set(kind, WatchState::Failing(error.to_string())),
+            }
+            sleep(CRD_RETRY).await;
+        }
+    }
+
+    /// Follows one list until its kind is gone.
+    async fn follow(&self, kind: Kind, api: Api<DynamicObject>) {
+        let config =
+            if kind == Kind::Pod { watcher::Config::default().labels(PROXIES) } else { watcher::Config::default() };
+        let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
+        let mut known = HashSet::new();
+        let mut listed = HashSet::new();
+        loop {
+            match events.try_next().await {
+                Ok(Some(watcher::Event::Init)) => listed.clear(),
+                Ok(Some(watcher::Event::InitApply(object))) => {
+                    listed.insert(key(&object));
+                    self.apply(kind, object);
+                }
+                Ok(Some(watcher::Event::InitDone)) => {
+                    for (namespace, name) in known.difference(&listed) {
+                        self.remove(kind, namespace, name);
+                    }
+                    known = std::mem::take(&mut listed);
+                    self.set(kind, WatchState::Synced);
+                    self.changed.notify_one();
+                }
+                Ok(Some(watcher::Event::Apply(object))) => {
+                    known.insert(key(&object));
+                    self.apply(kind, object);
+                    self.set(kind, WatchState::Synced);
+                    self.changed.notify_one();
+                }
+                Ok(Some(watcher::Event::Delete(object))) => {
+                    let (namespace, name) = key(&object);
+                    self.remove(kind, &namespace, &name);
+                    known.remove(&(namespace, name));
+                    self.changed.notify_one();
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    let gone = is_not_found(&error);
+                    self.set(kind, WatchState::Failing(error.to_string()));
+                    if gone {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, kind: Kind, mut object: DynamicObject) {
+        object.managed_fields_mut().clear();
+        let name = object.name_any();
+        let applied = serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(|object| {
+            self.objects
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .apply(object)
+                .map_err(|error| error.to_string())
+        });
+        if let Err(error) = applied {
+            tracing::warn!(%kind, namespace = object.namespace(), name, error, "cannot be read, its last form stays");
+        }
+    }
+
+    fn remove(&self, kind: Kind, namespace: &str, name: &str) {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(kind, namespace, name);
+    }
+}
+
+fn key(object: &DynamicObject) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn is_not_found(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    status.code == 404
+}
+
+/// The best version of the kind that the API server serves; `None` while it serves none.
+async fn served(client: &Client, kind: Kind) -> Result<Option<ApiResource>, kube::Error> {
+    for version in kind.versions() {
+        let group = kind.api_group();
+        let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
+        let listed = if group.is_empty() {
+            client.list_core_api_resources(version).await
+        } else {
+            client.list_api_group_resources(&api_version).await
+        };
+        let resources = match listed {
+            Ok(list) => list.resources,
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
+            Err(error) => return Err(error),
+        };
+        if resources.iter().any(|resource| resource.name == kind.plural()) {
+            return Ok(Some(ApiResource {
+                group: group.to_owned(),
+                version: (*version).to_owned(),
+                api_version,
+                kind: kind.as_str().to_owned(),
+                plural: kind.plural().to_owned(),
+            }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,87 @@
+//! What the owner of a workload should know: the reasons and texts of events.
+
+use std::fmt;
+
+use tidegate_core::{key::Key, problem::Problem};
+
+use crate::index::Kind;
+
+/// One thing to know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// An annotation is wrong
+    InvalidAnnotations(Problem),
+    /// Annotations of a later version
+    NotActedOnYet(Vec<Key>),
+    /// `tidegate.dev/paused` is `true`
+    Paused,
+    /// Annotated, but with nothing to scale on
+    NoSignal,
+    /// No route leads to it
+    NoRoute,
+    /// Zero was asked for where nothing could wake it
+    ZeroNeedsWakeSignal,
+    /// Somebody else scales it: kind and name
+    ScaledBySomethingElse(Kind, String),
+    /// The API server refused the ScaledObject
+    Refused(String),
+}
+
+impl Notice {
+    /// The reason of the event.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidAnnotations(_) => "InvalidAnnotations",
+            Self::NotActedOnYet(_) => "NotActedOnYet",
+            Self::Paused => "Paused",
+            Self::NoSignal => "NoSignal",
+            Self::NoRoute => "NoRoute",
+            Self::ZeroNeedsWakeSignal => "ZeroNeedsWakeSignal",
+            Self::ScaledBySomethingElse(..) => "ScaledBySomethingElse",
+            Self::Refused(_) => "ScaledObjectRefused",
+        }
+    }
+
+    /// Whether an annotation cannot be acted on until somebody changes it.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Self::InvalidAnnotations(_))
+    }
+
+    /// Whether something is wrong, rather than worth knowing.
+    pub fn is_warning(&self) -> bool {
+        !matches!(self, Self::Paused | Self::NotActedOnYet(_))
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidAnnotations(problem) => write!(f, "{problem}. Until it is mended, scaling stays as it was"),
+            Self::NotActedOnYet(keys) => {
+                let keys: Vec<_> = keys.iter().map(|key| key.annotation()).collect();
+                write!(f, "accepted, but this version of Tidegate does not act on it yet: {}", keys.join(", "))
+            }
+            Self::Paused => write!(f, "tidegate.dev/paused is true: the ScaledObject is left as it is"),
+            Self::NoSignal => write!(
+                f,
+                "nothing says when to scale: add what one replica carries, for example tidegate.dev/requests-per-second: \"100\""
+            ),
+            Self::NoRoute => write!(
+                f,
+                "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
+                 a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \
+                 shows what is seen"
+            ),
+            Self::ZeroNeedsWakeSignal => write!(
+                f,
+                "tidegate.dev/min-replicas is 0, but at zero nothing would see a request and wake it: 1 replica is kept"
+            ),
+            Self::ScaledBySomethingElse(kind, name) => write!(
+                f,
+                "{kind} {name} scales it already, and is not Tidegate's: nothing is done. Delete one of the two: that {kind}, or \
+                 the tidegate.dev/ annotations"
+            ),
+            Self::Refused(error) => write!(f, "the API server refused its ScaledObject: {error}"),
+        }
+    }
+}

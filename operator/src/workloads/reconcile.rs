@@ -1,0 +1,283 @@
+//! Keeps one ScaledObject per annotated workload. Level-triggered: what is seen now decides, whatever was missed before.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+};
+use serde_json::Value;
+use tidegate_core::{
+    plan::Plan,
+    problem::Problem,
+    workload::{WorkloadId, WorkloadKind},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    drift::holds,
+    notice::Notice,
+    scaled_object::{Desired, MANAGED_BY, Settings, desired, name},
+};
+use crate::{
+    events::{self, Events},
+    index::{Objects, Watches},
+    metrics::OperatorMetrics,
+};
+
+/// The owner of our fields in server-side apply.
+pub const FIELD_MANAGER: &str = "tidegate";
+/// Writes at one time, and how long one may take.
+const AT_ONCE: usize = 8;
+const DEADLINE: Duration = Duration::from_secs(10);
+/// After a failed write of an object: doubled from the one to the other.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// Brings the cluster to what its annotations ask for.
+pub struct Reconciler {
+    client: Client,
+    settings: Settings,
+    events: Events,
+    metrics: OperatorMetrics,
+    /// Workloads whose last write failed: how often in a row, when it may be tried again, and what the error was
+    failures: HashMap<WorkloadId, (u32, Instant, String)>,
+}
+
+/// Reconciles whenever the Plan changes, while this replica leads, until `shutdown` says so.
+pub async fn run(
+    mut reconciler: Reconciler,
+    watches: Watches,
+    mut leading: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut plan = watches.plan();
+    loop {
+        let leads = *leading.borrow_and_update();
+        let now = plan.borrow_and_update().clone();
+        // A half-read cluster would look as if workloads were removed.
+        let complete = watches.missing().is_empty() && plan_was_made(&now, &watches);
+        let retry = if leads && complete { reconciler.reconcile(&now, &watches).await } else { None };
+        let wake = retry.unwrap_or_else(|| Instant::now() + RETRY.1);
+        tokio::select! {
+            changed = plan.changed() => if changed.is_err() { return },
+            changed = leading.changed() => if changed.is_err() { return },
+            () = sleep_until(wake) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+enum Step {
+    Apply(WorkloadId, Value),
+    Delete(String, String, String),
+}
+
+impl Reconciler {
+    /// A reconciler that writes with this client.
+    pub fn new(client: Client, settings: Settings, events: Events, metrics: OperatorMetrics) -> Self {
+        Self { client, settings, events, metrics, failures: HashMap::new() }
+    }
+
+    /// One pass. Returns when the next one should be at the latest, if something is to be tried again.
+    async fn reconcile(&mut self, plan: &Plan, watches: &Watches) -> Option<Instant> {
+        self.failures.retain(|id, _| plan.workloads.contains_key(id));
+        let (steps, mut notices) = watches.objects(|objects| self.steps(plan, objects));
+        let now = Instant::now();
+        let due = |step: &Step| match step {
+            Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),
+            Step::Delete(..) => true,
+        };
+        let steps: Vec<_> = steps.into_iter().filter(due).collect();
+        let client = &self.client;
+        let outcomes: Vec<_> =
+            stream::iter(steps).map(|step| execute(client, step)).buffer_unordered(AT_ONCE).collect().await;
+        for (id, outcome) in outcomes {
+            self.metrics.write(outcome.is_ok());
+            match (id, outcome) {
+                (Some(id), Ok(())) => _ = self.failures.remove(&id),
+                (Some(id), Err(error)) => {
+                    tracing::warn!(%id, error, "cannot apply its ScaledObject");
+                    let times = self.failures.get(&id).map_or(1, |(times, ..)| times + 1);
+                    let pause = RETRY.0.saturating_mul(1 << times.min(10)).min(RETRY.1);
+                    self.failures.insert(id, (times, now + pause, error));
+                }
+                (None, Ok(())) => {}
+                (None, Err(error)) => tracing::warn!(error, "cannot delete a ScaledObject"),
+            }
+        }
+        for (id, (.., error)) in &self.failures {
+            notices.entry(id.clone()).or_default().push(Notice::Refused(error.clone()));
+        }
+        self.metrics.managed(plan.workloads.len());
+        let of_namespaces = watches.objects(|objects| {
+            let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
+            wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
+        });
+        self.tell(plan, &notices, of_namespaces).await;
+        self.failures.values().map(|(_, again, _)| *again).min()
+    }
+
+    /// What is to be written, and what is to be said.
+    fn steps(&self, plan: &Plan, objects: &Objects) -> (Vec<Step>, BTreeMap<WorkloadId, Vec<Notice>>) {
+        let mut steps = Vec::new();
+        let mut notices = BTreeMap::new();
+        let mut kept = HashSet::new();
+        let foreign = objects.foreign_scalers();
+        for (id, name) in names(plan) {
+            let Some(workload) = plan.workloads.get(id) else { continue };
+            kept.insert((id.namespace.clone(), name.clone()));
+            let mut wanted = desired(id, &name, workload, &self.settings);
+            if let Some(others) = foreign.get(id) {
+                let notices = others.iter().map(|other| Notice::ScaledBySomethingElse(other.kind, other.name.clone()));
+                wanted = Desired { scaled_object: None, notices: notices.collect() };
+            }
+            let existing = objects.scaled_object(&id.namespace, &name);
+            if let Some(object) = wanted.scaled_object {
+                let is_right = existing.is_some_and(|existing| {
+                    let labels: serde_json::Map<_, _> =
+                        existing.metadata.labels.iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect();
+                    let owned = existing.metadata.owner_references.iter().any(|owner| owner.uid == workload.uid);
+                    owned
+                        && holds(&Value::from(labels), &object["metadata"]["labels"])
+                        && holds(&existing.spec(), &object["spec"])
+                });
+                if !is_right {
+                    steps.push(Step::Apply(id.clone(), object));
+                }
+            }
+            notices.insert(id.clone(), wanted.notices);
+        }
+        for existing in objects.scaled_objects() {
+            let meta = &existing.metadata;
+            let ours = meta.labels.get(MANAGED_BY.0) == Some(MANAGED_BY.1);
+            if ours && !kept.contains(&(meta.namespace.clone(), meta.name.clone())) {
+                steps.push(Step::Delete(meta.namespace.clone(), meta.name.clone(), meta.uid.clone()));
+            }
+        }
+        (steps, notices)
+    }
+
+    async fn tell(
+        &mut self,
+        plan: &Plan,
+        notices: &BTreeMap<WorkloadId, Vec<Notice>>,
+        of_namespaces: Vec<(String, Vec<Problem>)>,
+    ) {
+        let mut kept = HashSet::new();
+        for (name, problems) in of_namespaces {
+            // Events of objects without a namespace are kept in `default`; kubectl describe finds them there.
+            let reference = ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Namespace".to_owned()),
+                name: Some(name),
+                ..ObjectReference::default()
+            };
+            let notices: Vec<_> = problems.into_iter().map(Notice::InvalidAnnotations).collect();
+            kept.insert(events::key(&reference));
+            let told = self.events.tell(&reference, &notices).await;
+            self.metrics.told(told);
+        }
+        for (id, notices) in notices {
+            let reference = ObjectReference {
+                api_version: Some("apps/v1".to_owned()),
+                kind: Some(id.kind.as_str().to_owned()),
+                namespace: Some(id.namespace.clone()),
+                name: Some(id.name.clone()),
+                uid: plan.workloads.get(id).map(|workload| workload.uid.clone()),
+                ..ObjectReference::default()
+            };
+            kept.insert(events::key(&reference));
+            let told = self.events.tell(&reference, notices).await;
+            self.metrics.told(told);
+        }
+        self.events.keep(&kept);
+    }
+}
+
+/// Every workload with the name of its ScaledObject.
+pub(super) fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
+    plan.workloads.keys().map(|id| {
+        let twin = WorkloadId { kind: WorkloadKind::Deployment, ..id.clone() };
+        let taken = id.kind == WorkloadKind::StatefulSet && plan.workloads.contains_key(&twin);
+        (id, name(id, taken))
+    })
+}
+
+/// The first Plan is empty because nothing was read yet, unless there really is nothing.
+fn plan_was_made(plan: &Plan, watches: &Watches) -> bool {
+    !plan.workloads.is_empty() || watches.objects(|objects| objects.plan().workloads.is_empty())
+}
+
+fn scaled_objects() -> ApiResource {
+    ApiResource {
+        group: "keda.sh".to_owned(),
+        version: "v1alpha1".to_owned(),
+        api_version: "keda.sh/v1alpha1".to_owned(),
+        kind: "ScaledObject".to_owned(),
+        plural: "scaledobjects".to_owned(),
+    }
+}
+
+async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(), String>) {
+    match step {
+        Step::Apply(id, object) => {
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &scaled_objects());
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let patched = timeout(DEADLINE, api.patch(&name, &params, &Patch::Apply(&object))).await;
+            let outcome = match patched {
+                Ok(Ok(_)) => {
+                    tracing::info!(%id, name, "applied its ScaledObject");
+                    Ok(())
+                }
+                Ok(Err(error)) => Err(explained(&error)),
+                Err(_) => Err(format!("no answer within {DEADLINE:?}")),
+            };
+            (Some(id), outcome)
+        }
+        Step::Delete(namespace, name, uid) => {
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &scaled_objects());
+            // Another of the same name, made meanwhile, is not meant.
+            let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
+            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            let outcome = match timeout(DEADLINE, api.delete(&name, &params)).await {
+                Ok(Ok(_)) => {
+                    tracing::info!(
+                        namespace,
+                        name,
+                        "deleted the ScaledObject of a workload that is no longer annotated"
+                    );
+                    Ok(())
+                }
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
+                Ok(Err(error)) => Err(format!("{name} in namespace {namespace}: {}", explained(&error))),
+                Err(_) => Err(format!("{name} in namespace {namespace}: no answer within {DEADLINE:?}")),
+            };
+            (None, outcome)
+        }
+    }
+}
+
+fn explained(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            format!(
+                "{}; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)",
+                status.message
+            )
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            format!("{}; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`", status.message)
+        }
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,31 @@
+//! `tidegate render`: the ScaledObjects of manifests, without a cluster.
+
+use serde_json::Value;
+use tidegate_core::{plan::Plan, workload::WorkloadId};
+
+use super::{
+    notice::Notice,
+    reconcile::names,
+    scaled_object::{Desired, Settings, desired},
+};
+
+/// What manifests would get.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rendered {
+    /// In the order of namespaces and names
+    pub scaled_objects: Vec<Value>,
+    /// What the owners of workloads would be told by events
+    pub notices: Vec<(WorkloadId, Notice)>,
+}
+
+/// The ScaledObjects that the operator would apply for this Plan.
+pub fn render(plan: &Plan, settings: &Settings) -> Rendered {
+    let mut rendered = Rendered::default();
+    for (id, name) in names(plan) {
+        let Some(workload) = plan.workloads.get(id) else { continue };
+        let Desired { scaled_object, notices } = desired(id, &name, workload, settings);
+        rendered.scaled_objects.extend(scaled_object);
+        rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
+    }
+    rendered
+}

@@ -1,0 +1,171 @@
+//! The ScaledObject that a workload gets: a pure function of its Plan.
+
+use serde_json::{Value, json};
+use tidegate_core::{
+    intent::Intent,
+    plan::PlannedWorkload,
+    signal::Signal,
+    trigger::Trigger,
+    workload::{WorkloadId, WorkloadKind, WorkloadRef},
+};
+
+use super::notice::Notice;
+
+/// The label that marks what is Tidegate's.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "tidegate");
+/// The label that names the workload's kind; its name is the ScaledObject's own, or stands in `spec.scaleTargetRef`.
+const KIND_LABEL: &str = "tidegate.dev/workload-kind";
+/// KEDA names the HPA `keda-hpa-NAME`, which may have 63 characters.
+const LONGEST_NAME: usize = 54;
+
+/// What every ScaledObject has in common.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How KEDA reaches the scaler: `HOST:PORT`
+    pub scaler_address: String,
+    /// Whether HPAs take a tolerance of their own (`behavior.*.tolerance`: Kubernetes 1.35, in KEDA 2.21). At the default
+    /// of 10 % one replica more or less is invisible above ten replicas.
+    pub tolerance: bool,
+}
+
+/// What a workload should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The ScaledObject; `None` when what exists is to stay as it is
+    pub scaled_object: Option<Value>,
+    /// What its owner should know
+    pub notices: Vec<Notice>,
+}
+
+/// The ScaledObject of a workload, and what there is to say about it.
+pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings: &Settings) -> Desired {
+    let intent = match &workload.intent {
+        Ok(intent) => intent,
+        Err(problems) => {
+            let notices = problems.iter().cloned().map(Notice::InvalidAnnotations).collect();
+            return Desired { scaled_object: None, notices };
+        }
+    };
+    let mut notices = Vec::new();
+    let later = intent.not_acted_on_yet();
+    if !later.is_empty() {
+        notices.push(Notice::NotActedOnYet(later));
+    }
+    if intent.paused {
+        notices.push(Notice::Paused);
+        return Desired { scaled_object: None, notices };
+    }
+    if intent.targets.is_empty() {
+        notices.push(Notice::NoSignal);
+        return Desired { scaled_object: None, notices };
+    }
+    if workload.traffic.is_empty() && intent.targets.iter().any(|target| target.signal.is_traffic()) {
+        notices.push(Notice::NoRoute);
+    }
+    let min = lowest(intent);
+    if min > intent.bounds.min {
+        notices.push(Notice::ZeroNeedsWakeSignal);
+    }
+    Desired { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
+}
+
+/// At zero there is no endpoint, and Envoy Gateway takes away the cluster that would count the request that should wake the
+/// workload. Only a query sees demand from there.
+fn lowest(intent: &Intent) -> u32 {
+    let wakes = intent.targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
+    if wakes { intent.bounds.min } else { intent.bounds.min.max(1) }
+}
+
+/// The workload's own name. A StatefulSet gives way to a Deployment of the same name, and what is too long for KEDA is cut
+/// and told apart by a hash.
+pub fn name(id: &WorkloadId, taken: bool) -> String {
+    let name = match id.kind {
+        WorkloadKind::StatefulSet if taken => format!("{}-statefulset", id.name),
+        _ => id.name.clone(),
+    };
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    // FNV-1a: short, and the same in every version and on every machine.
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let kept = name[..LONGEST_NAME - 9].trim_end_matches(['-', '.']);
+    format!("{kept}-{hash:08x}")
+}
+
+fn build(
+    id: &WorkloadId,
+    name: &str,
+    workload: &PlannedWorkload,
+    intent: &Intent,
+    min: u32,
+    settings: &Settings,
+) -> Value {
+    let reference = WorkloadRef { kind: id.kind, name: id.name.clone() };
+    let mut metadata: serde_json::Map<_, _> = Trigger::metadata(&intent.targets, intent.query.as_deref(), &reference)
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), Value::from(value)))
+        .collect();
+    metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler_address.as_str()));
+    let mut object = json!({
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {
+            "name": name,
+            "namespace": id.namespace,
+            "labels": { MANAGED_BY.0: MANAGED_BY.1, KIND_LABEL: id.kind.as_str() },
+        },
+        "spec": {
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
+            "minReplicaCount": min,
+            "maxReplicaCount": intent.bounds.max,
+            "pollingInterval": 15,
+            "cooldownPeriod": intent.scale_down_after.as_secs(),
+            // Never lowers, and never 0: with `replicas: 0` KEDA would go on to zero after the cooldown, whatever the
+            // behaviour says (RequestScale in its scale_scaledobjects.go).
+            "fallback": { "failureThreshold": 3, "replicas": min.max(1), "behavior": "currentReplicasIfHigher" },
+            "advanced": { "horizontalPodAutoscalerConfig": { "behavior": behavior(intent, settings) } },
+            "triggers": [{
+                "type": "external-push",
+                "name": "tidegate",
+                "metricType": "AverageValue",
+                "metadata": metadata,
+            }],
+        },
+    });
+    if !workload.uid.is_empty() {
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1",
+            "kind": id.kind.as_str(),
+            "name": id.name,
+            "uid": workload.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }]);
+    }
+    object
+}
+
+/// All policies are written out: a `scaleUp` block without them allows max(100 %, 4 pods) per 15 s whatever the sync
+/// period, and defaults of the HPA may change.
+fn behavior(intent: &Intent, settings: &Settings) -> Value {
+    let mut behavior = json!({
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                { "type": "Percent", "value": 100, "periodSeconds": 15 },
+                { "type": "Pods", "value": 4, "periodSeconds": 15 },
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": intent.scale_down_after.as_secs(),
+            "selectPolicy": "Max",
+            "policies": [{ "type": "Percent", "value": 100, "periodSeconds": 15 }],
+        },
+    });
+    if settings.tolerance {
+        behavior["scaleUp"]["tolerance"] = json!("0");
+        behavior["scaleDown"]["tolerance"] = json!("0");
+    }
+    behavior
+}

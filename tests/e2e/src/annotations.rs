@@ -1,0 +1,140 @@
+//! What users write wrong, change, and take away.
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    cluster::Cluster,
+    scenario::{Scenario, gateway, http_route, task_api, until},
+};
+
+/// A Deployment with a route, annotated and with its ScaledObject in place.
+async fn scaled(name: &str) -> Result<Scenario> {
+    let scenario = Scenario::new(name).await?;
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[("requests-per-second", "20"), ("max-replicas", "8")])
+        + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    until("the HPA is there", async || {
+        scenario.get(&["hpa", "keda-hpa-task-api"]).await.map(drop)
+    })
+    .await?;
+    Ok(scenario)
+}
+
+#[tokio::test]
+async fn a_bad_annotation_gets_one_event_and_changes_nothing() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = scaled("bad").await?;
+    let before = scenario.get(&["scaledobject", "task-api"]).await?["spec"].clone();
+    scenario.kubectl(&["annotate", "deployment", "task-api", "--overwrite", "tidegate.dev/max-replicas=many"]).await?;
+    let message = scenario.event("Deployment", "task-api", "InvalidAnnotations").await?;
+    ensure!(
+        message.contains("tidegate.dev/max-replicas: got \"many\", wants a whole number of replicas from 1 to 2147483647"),
+        "{message}"
+    );
+    // Another change of the object passes through the loop again: no second event of the same kind may come of it.
+    scenario.kubectl(&["label", "deployment", "task-api", "touched=yes"]).await?;
+    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/min-replica=2"]).await?;
+    until("the new problem is told too", async || {
+        let events = scenario.events("Deployment", "task-api").await?;
+        ensure!(events.iter().any(|(_, m)| m.contains("did you mean tidegate.dev/min-replicas?")), "{events:?}");
+        Ok(())
+    })
+    .await?;
+    let events = scenario.events("Deployment", "task-api").await?;
+    ensure!(events.iter().filter(|(_, m)| *m == message).count() == 1, "{events:?}");
+    ensure!(scenario.get(&["scaledobject", "task-api"]).await?["spec"] == before, "the ScaledObject changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn drift_of_a_scaled_object_is_corrected_and_other_fields_are_left_alone() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = scaled("drift").await?;
+    let patch = r#"{"spec":{"maxReplicaCount":99},"metadata":{"labels":{"team":"shop"}}}"#;
+    scenario.kubectl(&["patch", "scaledobject", "task-api", "--type=merge", "-p", patch]).await?;
+    until("the maximum is 8 again", async || {
+        let scaled_object = scenario.get(&["scaledobject", "task-api"]).await?;
+        ensure!(scaled_object["spec"]["maxReplicaCount"] == 8, "it is {}", scaled_object["spec"]["maxReplicaCount"]);
+        ensure!(scaled_object["metadata"]["labels"]["team"] == "shop", "somebody else's label is gone");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn without_annotations_the_scaled_object_goes_and_the_replicas_stay() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = scaled("removed").await?;
+    scenario.kubectl(&["annotate", "deployment", "task-api", "--overwrite", "tidegate.dev/min-replicas=3"]).await?;
+    scenario.wait_for_replicas("task-api", 3).await?;
+    let keys = ["requests-per-second", "max-replicas", "min-replicas"].map(|key| format!("tidegate.dev/{key}-"));
+    scenario.kubectl(&["annotate", "deployment", "task-api", &keys[0], &keys[1], &keys[2]]).await?;
+    until("the ScaledObject and its HPA are gone", async || {
+        let left = scenario.get(&["scaledobject,hpa"]).await?;
+        ensure!(left["items"].as_array().is_some_and(Vec::is_empty), "{left}");
+        Ok(())
+    })
+    .await?;
+    ensure!(scenario.replicas("task-api").await? == 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_elses_hpa_is_never_touched() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("foreign").await?;
+    let hpa = "---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: by-hand}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: task-api}
+  minReplicas: 2
+  maxReplicas: 4
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
+";
+    // First the HPA, so that it is there when the annotations are seen.
+    scenario.apply(hpa).await?;
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[("requests-per-second", "20")])
+        + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let message = scenario.event("Deployment", "task-api", "ScaledBySomethingElse").await?;
+    ensure!(message.contains("by-hand"), "{message}");
+    let found = scenario.get(&["scaledobjects"]).await?;
+    ensure!(found["items"].as_array().is_some_and(Vec::is_empty), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workload_that_no_route_reaches_is_told_so() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("unreached").await?;
+    scenario.apply(&task_api("task-api", &[("requests-per-second", "20")])).await?;
+    let message = scenario.event("Deployment", "task-api", "NoRoute").await?;
+    ensure!(message.contains("route"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_of_later_releases_are_accepted_and_said_not_to_act_yet() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = scaled("later").await?;
+    let hours = ["tidegate.dev/hours=Mo-Fr 08:00-18:00", "tidegate.dev/timezone=Europe/Berlin"];
+    scenario.kubectl(&["annotate", "deployment", "task-api", hours[0], hours[1]]).await?;
+    let message = scenario.event("Deployment", "task-api", "NotActedOnYet").await?;
+    ensure!(message.contains("tidegate.dev/hours"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn zero_with_only_http_signals_keeps_one_replica_and_says_so() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = scaled("zero").await?;
+    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/min-replicas=0"]).await?;
+    let message = scenario.event("Deployment", "task-api", "ZeroNeedsWakeSignal").await?;
+    ensure!(message.contains("1 replica"), "{message}");
+    ensure!(scenario.get(&["scaledobject", "task-api"]).await?["spec"]["minReplicaCount"] == 1);
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Tidegate on the cluster, installed once with Helm, as a user installs it.
+
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::kubectl::{apply, get, run};
+
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+static PEERS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
+
+/// The right to use the cluster: together with other tests, or alone.
+pub(crate) struct Cluster<Guard = RwLockReadGuard<'static, ()>> {
+    _guard: Guard,
+}
+
+impl Cluster {
+    /// For tests that leave the peers alone.
+    pub(crate) async fn shared() -> Result<Self> {
+        let guard = PEERS.read().await;
+        INSTALLED.get_or_try_init(install).await?;
+        Ok(Self { _guard: guard })
+    }
+
+    /// For tests that take a peer away.
+    pub(crate) async fn alone() -> Result<Cluster<RwLockWriteGuard<'static, ()>>> {
+        let guard = PEERS.write().await;
+        INSTALLED.get_or_try_init(install).await?;
+        Ok(Cluster { _guard: guard })
+    }
+}
+
+impl<Guard> Cluster<Guard> {
+    /// Where KEDA reaches the scaler.
+    pub(crate) fn scaler_address(&self) -> &'static str {
+        "tidegate.tidegate-system.svc:9090"
+    }
+
+    /// The names of Tidegate's pods.
+    pub(crate) async fn pods(&self) -> Result<Vec<String>> {
+        let pods = get(&["pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;
+        let pods = pods["items"].as_array().context("no list of pods")?.iter();
+        Ok(pods.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Runs the command line as a user does, with the stack's kubeconfig.
+    pub(crate) async fn tidegate(&self, args: &[&str]) -> Result<String> {
+        run("tidegate", args, None).await
+    }
+}
+
+async fn install() -> Result<()> {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/tidegate");
+    run("helm", &["lint", "--strict", chart], None).await?;
+    apply(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: eg}\n\
+         spec: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}\n",
+    )
+    .await?;
+    let install = ["upgrade", "--install", "tidegate", chart, "--namespace", "tidegate-system", "--create-namespace"];
+    let wait = ["--wait", "--timeout", "120s", "--set", "image.repository=tidegate"];
+    run("helm", &[&install[..], &wait[..]].concat(), None).await.map(drop)
+}

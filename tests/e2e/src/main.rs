@@ -1,0 +1,13 @@
+//! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus.
+//!
+//! `make test-e2e` boots the stack and runs them in it. Each has a namespace of its own, so they run side by side; those
+//! that take a peer away (`outages`) run alone.
+#![allow(missing_docs, reason = "tests say what they do in their names")]
+
+mod annotations;
+mod cluster;
+mod conformance;
+mod kubectl;
+mod outages;
+mod scenario;
+mod traffic;

@@ -1,0 +1,96 @@
+//! Peers go away under load, and replicas never fall because of it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tidegate_replay::load::Load;
+use tidegate_stack::Stack;
+use tokio::time::Instant;
+
+use crate::{
+    cluster::Cluster,
+    kubectl::get,
+    scenario::{Scenario, gateway, http, http_route, task_api, until},
+};
+
+/// A Deployment at 5 replicas under a load that needs them, with a short scale-down window, so that one missed sample
+/// read as zero would show.
+async fn at_five_replicas(name: &str) -> Result<(Scenario, Load)> {
+    let scenario = Scenario::new(name).await?;
+    let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s")];
+    let manifests =
+        gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", &annotations) + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let load = scenario.load(entrance, http()?, 90.0).await?;
+    scenario.wait_for_replicas("task-api", 5).await?;
+    Ok((scenario, load))
+}
+
+/// Looks at the replicas twice a second. While nobody answers there is nothing to look at.
+async fn never_below_five(scenario: &Scenario, period: Duration) -> Result<()> {
+    let end = Instant::now() + period;
+    let mut looks = tokio::time::interval(Duration::from_millis(500));
+    while Instant::now() < end {
+        looks.tick().await;
+        if let Ok(replicas) = scenario.replicas("task-api").await {
+            ensure!(replicas >= 5, "replicas fell to {replicas}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn replicas_hold_while_keda_restarts() -> Result<()> {
+    let _cluster = Cluster::alone().await?;
+    let (scenario, _load) = at_five_replicas("keda-restart").await?;
+    let stack = Stack::attach()?;
+    stack.restart("keda-operator").await?;
+    stack.restart("keda-adapter").await?;
+    never_below_five(&scenario, Duration::from_secs(30)).await
+}
+
+#[tokio::test]
+async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()> {
+    let cluster = Cluster::alone().await?;
+    let (scenario, _load) = at_five_replicas("scaler-killed").await?;
+    let stack = Stack::attach()?;
+    for pod in cluster.pods().await? {
+        stack.kill(&format!("pod/tidegate-system/{pod}")).await?;
+    }
+    never_below_five(&scenario, Duration::from_secs(30)).await?;
+    until("the scaler answers again", async || {
+        let hpa = scenario.get(&["hpa", "keda-hpa-task-api"]).await?;
+        let active = hpa["status"]["conditions"].as_array().into_iter().flatten();
+        let active = active.into_iter().any(|c| c["type"] == "ScalingActive" && c["status"] == "True");
+        ensure!(active, "{}", hpa["status"]["conditions"]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
+    let _cluster = Cluster::alone().await?;
+    let (scenario, _load) = at_five_replicas("api-away").await?;
+    let stack = Stack::attach()?;
+    stack.stop("kube-apiserver").await?;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stack.start("kube-apiserver").await?;
+    never_below_five(&scenario, Duration::from_secs(30)).await?;
+    // And the loop works again: a change of the annotations arrives.
+    scenario.kubectl(&["annotate", "deployment", "task-api", "--overwrite", "tidegate.dev/min-replicas=6"]).await?;
+    scenario.wait_for_replicas("task-api", 6).await
+}
+
+#[tokio::test]
+async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
+    let _cluster = Cluster::alone().await?;
+    let (scenario, _load) = at_five_replicas("envoy-killed").await?;
+    let owner = format!("gateway.envoyproxy.io/owning-gateway-namespace={}", scenario.namespace);
+    let pods = get(&["pods", "-A", "-l", &owner]).await?;
+    let pod = &pods["items"][0]["metadata"];
+    let name = format!("pod/{}/{}", pod["namespace"].as_str().unwrap_or(""), pod["name"].as_str().unwrap_or(""));
+    Stack::attach()?.kill(&name).await?;
+    never_below_five(&scenario, Duration::from_secs(45)).await
+}

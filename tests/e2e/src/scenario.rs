@@ -1,0 +1,196 @@
+//! What the scenarios share: a namespace with a Gateway, Deployments behind it, load, and replicas over time.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tidegate_replay::load::{Load, LoadSpec, Profile, Traffic};
+use tidegate_stack::eventually;
+
+use crate::kubectl::{apply, get, kubectl};
+
+/// Long enough for what takes seconds, on a machine where everything runs at once.
+const SOON: Duration = Duration::from_secs(90);
+
+/// Looks until `probe` is content, and returns what it found.
+pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    eventually(SOON, what, async || probe().await.map(Some)).await
+}
+
+/// A namespace of its own for one test.
+pub(crate) struct Scenario {
+    pub(crate) namespace: String,
+}
+
+impl Scenario {
+    /// A fresh namespace.
+    pub(crate) async fn new(name: &str) -> Result<Self> {
+        let namespace = format!("e2e-{name}");
+        apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n")).await?;
+        Ok(Self { namespace })
+    }
+
+    /// Applies manifests that name no namespace, in this one.
+    pub(crate) async fn apply(&self, manifests: &str) -> Result<()> {
+        crate::kubectl::run("kubectl", &["apply", "-n", &self.namespace, "-f", "-"], Some(manifests)).await.map(drop)
+    }
+
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let mut all = vec!["-n", &self.namespace];
+        all.extend(args);
+        kubectl(&all).await
+    }
+
+    pub(crate) async fn get(&self, args: &[&str]) -> Result<Value> {
+        let mut all = vec!["-n", &self.namespace];
+        all.extend(args);
+        get(&all).await
+    }
+
+    /// `spec.replicas` of a Deployment.
+    pub(crate) async fn replicas(&self, deployment: &str) -> Result<u64> {
+        let deployment = self.get(&["deployment", deployment]).await?;
+        deployment["spec"]["replicas"].as_u64().context("a Deployment without replicas")
+    }
+
+    pub(crate) async fn wait_for_replicas(&self, deployment: &str, wanted: u64) -> Result<()> {
+        until(&format!("{deployment} has {wanted} replicas"), async || {
+            let replicas = self.replicas(deployment).await?;
+            anyhow::ensure!(replicas == wanted, "it has {replicas}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// The reasons and messages of the events on an object.
+    pub(crate) async fn events(&self, kind: &str, name: &str) -> Result<Vec<(String, String)>> {
+        let about = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        let events = self.get(&["events", "--field-selector", &about]).await?;
+        let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let events = events["items"].as_array().cloned().unwrap_or_default();
+        Ok(events.iter().map(|event| (text(event, "reason"), text(event, "message"))).collect())
+    }
+
+    /// Waits for an event with this reason and gives its message.
+    pub(crate) async fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
+        until(&format!("{kind} {name} gets an event {reason}"), async || {
+            let events = self.events(kind, name).await?;
+            let found = events.iter().find(|(of, _)| of == reason).map(|(_, message)| message.clone());
+            found.with_context(|| format!("its events are {events:?}"))
+        })
+        .await
+    }
+
+    /// The pod of the Gateway's Envoy that answers on this port.
+    pub(crate) async fn gateway(&self, name: &str, port: u16) -> Result<SocketAddr> {
+        let owner = format!(
+            "gateway.envoyproxy.io/owning-gateway-name={name},gateway.envoyproxy.io/owning-gateway-namespace={}",
+            self.namespace
+        );
+        until(&format!("the Envoy of Gateway {name} listens on port {port}"), async || {
+            let pods = get(&["pods", "-A", "-l", &owner]).await?;
+            let ip = pods["items"][0]["status"]["podIP"].as_str().context("it has no pod with an address")?.to_owned();
+            let address = SocketAddr::new(ip.parse::<IpAddr>()?, port);
+            tokio::net::TcpStream::connect(address).await?;
+            Ok(address)
+        })
+        .await
+    }
+
+    /// Steady load until the result is dropped; starts when the first request is answered.
+    pub(crate) async fn load(&self, to: SocketAddr, traffic: Traffic, per_second: f64) -> Result<Load> {
+        let forever = Duration::from_secs(3600);
+        until(&format!("{to} answers"), async || {
+            let one = Profile::starting_at(1.0).hold(Duration::from_secs(1));
+            let counts = Load::start(LoadSpec::new(traffic.clone(), one), vec![to]).finished().await.counts;
+            anyhow::ensure!(counts.ok > 0, "{counts:?}");
+            Ok(())
+        })
+        .await?;
+        Ok(Load::start(LoadSpec::new(traffic, Profile::starting_at(per_second).hold(forever)), vec![to]))
+    }
+}
+
+/// A Gateway `web` with these listeners: name, protocol, port.
+pub(crate) fn gateway(listeners: &[(&str, &str, u16)]) -> String {
+    let mut yaml = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: web}\nspec:\n  \
+                    gatewayClassName: eg\n  listeners:\n"
+        .to_owned();
+    for (name, protocol, port) in listeners {
+        let _ = writeln!(yaml, "    - {{name: {name}, protocol: {protocol}, port: {port}}}");
+    }
+    yaml
+}
+
+/// A Deployment of the task API and a Service of the same name: HTTP on 8000, gRPC on 9000, TCP on 7000.
+pub(crate) fn task_api(name: &str, annotations: &[(&str, &str)]) -> String {
+    let mut lines = String::new();
+    for (key, value) in annotations {
+        let _ = writeln!(lines, "    tidegate.dev/{key}: {value:?}");
+    }
+    format!(
+        "---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {name}
+  annotations:
+    example.com/owner: e2e
+{lines}spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 2
+      containers:
+        - name: task-api
+          image: task-api
+          args: [--http=$(POD_IP):8000, --grpc=$(POD_IP):9000, --tcp=$(POD_IP):7000, --service-time=5ms, --concurrency=50]
+          env:
+            - {{name: POD_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports:
+    - {{name: http, port: 8000}}
+    - {{name: grpc, port: 9000, appProtocol: kubernetes.io/h2c}}
+    - {{name: tcp, port: 7000}}
+"
+    )
+}
+
+/// An HTTPRoute on Gateway `web` with one rule; backends with weights.
+pub(crate) fn http_route(name: &str, backends: &[(&str, u32)]) -> String {
+    route("HTTPRoute", name, "", 8000, backends)
+}
+
+/// A route of any kind on Gateway `web`, on the named listener (all when empty).
+pub(crate) fn route(kind: &str, name: &str, listener: &str, port: u16, backends: &[(&str, u32)]) -> String {
+    let section = if listener.is_empty() { String::new() } else { format!(", sectionName: {listener}") };
+    let mut yaml = format!(
+        "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: {kind}
+metadata: {{name: {name}}}
+spec:
+  parentRefs: [{{name: web{section}}}]
+  rules:
+    - backendRefs:
+"
+    );
+    for (backend, weight) in backends {
+        let _ = writeln!(yaml, "        - {{name: {backend}, port: {port}, weight: {weight}}}");
+    }
+    yaml
+}
+
+pub(crate) fn http() -> Result<Traffic> {
+    Ok(Traffic::http("tasks.example.com", "/tasks")?)
+}

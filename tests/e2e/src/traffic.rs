@@ -1,0 +1,156 @@
+//! Load through a real Envoy, which the real Envoy Gateway configures, decides replicas through the real KEDA.
+
+use anyhow::{Context, Result, ensure};
+use tidegate_replay::load::Traffic;
+
+use crate::{
+    cluster::Cluster,
+    scenario::{Scenario, gateway, http, http_route, route, task_api, until},
+};
+
+#[tokio::test]
+async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("http").await?;
+    let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s"), ("max-replicas", "8")];
+    let manifests =
+        gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", &annotations) + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+
+    let load = scenario.load(entrance, http()?, 90.0).await?;
+    scenario.wait_for_replicas("task-api", 5).await?;
+
+    // What a user sees: the ScaledObject is there, ready and active, and the HPA shows the signal in its own unit.
+    let scaled_object = scenario.kubectl(&["get", "scaledobject", "task-api"]).await?;
+    let (head, row) = (scaled_object.lines().next().unwrap_or(""), scaled_object.lines().nth(1).unwrap_or(""));
+    ensure!(head.contains("SCALETARGETNAME") && row.contains("external-push"), "{scaled_object}");
+    let words: Vec<_> = row.split_whitespace().collect();
+    ensure!(words.contains(&"task-api") && words.iter().filter(|word| **word == "True").count() >= 2, "{scaled_object}");
+    let hpa = scenario.kubectl(&["get", "hpa", "keda-hpa-task-api"]).await?;
+    ensure!(hpa.contains("/20 (avg)"), "the HPA does not show the target of one replica: {hpa}");
+
+    let counts = load.snapshot().counts;
+    ensure!(counts.ok_share() > 0.99, "scaling up cost requests: {counts:?}");
+    drop(load);
+    scenario.wait_for_replicas("task-api", 1).await
+}
+
+#[tokio::test]
+async fn a_rule_shared_90_10_gives_each_deployment_its_share() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("canary").await?;
+    let annotations = [("requests-per-second", "10"), ("max-replicas", "20")];
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("stable", &annotations)
+        + &task_api("canary", &annotations)
+        + &http_route("tasks", &[("stable", 90), ("canary", 10)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 105.0).await?;
+    // 105 requests/s: 94.5 and 10.5, at 10 a replica.
+    scenario.wait_for_replicas("stable", 10).await?;
+    scenario.wait_for_replicas("canary", 2).await
+}
+
+#[tokio::test]
+async fn a_grpc_route_scales_on_its_calls() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("grpc").await?;
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[("requests-per-second", "10")])
+        + &route("GRPCRoute", "tasks", "http", 9000, &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let calls = Traffic::grpc("tasks.example.com", "/tasks.v1.Tasks/List")?;
+    let _load = scenario.load(entrance, calls, 35.0).await?;
+    scenario.wait_for_replicas("task-api", 4).await
+}
+
+#[tokio::test]
+async fn a_tcp_route_scales_on_its_open_connections() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("tcp").await?;
+    let manifests = gateway(&[("tcp", "TCP", 7070)])
+        + &task_api("task-api", &[("connections", "10")])
+        + &route("TCPRoute", "tasks", "tcp", 7000, &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 7070).await?;
+    let _load = scenario.load(entrance, Traffic::tcp(), 45.0).await?;
+    scenario.wait_for_replicas("task-api", 5).await
+}
+
+#[tokio::test]
+async fn a_hand_written_scaled_object_is_served_the_same_way() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("by-hand").await?;
+    let scaled_object = format!(
+        "---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {{name: by-hand}}
+spec:
+  scaleTargetRef: {{name: task-api}}
+  minReplicaCount: 1
+  maxReplicaCount: 10
+  pollingInterval: 5
+  triggers:
+    - type: external-push
+      metadata: {{scalerAddress: {:?}, service: task-api, requestsPerSecond: \"10\"}}
+",
+        cluster.scaler_address()
+    );
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[])
+        + &http_route("tasks", &[("task-api", 1)])
+        + &scaled_object;
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 25.0).await?;
+    scenario.wait_for_replicas("task-api", 3).await
+}
+
+#[tokio::test]
+async fn explain_says_route_cluster_rate_target_and_replicas() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("explain").await?;
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[("requests-per-second", "10")])
+        + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 25.0).await?;
+    scenario.wait_for_replicas("task-api", 3).await?;
+    let page = cluster.tidegate(&["explain", "deployment/task-api", "-n", &scenario.namespace]).await?;
+    for part in ["httproute/e2e-explain/tasks/rule/0", "requests-per-second", "3 replicas"] {
+        ensure!(page.contains(part), "{part:?} is not in:\n{page}");
+    }
+    let json = cluster.tidegate(&["explain", "deployment/task-api", "-n", &scenario.namespace, "-o", "json"]).await?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    ensure!(json["desired"]["replicas"] == 3, "{json:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn routes_from_the_cluster_name_the_clusters_that_envoy_has() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("routes").await?;
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[("requests-per-second", "10")])
+        + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 5.0).await?;
+    let routes: serde_json::Value = serde_json::from_str(&cluster.tidegate(&["routes", "-o", "json"]).await?)?;
+    let ours = routes.as_array().context("routes is no list")?.iter();
+    let ours = ours.filter(|entry| entry["backend"]["namespace"] == scenario.namespace).collect::<Vec<_>>();
+    let name = ours.first().and_then(|entry| entry["clusters"][0]["name"].as_str()).context("no cluster")?.to_owned();
+    ensure!(name == "httproute/e2e-routes/tasks/rule/0", "{ours:?}");
+    until("Envoy counts requests under that name", async || {
+        let stats = crate::kubectl::run("curl", &["-fsS", &format!("http://{}:19001/stats/prometheus?usedonly", entrance.ip())], None);
+        let stats = stats.await?;
+        ensure!(stats.contains(&format!("envoy_cluster_upstream_rq_total{{envoy_cluster_name=\"{name}\"}}")), "it does not");
+        Ok(())
+    })
+    .await
+}
