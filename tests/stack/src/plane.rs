@@ -86,8 +86,9 @@ impl Plane {
         let gateway = async {
             if self.settings.has(Component::EnvoyGateway) { envoy_gateway::boot(self, client).await } else { Ok(()) }
         };
-        let prometheus =
-            async { if self.settings.has(Component::Prometheus) { prometheus::boot(self).await } else { Ok(()) } };
+        let prometheus = async {
+            if self.settings.has(Component::Prometheus) { prometheus::boot(self, client).await } else { Ok(()) }
+        };
         try_join!(controllers, kwok, keda, gateway, prometheus)?;
         Ok(())
     }

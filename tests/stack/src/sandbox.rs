@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::{
-    mount::{MountFlags, mount_bind_recursive, mount_remount},
+    mount::{MountFlags, mount, mount_bind_recursive, mount_remount},
     process::{chdir, chroot},
 };
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,11 @@ impl Sandbox {
     fn furnish(&self) -> Result<()> {
         for name in SHARED {
             self.share(name)?;
+        }
+        // Envoys share their memory by a name that is the same for all.
+        let shared_memory = self.root.join("dev/shm");
+        if shared_memory.exists() {
+            mount("tmpfs", &shared_memory, "tmpfs", MountFlags::empty(), None)?;
         }
         fs::create_dir_all(self.root.join("etc"))?;
         for name in SHARED_ETC {

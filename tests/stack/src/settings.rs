@@ -17,7 +17,7 @@ pub enum Component {
     EnvoyGateway,
     /// The command `helm`.
     Helm,
-    /// A Prometheus at 127.0.0.1:9090 that scrapes the proxy pods every second.
+    /// A Prometheus at prometheus.monitoring.svc:9090 that scrapes the proxy pods every second.
     Prometheus,
 }
 

@@ -1,6 +1,6 @@
 //! Objects into the API server, by server-side apply.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -11,7 +11,7 @@ use kube::{
     core::TypeMeta,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::wait::eventually;
 
@@ -55,6 +55,29 @@ pub(super) async fn one(client: &Client, object: Value) -> Result<()> {
     let apply = PatchParams::apply("tidegate-stack").force();
     api.patch(&name, &apply, &Patch::Apply(&object)).await.with_context(|| format!("{} {name}", types.kind))?;
     Ok(())
+}
+
+/// Says that `address` is behind a Service without a selector.
+pub(super) async fn endpoints(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+    address: Ipv4Addr,
+    ports: &Value,
+) -> Result<()> {
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": service,
+            "namespace": namespace,
+            "labels": { "kubernetes.io/service-name": service },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [address], "conditions": { "ready": true } }],
+        "ports": ports,
+    });
+    one(client, slice).await
 }
 
 /// Waits until all CustomResourceDefinitions of `group` are served.

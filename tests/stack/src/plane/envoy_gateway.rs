@@ -114,7 +114,10 @@ async fn accepted(client: &Client) -> Result<()> {
 
 /// The Service by whose name proxies find it, and the GatewayClass.
 async fn expose(client: &Client) -> Result<()> {
-    let ports = json!([{ "name": "grpc", "port": 18000 }, { "name": "wasm", "port": 18002 }]);
+    let ports = json!([
+        { "name": "grpc", "port": 18000, "protocol": "TCP" },
+        { "name": "wasm", "port": 18002, "protocol": "TCP" },
+    ]);
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -122,21 +125,7 @@ async fn expose(client: &Client) -> Result<()> {
         "spec": { "clusterIP": "None", "ports": ports },
     });
     apply::one(client, service).await?;
-    let endpoints = json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "envoy-gateway",
-            "namespace": NAMESPACE,
-            "labels": { "kubernetes.io/service-name": "envoy-gateway" },
-        },
-        "addressType": "IPv4",
-        "endpoints": [{ "addresses": [ENVOY_GATEWAY], "conditions": { "ready": true } }],
-        "ports": ports.as_array().into_iter().flatten().map(|port| {
-            json!({ "name": port["name"], "port": port["port"], "protocol": "TCP" })
-        }).collect::<Vec<_>>(),
-    });
-    apply::one(client, endpoints).await?;
+    apply::endpoints(client, NAMESPACE, "envoy-gateway", ENVOY_GATEWAY, &ports).await?;
     let mut class = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",

@@ -1,38 +1,80 @@
-//! A Prometheus that scrapes the proxy pods, which the pod runner writes down for it.
+//! A Prometheus that scrapes the proxy pods every second, as `http://prometheus.monitoring.svc:9090`.
 
-use std::{fs, time::Duration};
+use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde_json::{Value, json};
 
-use crate::http;
+use crate::{http, plane::apply};
 
 use super::Plane;
 
-/// The file with the addresses to scrape, in the format of Prometheus' `file_sd_configs`.
-pub(crate) const TARGETS: &str = "prometheus-targets.json";
+/// An address of the fake pods' range, which any process may bind.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 253);
+const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
 
-/// Starts Prometheus at 127.0.0.1:9090.
-pub(super) async fn boot(plane: &Plane) -> Result<()> {
-    let targets = plane.state.join(TARGETS);
+/// Starts Prometheus.
+pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
+    let targets = plane.state.join("prometheus-targets.json");
+    fs::write(&targets, "[]")?;
     let config = plane.state.join("prometheus.yaml");
-    let text = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-         scrape_configs:\n\
-         - job_name: envoy\n  metrics_path: /stats/prometheus\n  file_sd_configs:\n  - files: [{targets}]\n",
-        targets = targets.display()
-    );
-    fs::write(&config, text)?;
+    let text = json!({
+        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+        "scrape_configs": [{
+            "job_name": "envoy",
+            "metrics_path": "/stats/prometheus",
+            "file_sd_configs": [{ "files": [targets], "refresh_interval": "1s" }],
+        }],
+    });
+    fs::write(&config, text.to_string())?;
     let arguments = [
         format!("--config.file={}", config.display()),
         format!("--storage.tsdb.path={}", plane.state.join("prometheus").display()),
-        "--web.listen-address=0.0.0.0:9090".to_owned(),
+        format!("--web.listen-address={ADDRESS}:9090"),
         "--log.level=warn".to_owned(),
     ];
     plane.start("prometheus", &arguments, &[])?;
+    tokio::spawn(follow_proxies(client.clone(), targets));
+    expose(client).await?;
+    let health = format!("http://{ADDRESS}:9090/-/ready");
     plane
         .ready("prometheus", async || {
-            let (status, _) = http::get("http://127.0.0.1:9090/-/ready", Duration::from_secs(1)).await?;
+            let (status, _) = http::get(&health, Duration::from_secs(1)).await?;
             Ok((status == 200).then_some(()))
         })
         .await
+}
+
+/// Keeps the list of proxy pods that Prometheus reads.
+async fn follow_proxies(client: Client, file: PathBuf) {
+    let pods: Api<Pod> = Api::all(client);
+    let mut written = Vec::new();
+    loop {
+        // What cannot be listed or written now is tried again.
+        if let Ok(list) = pods.list(&ListParams::default().labels(PROXIES)).await {
+            let targets: Vec<Value> = list.items.iter().filter_map(target).collect();
+            if targets != written && fs::write(&file, Value::from(targets.clone()).to_string()).is_ok() {
+                written = targets;
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn target(pod: &Pod) -> Option<Value> {
+    let address = pod.status.as_ref()?.pod_ip.as_ref()?;
+    let labels = json!({ "namespace": pod.namespace(), "pod": pod.name_any() });
+    Some(json!({ "targets": [format!("{address}:19001")], "labels": labels }))
+}
+
+async fn expose(client: &Client) -> Result<()> {
+    let metadata = json!({ "name": "prometheus", "namespace": "monitoring" });
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "monitoring" } });
+    apply::one(client, namespace).await?;
+    let ports = json!([{ "name": "http", "port": 9090, "protocol": "TCP" }]);
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": { "ports": ports } });
+    apply::one(client, service).await?;
+    apply::endpoints(client, "monitoring", "prometheus", ADDRESS, &ports).await
 }
