@@ -5,25 +5,25 @@ use axum::http::Request;
 use kube::{Client, Config};
 use tidegate_core::workload::WorkloadRef;
 
-use crate::args::{ExplainArgs, Output};
+use crate::{
+    args::{ExplainArgs, Output},
+    run::install_crypto,
+};
 
 pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
+    install_crypto();
     let workload: WorkloadRef = args.workload.parse()?;
-    let (client, namespace, prefix) = match &args.admin {
-        Some(url) => {
-            let url =
-                url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
-            let namespace = args.namespace.clone().unwrap_or_else(|| "default".to_owned());
-            (Client::try_from(Config::new(url))?, namespace, String::new())
-        }
-        None => {
-            let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin URL")?;
-            let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-            // The API server forwards to the Service: whoever may get `services/proxy` needs no port-forward.
-            let service = format!("/api/v1/namespaces/{}/services/{}:admin/proxy", args.system_namespace, args.service);
-            (Client::try_from(config)?, namespace, service)
-        }
+    let (config, prefix) = if let Some(url) = &args.admin {
+        let url = url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
+        (Config::new(url), String::new())
+    } else {
+        let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin URL")?;
+        // The API server forwards to the Service: whoever may get `services/proxy` needs no port-forward.
+        let service = format!("/api/v1/namespaces/{}/services/{}:admin/proxy", args.system_namespace, args.service);
+        (config, service)
     };
+    let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config)?;
     let format = if args.output == Output::Json { "json" } else { "page" };
     let kind = workload.kind.as_str().to_ascii_lowercase();
     let path = format!("{prefix}/explain/{namespace}/{kind}/{}?format={format}", workload.name);

@@ -31,7 +31,10 @@ fn main() -> ExitCode {
             Command::Render(args) => manifests::render(&args),
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
-            Command::Crds => manifests::crds(),
+            Command::Crds => {
+                manifests::crds();
+                Ok(())
+            }
             Command::Demo(args) => demo::demo(args).await,
         }
     });

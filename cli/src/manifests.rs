@@ -15,7 +15,10 @@ use tidegate_operator::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::args::{Output, RenderArgs, RoutesArgs};
+use crate::{
+    args::{Output, RenderArgs, RoutesArgs},
+    run::install_crypto,
+};
 
 /// How long the first look at a cluster may take.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
@@ -44,6 +47,7 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
 }
 
 pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
+    install_crypto();
     let routes = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
@@ -59,9 +63,8 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn crds() -> Result<()> {
+pub(crate) fn crds() {
     eprintln!("tidegate: this version brings no CustomResourceDefinitions; it uses those of KEDA and the Gateway API");
-    Ok(())
 }
 
 fn read(files: &[PathBuf]) -> Result<Objects> {

@@ -51,19 +51,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     install_crypto();
     let client = connect().await?;
+    let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
     let (watches, _watching) = Watches::start(client.clone(), &args.namespaces);
-    service.operator(
-        client,
-        watches.clone(),
-        &args.scaler_address,
-        lease_settings(
-            &args.lease_namespace,
-            &args.lease_name,
-            args.pod_name.as_deref(),
-            args.pod_namespace.as_deref(),
-        ),
-    );
+    service.operator(client, watches.clone(), &args.scaler_address, lease);
     let signals = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
     service.admin(watches.plan(), signals, Some(watches)).await
 }
@@ -218,16 +209,14 @@ fn checks(watches: Option<&Watches>, signals: Option<&Signals>) -> Vec<Check> {
     checks
 }
 
-fn lease_settings(
-    namespace: &Option<String>,
-    name: &str,
-    pod: Option<&str>,
-    pod_namespace: Option<&str>,
-) -> LeaseSettings {
-    let namespace = namespace.as_deref().or(pod_namespace).unwrap_or("tidegate-system").to_owned();
-    // Out of a cluster the process is told apart by its id.
-    let holder = pod.map_or_else(|| format!("tidegate-{}", std::process::id()), str::to_owned);
-    LeaseSettings { namespace, name: name.to_owned(), holder }
+fn lease_settings(args: &ServiceArgs) -> LeaseSettings {
+    let namespace = args.lease_namespace.as_ref().or(args.pod_namespace.as_ref());
+    LeaseSettings {
+        namespace: namespace.map_or_else(|| "tidegate-system".to_owned(), Clone::clone),
+        name: args.lease_name.clone(),
+        // Out of a cluster the process is told apart by its id.
+        holder: args.pod_name.clone().unwrap_or_else(|| format!("tidegate-{}", std::process::id())),
+    }
 }
 
 fn tls_settings(args: &ServeArgs) -> Option<TlsSettings> {

@@ -29,8 +29,11 @@ pub(super) struct Container {
     pub(super) port: u16,
 }
 
-/// The running replicas. All of them end when this is dropped.
-pub(super) struct Backends {
+/// The running replicas. All of them end when the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct Backends(Arc<Shared>);
+
+struct Shared {
     container: Container,
     envoy: Arc<Envoy>,
     replicas: Mutex<Replicas>,
@@ -53,36 +56,38 @@ impl Backends {
     pub(super) fn new(container: Container, envoy: Arc<Envoy>) -> Self {
         // Demos that run side by side take different addresses of 127.0.0.0/8, all of which is this machine.
         let subnet = 1 + (std::process::id() % 250) as u8;
-        Self { container, envoy, replicas: Mutex::default(), subnet }
+        Self(Arc::new(Shared { container, envoy, replicas: Mutex::default(), subnet }))
     }
 
     /// How many replicas run.
     pub(super) async fn count(&self) -> u32 {
-        u32::try_from(self.replicas.lock().await.running.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.0.replicas.lock().await.running.len()).unwrap_or(u32::MAX)
     }
 
     /// Starts or stops replicas until there are `wanted`. New ones get traffic when they listen; old ones first lose
     /// their traffic and are then asked to end.
-    pub(super) async fn scale(&self, wanted: u32) -> Result<()> {
-        let mut replicas = self.replicas.lock().await;
+    pub(super) async fn set(&self, wanted: u32) -> Result<()> {
+        let mut replicas = self.0.replicas.lock().await;
         let Replicas { running, started } = &mut *replicas;
         let wanted = wanted as usize;
         while running.len() < wanted {
             *started += 1;
-            running.push(self.start(*started)?);
+            running.push(self.0.start(*started)?);
         }
         for replica in running.iter() {
             wait_until_listening(replica.address).await?;
         }
         let leaving = running.split_off(wanted);
         let addresses: Vec<_> = running.iter().map(|replica| replica.address).collect();
-        self.envoy.set_endpoints(&addresses)?;
+        self.0.envoy.set_endpoints(&addresses)?;
         for replica in leaving {
             tokio::spawn(end(replica));
         }
         Ok(())
     }
+}
 
+impl Shared {
     fn start(&self, number: u32) -> Result<Replica> {
         let ip = Ipv4Addr::new(127, 21, self.subnet, 1 + (number % 250) as u8);
         let args = self.container.args.iter().map(|arg| arg.replace("$(POD_IP)", &ip.to_string()));

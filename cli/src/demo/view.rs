@@ -163,8 +163,13 @@ fn chart<'a>(
         Dataset::default().name(*name).marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(points)
     };
     let seconds = duration.as_secs_f64();
-    let x = Axis::default().bounds([0.0, seconds]).labels([clock(Duration::ZERO), clock(duration / 2), clock(duration)]);
-    let y = Axis::default().bounds([0.0, highest]).labels(["0".to_owned(), format!("{:.0}", highest / 2.0), format!("{highest:.0}")]);
+    let x =
+        Axis::default().bounds([0.0, seconds]).labels([clock(Duration::ZERO), clock(duration / 2), clock(duration)]);
+    let y = Axis::default().bounds([0.0, highest]).labels([
+        "0".to_owned(),
+        format!("{:.0}", highest / 2.0),
+        format!("{highest:.0}"),
+    ]);
     let datasets = points.iter().zip(named).map(line).collect();
     Chart::new(datasets).block(Block::bordered().title(title)).x_axis(x.dim_style()).y_axis(y.dim_style())
 }

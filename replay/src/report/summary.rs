@@ -1,6 +1,6 @@
 //! A run in a few numbers.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{Latency, Point, Recording};
 
@@ -21,6 +21,27 @@ pub struct Summary {
     pub static_replica_hours: f64,
     /// Latencies, when they were measured
     pub latency: Option<Latency>,
+}
+
+/// For a terminal: a line each.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saved =
+            if self.static_replica_hours > 0.0 { 1.0 - self.replica_hours / self.static_replica_hours } else { 0.0 };
+        writeln!(f, "time          {:.0} s", self.duration.as_secs_f64())?;
+        writeln!(f, "requests      {}, of which {:.2} % answered with 200", self.requests, self.ok_share * 100.0)?;
+        if let Some(Latency { p50, p99 }) = self.latency {
+            writeln!(f, "latency       {} ms median, {} ms at the 99th percentile", p50.as_millis(), p99.as_millis())?;
+        }
+        writeln!(f, "replicas      {} at the peak", self.peak_replicas)?;
+        write!(
+            f,
+            "replica-hours {:.3}; the peak all the time would be {:.3} ({:.0} % more than needed)",
+            self.replica_hours,
+            self.static_replica_hours,
+            if saved < 1.0 { saved / (1.0 - saved) * 100.0 } else { 0.0 }
+        )
+    }
 }
 
 impl Summary {
