@@ -1,5 +1,7 @@
 //! Load through a real Envoy, which the real Envoy Gateway configures, decides replicas through the real KEDA.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use tidegate_replay::load::Traffic;
 
@@ -147,8 +149,8 @@ async fn routes_from_the_cluster_name_the_clusters_that_envoy_has() -> Result<()
     let name = ours.first().and_then(|entry| entry["clusters"][0]["name"].as_str()).context("no cluster")?.to_owned();
     ensure!(name == "httproute/e2e-routes/tasks/rule/0", "{ours:?}");
     until("Envoy counts requests under that name", async || {
-        let stats = crate::kubectl::run("curl", &["-fsS", &format!("http://{}:19001/stats/prometheus?usedonly", entrance.ip())], None);
-        let stats = stats.await?;
+        let url = format!("http://{}:19001/stats/prometheus?usedonly", entrance.ip());
+        let (_, stats) = tidegate_stack::get(&url, Duration::from_secs(2)).await?;
         ensure!(stats.contains(&format!("envoy_cluster_upstream_rq_total{{envoy_cluster_name=\"{name}\"}}")), "it does not");
         Ok(())
     })
