@@ -51,7 +51,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     /// What to log: error, warn, info, debug, trace, or a filter such as info,tidegate_scaler=debug
-    #[arg(long, global = true, env = "TIDEGATE_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, global = true, env = "TIDEGATE_LOG", default_value = "info,kube_client=error", value_name = "FILTER")]
     log: String,
     /// How to write log lines
     #[arg(long, global = true, env = "TIDEGATE_LOG_FORMAT", default_value = "text", value_enum)]

@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, TypeMeta},
     runtime::{WatchStreamExt, watcher},
 };
 use tidegate_core::plan::Plan;
@@ -161,7 +161,7 @@ impl Watches {
                         let api = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
                         namespaces.iter().map(api).collect()
                     };
-                    let follow = apis.into_iter().map(|api| self.follow(kind, api));
+                    let follow = apis.into_iter().map(|api| self.follow(kind, &resource, api));
                     futures::future::join_all(follow).await;
                 }
                 Ok(None) => self.set(kind, WatchState::WaitingForCrd),
@@ -172,7 +172,7 @@ impl Watches {
     }
 
     /// Follows one list until its kind is gone.
-    async fn follow(&self, kind: Kind, api: Api<DynamicObject>) {
+    async fn follow(&self, kind: Kind, resource: &ApiResource, api: Api<DynamicObject>) {
         let config =
             if kind == Kind::Pod { watcher::Config::default().labels(PROXIES) } else { watcher::Config::default() };
         let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
@@ -183,7 +183,7 @@ impl Watches {
                 Ok(Some(watcher::Event::Init)) => listed.clear(),
                 Ok(Some(watcher::Event::InitApply(object))) => {
                     listed.insert(key(&object));
-                    self.apply(kind, object);
+                    self.apply(kind, resource, object);
                 }
                 Ok(Some(watcher::Event::InitDone)) => {
                     for (namespace, name) in known.difference(&listed) {
@@ -195,7 +195,7 @@ impl Watches {
                 }
                 Ok(Some(watcher::Event::Apply(object))) => {
                     known.insert(key(&object));
-                    self.apply(kind, object);
+                    self.apply(kind, resource, object);
                     self.set(kind, WatchState::Synced);
                     self.changed.notify_one();
                 }
@@ -217,7 +217,9 @@ impl Watches {
         }
     }
 
-    fn apply(&self, kind: Kind, mut object: DynamicObject) {
+    fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
+        // The items of a list do not say what they are.
+        object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
         object.managed_fields_mut().clear();
         let name = object.name_any();
         let applied = serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(|object| {
