@@ -82,7 +82,9 @@ it "two pods get a disruption budget" counts 1 PodDisruptionBudget
 it "one pod gets none, since it could never be drained" counts 0 PodDisruptionBudget --set replicas=1
 it "the root file system is read-only" has "readOnlyRootFilesystem: true"
 it "all namespaces need one ClusterRole and the Lease's Role" counts 1 Role
-it "each named namespace gets a Role, besides the Lease's" counts 4 Role -f ci/namespaced-values.yaml
+it "each named namespace gets a Role, besides the Lease's and the one for events of Namespaces" \
+    counts 5 Role -f ci/namespaced-values.yaml
+it "the namespace default needs no second Role for events" counts 2 Role --set 'namespaces={default}'
 it "every named namespace becomes a flag" has --namespace=billing -f ci/namespaced-values.yaml
 it "rbac.create=false makes no Role" counts 0 Role --set rbac.create=false
 it "rbac.create=false makes no ClusterRole" counts 0 ClusterRole --set rbac.create=false
