@@ -18,7 +18,8 @@ demo: build ## The main job on this machine: a real Envoy, a changing load, repl
 	$(BIN)/tidegate demo --envoy "$$($(BIN)/stack path envoy)"
 
 cluster: build ## The same on the whole real stack: Kubernetes, KEDA, Envoy Gateway; stays until Ctrl-C
-	$(BIN)/stack run -- tests/cluster.sh
+	cargo build -p tidegate-replay --example load
+	$(BIN)/stack run -- tests/cluster.sh $(BIN)/examples/load
 
 test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@rm -f $(LOG)
@@ -45,4 +46,4 @@ bench: ## The benchmarks of docs/benchmarks.md
 	cargo bench --quiet
 
 build:
-	cargo build --quiet $(PROGRAMS)
+	cargo build $(PROGRAMS)

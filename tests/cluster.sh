@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make cluster`: the example on the whole real stack, live. Runs inside `stack run`, which gives KUBECONFIG and PATH.
 set -euo pipefail
+LOAD=${1:?the load generator}
 cd "$(dirname "$0")/.."
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -20,14 +21,14 @@ until [ -n "$(gateway_pod)" ]; do sleep 0.5; done
 until curl -fs -o /dev/null -m 1 "http://$(gateway_pod):8080/"; do sleep 0.5; done
 
 say "Driving load through Envoy at $(gateway_pod): 50, then 800, then 50 requests/s"
-stack load http "http://$(gateway_pod):8080/" --profile "0s:50,30s:50,40s:800,150s:800,160s:50,7d:50" >/dev/null 2>&1 &
+"$LOAD" "$(gateway_pod):8080" 50 30s 800 2m 50 24h >/dev/null &
 load=$!
 trap 'kill $load 2>/dev/null || true' EXIT
 
 cat <<TEXT
 
   In another terminal:
-    $TIDEGATE_ENTER   # a shell inside the stack's network, with KUBECONFIG and kubectl
+    $TIDEGATE_ENTER   # a shell inside the stack, with KUBECONFIG, kubectl and tidegate
     tidegate explain deployment/task-api
   Ctrl-C here stops everything.
 TEXT
