@@ -14,10 +14,7 @@ async fn scaled(name: &str) -> Result<Scenario> {
         + &task_api("task-api", &[("requests-per-second", "20"), ("max-replicas", "8")])
         + &http_route("tasks", &[("task-api", 1)]);
     scenario.apply(&manifests).await?;
-    until("the HPA is there", async || {
-        scenario.get(&["hpa", "keda-hpa-task-api"]).await.map(drop)
-    })
-    .await?;
+    until("the HPA is there", async || scenario.get(&["hpa", "keda-hpa-task-api"]).await.map(drop)).await?;
     Ok(scenario)
 }
 
@@ -29,7 +26,8 @@ async fn a_bad_annotation_gets_one_event_and_changes_nothing() -> Result<()> {
     scenario.kubectl(&["annotate", "deployment", "task-api", "--overwrite", "tidegate.dev/max-replicas=many"]).await?;
     let message = scenario.event("Deployment", "task-api", "InvalidAnnotations").await?;
     ensure!(
-        message.contains("tidegate.dev/max-replicas: got \"many\", wants a whole number of replicas from 1 to 2147483647"),
+        message
+            .contains("tidegate.dev/max-replicas: got \"many\", wants a whole number of replicas from 1 to 2147483647"),
         "{message}"
     );
     // Another change of the object passes through the loop again: no second event of the same kind may come of it.

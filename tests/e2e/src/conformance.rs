@@ -74,7 +74,10 @@ impl ExternalScaler for Scripted {
 
     type StreamIsActiveStream = Answers<IsActiveResponse>;
 
-    async fn stream_is_active(&self, _: Request<ScaledObjectRef>) -> Result<Response<Self::StreamIsActiveStream>, Status> {
+    async fn stream_is_active(
+        &self,
+        _: Request<ScaledObjectRef>,
+    ) -> Result<Response<Self::StreamIsActiveStream>, Status> {
         Ok(Response::new(Box::pin(tokio_stream::pending())))
     }
 
@@ -91,7 +94,10 @@ impl ExternalScaler for Scripted {
 
     type StreamMetricSpecStream = Answers<GetMetricSpecResponse>;
 
-    async fn stream_metric_spec(&self, _: Request<ScaledObjectRef>) -> Result<Response<Self::StreamMetricSpecStream>, Status> {
+    async fn stream_metric_spec(
+        &self,
+        _: Request<ScaledObjectRef>,
+    ) -> Result<Response<Self::StreamMetricSpecStream>, Status> {
         Err(Status::unimplemented("the script never changes its targets"))
     }
 }
@@ -186,7 +192,8 @@ fn embedded_replicas() -> Result<Vec<u32>> {
     let object: ScaledObject = serde_yaml_ng::from_str(&format!("metadata: {{name: scripted}}\nspec:{SPEC}"))?;
     // As the stack runs kube-controller-manager.
     let flags = ControllerFlags { sync_period: Duration::from_secs(1), ..ControllerFlags::default() };
-    let sample = |(at, value): (u64, Option<f64>)| Sample { at: Duration::from_secs(at), values: vec![value], active: true };
+    let sample =
+        |(at, value): (u64, Option<f64>)| Sample { at: Duration::from_secs(at), values: vec![value], active: true };
     let simulation = Simulation::new(object.spec, &[("load", 100.0)], flags);
     let run = simulation.run(1, &SCRIPT.map(sample), Duration::from_secs(END));
     Ok(std::iter::once(run.start).chain(run.changes().map(|(_, replicas)| replicas)).collect())

@@ -18,8 +18,9 @@ use crate::{
 async fn at_five_replicas(name: &str) -> Result<(Scenario, Load)> {
     let scenario = Scenario::new(name).await?;
     let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s")];
-    let manifests =
-        gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", &annotations) + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &annotations)
+        + &http_route("tasks", &[("task-api", 1)]);
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
     let load = scenario.load(entrance, http()?, 90.0).await?;

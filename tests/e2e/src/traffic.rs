@@ -15,8 +15,9 @@ async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again()
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("http").await?;
     let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s"), ("max-replicas", "8")];
-    let manifests =
-        gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", &annotations) + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &annotations)
+        + &http_route("tasks", &[("task-api", 1)]);
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
 
@@ -28,7 +29,10 @@ async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again()
     let (head, row) = (scaled_object.lines().next().unwrap_or(""), scaled_object.lines().nth(1).unwrap_or(""));
     ensure!(head.contains("SCALETARGETNAME") && row.contains("external-push"), "{scaled_object}");
     let words: Vec<_> = row.split_whitespace().collect();
-    ensure!(words.contains(&"task-api") && words.iter().filter(|word| **word == "True").count() >= 2, "{scaled_object}");
+    ensure!(
+        words.contains(&"task-api") && words.iter().filter(|word| **word == "True").count() >= 2,
+        "{scaled_object}"
+    );
     let hpa = scenario.kubectl(&["get", "hpa", "keda-hpa-task-api"]).await?;
     ensure!(hpa.contains("/20 (avg)"), "the HPA does not show the target of one replica: {hpa}");
 
@@ -151,7 +155,10 @@ async fn routes_from_the_cluster_name_the_clusters_that_envoy_has() -> Result<()
     until("Envoy counts requests under that name", async || {
         let url = format!("http://{}:19001/stats/prometheus?usedonly", entrance.ip());
         let (_, stats) = tidegate_stack::get(&url, Duration::from_secs(2)).await?;
-        ensure!(stats.contains(&format!("envoy_cluster_upstream_rq_total{{envoy_cluster_name=\"{name}\"}}")), "it does not");
+        ensure!(
+            stats.contains(&format!("envoy_cluster_upstream_rq_total{{envoy_cluster_name=\"{name}\"}}")),
+            "it does not"
+        );
         Ok(())
     })
     .await
