@@ -13,7 +13,7 @@ use axum::{
 use prometheus_client::{encoding::text, registry::Registry};
 use serde::Deserialize;
 use tidegate_core::{plan::Plan, workload::WorkloadKind};
-use tidegate_scaler::{explain, signals::Signals};
+use tidegate_scaler::{demand::Demands, explain};
 use tokio::{net::TcpListener, sync::watch};
 
 /// One thing that readiness depends on, or that is worth knowing.
@@ -32,7 +32,7 @@ pub(crate) struct Admin {
     pub(crate) checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
     pub(crate) plan: watch::Receiver<Arc<Plan>>,
     /// `None` in a process that runs the operator alone: it measures nothing
-    pub(crate) signals: Option<Arc<Signals>>,
+    pub(crate) demands: Option<Arc<Demands>>,
 }
 
 /// Serves until `shutdown` says so.
@@ -96,7 +96,7 @@ async fn explain_workload(
     Path((namespace, kind, name)): Path<(String, String, String)>,
     Query(query): Query<ExplainQuery>,
 ) -> Response {
-    let Some(signals) = &admin.signals else {
+    let Some(demands) = &admin.demands else {
         let message = "this process runs the operator alone; ask one that runs the scaler\n";
         return (StatusCode::NOT_FOUND, message).into_response();
     };
@@ -106,7 +106,7 @@ async fn explain_workload(
     };
     let id = tidegate_core::workload::WorkloadId { namespace, kind, name };
     let plan = admin.plan.borrow().clone();
-    match explain::explain(&plan, signals, &id) {
+    match explain::explain(&plan, demands, &id) {
         Ok(explanation) if query.format == Format::Page => explanation.to_string().into_response(),
         Ok(explanation) => Json(explanation).into_response(),
         Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),

@@ -15,7 +15,8 @@ use tidegate_operator::{
     workloads::{self, Reconciler, Settings},
 };
 use tidegate_scaler::{
-    metrics::ScalerMetrics,
+    demand::Demands,
+    metrics::{ScalerMetrics, register_workloads},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
     signals::Signals,
     sources::{
@@ -55,8 +56,8 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let mut service = Service::new(args.serve);
     let (watches, _watching) = Watches::start(client.clone(), &args.namespaces);
     service.operator(client, watches.clone(), &args.scaler_address, lease);
-    let signals = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
-    service.admin(watches.plan(), signals, Some(watches)).await
+    let demands = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
+    service.admin(watches.plan(), demands, Some(watches)).await
 }
 
 pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
@@ -64,13 +65,13 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
         let (watches, _watching) = Watches::start(connect().await?, &args.namespaces);
-        let signals = service.scaler(watches.plan()).await?;
-        return service.admin(watches.plan(), Some(signals), Some(watches)).await;
+        let demands = service.scaler(watches.plan()).await?;
+        return service.admin(watches.plan(), Some(demands), Some(watches)).await;
     }
     let plan = read_manifests(&args.files)?.plan();
     let (_plan, plan) = watch::channel(Arc::new(plan));
-    let signals = service.scaler(plan.clone()).await?;
-    service.admin(plan, Some(signals), None).await
+    let demands = service.scaler(plan.clone()).await?;
+    service.admin(plan, Some(demands), None).await
 }
 
 /// Ring, for every TLS connection of the process.
@@ -98,22 +99,24 @@ impl Service {
     }
 
     /// Signals, their sources and the gRPC server.
-    async fn scaler(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Signals>> {
+    async fn scaler(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(Signals::new(self.args.stale_after));
+        let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
         let source = source_settings(&self.args)?;
-        let (sampled, stop) = (Arc::clone(&signals), self.stop.subscribe());
+        let stop = self.stop.subscribe();
         let planned = plan.clone();
-        self.parts.spawn(async move { sources::run(source, sampled, planned, stop).await.context("--prometheus-…") });
+        self.parts.spawn(async move { sources::run(source, signals, planned, stop).await.context("--prometheus-…") });
 
         let address = self.args.grpc_address;
         let listener = TcpListener::bind(address).await.with_context(|| format!("--grpc-address {address}"))?;
         let metrics = ScalerMetrics::register(&mut self.registry);
-        let scaler = Scaler::new(Arc::clone(&signals), plan, metrics, self.stop.subscribe());
+        register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
+        let scaler = Scaler::new(Arc::clone(&demands), plan, metrics);
         let settings = ServiceSettings { tls: tls_settings(&self.args) };
         let stop = self.stop.subscribe();
         self.parts.spawn(async move { Ok(serve(listener, settings, scaler, stop).await?) });
         tracing::info!(%address, "answers KEDA");
-        Ok(signals)
+        Ok(demands)
     }
 
     /// The Lease, and the reconciler that writes while it is held.
@@ -152,12 +155,12 @@ impl Service {
     async fn admin(
         mut self,
         plan: watch::Receiver<Arc<Plan>>,
-        signals: Option<Arc<Signals>>,
+        demands: Option<Arc<Demands>>,
         watches: Option<Watches>,
     ) -> Result<()> {
-        let measured = signals.clone();
-        let checks = Box::new(move || checks(watches.as_ref(), measured.as_deref()));
-        let admin = Admin { registry: self.registry, checks, plan, signals };
+        let measured = demands.clone();
+        let checks = Box::new(move || checks(watches.as_ref(), measured.as_deref().map(Demands::signals)));
+        let admin = Admin { registry: self.registry, checks, plan, demands };
         let (address, stop) = (self.args.admin_address, self.stop.subscribe());
         self.parts.spawn(admin::serve(address, admin, stop));
 
@@ -194,7 +197,7 @@ async fn supports_tolerance(client: &Client) -> bool {
     }
 }
 
-fn checks(watches: Option<&Watches>, signals: Option<&Signals>) -> Vec<Check> {
+fn checks(watches: Option<&Watches>, signals: Option<&Arc<Signals>>) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(watches) = watches {
         let needed: Vec<_> = watches.missing().into_iter().map(|(kind, _)| kind).collect();
@@ -203,7 +206,7 @@ fn checks(watches: Option<&Watches>, signals: Option<&Signals>) -> Vec<Check> {
             checks.push(Check { name: format!("watch {kind}"), missing, required: needed.contains(&kind) });
         }
     }
-    for source in signals.into_iter().flat_map(Signals::sources) {
+    for source in signals.into_iter().flat_map(|signals| signals.sources()) {
         checks.push(Check { name: format!("proxy {}", source.name), missing: source.error, required: false });
     }
     checks

@@ -13,8 +13,8 @@ use tidegate_core::{
 };
 
 use crate::{
-    demand::{demand, of_share},
-    signals::{Signals, SourceStatus},
+    demand::{Demands, of_share},
+    signals::SourceStatus,
 };
 
 /// The workload is none that the Plan knows.
@@ -77,7 +77,7 @@ pub struct ExplainedShare {
 }
 
 /// Why this workload has its replicas.
-pub fn explain(plan: &Plan, signals: &Signals, id: &WorkloadId) -> Result<Explanation, UnknownWorkload> {
+pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explanation, UnknownWorkload> {
     let Some(workload) = plan.workloads.get(id) else {
         let known: Vec<_> = plan.workloads.keys().filter(|known| known.namespace == id.namespace).take(10).collect();
         let hint = if known.is_empty() {
@@ -107,7 +107,7 @@ pub fn explain(plan: &Plan, signals: &Signals, id: &WorkloadId) -> Result<Explan
     let explained = targets
         .iter()
         .map(|target| {
-            let found = demand(&trigger, *target, plan, signals);
+            let found = demands.demand(&trigger, *target, plan);
             if let Ok(found) = &found {
                 needs.push(found.need);
             }
@@ -134,7 +134,8 @@ pub fn explain(plan: &Plan, signals: &Signals, id: &WorkloadId) -> Result<Explan
         }
     }
     let share = |share: &ClusterShare| {
-        let value = |target: &Target| of_share(share, target.signal, signals).ok().map(|reading| reading.value);
+        let value =
+            |target: &Target| of_share(share, target.signal, demands.signals()).ok().map(|reading| reading.value);
         let values = targets.iter().filter(|target| target.signal.is_traffic()).map(value).collect();
         ExplainedShare { share: share.clone(), values }
     };
@@ -147,7 +148,7 @@ pub fn explain(plan: &Plan, signals: &Signals, id: &WorkloadId) -> Result<Explan
         signals: explained,
         traffic: workload.traffic.iter().map(share).collect(),
         problems,
-        sources: signals.sources(),
+        sources: demands.signals().sources(),
     })
 }
 

@@ -5,6 +5,8 @@
 
 pub mod demand;
 pub mod explain;
+#[cfg(test)]
+mod fixture;
 pub mod metrics;
 pub mod service;
 pub mod signals;

@@ -1,5 +1,7 @@
 //! What the scaler tells of itself, in Prometheus' base units.
 
+mod workloads;
+
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
     time::Instant,
@@ -12,6 +14,9 @@ use prometheus_client::{
 };
 use tonic::{Code, Status};
 
+pub use self::workloads::register_workloads;
+use crate::service::Refused;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rpc {
     method: &'static str,
@@ -23,47 +28,64 @@ struct Method {
     method: &'static str,
 }
 
-/// Counts and times calls.
+/// Counts and times calls:
+///
+/// - `tidegate_scaler_rpcs_total{method,code}`: calls by KEDA; of streams, that they were opened
+/// - `tidegate_scaler_rpc_duration_seconds{method}`: time to make the answer, without the network
+/// - `tidegate_scaler_open_streams{method}`
+/// - `tidegate_scaler_tls_files_bad`: 1 while the certificate's files hold nothing good and the last good one is served
 #[derive(Debug, Clone)]
 pub struct ScalerMetrics {
     rpcs: Family<Rpc, Counter<u64, AtomicU64>>,
     seconds: Family<Method, Histogram, fn() -> Histogram>,
     streams: Family<Method, Gauge<i64, AtomicI64>>,
+    tls_files_bad: Gauge<i64, AtomicI64>,
 }
 
 impl ScalerMetrics {
-    /// Registered as `tidegate_scaler_…`.
+    /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new([0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.1, 1.0]);
+        let histogram: fn() -> Histogram =
+            || Histogram::new([0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.005, 0.01, 0.1, 1.0]);
         let metrics = Self {
             rpcs: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             streams: Family::default(),
+            tls_files_bad: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("tidegate_scaler");
         registry.register("rpcs", "Calls by KEDA, by method and gRPC code", metrics.rpcs.clone());
-        registry.register("rpc_duration_seconds", "Time to answer a call", metrics.seconds.clone());
-        registry.register("streams", "Open streams", metrics.streams.clone());
+        registry.register("rpc_duration_seconds", "Time to make an answer", metrics.seconds.clone());
+        registry.register("open_streams", "Streams to KEDA that are open now", metrics.streams.clone());
+        registry.register(
+            "tls_files_bad",
+            "1 while the certificate's files hold nothing good and the last good certificate is served",
+            metrics.tls_files_bad.clone(),
+        );
         metrics
     }
 
     pub(crate) fn observe<T>(
         &self,
         method: &'static str,
-        answer: impl FnOnce() -> Result<T, Status>,
+        answer: impl FnOnce() -> Result<T, Refused>,
     ) -> Result<T, Status> {
         let start = Instant::now();
         let answer = answer();
-        let code = answer.as_ref().map_or_else(|status| code(status.code()), |_| "OK");
+        let code = answer.as_ref().map_or_else(|refused| code(refused.code()), |_| "OK");
         self.rpcs.get_or_create(&Rpc { method, code }).inc();
         self.seconds.get_or_create(&Method { method }).observe(start.elapsed().as_secs_f64());
-        answer
+        answer.map_err(Status::from)
     }
 
     pub(crate) fn stream_opened(&self, method: &'static str) -> OpenStream {
         let gauge = self.streams.get_or_create(&Method { method }).clone();
         gauge.inc();
         OpenStream(gauge)
+    }
+
+    pub(crate) fn tls_files_are_bad(&self, bad: bool) {
+        self.tls_files_bad.set(i64::from(bad));
     }
 }
 
@@ -81,6 +103,7 @@ fn code(code: Code) -> &'static str {
     match code {
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::NotFound => "NOT_FOUND",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
         Code::Unavailable => "UNAVAILABLE",
         _ => "OTHER",
     }

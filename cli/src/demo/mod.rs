@@ -33,6 +33,7 @@ use tidegate_replay::{
     report::{Latency, Point, Recording, Requests},
 };
 use tidegate_scaler::{
+    demand::Demands,
     metrics::ScalerMetrics,
     service::{Scaler, ServiceSettings, serve},
     signals::Signals,
@@ -51,6 +52,9 @@ use self::{
     view::{Moment, View},
 };
 use crate::{args::DemoArgs, run::install_crypto};
+
+/// As the service's own default.
+const STALE_AFTER: Duration = Duration::from_secs(300);
 
 pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     install_crypto();
@@ -176,14 +180,15 @@ fn container(manifest: &Path, deployment: &str, task_api: Option<PathBuf>) -> Re
 async fn start_scaler(example: &Example, envoy: &Envoy, stop: &watch::Sender<bool>) -> Result<std::net::SocketAddr> {
     // Nothing changes this Plan, so its sender may go.
     let (_, plan) = watch::channel(Arc::new(example.plan.clone()));
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let stale_after = Duration::from_secs(300);
+    let signals = Arc::new(Signals::new(stale_after));
     let proxy = Proxy { name: "the demo's Envoy".to_owned(), stats: envoy.admin, ready: true };
     let source = SourceSettings { traffic: TrafficSource::Envoy(vec![proxy]), prometheus: None };
     tokio::spawn(sources::run(source, Arc::clone(&signals), plan.clone(), stop.subscribe()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let metrics = ScalerMetrics::register(&mut Registry::default());
-    let scaler = Scaler::new(signals, plan, metrics, stop.subscribe());
+    let scaler = Scaler::new(Arc::new(Demands::new(signals, stale_after)), plan, metrics);
     tokio::spawn(serve(listener, ServiceSettings::default(), scaler, stop.subscribe()));
     Ok(address)
 }

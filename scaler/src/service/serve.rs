@@ -1,14 +1,17 @@
 //! The gRPC server: the scaler, health and reflection on one port.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tidegate_proto::{FILE_DESCRIPTOR_SET, external_scaler_server::ExternalScalerServer};
-use tokio::{net::TcpListener, sync::watch};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use super::{Scaler, TlsError, TlsSettings, tls};
+use super::{
+    Scaler,
+    connections::accept,
+    tls::{Certificates, TlsError, TlsSettings},
+};
 
 /// How the scaler is served.
 #[derive(Debug, Clone, Default)]
@@ -21,58 +24,90 @@ pub struct ServiceSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The certificates
-    #[error(transparent)]
+    #[error("TLS of the gRPC server: {0}")]
     Tls(#[from] TlsError),
-    /// The listener
+    /// The connections
     #[error("the gRPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
     /// Reflection
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The socket
-    #[error("the gRPC server's socket: {0}")]
-    Io(#[from] io::Error),
 }
 
 /// A KEDA that is gone without a word (a node lost) is noticed after half a minute.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Two streams stay open for every push object on KEDA's one connection: 10,000 objects must fit.
-const MAX_STREAMS: u32 = 100_000;
-/// Metadata of a ScaledObject is bounded by etcd's 1.5 MiB; ours is far below.
-const MAX_MESSAGE: usize = 1 << 20;
+/// Two streams stay open for every push object on KEDA's one connection: 10,000 objects must fit, and 40,000 do.
+const MOST_STREAMS: u32 = 100_000;
+/// Streams of one connection that may be reset before the server has looked at them. KEDA resets all streams of a
+/// namespace at once when that is deleted; at the default of 20 the connection of all others would be closed.
+const MOST_RESETS: usize = 10_000;
+/// Kubernetes bounds all annotations of an object by 256 KiB, and ours come from them.
+const LARGEST_MESSAGE: usize = 256 << 10;
+/// Answers come from memory, so whatever takes longer is a caller that does not send its message.
+const SLOWEST_CALL: Duration = Duration::from_secs(10);
+/// Calls are over in milliseconds and the scaler's streams end by themselves: what is still open after this (a health
+/// watch, say) is left to the end of the process.
+const DRAIN: Duration = Duration::from_secs(5);
 
-/// Answers KEDA until `shutdown` says so, and then lets calls end.
+/// Answers KEDA until `shutdown` says so, and then lets calls end and closes streams.
+///
+/// `grpc.health.v1` knows the services `""` and `externalscaler.ExternalScaler`, and both reflection versions are there, so
+/// that `grpcurl` needs no `.proto` file.
+///
+/// Errors come before the first connection (certificates, reflection), or when the server itself fails.
 pub async fn serve(
     listener: TcpListener,
     settings: ServiceSettings,
     scaler: Scaler,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
+    let scaler = Arc::new(scaler);
+    let certificates = match settings.tls {
+        Some(settings) => Some(Arc::new(Certificates::load(settings).await?)),
+        None => None,
+    };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ExternalScalerServer<Scaler>>().await;
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
-    let stop = async move {
-        // An error means that nobody can say stop any more, which is one.
-        let _ = shutdown.wait_for(|stop| *stop).await;
-        health.set_not_serving::<ExternalScalerServer<Scaler>>().await;
-        health.set_service_status("", ServingStatus::NotServing).await;
-    };
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(Some(MAX_STREAMS))
-        .add_service(ExternalScalerServer::new(scaler).max_decoding_message_size(MAX_MESSAGE))
+        .max_concurrent_streams(Some(MOST_STREAMS))
+        .http2_max_pending_accept_reset_streams(Some(MOST_RESETS))
+        .timeout(SLOWEST_CALL)
+        .add_service(ExternalScalerServer::from_arc(Arc::clone(&scaler)).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    match settings.tls {
-        None => router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop).await?,
-        Some(settings) => {
-            let connections = tls::accept(listener, Arc::new(tls::Certificates::load(settings)?));
-            router.serve_with_incoming_shutdown(connections, stop).await?;
+    let stop = async {
+        stopped(shutdown.clone()).await;
+        health.set_not_serving::<ExternalScalerServer<Scaler>>().await;
+        health.set_service_status("", ServingStatus::NotServing).await;
+        scaler.close();
+    };
+    let serving = router.serve_with_incoming_shutdown(accept(listener, certificates.clone()), stop);
+    let drained = async {
+        stopped(shutdown.clone()).await;
+        sleep(DRAIN).await;
+    };
+    let certificates = async {
+        match &certificates {
+            Some(certificates) => certificates.keep_up_to_date(&scaler.metrics).await,
+            None => pending().await,
         }
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = drained => tracing::info!("connections are still open {DRAIN:?} after the end was asked for"),
+        () = scaler.tell_streams() => {}
+        () = certificates => {}
     }
     Ok(())
+}
+
+async fn stopped(mut shutdown: watch::Receiver<bool>) {
+    // An error means that nobody can say stop any more, which is one.
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }

@@ -1,10 +1,10 @@
 //! TLS with certificates that are read again when their files change.
 
 use std::{
-    io,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use rustls::{
@@ -12,17 +12,14 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{Instant, timeout},
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio::time::sleep;
+
+use crate::metrics::ScalerMetrics;
 
 /// The files of the server's certificate.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
-    /// Certificate chain (PEM)
+    /// Certificate chain (PEM), the server's own first
     pub cert_file: PathBuf,
     /// Private key (PEM)
     pub key_file: PathBuf,
@@ -33,11 +30,21 @@ pub struct TlsSettings {
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file that cannot be read as PEM
-    #[error("{path}: {source}")]
+    /// A file that cannot be read
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file
+        path: String,
+        /// Why
+        source: std::io::Error,
+    },
+    /// A file that holds something else than what it is for
+    #[error("{path}: {source}, wants {wants} as PEM")]
     Pem {
         /// The file
         path: String,
+        /// What is in it by its setting
+        wants: &'static str,
         /// Why
         source: rustls::pki_types::pem::Error,
     },
@@ -51,114 +58,122 @@ pub enum TlsError {
     },
 }
 
-/// Files are looked at this often at most.
+/// How often the files are looked at: Kubernetes itself takes up to a minute to bring a new Secret into a pod.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// A client that connects and says nothing is let go.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes that wait to be taken by the server.
-const BACKLOG: usize = 64;
 
 /// The newest good certificates.
 pub(super) struct Certificates {
     settings: TlsSettings,
-    current: Mutex<(Arc<ServerConfig>, Vec<Option<SystemTime>>, Instant)>,
+    current: Mutex<Arc<ServerConfig>>,
+}
+
+/// What the files hold.
+struct Files {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
 }
 
 impl Certificates {
-    pub(super) fn load(settings: TlsSettings) -> Result<Self, TlsError> {
-        let current = Mutex::new((Arc::new(read(&settings)?), modified(&settings), Instant::now()));
-        Ok(Self { settings, current })
+    pub(super) async fn load(settings: TlsSettings) -> Result<Self, TlsError> {
+        let config = Files::read(&settings).await?.config(&settings)?;
+        Ok(Self { settings, current: Mutex::new(Arc::new(config)) })
     }
 
-    /// What the files hold. While they hold nothing good, the last good ones stay.
-    fn config(&self) -> Arc<ServerConfig> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let (config, seen, looked) = &mut *current;
-        if looked.elapsed() >= LOOK_EVERY {
-            *looked = Instant::now();
-            let now = modified(&self.settings);
-            if now != *seen {
-                match read(&self.settings) {
-                    Ok(new) => {
-                        tracing::info!(file = %self.settings.cert_file.display(), "certificates were replaced");
-                        (*config, *seen) = (Arc::new(new), now);
-                    }
-                    Err(error) => tracing::error!(%error, "new certificates are not good, the old ones stay"),
-                }
-            }
-        }
-        Arc::clone(config)
+    /// For the next connection.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-/// Handshakes run side by side: a slow one holds up no other.
-pub(super) fn accept(
-    listener: TcpListener,
-    certificates: Arc<Certificates>,
-) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
-    let (done, connections) = tokio::sync::mpsc::channel(BACKLOG);
-    tokio::spawn(async move {
+    /// Looks at the files again and again, and takes what is good. While it is not, the last good ones stay. Never ends.
+    pub(super) async fn keep_up_to_date(&self, metrics: &ScalerMetrics) {
+        let mut seen = None;
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = done.closed() => return,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
+            let files = Files::read(&self.settings).await;
+            // What was seen is told once, not every time. Contents are compared, not times: they can't be mistaken.
+            let now = hash(&files);
+            let first = seen.is_none();
+            if seen.replace(now) != Some(now) {
+                match files.and_then(|files| files.config(&self.settings)) {
+                    Ok(config) => {
+                        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                        metrics.tls_files_are_bad(false);
+                        if !first {
+                            tracing::info!(file = %self.settings.cert_file.display(), "took the new certificate");
+                        }
+                    }
+                    Err(error) => {
+                        metrics.tls_files_are_bad(true);
+                        tracing::error!(%error, "the new certificate is no good, the one before stays");
+                    }
                 }
-            };
-            let (acceptor, done) = (TlsAcceptor::from(certificates.config()), done.clone());
-            tokio::spawn(async move {
-                match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => _ = done.send(Ok(stream)).await,
-                    Ok(Err(error)) => tracing::info!(%peer, %error, "TLS handshake failed"),
-                    Err(_) => tracing::info!(%peer, "TLS handshake took too long"),
-                }
-            });
-        }
-    });
-    ReceiverStream::new(connections)
-}
-
-fn modified(settings: &TlsSettings) -> Vec<Option<SystemTime>> {
-    let files = [Some(&settings.cert_file), Some(&settings.key_file), settings.client_ca_file.as_ref()];
-    files.into_iter().flatten().map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok()).collect()
-}
-
-fn read(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(invalid(&settings.cert_file))?;
-    let builder = match &settings.client_ca_file {
-        None => builder.with_no_client_auth(),
-        Some(file) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(invalid(file))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(invalid(file))?)
+            sleep(LOOK_EVERY).await;
         }
-    };
-    let key = PrivateKeyDer::from_pem_file(&settings.key_file).map_err(pem(&settings.key_file))?;
-    let mut config =
-        builder.with_single_cert(certificates(&settings.cert_file)?, key).map_err(invalid(&settings.cert_file))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+    }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(pem(file))
+impl Files {
+    async fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
+        Ok(Self {
+            cert: read(&settings.cert_file).await?,
+            key: read(&settings.key_file).await?,
+            client_ca: match &settings.client_ca_file {
+                Some(file) => Some(read(file).await?),
+                None => None,
+            },
+        })
+    }
+
+    fn config(&self, settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(invalid(&settings.cert_file))?;
+        let builder = match (&settings.client_ca_file, &self.client_ca) {
+            (Some(file), Some(pem)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(file, pem)? {
+                    roots.add(certificate).map_err(invalid(file))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().map_err(invalid(file))?)
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let chain = certificates(&settings.cert_file, &self.cert)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(pem(&settings.key_file, "a private key"))?;
+        // A key that is not the certificate's is an error here.
+        let mut config = builder.with_single_cert(chain, key).map_err(invalid(&settings.cert_file))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
 }
 
-fn pem(file: &Path) -> impl FnOnce(rustls::pki_types::pem::Error) -> TlsError {
+async fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    tokio::fs::read(file).await.map_err(|source| TlsError::Read { path: file.display().to_string(), source })
+}
+
+fn certificates(file: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = pem(file, "certificates");
+    match CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>() {
+        Ok(none) if none.is_empty() => Err(wrong(rustls::pki_types::pem::Error::NoItemsFound)),
+        found => found.map_err(wrong),
+    }
+}
+
+fn hash(files: &Result<Files, TlsError>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match files {
+        Ok(Files { cert, key, client_ca }) => (cert, key, client_ca).hash(&mut hasher),
+        Err(error) => error.to_string().hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn pem(file: &Path, wants: &'static str) -> impl FnOnce(rustls::pki_types::pem::Error) -> TlsError {
     let path = file.display().to_string();
-    move |source| TlsError::Pem { path, source }
+    move |source| TlsError::Pem { path, wants, source }
 }
 
 fn invalid<E: Into<Box<dyn std::error::Error + Send + Sync>>>(file: &Path) -> impl FnOnce(E) -> TlsError {

@@ -1,0 +1,94 @@
+//! The last known values of triggers.
+
+use std::{collections::HashMap, time::Duration};
+
+use tidegate_core::{
+    signal::Signal,
+    trigger::{Traffic, Trigger},
+};
+use tokio::time::Instant;
+
+use crate::signals::Reading;
+
+/// What nobody asked for in this time is forgotten. KEDA asks at least every `pollingInterval`, which is seconds to minutes.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// How often entries that nobody asked for are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Ten times the workloads that Tidegate is made for: names of Services and clusters come from callers, so there has to
+/// be an end. What does not fit is not held, which is an error instead of an older value.
+const MOST: usize = 100_000;
+
+#[derive(Debug, Default)]
+pub(super) struct LastValues {
+    of_traffic: HashMap<Traffic, Entry>,
+    of_queries: HashMap<String, Entry>,
+    looked: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    asked: Instant,
+    values: Vec<(Signal, Value)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Value {
+    value: f64,
+    measured: Instant,
+}
+
+impl LastValues {
+    pub(super) fn remember(&mut self, trigger: &Trigger, signal: Signal, reading: Reading, now: Instant) {
+        // An age before the clock's start can't be told from its start.
+        let value = Value { value: reading.value, measured: now.checked_sub(reading.age).unwrap_or(now) };
+        if let Some(entry) = self.entry(trigger, signal, now) {
+            match entry.values.iter_mut().find(|(of, _)| *of == signal) {
+                Some((_, last)) => *last = value,
+                None => entry.values.push((signal, value)),
+            }
+            return;
+        }
+        self.make_room(now);
+        if self.of_traffic.len() + self.of_queries.len() >= MOST {
+            return;
+        }
+        let entry = Entry { asked: now, values: vec![(signal, value)] };
+        match (&trigger.query, &trigger.traffic) {
+            (Some(query), _) if !signal.is_traffic() => _ = self.of_queries.insert(query.clone(), entry),
+            (_, Some(traffic)) => _ = self.of_traffic.insert(traffic.clone(), entry),
+            (_, None) => {}
+        }
+    }
+
+    /// The last value, of whatever age.
+    pub(super) fn reading(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<Reading> {
+        let entry = self.entry(trigger, signal, now)?;
+        let (_, Value { value, measured }) = *entry.values.iter().find(|(of, _)| *of == signal)?;
+        Some(Reading { value, age: now.duration_since(measured) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.of_traffic.len() + self.of_queries.len()
+    }
+
+    fn entry(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<&mut Entry> {
+        let entry = match (&trigger.query, &trigger.traffic) {
+            (Some(query), _) if !signal.is_traffic() => self.of_queries.get_mut(query),
+            (_, traffic) => self.of_traffic.get_mut(traffic.as_ref()?),
+        }?;
+        entry.asked = now;
+        Some(entry)
+    }
+
+    /// Entries are looked through when there are new ones, at most once a minute: so each costs little.
+    fn make_room(&mut self, now: Instant) {
+        if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(now);
+        let wanted = |entry: &Entry| now.duration_since(entry.asked) < FORGET_AFTER;
+        self.of_traffic.retain(|_, entry| wanted(entry));
+        self.of_queries.retain(|_, entry| wanted(entry));
+    }
+}

@@ -1,0 +1,234 @@
+use proptest::prelude::*;
+use tidegate_core::{
+    signal::PerReplica,
+    trigger::{Traffic, Trigger},
+};
+use tokio::time::advance;
+
+use super::*;
+use crate::fixture::{STALE_AFTER, demands, deployment, measure, plan, share};
+
+const RULE: &str = "httproute/shop/web/rule/0";
+
+fn target(signal: Signal) -> Target {
+    Target { signal, per_replica: PerReplica::new(100.0).unwrap() }
+}
+
+fn of(traffic: Traffic) -> Trigger {
+    Trigger { targets: vec![target(Signal::RequestsPerSecond)], traffic: Some(traffic), query: None }
+}
+
+fn api() -> Trigger {
+    of(Traffic::Workload(deployment("api")))
+}
+
+fn annotated(traffic: Vec<ClusterShare>) -> Plan {
+    plan("api", &[("requests-per-second", "100")], traffic)
+}
+
+fn value(demands: &Demands, trigger: &Trigger, plan: &Plan) -> Result<f64, String> {
+    let demand = demands.demand(trigger, trigger.targets[0], plan);
+    demand.map(|demand| demand.need.value).map_err(|none| none.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_shared_90_10_gives_a_tenth_of_its_rate_to_the_canary() {
+    let demands = demands();
+    let canary = ClusterShare { share: 0.1, ..share("web") };
+    let plan = annotated(vec![canary]);
+    demands.signals().keep(&plan);
+    measure(demands.signals(), &[(RULE, [420.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &plan), Ok(42.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_forms_of_a_clusters_name_count_and_the_split_one_is_all_the_backends() {
+    let demands = demands();
+    let split = format!("{RULE}/backend/1");
+    let half = ClusterShare { share: 0.25, of_backend: 0.5, split: Some(split.as_str().into()), ..share("web") };
+    let plan = annotated(vec![half]);
+    demands.signals().keep(&plan);
+    measure(demands.signals(), &[(RULE, [80.0, 0.0, 0.0]), (&split, [6.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &plan), Ok(80.0 * 0.25 * 0.5 + 6.0 * 0.5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_add_up_and_may_name_the_same_cluster_twice() {
+    let demands = demands();
+    let twice = ClusterShare { share: 0.5, ..share("web") };
+    let plan = annotated(vec![twice.clone(), twice, share("admin")]);
+    demands.signals().keep(&plan);
+    measure(demands.signals(), &[(RULE, [30.0, 0.0, 0.0]), ("httproute/shop/admin/rule/0", [7.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &plan), Ok(37.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_and_clusters_can_be_asked_for_by_name() {
+    let demands = demands();
+    let plan = annotated(vec![share("web")]);
+    demands.signals().keep(&plan);
+    let service = of(Traffic::Service(ServiceId { namespace: "shop".into(), name: "api".into() }));
+    let clusters = of(Traffic::Clusters(vec!["else".into(), RULE.into()]));
+    demands.signals().keep_named(&["else".into()]);
+    measure(demands.signals(), &[(RULE, [5.0, 0.0, 0.0]), ("else", [3.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &service, &plan), Ok(5.0));
+    assert_eq!(value(&demands, &clusters, &plan), Ok(8.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_new_in_the_plan_leaves_the_last_sum_until_it_is_measured() {
+    let demands = demands();
+    let before = annotated(vec![share("web")]);
+    demands.signals().keep(&before);
+    measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &before), Ok(50.0));
+    let after = annotated(vec![share("web"), share("new")]);
+    demands.signals().keep(&after);
+    advance(Duration::from_secs(2)).await;
+    let held = demands.demand(&api(), target(Signal::RequestsPerSecond), &after).unwrap();
+    assert_eq!((held.need.value, held.age), (50.0, Duration::from_secs(2)));
+    assert!(matches!(held.held, Some(NoDemand::NoReading { .. })), "{held:?}");
+    measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0]), ("httproute/shop/new/rule/0", [20.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &after), Ok(70.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_gone_holds_the_last_sum_and_is_then_an_error_but_never_zero() {
+    let demands = demands();
+    let (before, after) = (annotated(vec![share("web")]), annotated(Vec::new()));
+    demands.signals().keep(&before);
+    measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &before), Ok(50.0));
+    demands.signals().keep(&after);
+    advance(STALE_AFTER).await;
+    assert_eq!(value(&demands, &api(), &after), Ok(50.0));
+    advance(Duration::from_secs(1)).await;
+    let error = value(&demands, &api(), &after).unwrap_err();
+    assert!(error.starts_with("no route reaches deployment/api in namespace shop: wants an HTTPRoute"), "{error}");
+    assert_eq!(demands.is_active(&api(), &after), Ok(true), "activity stays as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_is_no_longer_annotated_is_unknown_at_once() {
+    let demands = demands();
+    let before = annotated(vec![share("web")]);
+    demands.signals().keep(&before);
+    measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &before), Ok(50.0));
+    let after = plan("other", &[("requests-per-second", "1")], Vec::new());
+    let unknown = "deployment/api in namespace shop has no annotations of Tidegate, or does not exist; known in its \
+                   namespace: deployment/other";
+    assert_eq!(value(&demands, &api(), &after), Err(unknown.to_owned()));
+    assert!(demands.is_active(&api(), &after).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_workloads_before_the_cluster_is_known() {
+    let error = value(&demands(), &api(), &Plan::default()).unwrap_err();
+    assert!(error.starts_with("the cluster is not known yet"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn activity_needs_one_value_above_zero_and_stays_as_it_was_without_data() {
+    let demands = demands();
+    let plan = annotated(vec![share("web")]);
+    demands.signals().keep(&plan);
+    assert!(demands.is_active(&api(), &plan).is_err(), "it was never known");
+    let mut both = api();
+    both.targets.push(target(Signal::Concurrency));
+    for (values, active) in [([0.0, 0.0, 9.0], false), ([0.0, 1.0, 0.0], true), ([0.1, 0.0, 0.0], true)] {
+        measure(demands.signals(), &[(RULE, values)]);
+        assert_eq!(demands.is_active(&both, &plan), Ok(active), "{values:?}");
+    }
+    advance(STALE_AFTER * 3).await;
+    assert!(value(&demands, &both, &plan).is_err());
+    assert_eq!(demands.is_active(&both, &plan), Ok(true));
+    measure(demands.signals(), &[]);
+    assert_eq!(demands.is_active(&both, &plan), Ok(false));
+    advance(STALE_AFTER * 3).await;
+    assert_eq!(demands.is_active(&both, &plan), Ok(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
+    let demands = demands();
+    let signal = Signal::PrometheusQuery;
+    let trigger = Trigger { targets: vec![target(signal)], traffic: None, query: Some("sum(up)".into()) };
+    let nothing = Plan::default();
+    let error = value(&demands, &trigger, &nothing).unwrap_err();
+    assert!(error.starts_with("query sum(up): no value yet"), "{error}");
+    demands.signals().commit_query("sum(up)", Ok(3.0));
+    assert_eq!(value(&demands, &trigger, &nothing), Ok(3.0));
+    advance(STALE_AFTER * 2).await;
+    assert!(value(&demands, &trigger, &nothing).is_err());
+    assert_eq!(demands.is_active(&trigger, &nothing), Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_asks_for_is_forgotten() {
+    let demands = demands();
+    let plan = annotated(vec![share("web")]);
+    let named = |name: &str| of(Traffic::Clusters(vec![name.to_owned()]));
+    demands.signals().keep(&plan);
+    for index in 0..50 {
+        let name = format!("c{index}");
+        demands.signals().keep_named(std::slice::from_ref(&name));
+        measure(demands.signals(), &[]);
+        assert_eq!(value(&demands, &named(&name), &plan), Ok(0.0));
+    }
+    assert_eq!(demands.lock().len(), 50);
+    advance(Duration::from_secs(601)).await;
+    measure(demands.signals(), &[]);
+    assert_eq!(value(&demands, &api(), &plan), Ok(0.0));
+    assert_eq!(demands.lock().len(), 1);
+}
+
+/// What can happen to a workload between two questions.
+#[derive(Debug, Clone)]
+enum Event {
+    Measured(f64),
+    Silence(u64),
+    RouteGone,
+    RouteBack,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0.0f64..1e6).prop_map(Event::Measured),
+        (0u64..400).prop_map(Event::Silence),
+        Just(Event::RouteGone),
+        Just(Event::RouteBack),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_value_is_ever_made_of_missing_data(events in proptest::collection::vec(event(), 1..30)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (with, without) = (annotated(vec![share("web")]), annotated(Vec::new()));
+            let demands = demands();
+            let (mut plan, mut known, mut kept) = (&with, Vec::new(), true);
+            demands.signals().keep(plan);
+            for event in events {
+                match event {
+                    Event::Measured(value) => {
+                        measure(demands.signals(), &[(RULE, [value, 0.0, 0.0])]);
+                        if kept {
+                            known.push(value);
+                        }
+                    }
+                    Event::Silence(seconds) => advance(Duration::from_secs(seconds)).await,
+                    Event::RouteGone => (plan, kept) = (&without, false),
+                    Event::RouteBack => (plan, kept) = (&with, true),
+                }
+                demands.signals().keep(plan);
+                // Asked every time, as KEDA does: so the answer is the newest that was known, or none.
+                if let Ok(demand) = demands.demand(&api(), target(Signal::RequestsPerSecond), plan) {
+                    assert_eq!(Some(&demand.need.value), known.last());
+                    assert!(demand.age <= STALE_AFTER);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,104 @@
+//! What each workload of the Plan needs, worked out when somebody asks for it.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use tidegate_core::{
+    demand::{Need, desired},
+    plan::Plan,
+    workload::WorkloadId,
+};
+use tokio::sync::watch;
+
+use crate::demand::{Demand, Demands, trigger_of};
+
+/// Registers what each annotated workload needs:
+///
+/// - `tidegate_workload_demand{namespace,kind,name,signal}`, in the signal's unit
+/// - `tidegate_workload_demand_age_seconds{…}`: since the oldest measurement in it
+/// - `tidegate_workload_target{…}`: what one replica carries
+/// - `tidegate_workload_desired_replicas{namespace,kind,name}`: what the HPA comes to, before its stabilisation
+///
+/// A value that is not known has no series: it is not a zero. There are as many series as the Plan has workloads and signals.
+pub fn register_workloads(registry: &mut Registry, demands: Arc<Demands>, plan: watch::Receiver<Arc<Plan>>) {
+    registry.register_collector(Box::new(Workloads { demands, plan }));
+}
+
+#[derive(Debug)]
+struct Workloads {
+    demands: Arc<Demands>,
+    plan: watch::Receiver<Arc<Plan>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Workload {
+    namespace: String,
+    kind: &'static str,
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkloadSignal {
+    namespace: String,
+    kind: &'static str,
+    name: String,
+    signal: &'static str,
+}
+
+impl Collector for Workloads {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let plan = self.plan.borrow().clone();
+        let mut values: Vec<(WorkloadSignal, Demand)> = Vec::new();
+        let mut targets: Vec<(WorkloadSignal, f64)> = Vec::new();
+        let mut replicas: Vec<(Workload, u32)> = Vec::new();
+        for (id, workload) in &plan.workloads {
+            let Ok(intent) = &workload.intent else { continue };
+            let trigger = trigger_of(id, intent);
+            let before = values.len();
+            for target in &trigger.targets {
+                let labels = labels(id, target.signal.metric_name());
+                targets.push((labels.clone(), target.per_replica.get()));
+                values.extend(self.demands.demand(&trigger, *target, &plan).ok().map(|demand| (labels, demand)));
+            }
+            let needs: Vec<Need> = values[before..].iter().map(|(_, demand)| demand.need).collect();
+            if !needs.is_empty() && needs.len() == trigger.targets.len() {
+                let WorkloadId { namespace, kind, name } = id.clone();
+                let labels = Workload { namespace, kind: kind.as_str(), name };
+                replicas.push((labels, desired(&needs, intent.bounds).replicas));
+            }
+        }
+        let demand = |(labels, demand): &(WorkloadSignal, Demand)| (labels.clone(), demand.need.value);
+        let age = |(labels, demand): &(WorkloadSignal, Demand)| (labels.clone(), demand.age.as_secs_f64());
+        gauges(&mut encoder, "demand", "Demand, in the signal's unit", None, values.iter().map(demand))?;
+        let help = "Time since the oldest measurement in the demand";
+        gauges(&mut encoder, "demand_age", help, Some(&Unit::Seconds), values.iter().map(age))?;
+        gauges(&mut encoder, "target", "What one replica carries, in the signal's unit", None, targets.into_iter())?;
+        let replicas = replicas.into_iter().map(|(labels, replicas)| (labels, f64::from(replicas)));
+        gauges(&mut encoder, "desired_replicas", "Replicas that the demand needs, within the bounds", None, replicas)
+    }
+}
+
+fn labels(id: &WorkloadId, signal: &'static str) -> WorkloadSignal {
+    let WorkloadId { namespace, kind, name } = id.clone();
+    WorkloadSignal { namespace, kind: kind.as_str(), name, signal }
+}
+
+fn gauges<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    values: impl Iterator<Item = (L, f64)>,
+) -> Result<(), fmt::Error> {
+    let name = format!("tidegate_workload_{name}");
+    let mut metric = encoder.encode_descriptor(&name, help, unit, MetricType::Gauge)?;
+    for (labels, value) in values {
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Who listens to StreamIsActive, and what each is told.
+
+use std::{
+    future::pending,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::stream::{self, Stream};
+use tidegate_core::trigger::Trigger;
+use tidegate_proto::IsActiveResponse;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tonic::Status;
+
+use super::Scaler;
+use crate::metrics::OpenStream;
+
+/// What a stream is told: `None` until it is known.
+type State = Option<bool>;
+
+/// The open streams; `None` once the scaler closes.
+pub(super) struct Subscribers(Mutex<Option<Vec<Subscriber>>>);
+
+struct Subscriber {
+    trigger: Trigger,
+    state: watch::Sender<State>,
+}
+
+impl Default for Subscribers {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
+
+/// The state when it is first known, and then every change. KEDA acts on `true` alone, and every `true` delays scaling to
+/// zero (it patches `lastActiveTime`), so nothing is sent twice.
+pub(super) fn changes(
+    states: watch::Receiver<State>,
+    open: OpenStream,
+) -> impl Stream<Item = Result<IsActiveResponse, Status>> {
+    stream::unfold((states, None, open), |(mut states, sent, open)| async move {
+        loop {
+            let state = *states.borrow_and_update();
+            if let Some(result) = state.filter(|_| state != sent) {
+                return Some((Ok(IsActiveResponse { result }), (states, state, open)));
+            }
+            states.changed().await.ok()?;
+        }
+    })
+}
+
+/// Streams that are looked at before others get their turn: about a tenth of a millisecond, so that calls do not wait for
+/// thousands of streams.
+const AT_ONCE: usize = 64;
+/// The least time between two passes over all streams: answers of many queries may come one after another.
+const PASS: Duration = Duration::from_millis(200);
+/// Without any news, streams that KEDA closed are let go this often.
+const IDLE: Duration = Duration::from_secs(10);
+
+impl Scaler {
+    /// A stream's states from now on.
+    pub(super) fn subscribe(&self, trigger: Trigger) -> watch::Receiver<State> {
+        // Under the lock, so that no round is missed between the first look and the next pass.
+        let mut subscribers = self.subscribers.lock();
+        let (state, states) = watch::channel(self.active(&trigger).ok());
+        if let Some(subscribers) = subscribers.as_mut() {
+            subscribers.push(Subscriber { trigger, state });
+        }
+        states
+    }
+
+    /// Tells every stream what changed, after each round of samples. Never ends.
+    ///
+    /// One task for all streams: thousands of streams that each woke up every second would hold up calls, which one that
+    /// gives way to them does not.
+    pub(super) async fn tell_streams(&self) {
+        let mut rounds = self.demands.signals().rounds();
+        loop {
+            let next = Instant::now() + PASS;
+            let mut from = 0;
+            while self.tell_some(&mut from) {
+                tokio::task::yield_now().await;
+            }
+            sleep_until(next).await;
+            if let Ok(Err(_gone)) = timeout(IDLE, rounds.changed()).await {
+                pending::<()>().await;
+            }
+        }
+    }
+
+    /// Whether there are more.
+    fn tell_some(&self, from: &mut usize) -> bool {
+        let mut subscribers = self.subscribers.lock();
+        let Some(subscribers) = subscribers.as_mut() else { return false };
+        for _ in 0..AT_ONCE {
+            let Some(Subscriber { trigger, state }) = subscribers.get(*from) else { return false };
+            if state.is_closed() {
+                subscribers.swap_remove(*from);
+                continue;
+            }
+            if let Ok(active) = self.active(trigger) {
+                state.send_if_modified(|state| state.replace(active) != Some(active));
+            }
+            *from += 1;
+        }
+        true
+    }
+}
+
+impl Subscribers {
+    /// Ends all streams, and those that are opened later at once.
+    pub(super) fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Subscriber>>> {
+        // A panic elsewhere leaves a list that is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

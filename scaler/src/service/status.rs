@@ -1,0 +1,74 @@
+//! Why a call is refused, as gRPC codes and sentences that name what to do.
+
+use tidegate_core::{problem::Problem, trigger::Trigger};
+use tonic::{Code, Status};
+
+use crate::{
+    demand::{NoDemand, shortened},
+    signals::NoReading,
+};
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("GetMetrics needs a scaledObjectRef")]
+    NoObject,
+    #[error("ScaledObject {object} in namespace {namespace}: {problems}")]
+    Metadata { namespace: String, object: String, problems: String },
+    #[error("this trigger has no metric \"{asked}\"; it has {known}")]
+    UnknownMetric { asked: String, known: String },
+    #[error(transparent)]
+    NoDemand(#[from] NoDemand),
+}
+
+/// Messages travel in an HTTP header, of which clients take a limited size (16 KiB is common).
+const LONGEST_MESSAGE: usize = 4000;
+
+impl Refused {
+    pub(super) fn metadata(namespace: &str, object: &str, problems: &[Problem]) -> Self {
+        let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        Self::Metadata {
+            namespace: shortened(namespace),
+            object: shortened(object),
+            problems: joined(&problems, LONGEST_MESSAGE - 500),
+        }
+    }
+
+    pub(super) fn unknown_metric(asked: &str, trigger: &Trigger) -> Self {
+        let known: Vec<_> = trigger.targets.iter().map(|target| target.signal.metric_name()).collect();
+        Self::UnknownMetric { asked: shortened(asked), known: known.join(", ") }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::NoObject | Self::Metadata { .. } | Self::NoDemand(NoDemand::NoTraffic) => Code::InvalidArgument,
+            Self::UnknownMetric { .. }
+            | Self::NoDemand(NoDemand::UnknownWorkload { .. } | NoDemand::UnknownService { .. }) => Code::NotFound,
+            // Only a change of the cluster helps, so trying again does not.
+            Self::NoDemand(NoDemand::NoRoute(_)) => Code::FailedPrecondition,
+            Self::NoDemand(NoDemand::NothingKnown) => Code::Unavailable,
+            Self::NoDemand(NoDemand::NoReading { reason, .. }) => match reason {
+                NoReading::NotYet { .. } | NoReading::Stale { .. } | NoReading::BadAnswer { .. } => Code::Unavailable,
+            },
+        }
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        let message: String = refused.to_string().chars().take(LONGEST_MESSAGE).collect();
+        Self::new(refused.code(), message)
+    }
+}
+
+/// As many as there is room for, and how many more there are.
+fn joined(sentences: &[String], room: usize) -> String {
+    let mut all = String::new();
+    for (index, sentence) in sentences.iter().enumerate() {
+        if index > 0 && all.len() + sentence.len() > room {
+            return format!("{all}; and {} more", sentences.len() - index);
+        }
+        all = if all.is_empty() { sentence.clone() } else { format!("{all}; {sentence}") };
+    }
+    all
+}
