@@ -95,7 +95,7 @@ impl Supervised {
 
 /// The first wait before a process that ended is started again; doubled each time, up to the longest.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(200);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(2);
 /// A process that ran so long starts with the first wait again.
 const WELL: Duration = Duration::from_secs(10);
 
@@ -167,9 +167,9 @@ impl Keeper {
     }
 
     fn note_end(&mut self, how: &str) {
-        if self.program.loud {
-            let log = crate::peers::tail(&self.program.log, 5);
-            eprintln!("{} ended ({how}) and is started again; its last lines:\n{log}", self.program.name);
+        // Once per trouble, not at each of its restarts.
+        if self.program.loud && self.failures == 0 {
+            eprintln!("{} ended ({how}) and is started again; see {}", self.program.name, self.program.log.display());
         }
         self.forget(how);
         self.schedule();

@@ -22,14 +22,7 @@ use crate::{
 use super::Plane;
 
 const NAMESPACE: &str = "envoy-gateway-system";
-
-const CONFIG: &str = "\
-apiVersion: gateway.envoyproxy.io/v1alpha1
-kind: EnvoyGateway
-gateway: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}
-provider: {type: Kubernetes, kubernetes: {leaderElection: {disable: true}}}
-extensionApis: {enableBackend: true, enableEnvoyPatchPolicy: true}
-";
+const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
 
 /// Starts Envoy Gateway and applies the GatewayClass `eg`.
 pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
@@ -48,7 +41,16 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let ((), certificates) = tokio::try_join!(definitions, certificates)?;
 
     let config = plane.state.join("envoy-gateway.yaml");
-    fs::write(&config, CONFIG)?;
+    // With leader election it would stop working, but not end, when it loses its lease.
+    let kubernetes = json!({ "leaderElection": { "disable": true } });
+    let settings = json!({
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "EnvoyGateway",
+        "gateway": { "controllerName": CONTROLLER },
+        "provider": { "type": "Kubernetes", "kubernetes": kubernetes },
+        "extensionApis": { "enableBackend": true, "enableEnvoyPatchPolicy": true },
+    });
+    fs::write(&config, settings.to_string())?;
     // It reads its certificates from /certs and nowhere else, and listens on all addresses: so it gets a sandbox like a
     // pod's.
     let sandbox = Sandbox {
@@ -130,7 +132,7 @@ async fn expose(client: &Client) -> Result<()> {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": { "name": "eg" },
-        "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
+        "spec": { "controllerName": CONTROLLER },
     });
     // As if it came from `kubectl apply`, which the examples are applied with.
     let applied = class.to_string();

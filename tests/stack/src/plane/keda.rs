@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{http, plane::apply};
 
-use super::Plane;
+use super::{Plane, lease};
 
 /// Ports of KEDA on loopback; Envoy Gateway has 8081, 9443 and 18000 to 19001.
 const OPERATOR_HEALTH: u16 = 28081;
@@ -80,9 +80,12 @@ fn start(plane: &Plane, certificates: &str, kubeconfig: &str) -> Result<()> {
         ("WATCH_NAMESPACE", ""),
         ("POD_NAMESPACE", "keda"),
         ("KEDA_CLUSTER_OBJECT_NAMESPACE", "keda"),
+        ("KEDA_OPERATOR_LEADER_ELECTION_LEASE_DURATION", lease::DURATION),
+        ("KEDA_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE", lease::RENEW_WITHIN),
+        ("KEDA_OPERATOR_LEADER_ELECTION_RETRY_PERIOD", lease::RETRY),
     ];
     let operator = [
-        "--leader-elect=false".to_owned(),
+        "--leader-elect=true".to_owned(),
         "--enable-cert-rotation=false".to_owned(),
         format!("--cert-dir={certificates}"),
         "--metrics-bind-address=127.0.0.1:28080".to_owned(),

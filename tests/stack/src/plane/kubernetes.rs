@@ -5,15 +5,13 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client};
-use serde_json::json;
 
 use crate::{
     http,
     network::{API_SERVER, SERVICES},
-    plane::apply,
 };
 
-use super::Plane;
+use super::{Plane, lease};
 
 const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
@@ -69,7 +67,7 @@ pub(super) async fn api_server(plane: &Plane) -> Result<()> {
     plane.start("kube-apiserver", &arguments, &[])
 }
 
-/// Starts the controllers and the scheduler; ready when the first object that a controller makes is there.
+/// Starts the controllers and the scheduler. Ready when the first object that a controller makes is there.
 pub(super) async fn controllers(plane: &Plane, client: &Client) -> Result<()> {
     let controllers = plane.state.join("controllers.kubeconfig");
     plane.pki.kubeconfig(&controllers, "controllers")?;
@@ -80,7 +78,9 @@ pub(super) async fn controllers(plane: &Plane, client: &Client) -> Result<()> {
             format!("--authentication-kubeconfig={path}"),
             format!("--authorization-kubeconfig={path}"),
             "--bind-address=127.0.0.1".to_owned(),
-            "--leader-elect=false".to_owned(),
+            format!("--leader-elect-lease-duration={}", lease::DURATION),
+            format!("--leader-elect-renew-deadline={}", lease::RENEW_WITHIN),
+            format!("--leader-elect-retry-period={}", lease::RETRY),
         ]
     };
     let (sync, stabilisation) = plane.settings.profile.hpa();
@@ -101,7 +101,6 @@ pub(super) async fn controllers(plane: &Plane, client: &Client) -> Result<()> {
     plane.pki.kubeconfig(&scheduler, "scheduler")?;
     plane.start("kube-scheduler", &kubeconfig(&scheduler), &[])?;
 
-    apply::one(client, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "demo" } })).await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "demo");
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     plane.ready("kube-controller-manager", async || Ok(accounts.get_opt("default").await?.map(|_| ()))).await
 }
