@@ -96,14 +96,32 @@ pub fn enter(run: &Path, command: &[String]) -> Result<ExitCode> {
 }
 
 fn start(run: &Path) -> Result<Child> {
+    may_unshare()?;
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]);
-    command.args(["--kill-child", "--mount-proc"]);
-    if !getuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
+    command.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES).args(user_namespace());
+    command.args(["--fork", "--kill-child", "--mount-proc"]).arg(env::current_exe()?).arg("inside").arg(run);
+    command.spawn().context("setpriv is missing; install it with: apt-get install util-linux")
+}
+
+const NAMESPACES: [&str; 3] = ["--net", "--mount", "--pid"];
+
+/// Who is not root becomes it, in a namespace of users.
+fn user_namespace() -> &'static [&'static str] {
+    if getuid().is_root() { &[] } else { &["--user", "--map-root-user"] }
+}
+
+fn may_unshare() -> Result<()> {
+    let mut unshare = std::process::Command::new("unshare");
+    let output = unshare.args(NAMESPACES).args(user_namespace()).args(["--fork", "true"]).output();
+    let output = output.context("unshare is missing; install it with: apt-get install util-linux")?;
+    if !output.status.success() {
+        bail!(
+            "this machine does not let this user make namespaces ({}). Run it as root; in a container give that one \
+             CAP_SYS_ADMIN and CAP_NET_ADMIN; on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
-    command.arg(env::current_exe()?).arg("inside").arg(run);
-    command.spawn().context("setpriv and unshare are missing; install them with: apt-get install util-linux")
+    Ok(())
 }
 
 /// Tells the inside to end, and ends it if it does not.
