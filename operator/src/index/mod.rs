@@ -3,6 +3,7 @@
 //! One state ([`Objects`]) is fed with plain JSON objects by watches or by [`read_manifests`], and everything else is a
 //! pure function of it: [`Objects::plan`] for the scaler and the operator, [`Objects::routes`] for people.
 
+mod discovery;
 mod kind;
 mod manifests;
 mod objects;
@@ -14,6 +15,6 @@ mod watches;
 pub use kind::Kind;
 pub use manifests::{ManifestError, ManifestErrors, read_manifests};
 pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
-pub use routes::{BackendClusters, BackendId, ClusterEntry};
+pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
 pub use views::{Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};
 pub use watches::{WatchState, Watches};

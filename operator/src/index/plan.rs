@@ -1,15 +1,225 @@
 //! From objects to the Plan.
 
-use tidegate_core::plan::{Plan, Replicas};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
+};
 
-use super::{Objects, views::Workload};
+use tidegate_core::{
+    intent::{Annotations, Intent},
+    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, ServiceId},
+    problem::Problem,
+    workload::{WorkloadId, WorkloadKind},
+};
+
+use super::{
+    Objects,
+    discovery::{self, Part},
+    routes::{StatNameSharing, label, ratio},
+    views::Workload,
+};
+
+/// Where Envoy Gateway's proxies serve their statistics.
+const STATS_PORT: u16 = 19001;
 
 /// The Plan of what is known now.
-pub(super) fn plan(_objects: &Objects) -> Plan {
-    Plan::default()
+pub(super) fn plan(objects: &Objects) -> Plan {
+    let mut workloads = Workloads::of(objects);
+    let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
+    let parts = discovery::discover(objects);
+    let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
+    let mut merged = HashSet::new();
+    for part in &parts {
+        let Some(share) = shares.cluster_share(part) else { continue };
+        // A merged cluster comes once per route that leads to it, but it is one and the same.
+        if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
+            continue;
+        }
+        services.entry(share.service.clone()).or_default().push(share);
+    }
+    for (service, shares) in &services {
+        workloads.add_traffic(service, shares);
+    }
+    Plan { workloads: workloads.planned(), services, proxies: proxies(objects) }
 }
 
 /// Replicas as the workload's own object tells them.
 pub(super) fn replicas(workload: &Workload) -> Replicas {
     Replicas { wanted: workload.spec.replicas, ready: workload.status.ready_replicas }
+}
+
+fn proxies(objects: &Objects) -> Vec<Proxy> {
+    let pods = objects.pods.values().flat_map(BTreeMap::values);
+    let proxy = |pod: &super::views::Pod| {
+        let stats = SocketAddr::new(pod.address()?, STATS_PORT);
+        let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+        Some(Proxy { name, stats, ready: pod.is_ready() })
+    };
+    pods.filter_map(proxy).collect()
+}
+
+/// Turns the weights of parts into shares.
+struct Shares {
+    sharing: StatNameSharing,
+    /// Of the clusters of TCP and TLS routes, the weight of backends that get nothing
+    withdrawn: HashMap<std::sync::Arc<str>, u64>,
+}
+
+impl Shares {
+    /// `is_withdrawn` says that a Service has no pods at all, and that nobody here will give it any. Envoy Gateway
+    /// leaves such a backend out of a TCP or TLS route, so its part goes to the others. (In an HTTP route its part is
+    /// answered with 503.)
+    fn of(parts: &[Part<'_>], mut is_withdrawn: impl FnMut(&ServiceId) -> bool) -> Self {
+        let mut withdrawn = HashMap::new();
+        for part in parts.iter().filter(|part| part.route.rule.is_none() && !part.merged && !part.fallback) {
+            if service_id(part).is_some_and(|service| is_withdrawn(&service)) {
+                *withdrawn.entry(part.cluster.clone()).or_default() += part.weight.own;
+            }
+        }
+        Self { sharing: StatNameSharing::of(parts), withdrawn }
+    }
+
+    /// None for traffic that nothing here measures: UDP, and what leaves the cluster.
+    fn cluster_share(&self, part: &Part<'_>) -> Option<ClusterShare> {
+        let service = service_id(part).filter(|_| part.route.kind != "UDPRoute")?;
+        let name = label(part);
+        Some(ClusterShare {
+            cluster: name.clone(),
+            split: part.split.as_ref().map(|split| split.name.clone()),
+            share: self.share(part) / self.sharing.rules(name),
+            of_backend: 1.0,
+            route: part.route.clone(),
+            service,
+        })
+    }
+
+    fn share(&self, part: &Part<'_>) -> f64 {
+        let discovery::Weight { own, of, fallbacks } = part.weight;
+        let withdrawn = self.withdrawn.get(&part.cluster).copied().unwrap_or(0);
+        // As long as others live, fallbacks get nothing; they keep their nominal part, so as to be there when needed.
+        let idle = if part.fallback { 0 } else { withdrawn + fallbacks };
+        ratio(own, of.checked_sub(idle).filter(|rest| *rest > 0).unwrap_or(of))
+    }
+}
+
+fn service_id(part: &Part<'_>) -> Option<ServiceId> {
+    part.service.map(|service| ServiceId { namespace: service.namespace.to_owned(), name: service.name.to_owned() })
+}
+
+/// All workloads, found by the labels of their pods.
+struct Workloads<'a> {
+    objects: &'a Objects,
+    all: Vec<KnownWorkload<'a>>,
+    by_label: ByLabel<'a>,
+}
+
+/// Namespace → label → value → indexes of workloads
+type ByLabel<'a> = HashMap<&'a str, HashMap<&'a str, HashMap<&'a str, Vec<usize>>>>;
+
+struct KnownWorkload<'a> {
+    namespace: &'a str,
+    kind: WorkloadKind,
+    name: &'a str,
+    workload: &'a Workload,
+    /// None when it is none of Tidegate's business
+    intent: Option<Result<Intent, Vec<Problem>>>,
+    traffic: Vec<ClusterShare>,
+}
+
+impl<'a> Workloads<'a> {
+    fn of(objects: &'a Objects) -> Self {
+        let mut all = Vec::new();
+        for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
+            for (namespace, names) in objects.workloads(kind) {
+                let defaults = namespace_defaults(objects, namespace);
+                all.extend(names.iter().map(|(name, workload)| KnownWorkload {
+                    namespace,
+                    kind,
+                    name,
+                    workload,
+                    intent: Intent::of_workload(&workload.metadata.annotations, namespace, defaults).transpose(),
+                    traffic: Vec::new(),
+                }));
+            }
+        }
+        let mut by_label = ByLabel::new();
+        for (i, known) in all.iter().enumerate() {
+            let labels = by_label.entry(known.namespace).or_default();
+            for (label, value) in known.workload.pod_labels().iter() {
+                labels.entry(label).or_default().entry(value).or_default().push(i);
+            }
+        }
+        Self { objects, all, by_label }
+    }
+
+    /// The workloads whose pods a Service selects.
+    fn behind(&self, service: &ServiceId) -> Vec<usize> {
+        let names = self.objects.services.get(&service.namespace);
+        let Some(selector) = names.and_then(|names| names.get(&service.name)).map(|service| &service.spec.selector)
+        else {
+            return Vec::new();
+        };
+        // The rarest label leaves the fewest to compare. Without a selector nobody is selected.
+        let candidates = selector.iter().map(|(label, value)| self.labelled(&service.namespace, label, value));
+        let rarest = candidates.min_by_key(|candidates| candidates.len());
+        let selected =
+            |i: &usize| self.all.get(*i).is_some_and(|known| selector.is_subset(known.workload.pod_labels()));
+        rarest.unwrap_or_default().iter().copied().filter(selected).collect()
+    }
+
+    fn labelled(&self, namespace: &str, label: &str, value: &str) -> &[usize] {
+        let found = self.by_label.get(namespace).and_then(|labels| labels.get(label)?.get(value));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a Service's workloads have no pods at all, and none of them is Tidegate's, which would be woken.
+    fn scaled_away_by_others(&self, service: &ServiceId) -> bool {
+        let behind = self.behind(service);
+        let gone = |i: &usize| {
+            self.all.get(*i).is_some_and(|known| {
+                let from_cluster = !known.workload.metadata.uid.is_empty();
+                from_cluster && known.intent.is_none() && known.workload.status.replicas == 0
+            })
+        };
+        !behind.is_empty() && behind.iter().all(gone)
+    }
+
+    /// Several workloads behind one Service share its traffic by their ready replicas, equally when none is ready.
+    fn add_traffic(&mut self, service: &ServiceId, shares: &[ClusterShare]) {
+        let behind = self.behind(service);
+        let ready = |i: &usize| self.all.get(*i).map_or(0, |known| u64::from(known.workload.status.ready_replicas));
+        let all_ready: u64 = behind.iter().map(ready).sum();
+        let parts: Vec<_> = behind
+            .iter()
+            .map(|i| if all_ready > 0 { ratio(ready(i), all_ready) } else { ratio(1, behind.len() as u64) })
+            .collect();
+        for (i, of_backend) in behind.into_iter().zip(parts) {
+            if let Some(known) = self.all.get_mut(i)
+                && known.intent.is_some()
+            {
+                known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend, ..share.clone() }));
+            }
+        }
+    }
+
+    fn planned(self) -> BTreeMap<WorkloadId, PlannedWorkload> {
+        let planned = |known: KnownWorkload<'_>| {
+            let id =
+                WorkloadId { namespace: known.namespace.to_owned(), kind: known.kind, name: known.name.to_owned() };
+            let workload = PlannedWorkload {
+                uid: known.workload.metadata.uid.clone(),
+                intent: known.intent?,
+                traffic: known.traffic,
+                replicas: replicas(known.workload),
+            };
+            Some((id, workload))
+        };
+        self.all.into_iter().filter_map(planned).collect()
+    }
+}
+
+fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotations {
+    static NONE: Annotations = Annotations::new();
+    let known = objects.namespaces.get("").and_then(|names| names.get(namespace));
+    known.map_or(&NONE, |namespace| &namespace.metadata.annotations)
 }

@@ -1,20 +1,32 @@
 //! `tidegate routes`: which clusters carry the traffic of which backend.
 
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write,
+    sync::Arc,
+};
+
 use serde::Serialize;
 
-use super::Objects;
+use super::{
+    Objects,
+    discovery::{self, Part},
+};
 
 /// A backend of routes and the clusters that carry its traffic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackendClusters {
     /// What the routes refer to
     pub backend: BackendId,
+    /// The Service that a Backend's FQDN names, when it names one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServicePortId>,
     /// The clusters, ordered by name
     pub clusters: Vec<ClusterEntry>,
 }
 
 /// What a route refers to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct BackendId {
     /// `Service`, `ServiceImport` or `Backend`
     pub kind: String,
@@ -27,17 +39,136 @@ pub struct BackendId {
     pub port: Option<u16>,
 }
 
+/// A port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServicePortId {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// The port that the FQDN endpoint gives
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
 /// A part of a cluster's traffic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterEntry {
     /// What stands in the label `envoy_cluster_name`: the cluster of the whole rule, or the name that the EnvoyProxy's
     /// `clusterStatName` gives it
     pub name: String,
-    /// The part of it that is this backend's, from 0 to 1
+    /// The part of all that counts under this name that is this backend's, from 0 to 1. When several rules have one
+    /// name, each counts the same.
     pub share: f64,
+    /// The cluster in Envoy's configuration, when its statistics have another name
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The backend's own cluster, of which all traffic is its own, when the manifests alone make Envoy Gateway split
+    /// the rule. It may split others too, for a while: when a backend has no endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
 }
 
 /// All backends that routes reach, ordered by kind, namespace, name and port.
-pub(super) fn routes(_objects: &Objects) -> Vec<BackendClusters> {
-    Vec::new()
+pub(super) fn routes(objects: &Objects) -> Vec<BackendClusters> {
+    let parts = discovery::discover(objects);
+    let sharing = StatNameSharing::of(&parts);
+    let mut backends = BTreeMap::new();
+    for part in &parts {
+        let id = BackendId {
+            kind: part.backend.kind.to_owned(),
+            namespace: part.backend.namespace.to_owned(),
+            name: part.backend.name.to_owned(),
+            port: part.backend.port,
+        };
+        // What a Service leads to is the Service itself: only Backends need saying.
+        let service = part.service.filter(|_| part.backend.kind == "Backend").map(|service| ServicePortId {
+            namespace: service.namespace.to_owned(),
+            name: service.name.to_owned(),
+            port: service.port,
+        });
+        let (_, clusters) = backends.entry(id).or_insert_with(|| (service, BTreeMap::new()));
+        let split = part.split.as_ref().filter(|split| split.certain).map(|split| split.name.to_string());
+        let key = (label(part).to_string(), part.cluster.to_string(), split);
+        // A merged cluster is the same for all routes; otherwise a backend that a rule names twice adds up.
+        let sum = clusters.entry(key).or_insert((0, part.weight.of));
+        if !part.merged || sum.0 == 0 {
+            sum.0 += part.weight.own;
+        }
+    }
+    let entry = |((name, cluster, split), (own, of)): ((String, String, Option<String>), (u64, u64))| ClusterEntry {
+        share: ratio(own, of) / sharing.rules(&name),
+        cluster: (cluster != name).then_some(cluster),
+        split,
+        name,
+    };
+    backends
+        .into_iter()
+        .map(|(backend, (service, clusters))| BackendClusters {
+            backend,
+            service,
+            clusters: clusters.into_iter().map(entry).collect(),
+        })
+        .collect()
+}
+
+/// The name in statistics.
+pub(super) fn label<'p>(part: &'p Part<'_>) -> &'p Arc<str> {
+    part.stat_name.as_ref().unwrap_or(&part.cluster)
+}
+
+/// `own / of`, from 0 to 1.
+pub(super) fn ratio(own: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { (own as f64 / of as f64).min(1.0) }
+}
+
+/// How many rules count under the same name. What each of them contributes cannot be told from outside, so all are
+/// taken for equal.
+pub(super) struct StatNameSharing(HashMap<Arc<str>, usize>);
+
+impl StatNameSharing {
+    pub(super) fn of(parts: &[Part<'_>]) -> Self {
+        let mut clusters = HashMap::<Arc<str>, BTreeSet<&str>>::new();
+        for part in parts {
+            if let Some(name) = &part.stat_name {
+                clusters.entry(Arc::clone(name)).or_default().insert(&part.cluster);
+            }
+        }
+        Self(clusters.into_iter().map(|(name, clusters)| (name, clusters.len())).collect())
+    }
+
+    pub(super) fn rules(&self, name: &str) -> f64 {
+        self.0.get(name).map_or(1.0, |rules| *rules as f64)
+    }
+}
+
+/// The mapping as a table for people: a line per backend and cluster.
+pub fn routes_table(routes: &[BackendClusters]) -> String {
+    let header = ["BACKEND", "SHARE", "CLUSTER"].map(str::to_owned);
+    let rows = routes.iter().flat_map(|backend| backend.clusters.iter().map(|cluster| row(backend, cluster)));
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+    let (first, second) = (width(0).unwrap_or(0), width(1).unwrap_or(0));
+    rows.iter().fold(String::new(), |mut table, [backend, share, cluster]| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "{backend:<first$}   {share:>second$}   {cluster}");
+        table
+    })
+}
+
+fn row(backend: &BackendClusters, cluster: &ClusterEntry) -> [String; 3] {
+    let BackendId { kind, namespace, name, port } = &backend.backend;
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    let service = backend.service.as_ref().map_or_else(String::new, |service| {
+        let port = service.port.map_or_else(String::new, |port| format!(":{port}"));
+        format!(" (Service {}/{}{port})", service.namespace, service.name)
+    });
+    let split = cluster.split.as_ref().map_or_else(String::new, |split| format!(", split: {split}"));
+    let alias = cluster.cluster.as_ref().map_or_else(String::new, |cluster| format!(" (cluster {cluster})"));
+    let percent = (cluster.share * 1000.0).round() / 10.0;
+    [
+        format!("{kind} {namespace}/{name}{port}{service}"),
+        format!("{percent} %"),
+        format!("{}{alias}{split}", cluster.name),
+    ]
 }

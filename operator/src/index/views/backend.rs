@@ -90,15 +90,6 @@ pub(in crate::index) struct BackendSpec {
     pub(in crate::index) endpoints: Vec<Endpoint>,
     pub(in crate::index) app_protocols: Vec<String>,
     pub(in crate::index) fallback: bool,
-    pub(in crate::index) tls: Option<BackendTls>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(in crate::index) struct BackendTls {
-    pub(in crate::index) insecure_skip_verify: bool,
-    pub(in crate::index) well_known_ca_certificates: Option<String>,
-    pub(in crate::index) ca_certificate_refs: Vec<serde_json::Value>,
 }
 
 /// Where a Backend sends traffic: one of the three.
@@ -256,4 +247,31 @@ pub(in crate::index) struct FilterPath {
 pub(in crate::index) struct Substitution {
     pub(in crate::index) pattern: String,
     pub(in crate::index) substitution: String,
+}
+
+impl FilterRewrite {
+    /// Whether what it sets is complete, and its regular expressions compile.
+    pub(in crate::index) fn is_valid(&self) -> bool {
+        let compiles = |regex: Option<&Substitution>| {
+            regex.is_some_and(|regex| !regex.pattern.is_empty() && super::RegexPattern(&regex.pattern).compiles())
+        };
+        let hostname = self.hostname.as_ref().is_none_or(|hostname| match hostname.r#type.as_str() {
+            "Header" => hostname.header.is_some(),
+            "PathRegex" => {
+                let regex = hostname.path_regex.as_ref();
+                compiles(regex) && regex.is_some_and(|regex| !regex.substitution.is_empty())
+            }
+            _ => true,
+        });
+        let path = self
+            .path
+            .as_ref()
+            .is_none_or(|path| path.r#type != "ReplaceRegexMatch" || compiles(path.replace_regex_match.as_ref()));
+        hostname && path
+    }
+
+    /// Whether the request's path decides to which host it goes.
+    pub(in crate::index) fn takes_host_from_path(&self) -> bool {
+        self.hostname.as_ref().is_some_and(|hostname| hostname.r#type == "PathRegex")
+    }
 }

@@ -12,6 +12,7 @@ pub(in crate::index) struct EnvoyGateway {
     #[serde(rename = "extensionApis")]
     extension_apis: Option<ExtensionApis>,
     extension_manager: ExtensionManager,
+    provider: Provider,
     /// The lowest-ranking EnvoyProxy
     pub(in crate::index) envoy_proxy: Option<EnvoyProxySpec>,
 }
@@ -37,6 +38,24 @@ struct ExtensionManager {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+struct Provider {
+    custom: Custom,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Custom {
+    infrastructure: Infrastructure,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Infrastructure {
+    r#type: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 struct GroupKind {
     group: String,
     kind: String,
@@ -52,6 +71,11 @@ impl EnvoyGateway {
     /// writes Backends has them enabled.
     pub(in crate::index) fn backends_enabled(&self) -> bool {
         self.extension_apis.as_ref().is_none_or(|apis| apis.enable_backend)
+    }
+
+    /// Whether it runs proxies as processes of its own host, where loopback addresses and short names are backends.
+    pub(in crate::index) fn runs_on_host(&self) -> bool {
+        self.provider.custom.infrastructure.r#type == "Host"
     }
 
     /// Whether an extension server takes care of this kind, as a filter or a backend.

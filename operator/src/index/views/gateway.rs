@@ -148,6 +148,13 @@ pub(in crate::index) struct CertificateRef {
     pub(in crate::index) namespace: Option<String>,
 }
 
+impl CertificateRef {
+    /// Envoy Gateway takes certificates from Secrets only.
+    pub(in crate::index) fn is_secret(&self) -> bool {
+        self.group.as_deref().is_none_or(str::is_empty) && self.kind.as_deref().is_none_or(|kind| kind == "Secret")
+    }
+}
+
 /// `ListenerSet`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -12,11 +12,14 @@ mod route;
 mod scaling;
 mod workload;
 
-pub(super) use backend::{Backend, Endpoint, EnvoyProxy, HttpRouteFilter, MergeBackends, Service, ServiceImport};
+pub(super) use backend::{
+    Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
+    Service, ServiceImport, ServicePort,
+};
 pub(super) use envoy_gateway::EnvoyGateway;
-pub(super) use gateway::{FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
-pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, PolicyTargets, ReferenceGrant, TargetSelector};
-pub(super) use route::{BackendRef, Filter, ParentRef, Route, Rule};
+pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
+pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, PolicyTargets, ReferenceGrant};
+pub(super) use route::{BackendRef, Filter, ParentRef, RegexPattern, Route, Rule, UrlRewrite, is_dns_subdomain};
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
 pub(super) use workload::{Namespace, Pod, Workload};

@@ -176,10 +176,33 @@ impl RegexPattern<'_> {
         const SIZE_LIMIT: usize = 1 << 20;
         let compiled = regex::bytes::RegexBuilder::new(self.0).unicode(false).size_limit(SIZE_LIMIT).build();
         match compiled {
-            Ok(_) | Err(regex::Error::CompiledTooBig(_)) => true,
+            Ok(_) | Err(regex::Error::CompiledTooBig(_)) => !repeats_a_repetition(self.0),
             Err(_) => Self::ONLY_RE2.iter().any(|construct| self.0.contains(construct)),
         }
     }
+}
+
+/// `a**`, which the crate `regex` takes for `(a*)*` and RE2 refuses.
+fn repeats_a_repetition(pattern: &str) -> bool {
+    let (mut operators, mut in_class) = (0, false);
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        operators = match c {
+            // A question mark behind a repetition only makes it lazy.
+            '?' if operators == 1 => 2,
+            '*' | '+' | '?' if !in_class && operators > 0 => return true,
+            '*' | '+' | '?' if !in_class => 1,
+            _ => 0,
+        };
+        match c {
+            '\\' => drop(chars.next()),
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' => drop(chars.next_if_eq(&'?')),
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -233,10 +256,12 @@ mod tests {
 
     #[test]
     fn constructs_that_only_re2_knows_are_taken_for_good() {
-        for pattern in [r"\Qa+b\E", r"\pL+", "a{", "[a-z]+", "(?P<x>a)", "^/v[0-9]/.*$"] {
+        for pattern in
+            [r"\Qa+b\E", r"\pL+", "a{", "[a-z]+", "(?P<x>a)", "^/v[0-9]/.*$", "a*?b+?", r"\*+[*+]+", "(?:a?)+"]
+        {
             assert!(RegexPattern(pattern).compiles(), "{pattern}");
         }
-        for pattern in ["*", "(", "[", r"\1", "(?=a)"] {
+        for pattern in ["*", "(", "[", r"\1", "(?=a)", "a**", "a*+?", "[a-z]+??+"] {
             assert!(!RegexPattern(pattern).compiles(), "{pattern}");
         }
     }

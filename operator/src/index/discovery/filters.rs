@@ -1,0 +1,129 @@
+//! Whether the filters of a rule let traffic through to its backends.
+
+use super::{
+    super::{
+        kind::Kind,
+        views::{Filter, HttpRouteFilterSpec, RegexPattern, UrlRewrite},
+    },
+    backends::Backends,
+};
+
+/// Why backends get nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// Envoy itself answers: a redirect or a direct response
+    Answered,
+    /// A filter is wrong: Envoy answers 500, or the rule is dropped
+    Invalid,
+}
+
+/// What the filters change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// The host is taken from the path, which a dynamic resolver may not have
+    pub(super) host_from_path: bool,
+}
+
+/// `ProcessHTTPFilters` and `ProcessGRPCFilters`
+pub(super) fn evaluate(
+    backends: &Backends<'_, '_>,
+    kind: Kind,
+    route_namespace: &str,
+    filters: &[Filter],
+) -> Result<Passed, Blocked> {
+    let mut state = State::default();
+    for filter in filters {
+        state.add(backends, kind, route_namespace, filter)?;
+    }
+    // A mirror beside a redirect or a direct response is an error, which stops traffic too.
+    if state.answered { Err(Blocked::Answered) } else { Ok(Passed { host_from_path: state.host_from_path }) }
+}
+
+#[derive(Default)]
+struct State {
+    answered: bool,
+    core_rewrite: Option<UrlRewrite>,
+    extension_rewrite: Option<UrlRewrite>,
+    has_matches: bool,
+    host_from_path: bool,
+}
+
+impl State {
+    fn add(
+        &mut self,
+        backends: &Backends<'_, '_>,
+        kind: Kind,
+        route_namespace: &str,
+        filter: &Filter,
+    ) -> Result<(), Blocked> {
+        match filter {
+            Filter::HeaderModifier { valid } => valid.then_some(()).ok_or(Blocked::Invalid),
+            Filter::Empty => Ok(()),
+            Filter::RequestMirror(mirror) => {
+                backends.check_mirror(kind, route_namespace, mirror).map_err(|_| Blocked::Invalid)
+            }
+            Filter::ExtensionRef { group, kind: filter_kind, name } => {
+                if group == "gateway.envoyproxy.io" && filter_kind == "HTTPRouteFilter" {
+                    let filters = backends.objects.http_route_filters.get(route_namespace);
+                    let filter = filters.and_then(|names| names.get(name)).ok_or(Blocked::Invalid)?;
+                    self.add_extension(&filter.spec)
+                } else {
+                    // What extension servers bring with them does not go through here.
+                    let known = backends.objects.envoy_gateway.is_extension(group, filter_kind);
+                    known.then_some(()).ok_or(Blocked::Invalid)
+                }
+            }
+            Filter::UrlRewrite(rewrite) if kind == Kind::HttpRoute => self.rewrite(*rewrite),
+            Filter::Cors if kind == Kind::HttpRoute => Ok(()),
+            Filter::RequestRedirect if kind == Kind::HttpRoute => {
+                self.answered = true;
+                Ok(())
+            }
+            Filter::UrlRewrite(_) | Filter::Cors | Filter::RequestRedirect | Filter::Invalid => Err(Blocked::Invalid),
+        }
+    }
+
+    /// `processURLRewriteFilter`: two of them, or one beside an extension's that sets the same, are one too many.
+    fn rewrite(&mut self, rewrite: UrlRewrite) -> Result<(), Blocked> {
+        let sets = rewrite.hostname || rewrite.path;
+        let twice = self.core_rewrite.is_some_and(|before| (before.hostname || before.path) && sets);
+        if twice || conflict(self.extension_rewrite, rewrite) || !rewrite.valid {
+            return Err(Blocked::Invalid);
+        }
+        self.core_rewrite = Some(rewrite);
+        Ok(())
+    }
+
+    /// `processExtensionRefHTTPFilter`
+    fn add_extension(&mut self, filter: &HttpRouteFilterSpec) -> Result<(), Blocked> {
+        let compile = filter.matches.iter().flat_map(|one| &one.cookies).all(|cookie| match cookie.r#type.as_deref() {
+            None | Some("Exact") => true,
+            Some("RegularExpression") => RegexPattern(&cookie.value).compiles(),
+            Some(_) => false,
+        });
+        if !compile || (self.has_matches && !filter.matches.is_empty()) {
+            return Err(Blocked::Invalid);
+        }
+        self.has_matches |= !filter.matches.is_empty();
+        if let Some(rewrite) = &filter.url_rewrite {
+            let reduced = UrlRewrite {
+                valid: rewrite.is_valid(),
+                hostname: rewrite.hostname.is_some(),
+                path: rewrite.path.is_some(),
+            };
+            let sets = reduced.hostname || reduced.path;
+            let twice = self.extension_rewrite.is_some_and(|before| (before.hostname || before.path) && sets);
+            if twice || conflict(self.core_rewrite, reduced) || !reduced.valid {
+                return Err(Blocked::Invalid);
+            }
+            self.extension_rewrite = Some(reduced);
+            self.host_from_path |= rewrite.takes_host_from_path();
+        }
+        self.answered |= filter.direct_response.is_some();
+        Ok(())
+    }
+}
+
+fn conflict(before: Option<UrlRewrite>, rewrite: UrlRewrite) -> bool {
+    before.is_some_and(|before| (before.hostname && rewrite.hostname) || (before.path && rewrite.path))
+}

@@ -1,0 +1,215 @@
+//! The Gateways that are Envoy Gateway's, with the EnvoyProxy of each and all their listeners.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
+
+use super::{
+    super::{
+        Objects,
+        views::{
+            Address, EnvoyProxySpec, FromNamespaces, Gateway, GatewayClass, Labels, Listener, ListenerSet,
+            MergeBackends,
+        },
+    },
+    grants::Grants,
+    listeners,
+};
+
+/// Every Gateway that Envoy Gateway takes care of, oldest first.
+pub(super) struct Gateways<'a> {
+    pub(super) all: Vec<GatewayContext<'a>>,
+    by_name: HashMap<(&'a str, &'a str), usize>,
+    by_listener_set: HashMap<(&'a str, &'a str), usize>,
+}
+
+/// A Gateway with what configures it.
+pub(super) struct GatewayContext<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    /// The EnvoyProxy of the Gateway, of its class and of Envoy Gateway's configuration, in one
+    pub(super) proxy: Cow<'a, EnvoyProxySpec>,
+    /// Whether the class merges its Gateways into one set of proxies
+    pub(super) class: &'a str,
+    pub(super) merged: bool,
+    /// The Gateway's own listeners, then those of its ListenerSets, oldest first
+    pub(super) listeners: Vec<ListenerContext<'a>>,
+}
+
+/// A listener, and whether it is fit for use.
+pub(super) struct ListenerContext<'a> {
+    pub(super) listener: &'a Listener,
+    /// Namespace and name of the ListenerSet that it comes from
+    pub(super) set: Option<(&'a str, &'a str)>,
+    /// Where it is defined: the namespace of the Gateway or the ListenerSet
+    pub(super) namespace: &'a str,
+    /// Its own definition is right
+    pub(super) valid: bool,
+    /// The kinds of route that it takes
+    pub(super) kinds: Vec<&'static str>,
+    /// Another listener won
+    pub(super) conflicted: bool,
+    /// Another listener of the port won its hostname, so its hostname takes nothing from others' routes
+    pub(super) lost_hostname: bool,
+}
+
+impl ListenerContext<'_> {
+    /// Whether Envoy listens there.
+    pub(super) fn is_ready(&self) -> bool {
+        self.valid && !self.conflicted
+    }
+}
+
+impl GatewayContext<'_> {
+    /// What is merged into clusters of its own per backend, if anything.
+    pub(super) fn merge_backends(&self) -> Option<&MergeBackends> {
+        self.proxy.merge_backends.as_ref()
+    }
+}
+
+impl<'a> Gateways<'a> {
+    pub(super) fn of(objects: &'a Objects, grants: &Grants<'_>) -> Self {
+        let mut gateways: Vec<_> = objects.gateways.values().flat_map(BTreeMap::values).collect();
+        gateways.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
+        let mut all: Vec<_> = gateways.into_iter().filter_map(|gateway| context(objects, gateway)).collect();
+        let by_name: HashMap<_, _> = all.iter().enumerate().map(|(i, g)| ((g.namespace, g.name), i)).collect();
+        let by_listener_set = attach_listener_sets(objects, &mut all, &by_name);
+        listeners::validate(&mut all, grants);
+        Self { all, by_name, by_listener_set }
+    }
+
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<(usize, &GatewayContext<'a>)> {
+        let index = *self.by_name.get(&(namespace, name))?;
+        Some((index, self.all.get(index)?))
+    }
+
+    /// The Gateway that a ListenerSet is attached to.
+    pub(super) fn of_listener_set(&self, namespace: &str, name: &str) -> Option<(usize, &GatewayContext<'a>)> {
+        let index = *self.by_listener_set.get(&(namespace, name))?;
+        Some((index, self.all.get(index)?))
+    }
+}
+
+/// `GetRelevantGateways`
+fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Option<GatewayContext<'a>> {
+    let class = objects.gateway_classes.get("").and_then(|classes| classes.get(&gateway.spec.gateway_class_name));
+    // A class that nobody told of may be in the cluster already when the manifests are applied.
+    if class.is_some_and(|class| class.spec.controller_name != objects.envoy_gateway.controller_name()) {
+        return None;
+    }
+    let (proxy, merged) = envoy_proxy(objects, gateway, class);
+    let refused = !gateway.spec.addresses.iter().all(Address::is_supported)
+        // `mergeGateways` and `mergeBackends` exclude each other.
+        || (merged && proxy.merge_backends.is_some());
+    if refused {
+        return None;
+    }
+    let own = gateway.spec.listeners.iter().map(|listener| ListenerContext {
+        listener,
+        set: None,
+        namespace: &gateway.metadata.namespace,
+        valid: true,
+        kinds: Vec::new(),
+        conflicted: false,
+        lost_hostname: false,
+    });
+    Some(GatewayContext {
+        namespace: &gateway.metadata.namespace,
+        name: &gateway.metadata.name,
+        proxy,
+        class: &gateway.spec.gateway_class_name,
+        merged,
+        listeners: own.collect(),
+    })
+}
+
+/// The EnvoyProxy that holds for a Gateway, and whether its class merges Gateways (`MergeEnvoyProxyConfigs`).
+fn envoy_proxy<'a>(
+    objects: &'a Objects,
+    gateway: &'a Gateway,
+    class: Option<&'a GatewayClass>,
+) -> (Cow<'a, EnvoyProxySpec>, bool) {
+    let find = |namespace: &str, name: &str| Some(&objects.envoy_proxies.get(namespace)?.get(name)?.spec);
+    let of_default = objects.envoy_gateway.envoy_proxy.as_ref();
+    let of_class = class.and_then(|class| class.spec.parameters_ref.as_ref()).filter(|r| r.is_envoy_proxy());
+    let of_class = of_class.and_then(|r| find(r.namespace.as_deref().unwrap_or("default"), &r.name));
+    let merged = [of_class, of_default].into_iter().flatten().find_map(|proxy| proxy.merge_gateways).unwrap_or(false);
+    // With merged Gateways the proxies are the class's, and no Gateway has a say.
+    let of_gateway = gateway.parameters_ref().filter(|r| r.is_envoy_proxy() && !merged);
+    let of_gateway = of_gateway.and_then(|r| find(&gateway.metadata.namespace, &r.name));
+
+    fn merges(proxy: Option<&EnvoyProxySpec>) -> Option<&str> {
+        proxy?.merge_type.as_deref()
+    }
+    let first_step = overlay(of_class.map(Cow::Borrowed), of_gateway.map(Cow::Borrowed), merges(of_gateway));
+    let second_merge = merges(of_class).or_else(|| merges(of_gateway));
+    let proxy = overlay(of_default.map(Cow::Borrowed), first_step, second_merge);
+    (proxy.unwrap_or_default(), merged)
+}
+
+fn overlay<'a>(
+    base: Option<Cow<'a, EnvoyProxySpec>>,
+    over: Option<Cow<'a, EnvoyProxySpec>>,
+    merge_type: Option<&str>,
+) -> Option<Cow<'a, EnvoyProxySpec>> {
+    match (base, over) {
+        (Some(base), Some(over)) if matches!(merge_type, Some("StrategicMerge" | "JSONMerge")) => {
+            Some(Cow::Owned(over.over(&base)))
+        }
+        (base, over) => over.or(base),
+    }
+}
+
+/// `ProcessListenerSets`
+fn attach_listener_sets<'a>(
+    objects: &'a Objects,
+    gateways: &mut [GatewayContext<'a>],
+    by_name: &HashMap<(&str, &str), usize>,
+) -> HashMap<(&'a str, &'a str), usize> {
+    let mut sets: Vec<&ListenerSet> = objects.listener_sets.values().flat_map(BTreeMap::values).collect();
+    sets.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
+    let mut attached = HashMap::new();
+    for set in sets {
+        let (meta, parent) = (&set.metadata, &set.spec.parent_ref);
+        let parent_namespace = parent.namespace.as_deref().filter(|ns| !ns.is_empty()).unwrap_or(&meta.namespace);
+        let Some(&index) = by_name.get(&(parent_namespace, parent.name.as_str())) else { continue };
+        let gateway = objects.gateways.get(parent_namespace).and_then(|names| names.get(&parent.name));
+        let Some((gateway, context)) = gateway.zip(gateways.get_mut(index)) else { continue };
+        if !allows_listener_set(objects, gateway, &meta.namespace) {
+            continue;
+        }
+        attached.insert((meta.namespace.as_str(), meta.name.as_str()), index);
+        context.listeners.extend(set.spec.listeners.iter().map(|listener| ListenerContext {
+            listener,
+            set: Some((&meta.namespace, &meta.name)),
+            namespace: &meta.namespace,
+            valid: true,
+            kinds: Vec::new(),
+            conflicted: false,
+            lost_hostname: false,
+        }));
+    }
+    attached
+}
+
+/// `isListenerSetAllowed`: nobody, unless the Gateway says so.
+fn allows_listener_set(objects: &Objects, gateway: &Gateway, namespace: &str) -> bool {
+    let Some(FromNamespaces { from, selector }) = gateway.allowed_listeners() else { return false };
+    match from.as_deref() {
+        Some("All") => true,
+        Some("Same") => gateway.metadata.namespace == namespace,
+        Some("Selector") => {
+            selector.as_ref().is_some_and(|selector| selector.matches(&namespace_labels(objects, namespace)))
+        }
+        _ => false,
+    }
+}
+
+/// A Namespace's labels. One that is not known is taken to exist, with the label that Kubernetes gives to all.
+pub(super) fn namespace_labels<'a>(objects: &'a Objects, namespace: &str) -> Cow<'a, Labels> {
+    match objects.namespaces.get("").and_then(|names| names.get(namespace)) {
+        Some(known) => Cow::Borrowed(&known.metadata.labels),
+        None => Cow::Owned(Labels::from_iter([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())])),
+    }
+}

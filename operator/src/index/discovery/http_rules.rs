@@ -1,0 +1,197 @@
+//! The rules of HTTPRoutes and GRPCRoutes: a cluster per rule, or one per backend.
+
+use std::sync::Arc;
+
+use super::{
+    super::{
+        kind::Kind,
+        views::{Route, Rule},
+    },
+    Discovery, Part, Split, Weight,
+    attachment::Parent,
+    backends::{Addresses, Protocol, Resolved},
+    filters,
+    merging::Passage,
+    prefix, route_ref,
+    stat_name::StatName,
+};
+
+/// `processHTTPRouteParentRefs` and `processGRPCRouteParentRefs`
+pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, parts: &mut Vec<Part<'a>>) {
+    let parents = discovery.attachments.parents(kind, route);
+    if !parents.iter().any(|parent| parent.serving(&route.spec.hostnames).next().is_some()) {
+        return;
+    }
+    let prefix = prefix(kind, route);
+    for (index, rule) in route.spec.rules.iter().enumerate() {
+        let Some(backends) = RuleBackends::of(discovery, kind, route, rule) else { continue };
+        let cluster: Arc<str> = format!("{prefix}/rule/{index}").into();
+        let translation = Translation { discovery, kind, route, rule, index, cluster, backends };
+        for form in translation.forms(&parents) {
+            translation.parts(&form, parts);
+        }
+    }
+}
+
+/// The backends of a rule that count.
+struct RuleBackends<'a> {
+    /// Those that get traffic, with the index of their backendRef and their weight
+    valid: Vec<(usize, u32, Resolved<'a>)>,
+    /// The sum of all weights, of invalid backends too: their part is answered with errors
+    total: u64,
+}
+
+impl<'a> RuleBackends<'a> {
+    /// None when the rule sends nothing to any backend (`processHTTPRouteRules`).
+    fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, rule: &'a Rule) -> Option<Self> {
+        let namespace = route.metadata.namespace.as_str();
+        let passed = filters::evaluate(&discovery.backends, kind, namespace, &rule.filters).ok()?;
+        if !rule.is_translatable() {
+            return None;
+        }
+        let weighted = rule.backend_refs.iter().enumerate().filter(|(_, backend_ref)| backend_ref.weight > 0);
+        let valid: Vec<_> = weighted
+            .clone()
+            .filter_map(|(i, backend_ref)| {
+                let resolved = discovery.backends.resolve(kind, namespace, backend_ref).ok()?;
+                Some((i, backend_ref.weight, resolved))
+            })
+            .collect();
+        let dynamic = valid.iter().any(|(_, _, backend)| backend.dynamic_resolver);
+        let refused = dynamic && (passed.host_from_path || (kind == Kind::HttpRoute && rule.backend_refs.len() > 1));
+        let total = weighted.map(|(_, backend_ref)| u64::from(backend_ref.weight)).sum();
+        (!valid.is_empty() && !refused).then_some(Self { valid, total })
+    }
+
+    /// Whether Envoy Gateway must make a cluster per backend (`NeedsClusterPerSetting`), of those that are not merged.
+    fn must_split(&self, merged: &[Option<Arc<str>>], service_routing: bool) -> bool {
+        let valid_weight: u64 = self.valid.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
+        let own: Vec<_> =
+            self.valid.iter().zip(merged).filter(|(_, merged)| merged.is_none()).map(|(v, _)| &v.2).collect();
+        let some_merged = own.len() < self.valid.len();
+        let has = |addresses: &[Addresses]| own.iter().any(|backend| addresses.contains(&backend.addresses));
+        // Without endpoints of its own a Service leaves the kind of addresses open.
+        let pods: &[_] = if service_routing { &[Addresses::Ips] } else { &[Addresses::Ips, Addresses::Pods] };
+        let http2 = |backend: &&&Resolved<'_>| matches!(backend.protocol, Protocol::Http2 | Protocol::Grpc);
+        some_merged
+            || valid_weight < self.total
+            || own.iter().any(|backend| backend.has_filters)
+            || (own.len() > 1 && own.iter().any(|backend| backend.prefers_local_zone))
+            || (has(&[Addresses::Fqdns]) && has(pods))
+            || (own.iter().any(|backend| backend.only_http1) && own.iter().filter(http2).count() > 0)
+    }
+}
+
+/// One rule on its way into Envoy's configuration.
+struct Translation<'d, 'a> {
+    discovery: &'d Discovery<'a, 'd>,
+    kind: Kind,
+    route: &'a Route,
+    rule: &'a Rule,
+    index: usize,
+    cluster: Arc<str>,
+    backends: RuleBackends<'a>,
+}
+
+/// How a rule comes out in some listeners; listeners of differently configured Gateways may differ.
+#[derive(PartialEq)]
+struct Form {
+    stat_name: Option<Arc<str>>,
+    /// For each valid backend its merged cluster, if it has one
+    merged: Vec<Option<Arc<str>>>,
+    must_split: bool,
+}
+
+impl<'a> Translation<'_, 'a> {
+    fn forms(&self, parents: &[Parent<'a, '_>]) -> Vec<Form> {
+        let mut forms = Vec::new();
+        for parent in parents {
+            for (_, listener) in parent.serving(&self.route.spec.hostnames) {
+                let passage = Passage {
+                    kind: self.kind,
+                    route: self.route,
+                    rule_name: self.rule.name.as_deref(),
+                    parent,
+                    listener,
+                };
+                let form = self.form(&passage);
+                if !forms.contains(&form) {
+                    forms.push(form);
+                }
+            }
+        }
+        forms
+    }
+
+    fn form(&self, passage: &Passage<'_, '_>) -> Form {
+        let (gateway, merging) = (passage.parent.gateway, &self.discovery.merging);
+        let namespace = &self.route.metadata.namespace;
+        let one_cluster = || merging.needs_one_cluster(gateway, namespace, self.rule);
+        let merges = gateway.merge_backends().is_some() && merging.applies(passage, one_cluster());
+        let merged: Vec<Option<Arc<str>>> = self
+            .backends
+            .valid
+            .iter()
+            .map(|(_, _, backend)| if merges { merging.cluster(gateway, backend).map(Arc::from) } else { None })
+            .collect();
+        let must_split = self.backends.must_split(&merged, merging.is_service_routing(passage));
+        Form { stat_name: gateway.proxy.cluster_stat_name().map(|p| self.stat_name(p)), merged, must_split }
+    }
+
+    fn stat_name(&self, pattern: &str) -> Arc<str> {
+        let meta = &self.route.metadata;
+        let backend = |r: &super::super::views::BackendRef| match r.weight {
+            0 => String::new(),
+            _ => format!("{}/{}", r.namespace(&meta.namespace), r.name),
+        };
+        let name = StatName {
+            kind: self.kind.as_str(),
+            namespace: &meta.namespace,
+            name: &meta.name,
+            rule_name: self.rule.name.as_deref(),
+            rule: self.index,
+            backends: self.rule.backend_refs.iter().map(backend).collect(),
+        };
+        name.render(pattern).into()
+    }
+
+    fn parts(&self, form: &Form, parts: &mut Vec<Part<'a>>) {
+        let backends = self.backends.valid.iter().zip(&form.merged);
+        let weigh = |of: &dyn Fn(&Resolved<'_>, bool) -> bool| -> u64 {
+            let counted = backends.clone().filter(|((_, _, backend), merged)| of(backend, merged.is_some()));
+            counted.map(|((_, weight, _), _)| u64::from(*weight)).sum()
+        };
+        // In statistics under a name of its own there is nothing of invalid backends; elsewhere the rule is split if
+        // there are any.
+        let of = match form.stat_name {
+            Some(_) => weigh(&|_, merged| !merged),
+            None => self.backends.total - weigh(&|_, merged| merged),
+        };
+        let fallbacks = weigh(&|backend, merged| backend.fallback && !merged);
+        for ((i, weight, backend), merged) in backends {
+            let split = Split { name: format!("{}/backend/{i}", self.cluster).into(), certain: form.must_split };
+            let own = Part {
+                backend: backend.key,
+                service: backend.service,
+                cluster: Arc::clone(&self.cluster),
+                stat_name: form.stat_name.clone(),
+                split: form.stat_name.is_none().then_some(split),
+                merged: false,
+                weight: Weight { own: u64::from(*weight), of, fallbacks },
+                fallback: backend.fallback,
+                route: route_ref(self.kind, self.route, Some(self.index)),
+            };
+            parts.push(match merged {
+                None => own,
+                Some(cluster) => Part {
+                    cluster: Arc::clone(cluster),
+                    stat_name: None,
+                    split: None,
+                    merged: true,
+                    weight: Weight::WHOLE,
+                    ..own
+                },
+            });
+        }
+    }
+}

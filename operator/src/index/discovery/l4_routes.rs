@@ -1,0 +1,116 @@
+//! TLSRoutes, TCPRoutes and UDPRoutes: one cluster per route.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    super::{
+        kind::Kind,
+        views::{BackendRef, Route},
+    },
+    Discovery, Part, Weight,
+    backends::Resolved,
+    gateways::ListenerContext,
+    merging::Passage,
+    prefix, route_ref,
+};
+
+/// Gateways and their listeners, by index, that have a route already: of TCPRoutes and UDPRoutes the oldest gets the
+/// listener.
+#[derive(Default)]
+pub(super) struct TakenListeners(HashSet<(usize, usize)>);
+
+/// `processTLSRouteParentRefs`, `processTCPRouteParentRefs` and `processUDPRouteParentRefs`
+pub(super) fn translate<'a>(
+    discovery: &Discovery<'a, '_>,
+    kind: Kind,
+    route: &'a Route,
+    taken: &mut TakenListeners,
+    parts: &mut Vec<Part<'a>>,
+) {
+    let pooled = kind == Kind::TlsRoute;
+    if !pooled && route.spec.rules.len() != 1 {
+        return;
+    }
+    let backends = backends(discovery, kind, route);
+    let rule_name = if pooled { None } else { route.spec.rules.first().and_then(|rule| rule.name.as_deref()) };
+    let mut forms = Vec::new();
+    for parent in &discovery.attachments.parents(kind, route) {
+        let hostnames = if pooled { route.spec.hostnames.as_slice() } else { &[] };
+        for (index, listener) in parent.serving(hostnames) {
+            let first = taken.0.insert((parent.gateway_index, index));
+            let terminated = backends.iter().any(|(_, backend)| backend.dynamic_resolver) && terminates(listener);
+            if (!pooled && !first) || terminated {
+                continue;
+            }
+            let passage = Passage { kind, route, rule_name, parent, listener };
+            let merged = merged_cluster(discovery, &passage, &backends);
+            if !forms.contains(&merged) {
+                forms.push(merged);
+            }
+        }
+    }
+    for form in forms {
+        push_parts(kind, route, &backends, form, parts);
+    }
+}
+
+/// The backends that count; invalid ones are left out, and so are their weights.
+fn backends<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route) -> Vec<(u32, Resolved<'a>)> {
+    let refs = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs).filter(|backend_ref| backend_ref.weight > 0);
+    let resolve = |backend_ref: &'a BackendRef| {
+        let resolved = discovery.backends.resolve(kind, &route.metadata.namespace, backend_ref).ok()?;
+        Some((backend_ref.weight, resolved))
+    };
+    let valid: Vec<_> = refs.filter_map(resolve).collect();
+    let dynamic = kind == Kind::TlsRoute && valid.iter().any(|(_, backend)| backend.dynamic_resolver);
+    if dynamic && valid.len() > 1 { Vec::new() } else { valid }
+}
+
+fn terminates(listener: &ListenerContext<'_>) -> bool {
+    listener.listener.tls.as_ref().is_some_and(|tls| tls.mode.as_deref() == Some("Terminate"))
+}
+
+/// Several backends stay in one cluster, since nothing could choose between two.
+fn merged_cluster(
+    discovery: &Discovery<'_, '_>,
+    passage: &Passage<'_, '_>,
+    backends: &[(u32, Resolved<'_>)],
+) -> Option<Arc<str>> {
+    let route = &passage.route;
+    let refs: Vec<_> = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs).collect();
+    let namespace = &route.metadata.namespace;
+    let several = match passage.kind {
+        // The pooled rules of a TLSRoute may well name one backend several times.
+        Kind::TlsRoute => {
+            refs.iter().map(|r| (r.kind(), r.namespace(namespace), &r.name, r.port)).collect::<HashSet<_>>().len() > 1
+        }
+        _ => refs.len() > 1,
+    };
+    let (_, backend) = backends.first()?;
+    let applies = discovery.merging.applies(passage, several);
+    if applies { discovery.merging.cluster(passage.parent.gateway, backend).map(Arc::from) } else { None }
+}
+
+fn push_parts<'a>(
+    kind: Kind,
+    route: &'a Route,
+    backends: &[(u32, Resolved<'a>)],
+    merged: Option<Arc<str>>,
+    parts: &mut Vec<Part<'a>>,
+) {
+    let of = backends.iter().map(|(weight, _)| u64::from(*weight)).sum();
+    let fallbacks = backends.iter().filter(|(_, backend)| backend.fallback).map(|(weight, _)| u64::from(*weight)).sum();
+    let is_merged = merged.is_some();
+    let cluster = merged.unwrap_or_else(|| format!("{}/rule/-1", prefix(kind, route)).into());
+    parts.extend(backends.iter().map(|(weight, backend)| Part {
+        backend: backend.key,
+        service: backend.service,
+        cluster: Arc::clone(&cluster),
+        stat_name: None,
+        split: None,
+        merged: is_merged,
+        weight: if is_merged { Weight::WHOLE } else { Weight { own: u64::from(*weight), of, fallbacks } },
+        fallback: backend.fallback,
+        route: route_ref(kind, route, None),
+    }));
+}

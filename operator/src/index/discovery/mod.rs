@@ -1,0 +1,149 @@
+//! Which Envoy clusters carry the traffic of which backend.
+//!
+//! This follows the translation of Envoy Gateway 1.9 (`internal/gatewayapi` and `internal/xds/translator` of its
+//! sources; functions named in comments are found there), reduced to what decides about cluster names and weights:
+//!
+//! 1. [`gateways`]: the Gateways that are Envoy Gateway's, the EnvoyProxy that configures each, and their listeners,
+//!    those of ListenerSets included; which listeners are fit for use and which lose a conflict.
+//! 2. [`attachment`]: the listeners that a route attaches to.
+//! 3. [`http_rules`] and [`l4_routes`]: the backends of a rule that count, their weights, and the cluster.
+//!
+//! Two things it does not know, and where it is generous: Secrets and ConfigMaps, which Tidegate has no business to
+//! read, are taken to be there and right; and Services are taken to have endpoints. So it may name a cluster that does
+//! not exist now, which costs nothing, and never misses one that does.
+
+mod attachment;
+mod backends;
+mod filters;
+mod gateways;
+mod grants;
+mod http_rules;
+mod l4_routes;
+mod listeners;
+mod merging;
+mod policies;
+mod stat_name;
+
+use std::sync::Arc;
+
+use tidegate_core::plan::RouteRef;
+
+use self::{
+    attachment::Attachments, backends::Backends, gateways::Gateways, grants::Grants, merging::Merging,
+    policies::PolicyIndex,
+};
+use super::{Objects, kind::Kind, objects::Table, views::Route};
+
+/// A backend's part of a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part<'a> {
+    pub(super) backend: BackendKey<'a>,
+    /// The Service that the traffic goes to: the backend itself, or the one that a Backend's FQDN names
+    pub(super) service: Option<ServiceAt<'a>>,
+    /// The cluster's name in Envoy's configuration
+    pub(super) cluster: Arc<str>,
+    /// The name in its statistics, when the EnvoyProxy gives it another
+    pub(super) stat_name: Option<Arc<str>>,
+    /// The backend's own cluster, when the rule is split into one per backend
+    pub(super) split: Option<Split>,
+    /// Whether the cluster is the backend's own by `mergeBackends`, shared by all routes to it
+    pub(super) merged: bool,
+    /// The backend's weight in the rule, and that of all
+    pub(super) weight: Weight,
+    /// Where the backend only stands in for others
+    pub(super) fallback: bool,
+    pub(super) route: RouteRef,
+}
+
+/// A backend's weight among all of the same destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) own: u64,
+    /// The sum over those that count
+    pub(super) of: u64,
+    /// How much of that sum is backends that only stand in when all others fail
+    pub(super) fallbacks: u64,
+}
+
+impl Weight {
+    /// The only backend.
+    const WHOLE: Self = Self { own: 1, of: 1, fallbacks: 0 };
+}
+
+/// The cluster of one backend of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Split {
+    pub(super) name: Arc<str>,
+    /// Whether the objects alone make Envoy Gateway split the rule. If not, it still may at run time.
+    pub(super) certain: bool,
+}
+
+/// What a backendRef refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BackendKey<'a> {
+    pub(super) kind: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) port: Option<u16>,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServiceAt<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) port: Option<u16>,
+}
+
+/// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes.
+pub(super) fn discover(objects: &Objects) -> Vec<Part<'_>> {
+    let grants = Grants::of(objects);
+    let gateways = Gateways::of(objects, &grants);
+    let policies = PolicyIndex::of(objects, &gateways, &grants);
+    let discovery = Discovery {
+        backends: Backends { objects, grants: &grants },
+        merging: Merging { objects, policies: &policies },
+        attachments: Attachments { objects, gateways: &gateways },
+    };
+    let mut parts = Vec::new();
+    for (kind, table) in [(Kind::HttpRoute, &objects.http_routes), (Kind::GrpcRoute, &objects.grpc_routes)] {
+        for route in by_age(table) {
+            http_rules::translate(&discovery, kind, route, &mut parts);
+        }
+    }
+    let mut taken = l4_routes::TakenListeners::default();
+    for (kind, table) in [
+        (Kind::TlsRoute, &objects.tls_routes),
+        (Kind::TcpRoute, &objects.tcp_routes),
+        (Kind::UdpRoute, &objects.udp_routes),
+    ] {
+        for route in by_age(table) {
+            l4_routes::translate(&discovery, kind, route, &mut taken, &mut parts);
+        }
+    }
+    parts
+}
+
+/// What the translation of every route needs.
+struct Discovery<'a, 'b> {
+    backends: Backends<'a, 'b>,
+    merging: Merging<'a, 'b>,
+    attachments: Attachments<'a, 'b>,
+}
+
+fn by_age(table: &Table<Route>) -> Vec<&Route> {
+    let mut routes: Vec<_> = table.values().flat_map(std::collections::BTreeMap::values).collect();
+    routes.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
+    routes
+}
+
+/// `httproute/default/task-route/` (`irRoutePrefix`)
+fn prefix(kind: Kind, route: &Route) -> String {
+    let meta = &route.metadata;
+    format!("{}/{}/{}", kind.as_str().to_ascii_lowercase(), meta.namespace, meta.name)
+}
+
+fn route_ref(kind: Kind, route: &Route, rule: Option<usize>) -> RouteRef {
+    let meta = &route.metadata;
+    RouteRef { kind: kind.as_str().to_owned(), namespace: meta.namespace.clone(), name: meta.name.clone(), rule }
+}

@@ -1,0 +1,104 @@
+//! Discovery against Envoy Gateway itself: every case of its translator's own tests gives the clusters, backends and
+//! shares that Envoy Gateway's translation has.
+//!
+//! The cases are read from the sources of Envoy Gateway 1.9.1, in Go's module cache or where
+//! `TIDEGATE_ENVOY_GATEWAY_SOURCE` says. Without them only the few that are copied to `fixtures/` run.
+
+mod oracle;
+
+use std::path::{Path, PathBuf};
+
+use oracle::Case;
+
+/// Cases that turn on what Tidegate does not read. In all but one it names clusters that do not exist, which is
+/// harmless; in `gateway-with-conflicting-listeners-one-invalid-ref` it takes a listener without a certificate for the
+/// rival of another, and so misses one.
+const BEYOND: &[(&str, &[&str])] = &[
+    (
+        "certificates: Secrets, ConfigMaps and BackendTLSPolicies",
+        &[
+            "backend-tls-settings",
+            "backend-tls-settings-invalid",
+            "backendtlspolicy-ca-only-invalid",
+            "backendtlspolicy-invalid-ca",
+            "backendtlspolicy-status-conditions-truncated",
+            "envoyproxy-tls-settings-invalid",
+            "envoyproxy-tls-settings-invalid-ns",
+            "gateway-with-conflicting-listeners-one-invalid-ref",
+            "gateway-with-listener-with-invalid-tls-configuration-secret-does-not-exist",
+            "gateway-with-listener-with-invalid-tls-configuration-secret-is-not-valid",
+            "httproute-with-credential-injection",
+            "listenerset-https-tls-mixed-valid-and-missing-secret",
+            "listenerset-https-tls-secret-does-not-exist",
+            "sds-disabled",
+            "sds-invalid",
+        ],
+    ),
+    (
+        "endpoints",
+        &[
+            "backendtrafficpolicy-with-routing-type-listener",
+            "grpcroute-with-mirror-filter-service-no-endpoints",
+            "httproute-attaching-to-listener-with-serviceimport-backendref-mixed-address-type",
+            "httproute-with-mirror-filter-service-no-endpoints",
+        ],
+    ),
+    (
+        "Namespaces that do not exist, with routes in them",
+        &["backendtrafficpolicy-status-conditions", "envoyextensionpolicy-status-conditions"],
+    ),
+    (
+        "objects of extension servers",
+        &[
+            "httproute-with-custom-backend-invalid-group",
+            "httproute-with-custom-backend-not-found",
+            "httproute-with-non-matching-extension-filter",
+        ],
+    ),
+];
+
+#[test]
+fn discovery_agrees_with_the_fixtures_of_envoy_gateway() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/envoy-gateway");
+    let (passed, failures) = run(&Case::all_in(&fixtures));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(passed >= 15, "only {passed} fixtures in {}", fixtures.display());
+}
+
+#[test]
+fn discovery_agrees_with_every_case_of_envoy_gateways_own_tests() {
+    let Some(source) = envoy_gateway_source() else {
+        eprintln!("left out: the sources of Envoy Gateway are not in Go's module cache");
+        return;
+    };
+    let testdata = source.join("internal/gatewayapi/testdata");
+    let mut cases = Case::all_in(&testdata);
+    cases.extend(Case::all_in(&testdata.join("extensions")));
+    let (passed, failures) = run(&cases);
+    println!("{passed} of {} cases agree", cases.len());
+    assert!(failures.is_empty(), "{} of {} cases differ:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert!(passed > 600, "only {passed} cases in {}", testdata.display());
+}
+
+/// How many agree, and how the others differ.
+fn run(cases: &[Case]) -> (usize, Vec<String>) {
+    let beyond = |case: &&Case| BEYOND.iter().any(|(_, names)| names.contains(&case.name.as_str()));
+    let cases: Vec<_> = cases.iter().filter(|case| !beyond(case)).collect();
+    let failures: Vec<_> =
+        cases.iter().filter_map(|case| case.difference().map(|diff| format!("{}:\n{diff}", case.name))).collect();
+    (cases.len() - failures.len(), failures)
+}
+
+fn envoy_gateway_source() -> Option<PathBuf> {
+    if let Some(given) = std::env::var_os("TIDEGATE_ENVOY_GATEWAY_SOURCE") {
+        let given = PathBuf::from(given);
+        assert!(given.is_dir(), "TIDEGATE_ENVOY_GATEWAY_SOURCE is {}, which is no directory", given.display());
+        return Some(given);
+    }
+    let cache = std::env::var_os("GOMODCACHE").map(PathBuf::from).or_else(|| {
+        let gopath = std::env::var_os("GOPATH").map(PathBuf::from);
+        Some(gopath.or_else(|| Some(std::env::home_dir()?.join("go")))?.join("pkg/mod"))
+    })?;
+    let source = cache.join("github.com/envoyproxy/gateway@v1.9.1");
+    source.is_dir().then_some(source)
+}
