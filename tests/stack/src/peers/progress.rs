@@ -58,9 +58,8 @@ impl Progress {
     }
 
     fn tick(&mut self) {
-        if self.terminal {
-            self.write(true);
-        } else if self.heartbeat.elapsed() >= HEARTBEAT {
+        let pause = if self.terminal { Duration::from_secs(1) } else { HEARTBEAT };
+        if self.heartbeat.elapsed() >= pause {
             self.heartbeat = Instant::now();
             self.write(true);
         }

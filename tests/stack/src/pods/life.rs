@@ -1,7 +1,6 @@
 //! The life of one pod: volumes, a sandbox with an address, containers, and at the end a graceful stop.
 
 use std::{
-    collections::BTreeSet,
     process::Stdio,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -32,7 +31,7 @@ use crate::{
 
 use super::{
     Runner, Seen, image, probe,
-    spec::{self, PROGRAMS},
+    spec::{self, Env, PROGRAMS},
     status::{self, ContainerState},
     volumes::Volumes,
 };
@@ -44,11 +43,12 @@ const RETRY: Duration = Duration::from_millis(300);
 /// Runs the pod until it is deleted.
 pub(super) async fn live(runner: Arc<Runner>, mut seen: Seen) {
     let pod = Arc::clone(&seen.borrow_and_update());
+    let number = runner.next_number();
     let mut reported = String::new();
     let mut running = loop {
         let started = tokio::select! {
             () = terminated(&mut seen) => return remove(&runner, &pod).await,
-            started = Running::start(&runner, &pod) => started,
+            started = Running::start(&runner, &pod, number) => started,
         };
         match started {
             Ok(running) => break running,
@@ -70,6 +70,7 @@ pub(super) async fn live(runner: Arc<Runner>, mut seen: Seen) {
     remove(&runner, &pod).await;
 }
 
+/// A pod whose containers run.
 struct Running {
     runner: Arc<Runner>,
     pod: Arc<Pod>,
@@ -81,6 +82,7 @@ struct Running {
     since: Timestamp,
 }
 
+/// What runs in a container, and how it is.
 struct InContainer {
     container: Container,
     process: Supervised,
@@ -89,12 +91,11 @@ struct InContainer {
     started_at: Timestamp,
     /// What a command needs in front of it to run inside.
     enter: Vec<String>,
-    env: Vec<(String, String)>,
+    env: Env,
 }
 
 impl Running {
-    async fn start(runner: &Arc<Runner>, pod: &Arc<Pod>) -> Result<Self> {
-        let number = runner.next_number();
+    async fn start(runner: &Arc<Runner>, pod: &Arc<Pod>, number: u32) -> Result<Self> {
         let address = network::pod_address(number)?;
         let ip = address.to_string();
         let folder = runner.state.join(number.to_string());
@@ -102,24 +103,30 @@ impl Running {
         volumes.refresh(pod).await?;
         let spec = pod.spec.as_ref().context("a pod without a spec")?;
 
-        let mut binds = Vec::new();
-        let images: BTreeSet<_> = spec.containers.iter().filter_map(|c| image::real(c.image.as_deref()?)).collect();
-        for image in images {
+        let mut containers = Vec::new();
+        for container in &spec.containers {
+            let image = container.image.as_deref().and_then(image::real).context("not a real image")?;
             let program = runner.programs.get(image).with_context(|| format!("{image} is not part of this stack"))?;
             if !program.exists() {
                 return Err(anyhow!("{} has not been built", program.display()));
             }
-            let name = program.file_name().unwrap_or_default().to_string_lossy();
-            binds.push(Bind::read_only(program, format!("{PROGRAMS}/{name}")));
+            let env = spec::env(&runner.client, pod, container, &ip).await?;
+            containers.push((container, program, env));
         }
-        for mount in spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten()) {
+        let programs = containers.iter().map(|(_, program, _)| {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            Bind::read_only(*program, format!("{PROGRAMS}/{name}"))
+        });
+        let mounts = spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
+        let mounts = mounts.map(|mount| {
             let volume = volumes.path(&mount.name);
             let from = mount.sub_path.as_ref().map_or_else(|| volume.clone(), |path| volume.join(path));
-            if !binds.iter().any(|bind: &Bind| bind.to == mount.mount_path) {
-                let read_only = mount.read_only.unwrap_or(false);
-                binds.push(Bind { from, to: mount.mount_path.clone(), read_only });
-            }
-        }
+            Bind { from, to: mount.mount_path.clone(), read_only: mount.read_only.unwrap_or(false) }
+        });
+        // All containers of a pod share one sandbox: what several of them mount is there once.
+        let mut binds: Vec<Bind> = programs.chain(mounts).collect();
+        binds.sort_by(|one, other| one.to.cmp(&other.to));
+        binds.dedup_by(|one, other| one.to == other.to);
         let sandbox = Sandbox { root: folder.join("root"), binds }.open(number, address).await?;
 
         let mut running = Self {
@@ -132,19 +139,17 @@ impl Running {
             changed: Arc::new(Notify::new()),
             since: Timestamp::now(),
         };
-        for container in &spec.containers {
-            let container = running.start_container(container).await?;
+        for (container, program, env) in containers {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            let container = running.start_container(container, &name, env)?;
             running.containers.push(container);
         }
         Ok(running)
     }
 
-    async fn start_container(&self, container: &Container) -> Result<InContainer> {
-        let env = spec::env(&self.runner.client, &self.pod, container, &self.ip).await?;
-        let image = container.image.as_deref().and_then(image::real).context("not a real image")?;
-        let program = self.runner.programs.get(image).and_then(|path| path.file_name()).unwrap_or_default();
+    fn start_container(&self, container: &Container, program: &str, env: Env) -> Result<InContainer> {
         let enter = self.sandbox.enter();
-        let command = spec::command(container, &program.to_string_lossy(), &env);
+        let command = spec::command(container, program, &env);
         let name = self.name(container);
         let process = Supervised::start(Program {
             name: name.clone(),

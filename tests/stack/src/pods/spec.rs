@@ -14,8 +14,11 @@ use crate::network::API_SERVER;
 /// Where programs are inside a pod.
 pub(super) const PROGRAMS: &str = "/program";
 
-/// The environment of a container, in its order.
-pub(super) async fn env(client: &Client, pod: &Pod, container: &Container, ip: &str) -> Result<Vec<(String, String)>> {
+/// Names and values of variables, in the container's order.
+pub(super) type Env = Vec<(String, String)>;
+
+/// The environment of a container.
+pub(super) async fn env(client: &Client, pod: &Pod, container: &Container, ip: &str) -> Result<Env> {
     let mut env = vec![
         ("PATH".to_owned(), format!("{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")),
         ("HOSTNAME".to_owned(), pod.name_any()),
