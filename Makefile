@@ -39,6 +39,7 @@ test-unit: ## Unit, property and contract tests: no peer is needed
 test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet -p tidegate-stack 2>&1 | tee -a $(LOG)
+	HELM="$$($(BIN)/stack path helm)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet -p tidegate-e2e --no-run
 	$(BIN)/stack run -- cargo test --quiet -p tidegate-e2e -- --test-threads=4 2>&1 | tee -a $(LOG)
 

@@ -1,7 +1,6 @@
 //! Commands that look at manifests: `render`, `routes`, `crds`.
 
 use std::{
-    collections::BTreeMap,
     io::{Write, stdout},
     path::PathBuf,
     time::Duration,
@@ -76,12 +75,12 @@ async fn seen(client: Client) -> Result<Vec<BackendClusters>> {
     let (watches, _tasks) = Watches::start(client, &[]);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
-        let missing: BTreeMap<_, _> = watches.missing().into_iter().collect();
+        let missing = watches.missing();
         if missing.is_empty() {
             return Ok(watches.objects(Objects::routes));
         }
         if Instant::now() > deadline {
-            let missing: Vec<_> = missing.iter().map(|(kind, state)| format!("{kind}: {state}")).collect();
+            let missing: Vec<_> = missing.iter().map(|(kind, _, state)| format!("{kind}: {state}")).collect();
             bail!("not everything could be read within {} s: {}", FIRST_LOOK.as_secs(), missing.join("; "));
         }
         sleep(Duration::from_millis(50)).await;
@@ -91,7 +90,7 @@ async fn seen(client: Client) -> Result<Vec<BackendClusters>> {
 /// One line for each backend and cluster, in columns.
 fn table(routes: &[BackendClusters]) -> String {
     let mut rows = vec![["KIND", "NAMESPACE", "BACKEND", "PORT", "SHARE", "CLUSTER"].map(str::to_owned)];
-    for BackendClusters { backend, clusters } in routes {
+    for BackendClusters { backend, clusters, .. } in routes {
         for cluster in clusters {
             rows.push([
                 backend.kind.clone(),

@@ -200,10 +200,12 @@ async fn supports_tolerance(client: &Client) -> bool {
 fn checks(watches: Option<&Watches>, signals: Option<&Arc<Signals>>) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(watches) = watches {
-        let needed: Vec<_> = watches.missing().into_iter().map(|(kind, _)| kind).collect();
-        for (kind, state) in watches.states() {
+        let needed = watches.missing();
+        for (kind, namespace, state) in watches.states() {
+            let required = needed.iter().any(|(k, n, _)| (*k, n) == (kind, &namespace));
+            let within = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
             let missing = (state != WatchState::Synced).then(|| state.to_string());
-            checks.push(Check { name: format!("watch {kind}"), missing, required: needed.contains(&kind) });
+            checks.push(Check { name: format!("watch {kind}{within}"), missing, required });
         }
     }
     for source in signals.into_iter().flat_map(|signals| signals.sources()) {

@@ -55,10 +55,19 @@ impl fmt::Display for WatchState {
 #[derive(Clone)]
 pub struct Watches {
     objects: Arc<RwLock<Objects>>,
-    states: Arc<Mutex<BTreeMap<Kind, WatchState>>>,
-    synced: Arc<Mutex<HashSet<Kind>>>,
+    lists: Arc<Mutex<BTreeMap<List, Progress>>>,
     changed: Arc<Notify>,
     plan: watch::Sender<Arc<Plan>>,
+}
+
+/// What is watched as one: a kind in one of the namespaces that the watch is limited to, or everywhere.
+type List = (Kind, Option<String>);
+
+#[derive(Debug, Clone)]
+struct Progress {
+    state: WatchState,
+    /// Whether everything was seen at least once, whatever has happened since
+    seen: bool,
 }
 
 /// Changes come in bursts (a rollout, a re-list): one Plan is made of a burst.
@@ -75,16 +84,23 @@ const REQUIRED: [Kind; 5] =
 impl Watches {
     /// Starts to watch, in all namespaces or in these, until the result is dropped.
     pub fn start(client: Client, namespaces: &[String]) -> (Self, JoinSet<()>) {
+        let everywhere = || vec![None];
+        let lists = Kind::ALL.iter().flat_map(|kind| {
+            let limited = kind.namespaced() && !namespaces.is_empty();
+            let within = if limited { namespaces.iter().cloned().map(Some).collect() } else { everywhere() };
+            within.into_iter().map(|namespace| (*kind, namespace))
+        });
         let watches = Self {
             objects: Arc::default(),
-            states: Arc::new(Mutex::new(Kind::ALL.iter().map(|kind| (*kind, WatchState::Listing)).collect())),
-            synced: Arc::default(),
+            lists: Arc::new(Mutex::new(
+                lists.map(|list| (list, Progress { state: WatchState::Listing, seen: false })).collect(),
+            )),
             changed: Arc::default(),
             plan: watch::Sender::new(Arc::default()),
         };
         let mut tasks = JoinSet::new();
-        for kind in Kind::ALL {
-            tasks.spawn(watches.clone().watch(client.clone(), *kind, namespaces.to_vec()));
+        for list in watches.progress().into_keys() {
+            tasks.spawn(watches.clone().watch(client.clone(), list));
         }
         tasks.spawn(watches.clone().publish());
         (watches, tasks)
@@ -100,23 +116,28 @@ impl Watches {
         read(&self.objects.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How far every watch is.
-    pub fn states(&self) -> BTreeMap<Kind, WatchState> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How far every watch is: the kind, the namespace that it is limited to, and its state.
+    pub fn states(&self) -> Vec<(Kind, Option<String>, WatchState)> {
+        self.progress().into_iter().map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
     }
 
-    /// The kinds that have to be seen before anything may be acted on, and were not.
-    pub fn missing(&self) -> Vec<(Kind, WatchState)> {
-        let synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let settled = |kind: &Kind, state: &WatchState| match state {
+    /// What has to be seen before anything may be acted on, and was not. A list that was seen once is known, even while its
+    /// watch fails.
+    pub fn missing(&self) -> Vec<(Kind, Option<String>, WatchState)> {
+        let settled = |kind: Kind, progress: &Progress| match progress.state {
             WatchState::Synced => true,
-            WatchState::WaitingForCrd => !REQUIRED.contains(kind),
-            WatchState::Listing => synced.contains(kind),
-            // What was seen once is still known. What may not be read at all is told in /readyz, and waited for only where
-            // acting without it could do harm.
-            WatchState::Failing(_) => synced.contains(kind) || !REQUIRED.contains(kind),
+            _ if progress.seen => true,
+            WatchState::Listing => false,
+            // A CRD that is not installed has no objects. What may not be read at all is told in /readyz, and waited for only
+            // where acting without it could do harm.
+            WatchState::WaitingForCrd | WatchState::Failing(_) => !REQUIRED.contains(&kind),
         };
-        self.states().into_iter().filter(|(kind, state)| !settled(kind, state)).collect()
+        let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
+        missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
+    }
+
+    fn progress(&self) -> BTreeMap<List, Progress> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn publish(self) {
@@ -136,43 +157,41 @@ impl Watches {
         }
     }
 
-    fn set(&self, kind: Kind, state: WatchState) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = states.insert(kind, state.clone());
-        drop(states);
-        if before.as_ref() != Some(&state) {
+    fn set(&self, list: &List, state: WatchState) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(progress) = lists.get_mut(list) else { return };
+        let changed = progress.state != state;
+        progress.seen |= state == WatchState::Synced;
+        progress.state = state.clone();
+        drop(lists);
+        if changed {
             if let WatchState::Failing(error) = &state {
-                tracing::warn!(%kind, error, "the watch fails; what was seen stays");
-            }
-            if state == WatchState::Synced {
-                self.synced.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
+                tracing::warn!(kind = %list.0, namespace = list.1, error, "the watch fails; what was seen stays");
             }
             self.changed.notify_one();
         }
     }
 
-    async fn watch(self, client: Client, kind: Kind, namespaces: Vec<String>) {
+    async fn watch(self, client: Client, list: List) {
         loop {
-            match served(&client, kind).await {
+            match served(&client, list.0).await {
                 Ok(Some(resource)) => {
-                    let apis = if namespaces.is_empty() || !kind.namespaced() {
-                        vec![Api::<DynamicObject>::all_with(client.clone(), &resource)]
-                    } else {
-                        let api = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
-                        namespaces.iter().map(api).collect()
+                    let api = match &list.1 {
+                        None => Api::<DynamicObject>::all_with(client.clone(), &resource),
+                        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                     };
-                    let follow = apis.into_iter().map(|api| self.follow(kind, &resource, api));
-                    futures::future::join_all(follow).await;
+                    self.follow(&list, &resource, api).await;
                 }
-                Ok(None) => self.set(kind, WatchState::WaitingForCrd),
-                Err(error) => self.set(kind, WatchState::Failing(error.to_string())),
+                Ok(None) => self.set(&list, WatchState::WaitingForCrd),
+                Err(error) => self.set(&list, WatchState::Failing(explained(&error))),
             }
             sleep(CRD_RETRY).await;
         }
     }
 
     /// Follows one list until its kind is gone.
-    async fn follow(&self, kind: Kind, resource: &ApiResource, api: Api<DynamicObject>) {
+    async fn follow(&self, list: &List, resource: &ApiResource, api: Api<DynamicObject>) {
+        let kind = list.0;
         let config =
             if kind == Kind::Pod { watcher::Config::default().labels(PROXIES) } else { watcher::Config::default() };
         let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
@@ -190,13 +209,13 @@ impl Watches {
                         self.remove(kind, namespace, name);
                     }
                     known = std::mem::take(&mut listed);
-                    self.set(kind, WatchState::Synced);
+                    self.set(list, WatchState::Synced);
                     self.changed.notify_one();
                 }
                 Ok(Some(watcher::Event::Apply(object))) => {
                     known.insert(key(&object));
                     self.apply(kind, resource, object);
-                    self.set(kind, WatchState::Synced);
+                    self.set(list, WatchState::Synced);
                     self.changed.notify_one();
                 }
                 Ok(Some(watcher::Event::Delete(object))) => {
@@ -207,8 +226,8 @@ impl Watches {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    let gone = is_not_found(&error);
-                    self.set(kind, WatchState::Failing(error.to_string()));
+                    let (gone, error) = told(&error);
+                    self.set(list, WatchState::Failing(error));
                     if gone {
                         return;
                     }
@@ -243,13 +262,24 @@ fn key(object: &DynamicObject) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn is_not_found(error: &watcher::Error) -> bool {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        _ => return false,
-    };
-    status.code == 404
+/// Whether the kind is gone, and the error as a sentence.
+fn told(error: &watcher::Error) -> (bool, String) {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => {
+            (matches!(cause, kube::Error::Api(status) if status.code == 404), explained(cause))
+        }
+        watcher::Error::WatchError(status) => (false, status.message.clone()),
+        watcher::Error::NoResourceVersion => (false, error.to_string()),
+    }
+}
+
+fn explained(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
 }
 
 /// The best version of the kind that the API server serves; `None` while it serves none.

@@ -56,7 +56,7 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidAnnotations(problem) => write!(f, "{problem}. Until it is mended, scaling stays as it was"),
+            Self::InvalidAnnotations(problem) => write!(f, "{problem} (scaling stays as it was until this is mended)"),
             Self::NotActedOnYet(keys) => {
                 let keys: Vec<_> = keys.iter().map(|key| key.annotation()).collect();
                 write!(f, "accepted, but this version of Tidegate does not act on it yet: {}", keys.join(", "))

@@ -34,10 +34,12 @@ use crate::{
 };
 
 /// The owner of our fields in server-side apply.
-pub const FIELD_MANAGER: &str = "tidegate";
+const FIELD_MANAGER: &str = "tidegate";
 /// Writes at one time, and how long one may take.
 const AT_ONCE: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(10);
+/// When events are still to be told.
+const TELL_AGAIN: Duration = Duration::from_secs(3);
 /// After a failed write of an object: doubled from the one to the other.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
@@ -105,7 +107,7 @@ impl Reconciler {
                 (Some(id), Ok(())) => _ = self.failures.remove(&id),
                 (Some(id), Err(error)) => {
                     tracing::warn!(%id, error, "cannot apply its ScaledObject");
-                    let times = self.failures.get(&id).map_or(1, |(times, ..)| times + 1);
+                    let times = self.failures.get(&id).map_or(0, |(times, ..)| times + 1);
                     let pause = RETRY.0.saturating_mul(1 << times.min(10)).min(RETRY.1);
                     self.failures.insert(id, (times, now + pause, error));
                 }
@@ -121,8 +123,10 @@ impl Reconciler {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
         });
-        self.tell(plan, &notices, of_namespaces).await;
-        self.failures.values().map(|(_, again, _)| *again).min()
+        let pending = self.tell(plan, &notices, of_namespaces).await;
+        let again = self.failures.values().map(|(_, again, _)| *again).min();
+        let soon = pending.then(|| Instant::now() + TELL_AGAIN);
+        [again, soon].into_iter().flatten().min()
     }
 
     /// What is to be written, and what is to be said.
@@ -170,8 +174,9 @@ impl Reconciler {
         plan: &Plan,
         notices: &BTreeMap<WorkloadId, Vec<Notice>>,
         of_namespaces: Vec<(String, Vec<Problem>)>,
-    ) {
+    ) -> bool {
         let mut kept = HashSet::new();
+        let mut pending = false;
         for (name, problems) in of_namespaces {
             // Events of objects without a namespace are kept in `default`; kubectl describe finds them there.
             let reference = ObjectReference {
@@ -182,8 +187,9 @@ impl Reconciler {
             };
             let notices: Vec<_> = problems.into_iter().map(Notice::InvalidAnnotations).collect();
             kept.insert(events::key(&reference));
-            let told = self.events.tell(&reference, &notices).await;
+            let (told, more) = self.events.tell(&reference, &notices).await;
             self.metrics.told(told);
+            pending |= more;
         }
         for (id, notices) in notices {
             let reference = ObjectReference {
@@ -195,10 +201,12 @@ impl Reconciler {
                 ..ObjectReference::default()
             };
             kept.insert(events::key(&reference));
-            let told = self.events.tell(&reference, notices).await;
+            let (told, more) = self.events.tell(&reference, notices).await;
             self.metrics.told(told);
+            pending |= more;
         }
         self.events.keep(&kept);
+        pending
     }
 }
 

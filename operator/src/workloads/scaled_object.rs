@@ -118,8 +118,6 @@ fn build(
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
             "minReplicaCount": min,
             "maxReplicaCount": intent.bounds.max,
-            "pollingInterval": 15,
-            "cooldownPeriod": intent.scale_down_after.as_secs(),
             // Never lowers, and never 0: with `replicas: 0` KEDA would go on to zero after the cooldown, whatever the
             // behaviour says (RequestScale in its scale_scaledobjects.go).
             "fallback": { "failureThreshold": 3, "replicas": min.max(1), "behavior": "currentReplicasIfHigher" },
@@ -132,6 +130,11 @@ fn build(
             }],
         },
     });
+    // Above zero KEDA leaves everything to the HPA, and warns of intervals that mean nothing.
+    if min == 0 {
+        object["spec"]["pollingInterval"] = json!(15);
+        object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
+    }
     if !workload.uid.is_empty() {
         object["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "apps/v1",
