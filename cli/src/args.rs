@@ -167,7 +167,6 @@ pub(crate) enum Source {
 
 /// How to ask Prometheus: for `--source prometheus`, and for the annotation prometheus-query.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_field_names, reason = "the names of the flags are made of them")]
 #[command(group = ArgGroup::new("credentials").multiple(false))]
 pub(crate) struct PrometheusArgs {
     /// Prometheus, such as http://prometheus.monitoring:9090

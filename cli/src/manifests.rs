@@ -50,7 +50,7 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     let routes = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        seen(client).await?
+        seen(&client).await?
     } else {
         read(&args.files)?.routes()
     };
@@ -71,7 +71,7 @@ fn read(files: &[PathBuf]) -> Result<Objects> {
 }
 
 /// The same watches as the service has, until each has seen everything once.
-async fn seen(client: Client) -> Result<Vec<BackendClusters>> {
+async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
     let (watches, _tasks) = Watches::start(client, &[]);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let client = connect().await?;
     let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
-    let (watches, _watching) = Watches::start(client.clone(), &args.namespaces);
+    let (watches, _watching) = Watches::start(&client, &args.namespaces);
     service.operator(client, watches.clone(), &args.scaler_address, lease);
     let demands = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
     service.admin(watches.plan(), demands, Some(watches)).await
@@ -64,7 +64,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let (watches, _watching) = Watches::start(connect().await?, &args.namespaces);
+        let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces);
         let demands = service.scaler(watches.plan()).await?;
         return service.admin(watches.plan(), Some(demands), Some(watches)).await;
     }

@@ -50,12 +50,11 @@ pub async fn compete(
                 renewed = asked;
                 true
             }
-            Ok(Ok(LeaseLockResult::NotAcquired(_))) => false,
+            Ok(Ok(LeaseLockResult::NotAcquired(_))) | Err(_) => false,
             Ok(Err(error)) => {
                 tracing::warn!(%error, namespace = settings.namespace, lease = settings.name, "cannot renew the Lease");
                 *leading.borrow() && renewed.elapsed() < GIVE_UP
             }
-            Err(_) => false,
         };
         leading.send_if_modified(|leads| {
             let changed = *leads != held;

@@ -83,7 +83,7 @@ const REQUIRED: [Kind; 5] =
 
 impl Watches {
     /// Starts to watch, in all namespaces or in these, until the result is dropped.
-    pub fn start(client: Client, namespaces: &[String]) -> (Self, JoinSet<()>) {
+    pub fn start(client: &Client, namespaces: &[String]) -> (Self, JoinSet<()>) {
         let everywhere = || vec![None];
         let lists = Kind::ALL.iter().flat_map(|kind| {
             let limited = kind.namespaced() && !namespaces.is_empty();
@@ -161,13 +161,13 @@ impl Watches {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(progress) = lists.get_mut(list) else { return };
         let changed = progress.state != state;
+        if changed && let WatchState::Failing(error) = &state {
+            tracing::warn!(kind = %list.0, namespace = list.1, error, "the watch fails; what was seen stays");
+        }
         progress.seen |= state == WatchState::Synced;
-        progress.state = state.clone();
+        progress.state = state;
         drop(lists);
         if changed {
-            if let WatchState::Failing(error) = &state {
-                tracing::warn!(kind = %list.0, namespace = list.1, error, "the watch fails; what was seen stays");
-            }
             self.changed.notify_one();
         }
     }
