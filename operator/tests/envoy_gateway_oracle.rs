@@ -4,15 +4,16 @@
 //! The cases are read from the sources of Envoy Gateway 1.9.1, in Go's module cache or where
 //! `TIDEGATE_ENVOY_GATEWAY_SOURCE` says. Without them only the few that are copied to `fixtures/` run.
 
+#[cfg(test)]
 mod oracle;
 
 use std::path::{Path, PathBuf};
 
 use oracle::Case;
 
-/// Cases that turn on what Tidegate does not read. In all but one it names clusters that do not exist, which is
-/// harmless; in `gateway-with-conflicting-listeners-one-invalid-ref` it takes a listener without a certificate for the
-/// rival of another, and so misses one.
+/// Cases that turn on what Tidegate does not read. There discovery names clusters that do not exist, which is harmless,
+/// but for one: in `gateway-with-conflicting-listeners-one-invalid-ref` it takes a listener without a certificate for
+/// the rival of another, and so misses a cluster.
 const BEYOND: &[(&str, &[&str])] = &[
     (
         "certificates: Secrets, ConfigMaps and BackendTLSPolicies",
@@ -35,10 +36,12 @@ const BEYOND: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "endpoints",
+        "EndpointSlices: whether there are any, and of which kind of address",
         &[
             "backendtrafficpolicy-with-routing-type-listener",
             "grpcroute-with-mirror-filter-service-no-endpoints",
+            "httproute-attaching-to-listener-with-backend-and-core-backendrefs",
+            "httproute-attaching-to-listener-with-multiple-serviceimport-backendrefs-diff-address-type",
             "httproute-attaching-to-listener-with-serviceimport-backendref-mixed-address-type",
             "httproute-with-mirror-filter-service-no-endpoints",
         ],

@@ -98,7 +98,7 @@ struct ManifestReader {
 
 impl ManifestReader {
     fn read_directory(&mut self, directory: &Path, depth: usize) {
-        let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut paths: Vec<_> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
             Err(error) => return self.unreadable(directory, &error.to_string()),

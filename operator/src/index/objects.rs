@@ -55,7 +55,7 @@ pub struct Objects {
     pub(super) http_route_filters: Table<views::HttpRouteFilter>,
     pub(super) backend_traffic_policies: Table<views::BackendTrafficPolicy>,
     pub(super) client_traffic_policies: Table<views::ClientTrafficPolicy>,
-    pub(super) scaled_objects: Table<ScaledObject>,
+    pub(super) scaled: Table<ScaledObject>,
     pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
     pub(super) envoy_gateway: views::EnvoyGateway,
 }
@@ -173,7 +173,7 @@ macro_rules! with_table {
                 $body
             }
             Kind::ScaledObject => {
-                let $table = &mut $objects.scaled_objects;
+                let $table = &mut $objects.scaled;
                 $body
             }
             Kind::HorizontalPodAutoscaler => {
@@ -246,12 +246,12 @@ impl Objects {
 
     /// All ScaledObjects, whoever made them, by namespace and name.
     pub fn scaled_objects(&self) -> impl Iterator<Item = &ScaledObject> {
-        self.scaled_objects.values().flat_map(BTreeMap::values)
+        self.scaled.values().flat_map(BTreeMap::values)
     }
 
     /// One ScaledObject.
     pub fn scaled_object(&self, namespace: &str, name: &str) -> Option<&ScaledObject> {
-        self.scaled_objects.get(namespace)?.get(name)
+        self.scaled.get(namespace)?.get(name)
     }
 
     /// Every Namespace with what is wrong with its annotations.

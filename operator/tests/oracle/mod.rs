@@ -1,7 +1,7 @@
 //! One case of Envoy Gateway's translator tests: `NAME.in.yaml` with objects, `NAME.out.yaml` with the translation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -10,18 +10,25 @@ use std::{
 use serde_json::{Value, json};
 use tidegate_operator::index::{BackendId, Objects};
 
-/// For each backend the share of each cluster. Ports of Backends are left out, as Envoy Gateway does.
-type Mapping = BTreeMap<BackendId, BTreeMap<String, f64>>;
+/// For each backend the part of each cluster. Ports of Backends are left out, as Envoy Gateway does.
+type Mapping = BTreeMap<BackendId, BTreeMap<String, Part>>;
 
-pub struct Case {
-    pub name: String,
+#[derive(Debug, Clone, Default)]
+struct Part {
+    share: f64,
+    /// The names of the backend's own clusters, when the rule is split for certain
+    splits: BTreeSet<String>,
+}
+
+pub(crate) struct Case {
+    pub(crate) name: String,
     input: PathBuf,
     output: PathBuf,
 }
 
 impl Case {
     /// All cases of a directory, by name.
-    pub fn all_in(directory: &Path) -> Vec<Self> {
+    pub(crate) fn all_in(directory: &Path) -> Vec<Self> {
         let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         let mut cases: Vec<_> = entries
             .filter_map(|entry| {
@@ -36,11 +43,11 @@ impl Case {
     }
 
     /// How discovery and Envoy Gateway differ.
-    pub fn difference(&self) -> Option<String> {
+    pub(crate) fn difference(&self) -> Option<String> {
         let expected = self.expected();
         let found = self.found();
         let mut difference = String::new();
-        let backends: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+        let backends: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
         for backend in backends {
             let (wanted, got) = (expected.get(backend), found.get(backend));
             if !same(wanted, got) {
@@ -70,8 +77,9 @@ impl Case {
             }
             let id = if dynamic(&id) { dynamic_resolver() } else { id };
             for cluster in backend.clusters {
-                let share = mapping.entry(id.clone()).or_default().entry(cluster.name).or_default();
-                *share = if id == dynamic_resolver() { 1.0 } else { *share + cluster.share };
+                let part = mapping.entry(id.clone()).or_default().entry(cluster.name).or_default();
+                part.share = if id == dynamic_resolver() { 1.0 } else { part.share + cluster.share };
+                part.splits.extend(cluster.split);
             }
         }
         mapping
@@ -84,11 +92,14 @@ impl Case {
             let destinations = destinations_of(xds);
             let referenced: Vec<_> = destinations.iter().flat_map(|d| list(d, "backendClusterRefs")).collect();
             for cluster in list(xds, "backendClusters") {
-                let name = text(cluster, "name");
+                let cluster_name = name(cluster);
                 if let Some(id) = cluster.get("setting").and_then(backend_of)
-                    && referenced.iter().any(|reference| text(reference, "name") == name)
+                    && referenced.iter().any(|reference| name(reference) == cluster_name)
                 {
-                    mapping.entry(id).or_default().insert(name.to_owned(), 1.0);
+                    mapping
+                        .entry(id)
+                        .or_default()
+                        .insert(cluster_name.to_owned(), Part { share: 1.0, ..Part::default() });
                 }
             }
             for destination in destinations {
@@ -105,19 +116,37 @@ fn add_destination(mapping: &mut Mapping, destination: &Value) {
     // Under a name of its own only what reaches backends is counted.
     let counts = |setting: &&Value| stat_name.is_none() || reaches(setting);
     let total: f64 = list(destination, "settings").filter(counts).map(weight).sum();
-    let mut shares = BTreeMap::<_, f64>::new();
-    for setting in list(destination, "settings").filter(reaches) {
+    let split =
+        stat_name.is_none() && name(destination).starts_with(['h', 'g']) && needs_cluster_per_setting(destination);
+    let mut parts = BTreeMap::<_, Part>::new();
+    for setting in list(destination, "settings").filter(|setting| reaches(setting)) {
         if let Some(id) = backend_of(setting) {
-            *shares.entry(id).or_default() += weight(setting) / total;
+            let part = parts.entry(id).or_default();
+            part.share += weight(setting) / total;
+            part.splits.extend(split.then(|| name(setting).to_owned()));
         }
     }
-    let cluster = stat_name.unwrap_or_else(|| text(destination, "name"));
-    for (id, share) in shares {
-        mapping.entry(id).or_default().insert(cluster.to_owned(), share);
+    let cluster = stat_name.unwrap_or_else(|| name(destination));
+    for (id, part) in parts {
+        mapping.entry(id).or_default().insert(cluster.to_owned(), part);
     }
 }
 
-fn reaches(setting: &&Value) -> bool {
+/// `NeedsClusterPerSetting` of Envoy Gateway, less what BackendTrafficPolicies and certificates add to it.
+fn needs_cluster_per_setting(destination: &Value) -> bool {
+    let settings: Vec<_> = list(destination, "settings").collect();
+    let has = |key: &str| settings.iter().any(|setting| setting.get(key).is_some_and(|value| *value != json!(false)));
+    let addresses: BTreeSet<_> = settings.iter().filter_map(|setting| setting.get("addressType")?.as_str()).collect();
+    let http2 = settings.iter().any(|setting| matches!(text(setting, "protocol"), "HTTP2" | "GRPC"));
+    settings.iter().any(|setting| !reaches(setting))
+        || (!settings.is_empty() && list(destination, "backendClusterRefs").next().is_some())
+        || has("filters")
+        || (settings.len() > 1 && has("preferLocal"))
+        || (addresses.contains("FQDN") && addresses.len() > 1)
+        || (has("forceHTTP1Upstream") && http2)
+}
+
+fn reaches(setting: &Value) -> bool {
     let is = |key: &str| setting.get(key).and_then(Value::as_bool) == Some(true);
     list(setting, "endpoints").next().is_some() || is("isDynamicResolver") || is("isCustomBackend")
 }
@@ -152,9 +181,11 @@ fn destinations_of(xds: &Value) -> Vec<&Value> {
     routes.filter_map(|route| route.get("destination")).collect()
 }
 
-fn same(wanted: Option<&BTreeMap<String, f64>>, got: Option<&BTreeMap<String, f64>>) -> bool {
+fn same(wanted: Option<&BTreeMap<String, Part>>, got: Option<&BTreeMap<String, Part>>) -> bool {
     let (Some(wanted), Some(got)) = (wanted, got) else { return wanted.is_none() && got.is_none() };
-    let near = |((a, x), (b, y)): ((&String, &f64), (&String, &f64))| a == b && (x - y).abs() < 1e-9;
+    let near = |((a, x), (b, y)): ((&String, &Part), (&String, &Part))| {
+        a == b && (x.share - y.share).abs() < 1e-9 && x.splits == y.splits
+    };
     wanted.len() == got.len() && wanted.iter().zip(got).all(near)
 }
 
@@ -190,7 +221,9 @@ fn objects_of(case: &Case, input: &Value) -> Vec<Value> {
         }
     }
     if !input.to_string().contains(r#""routingType":"Service""#) {
-        objects.iter_mut().for_each(|object| drop_ports_without_endpoints(object, &endpoint_slices));
+        for object in &mut objects {
+            drop_ports_without_endpoints(object, &endpoint_slices);
+        }
     }
     objects
 }
@@ -289,14 +322,17 @@ fn drop_ports_without_endpoints(object: &mut Value, slices: &[Value]) {
         Some("ServiceImport") => "multicluster.kubernetes.io/service-name",
         _ => return,
     };
-    let (namespace, name) = (object["metadata"]["namespace"].clone(), object["metadata"]["name"].clone());
+    let metadata = object["metadata"].clone();
     let own: Vec<_> = slices
         .iter()
-        .filter(|slice| slice["metadata"]["namespace"] == namespace && slice["metadata"]["labels"][label] == name)
+        .filter(|slice| {
+            slice["metadata"]["namespace"] == metadata["namespace"]
+                && slice["metadata"]["labels"][label] == metadata["name"]
+        })
         .collect();
     let protocol = |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
     let served = |port: &Value| {
-        let same = |other: &Value| text(other, "name") == text(port, "name") && protocol(other) == protocol(port);
+        let same = |other: &Value| name(other) == name(port) && protocol(other) == protocol(port);
         own.iter().any(|slice| {
             let addresses = list(slice, "endpoints").any(|endpoint| list(endpoint, "addresses").next().is_some());
             addresses && list(slice, "ports").any(same)
@@ -314,6 +350,10 @@ fn read(path: &Path) -> Value {
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn name(value: &Value) -> &str {
+    text(value, "name")
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -19,7 +19,7 @@ pub(super) struct Attachments<'a, 'b> {
 
 /// One parent of a route, with the listeners there that let the route in.
 pub(super) struct Parent<'a, 'b> {
-    pub(super) parent_ref: &'a ParentRef,
+    pub(super) reference: &'a ParentRef,
     pub(super) gateway_index: usize,
     pub(super) gateway: &'b GatewayContext<'a>,
     /// Indexes into the Gateway's listeners
@@ -42,11 +42,11 @@ impl<'a, 'b> Attachments<'a, 'b> {
     /// The parents of a route that let it in somewhere (`processAllowedListenersForParentRefs`).
     pub(super) fn parents(&self, kind: Kind, route: &'a Route) -> Vec<Parent<'a, 'b>> {
         let mut parents: Vec<Parent<'_, '_>> = Vec::new();
-        for parent_ref in &route.spec.parent_refs {
-            if parents.iter().any(|parent| parent.parent_ref == parent_ref) {
+        for reference in &route.spec.parent_refs {
+            if parents.iter().any(|parent| parent.reference == reference) {
                 continue;
             }
-            let Some((gateway_index, gateway, listeners)) = self.referenced(&route.metadata.namespace, parent_ref)
+            let Some((gateway_index, gateway, listeners)) = self.referenced(&route.metadata.namespace, reference)
             else {
                 continue;
             };
@@ -56,7 +56,7 @@ impl<'a, 'b> Attachments<'a, 'b> {
             });
             let listeners: Vec<_> = allowed.collect();
             if !listeners.is_empty() {
-                parents.push(Parent { parent_ref, gateway_index, gateway, listeners });
+                parents.push(Parent { reference, gateway_index, gateway, listeners });
             }
         }
         parents

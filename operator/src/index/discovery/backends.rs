@@ -28,12 +28,20 @@ pub(super) struct Resolved<'a> {
     /// Only HTTP/1.1, because it speaks WebSocket
     pub(super) only_http1: bool,
     pub(super) addresses: Addresses,
-    pub(super) prefers_local_zone: bool,
     pub(super) has_filters: bool,
-    pub(super) dynamic_resolver: bool,
     pub(super) fallback: bool,
-    /// An extension server makes the cluster
-    pub(super) custom: bool,
+    pub(super) origin: Origin,
+}
+
+/// Who says where the requests go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The backend
+    Plain,
+    /// The request: `type: DynamicResolver`
+    DynamicResolver,
+    /// An extension server
+    Extension,
 }
 
 /// How Envoy speaks to a backend (`ir.AppProtocol`).
@@ -86,6 +94,8 @@ impl Protocol {
 pub(super) enum Addresses {
     /// The pods of a Service
     Pods,
+    /// The pods of a Service that wants traffic to stay in its zone
+    NearbyPods,
     /// IP addresses of a Backend
     Ips,
     /// Names that Envoy looks up
@@ -112,7 +122,7 @@ impl<'a> Backends<'a, '_> {
         self.check_grant(kind, route_namespace, backend_ref)?;
         let protocol = Protocol::of_route(kind);
         if custom {
-            return Ok(Resolved { custom: true, ..Resolved::new(key, protocol) });
+            return Ok(Resolved { origin: Origin::Extension, ..Resolved::new(key, protocol) });
         }
         check_group_and_kind(backend_ref)?;
         self.check_filters(kind, route_namespace, backend_ref)?;
@@ -184,8 +194,7 @@ impl<'a> Backends<'a, '_> {
         let port = find_port(&service.spec.ports, key.port, protocol)?;
         let resolved = Resolved {
             service: Some(ServiceAt { namespace: key.namespace, name: key.name, port: key.port }),
-            addresses: Addresses::Pods,
-            prefers_local_zone: service.prefers_local_zone(),
+            addresses: if service.prefers_local_zone() { Addresses::NearbyPods } else { Addresses::Pods },
             ..Resolved::new(key, protocol)
         };
         Ok(resolved.speaking(port.app_protocol.as_deref()))
@@ -212,7 +221,7 @@ impl<'a> Backends<'a, '_> {
         let resolved = Resolved {
             service: only_service(&backend.spec),
             addresses,
-            dynamic_resolver: backend.is_dynamic_resolver(),
+            origin: if backend.is_dynamic_resolver() { Origin::DynamicResolver } else { Origin::Plain },
             fallback: backend.spec.fallback,
             ..Resolved::new(key, protocol)
         };
@@ -232,11 +241,9 @@ impl<'a> Resolved<'a> {
             protocol,
             only_http1: false,
             addresses: Addresses::None,
-            prefers_local_zone: false,
             has_filters: false,
-            dynamic_resolver: false,
             fallback: false,
-            custom: false,
+            origin: Origin::Plain,
         }
     }
 

@@ -139,13 +139,14 @@ fn envoy_proxy<'a>(
     let of_gateway = gateway.parameters_ref().filter(|r| r.is_envoy_proxy() && !merged);
     let of_gateway = of_gateway.and_then(|r| find(&gateway.metadata.namespace, &r.name));
 
-    fn merges(proxy: Option<&EnvoyProxySpec>) -> Option<&str> {
-        proxy?.merge_type.as_deref()
-    }
-    let first_step = overlay(of_class.map(Cow::Borrowed), of_gateway.map(Cow::Borrowed), merges(of_gateway));
-    let second_merge = merges(of_class).or_else(|| merges(of_gateway));
+    let first_step = overlay(of_class.map(Cow::Borrowed), of_gateway.map(Cow::Borrowed), merge_type(of_gateway));
+    let second_merge = merge_type(of_class).or_else(|| merge_type(of_gateway));
     let proxy = overlay(of_default.map(Cow::Borrowed), first_step, second_merge);
     (proxy.unwrap_or_default(), merged)
+}
+
+fn merge_type(proxy: Option<&EnvoyProxySpec>) -> Option<&str> {
+    proxy?.merge_type.as_deref()
 }
 
 fn overlay<'a>(

@@ -9,7 +9,7 @@ use super::{
     },
     Discovery, Part, Split, Weight,
     attachment::Parent,
-    backends::{Addresses, Protocol, Resolved},
+    backends::{Addresses, Origin, Protocol, Resolved},
     filters,
     merging::Passage,
     prefix, route_ref,
@@ -27,8 +27,9 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
         let Some(backends) = RuleBackends::of(discovery, kind, route, rule) else { continue };
         let cluster: Arc<str> = format!("{prefix}/rule/{index}").into();
         let translation = Translation { discovery, kind, route, rule, index, cluster, backends };
+        let first = parts.len();
         for form in translation.forms(&parents) {
-            translation.parts(&form, parts);
+            translation.parts(&form, first, parts);
         }
     }
 }
@@ -57,7 +58,7 @@ impl<'a> RuleBackends<'a> {
                 Some((i, backend_ref.weight, resolved))
             })
             .collect();
-        let dynamic = valid.iter().any(|(_, _, backend)| backend.dynamic_resolver);
+        let dynamic = valid.iter().any(|(_, _, backend)| backend.origin == Origin::DynamicResolver);
         let refused = dynamic && (passed.host_from_path || (kind == Kind::HttpRoute && rule.backend_refs.len() > 1));
         let total = weighted.map(|(_, backend_ref)| u64::from(backend_ref.weight)).sum();
         (!valid.is_empty() && !refused).then_some(Self { valid, total })
@@ -71,12 +72,13 @@ impl<'a> RuleBackends<'a> {
         let some_merged = own.len() < self.valid.len();
         let has = |addresses: &[Addresses]| own.iter().any(|backend| addresses.contains(&backend.addresses));
         // Without endpoints of its own a Service leaves the kind of addresses open.
-        let pods: &[_] = if service_routing { &[Addresses::Ips] } else { &[Addresses::Ips, Addresses::Pods] };
+        let pods: &[_] =
+            if service_routing { &[Addresses::Ips] } else { &[Addresses::Ips, Addresses::Pods, Addresses::NearbyPods] };
         let http2 = |backend: &&&Resolved<'_>| matches!(backend.protocol, Protocol::Http2 | Protocol::Grpc);
         some_merged
             || valid_weight < self.total
             || own.iter().any(|backend| backend.has_filters)
-            || (own.len() > 1 && own.iter().any(|backend| backend.prefers_local_zone))
+            || (own.len() > 1 && has(&[Addresses::NearbyPods]))
             || (has(&[Addresses::Fqdns]) && has(pods))
             || (own.iter().any(|backend| backend.only_http1) && own.iter().filter(http2).count() > 0)
     }
@@ -124,17 +126,19 @@ impl<'a> Translation<'_, 'a> {
     }
 
     fn form(&self, passage: &Passage<'_, '_>) -> Form {
-        let (gateway, merging) = (passage.parent.gateway, &self.discovery.merging);
+        let (gateway, decider) = (passage.parent.gateway, &self.discovery.merging);
         let namespace = &self.route.metadata.namespace;
-        let one_cluster = || merging.needs_one_cluster(gateway, namespace, self.rule);
-        let merges = gateway.merge_backends().is_some() && merging.applies(passage, one_cluster());
+        let one_cluster = || decider.needs_one_cluster(gateway, namespace, self.rule);
+        let shares_clusters = gateway.merge_backends().is_some() && decider.applies(passage, one_cluster());
         let merged: Vec<Option<Arc<str>>> = self
             .backends
             .valid
             .iter()
-            .map(|(_, _, backend)| if merges { merging.cluster(gateway, backend).map(Arc::from) } else { None })
+            .map(
+                |(_, _, backend)| if shares_clusters { decider.cluster(gateway, backend).map(Arc::from) } else { None },
+            )
             .collect();
-        let must_split = self.backends.must_split(&merged, merging.is_service_routing(passage));
+        let must_split = self.backends.must_split(&merged, decider.is_service_routing(passage));
         Form { stat_name: gateway.proxy.cluster_stat_name().map(|p| self.stat_name(p)), merged, must_split }
     }
 
@@ -155,7 +159,8 @@ impl<'a> Translation<'_, 'a> {
         name.render(pattern).into()
     }
 
-    fn parts(&self, form: &Form, parts: &mut Vec<Part<'a>>) {
+    /// `first` is where the parts of this rule begin.
+    fn parts(&self, form: &Form, first: usize, parts: &mut Vec<Part<'a>>) {
         let backends = self.backends.valid.iter().zip(&form.merged);
         let weigh = |of: &dyn Fn(&Resolved<'_>, bool) -> bool| -> u64 {
             let counted = backends.clone().filter(|((_, _, backend), merged)| of(backend, merged.is_some()));
@@ -176,12 +181,13 @@ impl<'a> Translation<'_, 'a> {
                 cluster: Arc::clone(&self.cluster),
                 stat_name: form.stat_name.clone(),
                 split: form.stat_name.is_none().then_some(split),
+                backend_ref: *i,
                 merged: false,
                 weight: Weight { own: u64::from(*weight), of, fallbacks },
                 fallback: backend.fallback,
                 route: route_ref(self.kind, self.route, Some(self.index)),
             };
-            parts.push(match merged {
+            let part = match merged {
                 None => own,
                 Some(cluster) => Part {
                     cluster: Arc::clone(cluster),
@@ -191,7 +197,15 @@ impl<'a> Translation<'_, 'a> {
                     weight: Weight::WHOLE,
                     ..own
                 },
-            });
+            };
+            // The same cluster in proxies of several Gateways is one name in statistics, and counts once.
+            let same = |other: &Part<'_>| {
+                (other.backend_ref, &other.cluster, &other.stat_name)
+                    == (part.backend_ref, &part.cluster, &part.stat_name)
+            };
+            if !parts.iter().skip(first).any(same) {
+                parts.push(part);
+            }
         }
     }
 }

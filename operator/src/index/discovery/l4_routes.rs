@@ -8,7 +8,7 @@ use super::{
         views::{BackendRef, Route},
     },
     Discovery, Part, Weight,
-    backends::Resolved,
+    backends::{Origin, Resolved},
     gateways::ListenerContext,
     merging::Passage,
     prefix, route_ref,
@@ -38,7 +38,8 @@ pub(super) fn translate<'a>(
         let hostnames = if pooled { route.spec.hostnames.as_slice() } else { &[] };
         for (index, listener) in parent.serving(hostnames) {
             let first = taken.0.insert((parent.gateway_index, index));
-            let terminated = backends.iter().any(|(_, backend)| backend.dynamic_resolver) && terminates(listener);
+            let terminated =
+                backends.iter().any(|(_, backend)| backend.origin == Origin::DynamicResolver) && terminates(listener);
             if (!pooled && !first) || terminated {
                 continue;
             }
@@ -62,7 +63,7 @@ fn backends<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route) -> 
         Some((backend_ref.weight, resolved))
     };
     let valid: Vec<_> = refs.filter_map(resolve).collect();
-    let dynamic = kind == Kind::TlsRoute && valid.iter().any(|(_, backend)| backend.dynamic_resolver);
+    let dynamic = kind == Kind::TlsRoute && valid.iter().any(|(_, backend)| backend.origin == Origin::DynamicResolver);
     if dynamic && valid.len() > 1 { Vec::new() } else { valid }
 }
 
@@ -102,8 +103,9 @@ fn push_parts<'a>(
     let fallbacks = backends.iter().filter(|(_, backend)| backend.fallback).map(|(weight, _)| u64::from(*weight)).sum();
     let is_merged = merged.is_some();
     let cluster = merged.unwrap_or_else(|| format!("{}/rule/-1", prefix(kind, route)).into());
-    parts.extend(backends.iter().map(|(weight, backend)| Part {
+    parts.extend(backends.iter().enumerate().map(|(backend_ref, (weight, backend))| Part {
         backend: backend.key,
+        backend_ref,
         service: backend.service,
         cluster: Arc::clone(&cluster),
         stat_name: None,

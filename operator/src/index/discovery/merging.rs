@@ -7,7 +7,7 @@ use super::{
         views::{Labels, Route, Rule},
     },
     attachment::Parent,
-    backends::Resolved,
+    backends::{Origin, Resolved},
     gateways::{GatewayContext, ListenerContext},
     policies::{Path, PolicyIndex, Scope},
 };
@@ -33,7 +33,7 @@ impl<'a> Merging<'a, '_> {
     /// Whether Envoy sends to Services instead of pods there.
     pub(super) fn is_service_routing(&self, passage: &Passage<'_, '_>) -> bool {
         // The route's parent decides, not each of its listeners (`resolveBTPRoutingType`).
-        let path = Path { listener: passage.parent.parent_ref.section_name.as_deref(), ..path(passage) };
+        let path = Path { listener: passage.parent.reference.section_name.as_deref(), ..path(passage) };
         self.policies.is_service_routing(&path, passage.parent.gateway.proxy.routing_type.as_deref())
     }
 
@@ -69,7 +69,7 @@ impl<'a> Merging<'a, '_> {
     pub(super) fn cluster(&self, gateway: &GatewayContext<'_>, backend: &Resolved<'_>) -> Option<String> {
         let selector = gateway.merge_backends()?.selector.as_ref();
         let selected = selector.is_none_or(|selector| self.labels(backend).is_some_and(|l| selector.matches(l)));
-        if backend.custom || backend.dynamic_resolver || backend.has_filters || !selected {
+        if backend.origin != Origin::Plain || backend.has_filters || !selected {
             return None;
         }
         let key = &backend.key;

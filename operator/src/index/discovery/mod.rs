@@ -38,6 +38,8 @@ use super::{Objects, kind::Kind, objects::Table, views::Route};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part<'a> {
     pub(super) backend: BackendKey<'a>,
+    /// Which of the rule's backendRefs it is, from 0
+    backend_ref: usize,
     /// The Service that the traffic goes to: the backend itself, or the one that a Backend's FQDN names
     pub(super) service: Option<ServiceAt<'a>>,
     /// The cluster's name in Envoy's configuration

@@ -186,7 +186,7 @@ impl<'a> Resolver<'a, '_> {
     /// `resolvePolicyTargets`
     fn targets(&self, kind: &str, policy: &'a Meta, targets: &'a PolicyTargets) -> Vec<Scope<'a>> {
         let mut found = Vec::new();
-        for selector in &targets.target_selectors {
+        for selector in &targets.selectors {
             for (target, labels) in self.candidates(&selector.kind) {
                 let from = From { group: "gateway.envoyproxy.io", kind, namespace: &policy.namespace };
                 let to = To {

@@ -80,7 +80,7 @@ fn an_alias_bomb_is_refused() {
     let mut text = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (name, before) in ('b'..='j').zip('a'..) {
         let aliases = vec![format!("*{before}"); 10].join(",");
-        text.push_str(&format!("{name}: &{name} [{aliases}]\n"));
+        text = format!("{text}{name}: &{name} [{aliases}]\n");
     }
     assert_eq!(messages(&text), ["a.yaml, document 1, line 1: repetition limit exceeded"]);
 }

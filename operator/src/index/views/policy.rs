@@ -68,17 +68,20 @@ pub(in crate::index) struct ClientTrafficPolicySpec {
 
 /// What a policy is attached to.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 pub(in crate::index) struct PolicyTargets {
-    target_ref: Option<TargetRef>,
-    target_refs: Vec<TargetRef>,
-    pub(in crate::index) target_selectors: Vec<TargetSelector>,
+    #[serde(rename = "targetRef")]
+    one: Option<TargetRef>,
+    #[serde(rename = "targetRefs")]
+    several: Vec<TargetRef>,
+    #[serde(rename = "targetSelectors")]
+    pub(in crate::index) selectors: Vec<TargetSelector>,
 }
 
 impl PolicyTargets {
     /// The targets by name, which are in the policy's own namespace.
     pub(in crate::index) fn refs(&self) -> impl Iterator<Item = &TargetRef> {
-        self.target_ref.iter().chain(&self.target_refs)
+        self.one.iter().chain(&self.several)
     }
 }
 
