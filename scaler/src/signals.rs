@@ -1,24 +1,41 @@
 //! The store: what was measured last, of which age, and why not.
 //!
-//! Sources write, RPCs read. Memory is bounded by the clusters that the Plan names and that hand-written triggers ask
-//! for; everything else that a proxy tells is dropped at the door.
+//! Sources write, RPCs read. Each round of a source is made into one table, which readers share: they never wait for a
+//! round in the making. Memory is bounded by the clusters that the Plan names and that hand-written triggers ask for;
+//! everything else that a proxy tells is dropped at the door.
 
+mod metrics;
+mod names;
+mod proxies;
 mod queries;
 mod rounds;
 mod window;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
+use prometheus_client::registry::Registry;
 use serde::Serialize;
-use tidegate_core::{plan::Plan, signal::Signal};
+use tidegate_core::{
+    plan::{Plan, Proxy},
+    signal::Signal,
+};
 use tokio::{sync::watch, time::Instant};
 
-pub use self::rounds::{Counters, ProxyAnswer, Sample};
-use self::{queries::Queries, rounds::Rounds};
+pub(crate) use self::metrics::SourceMetrics;
+pub use self::{
+    names::Series,
+    proxies::{Counters, Sample},
+    rounds::ClusterValues,
+};
+use self::{
+    names::Wanted,
+    queries::Queries,
+    rounds::{Rounds, Shown},
+};
 
 /// One measured number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,20 +87,16 @@ pub struct SourceStatus {
 #[derive(Debug)]
 pub struct Signals {
     stale_after: Duration,
-    state: Mutex<State>,
+    wanted: Mutex<Wanted>,
+    rounds: Mutex<Rounds>,
+    shown: RwLock<Arc<Shown>>,
+    queries: Mutex<Queries>,
     version: watch::Sender<u64>,
+    metrics: SourceMetrics,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    rounds: Rounds,
-    queries: Queries,
-    /// Clusters that triggers name themselves, and when they were last asked for
-    named: HashMap<String, Instant>,
-    /// Clusters that the Plan names
-    planned: Vec<std::sync::Arc<str>>,
-}
-
+/// The order of all arrays of signals.
+const SIGNALS: [Signal; 3] = [Signal::RequestsPerSecond, Signal::Concurrency, Signal::Connections];
 /// Hand-written triggers and queries that nobody asked for in this time are forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// More than this, and a mistake or an attack is likelier than a need.
@@ -92,54 +105,92 @@ const MAX_NAMED: usize = 10_000;
 impl Signals {
     /// An empty store; values older than `stale_after` are not given out.
     pub fn new(stale_after: Duration) -> Self {
-        Self { stale_after, state: Mutex::default(), version: watch::Sender::new(0) }
+        Self {
+            stale_after,
+            wanted: Mutex::default(),
+            rounds: Mutex::default(),
+            shown: RwLock::default(),
+            queries: Mutex::default(),
+            version: watch::Sender::new(0),
+            metrics: SourceMetrics::default(),
+        }
     }
 
-    /// Keeps the clusters that the Plan names, and forgets those that it named before.
+    /// Shows how measuring goes, as `tidegate_source_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Keeps the clusters and the queries that the Plan names, and forgets those that only an earlier Plan named.
     pub fn keep(&self, plan: &Plan) {
-        let mut state = self.lock();
-        state.planned = plan.clusters().cloned().collect();
-        state.planned.sort_unstable();
-        state.planned.dedup();
-        state.keep();
+        let mut clusters: Vec<_> = plan.clusters().cloned().collect();
+        clusters.sort_unstable();
+        clusters.dedup();
+        lock(&self.wanted).plan(clusters);
+        let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
+        lock(&self.queries).plan(intents.filter_map(|intent| intent.query.as_deref()), Instant::now());
     }
 
-    /// Keeps clusters that a hand-written trigger names, for as long as it asks.
+    /// Keeps clusters that a hand-written trigger names, for 10 minutes from now.
     pub fn keep_named(&self, clusters: &[String]) {
-        let mut state = self.lock();
-        let now = Instant::now();
-        let mut changed = false;
+        let (mut wanted, now) = (lock(&self.wanted), Instant::now());
         for cluster in clusters {
-            if let Some(asked) = state.named.get_mut(cluster) {
-                *asked = now;
-            } else if state.named.len() < MAX_NAMED {
-                state.named.insert(cluster.clone(), now);
-                changed = true;
-            }
-        }
-        if changed {
-            state.keep();
+            wanted.name(cluster, now);
         }
     }
 
-    /// Asks this query from the next round on, for as long as somebody wants it.
+    /// Asks this query, for 10 minutes from now.
     pub fn keep_query(&self, promql: &str) {
-        self.lock().queries.keep(promql, Instant::now());
-    }
-
-    /// The queries to ask.
-    pub fn wanted_queries(&self) -> Vec<String> {
-        self.lock().queries.wanted(Instant::now())
+        lock(&self.queries).keep(promql, Instant::now());
     }
 
     /// The signal of one Envoy cluster. One that no proxy names, while proxies answer, carries nothing: 0.
+    ///
+    /// While a proxy that is ready was never measured, and nothing was known before, there is no value:
+    /// [`Self::at_least`] has what there is, and [`Self::incomplete`] says why.
     pub fn cluster(&self, name: &str, signal: Signal) -> Result<Reading, NoReading> {
-        self.lock().rounds.reading(name, signal, Instant::now(), self.stale_after)
+        let shown = self.shown();
+        let (reading, whole) = self.reading(&shown, name, signal)?;
+        if whole {
+            return Ok(reading);
+        }
+        Err(NoReading::NotYet { waiting_for: shown.why.reason("it was not measured on all proxies for 30 s yet") })
+    }
+
+    /// The least that the signal of a cluster is, also while a proxy that is ready was never measured. It may raise a
+    /// workload, and must not lower it.
+    pub fn at_least(&self, name: &str, signal: Signal) -> Result<Reading, NoReading> {
+        self.reading(&self.shown(), name, signal).map(|(reading, _)| reading)
+    }
+
+    /// Why values are lower bounds, while some may be.
+    pub fn incomplete(&self) -> Option<String> {
+        self.shown().why.incomplete.clone()
+    }
+
+    /// A reading, and whether it is of all proxies.
+    fn reading(&self, shown: &Shown, name: &str, signal: Signal) -> Result<(Reading, bool), NoReading> {
+        let index = SIGNALS
+            .iter()
+            .position(|of| *of == signal)
+            .ok_or_else(|| NoReading::BadAnswer { reason: format!("{signal} is not measured on Envoy's clusters") })?;
+        let Some(id) = shown.series.of_cluster(name) else {
+            return Err(NoReading::NotYet { waiting_for: self.why_not_kept(shown) });
+        };
+        let Some(cluster) = shown.clusters.get(id as usize).copied().flatten() else {
+            let waiting_for = shown.why.reason("the first seconds are measured");
+            return Err(NoReading::NotYet { waiting_for });
+        };
+        let age = Instant::now().saturating_duration_since(cluster.at);
+        if age > self.stale_after {
+            return Err(NoReading::Stale { age, reason: shown.why.reason("it was not measured since") });
+        }
+        Ok((Reading { value: cluster.values[index], age }, !cluster.at_least))
     }
 
     /// The answer of a query.
     pub fn query(&self, promql: &str) -> Result<Reading, NoReading> {
-        self.lock().queries.reading(promql, Instant::now(), self.stale_after)
+        lock(&self.queries).reading(promql, Instant::now(), self.stale_after)
     }
 
     /// Changes after each round of samples.
@@ -149,50 +200,103 @@ impl Signals {
 
     /// The state of every source.
     pub fn sources(&self) -> Vec<SourceStatus> {
-        self.lock().rounds.sources(Instant::now())
+        lock(&self.rounds).sources(Instant::now())
     }
 
-    /// How a series of a proxy finds its cluster: see [`Rounds::series`].
-    pub fn series(&self) -> std::sync::Arc<HashMap<Box<str>, u32>> {
-        self.lock().rounds.series()
-    }
-
-    /// Takes in what the proxies answered in one second.
-    pub fn commit(&self, answers: Vec<ProxyAnswer>) {
-        let mut state = self.lock();
-        let now = Instant::now();
-        state.rounds.commit(answers, now);
-        let before = state.named.len();
-        state.named.retain(|_, asked| now.duration_since(*asked) < FORGET_AFTER);
-        if state.named.len() != before {
-            state.keep();
+    fn why_not_kept(&self, shown: &Shown) -> String {
+        if lock(&self.wanted).is_full() {
+            return format!("triggers name {MAX_NAMED} other clusters already, and no more are taken");
         }
-        drop(state);
-        self.version.send_modify(|version| *version += 1);
+        shown.why.reason("it is measured from the next second on")
     }
 
-    /// Takes in what a Prometheus answered: the signals of every cluster with traffic. The others carry nothing.
-    pub fn commit_values(&self, source: &str, values: Result<HashMap<String, [f64; 3]>, String>) {
-        self.lock().rounds.commit_values(source, values, Instant::now());
-        self.version.send_modify(|version| *version += 1);
+    fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// For sources.
+impl Signals {
+    /// The series to look for from now on, with what was named since the last call.
+    pub fn series(&self) -> Arc<Series> {
+        let mut rounds = lock(&self.rounds);
+        if let Some(clusters) = lock(&self.wanted).take_changes(Instant::now()) {
+            rounds.keep(clusters);
+            self.metrics.clusters(rounds.series().len());
+        }
+        Arc::clone(rounds.series())
+    }
+
+    /// Takes in what one proxy answered to a request of about `at`, or why it did not.
+    pub fn sampled(&self, proxy: &Proxy, at: Instant, sample: Result<Sample, String>) {
+        let error = sample.as_ref().err().cloned();
+        let changed = lock(&self.rounds).sampled(proxy, at, sample);
+        match error {
+            Some(error) if changed => {
+                tracing::warn!(proxy = proxy.name, error, "a proxy does not answer: what it last carried is held");
+            }
+            None if changed => tracing::info!(proxy = proxy.name, "a proxy answers again"),
+            _ => {}
+        }
+    }
+
+    /// Closes a round of samples: makes one value for each cluster and signal. `proxies` are all that there are now; what
+    /// the others contributed is over.
+    pub fn commit(&self, proxies: &[Proxy]) {
+        let mut rounds = lock(&self.rounds);
+        rounds.commit(proxies);
+        let (answering, failing, new) = rounds.health(proxies.len());
+        self.metrics.proxies(answering, failing, new);
+        self.show(&rounds);
+    }
+
+    /// Takes in what a source told of all clusters that carry anything, or why it did not: requests/s, requests in flight
+    /// and connections by the name of the series (see [`Series`]).
+    pub fn commit_values(&self, source: &str, answer: Result<HashMap<String, [f64; 3]>, String>) {
+        let whole = |values: HashMap<_, _>| ClusterValues {
+            values: values.into_iter().map(|(series, values)| (series, Some(values))).collect(),
+            missing: None,
+        };
+        self.commit_clusters(source, answer.map(whole));
+    }
+
+    /// The same from a source that knows what it does not know.
+    pub fn commit_clusters(&self, source: &str, answer: Result<ClusterValues, String>) {
+        self.series();
+        let mut rounds = lock(&self.rounds);
+        rounds.commit_values(source, answer, Instant::now());
+        self.show(&rounds);
+    }
+
+    /// Takes in whether a server answers that is asked for queries alone.
+    pub fn source_status(&self, source: &str, error: Option<String>) {
+        lock(&self.rounds).prometheus_status(source, error, Instant::now());
+    }
+
+    /// The queries to ask.
+    pub fn wanted_queries(&self) -> Vec<String> {
+        lock(&self.queries).wanted(Instant::now())
     }
 
     /// Takes in the answer of a query.
     pub fn commit_query(&self, promql: &str, answer: Result<f64, String>) {
-        self.lock().queries.commit(promql, answer, Instant::now());
+        lock(&self.queries).commit(promql, answer, Instant::now());
         self.version.send_modify(|version| *version += 1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves numbers that are whole: nothing here is changed in two steps that belong together.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn metrics(&self) -> &SourceMetrics {
+        &self.metrics
+    }
+
+    fn show(&self, rounds: &Rounds) {
+        let shown = Arc::new(rounds.shown());
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
+        self.metrics.round(rounds.newest().map(|at| Instant::now().saturating_duration_since(at)));
+        self.version.send_modify(|version| *version += 1);
     }
 }
 
-impl State {
-    fn keep(&mut self) {
-        let named = self.named.keys().map(String::as_str);
-        let planned = self.planned.iter().map(AsRef::as_ref);
-        self.rounds.keep(planned.chain(named));
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves numbers that are whole: nothing here is changed in two steps that belong together.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,12 +44,12 @@ pub async fn run(
     };
     let scraping = async {
         if let Some(also) = proxies {
-            envoy::run(also, Arc::clone(&signals), plan, shutdown.clone()).await;
+            envoy::run(also, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
         }
     };
     let asking = async {
         if let Some(prometheus) = prometheus {
-            prometheus::run(prometheus, clusters, Arc::clone(&signals), shutdown.clone()).await;
+            prometheus::run(prometheus, clusters, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
         }
     };
     tokio::join!(keeping, scraping, asking);

@@ -1,292 +1,331 @@
-//! Once a second, what every proxy answered becomes one value for each cluster and signal.
+//! Once a second, what every proxy contributes becomes one value for each cluster and signal.
 //!
-//! The rules that keep missing data from looking like missing demand:
-//! - a counter below its last value was reset: what it shows was counted since;
-//! - a proxy that was never seen gives a baseline only; a series that is new on a known proxy was counted from 0, because
-//!   Envoy shows series from their first use on;
-//! - a proxy that does not answer keeps contributing what it last did, until the Plan says that it is gone or gets no
-//!   traffic;
-//! - when no proxy answers, nothing is written at all, and the readings grow old.
+//! The rules that keep missing data from looking like missing demand, beside those of [`proxies`](super::proxies):
+//! - a proxy that does not answer contributes what it last did, until the Plan says that it is gone or not ready;
+//! - while a ready proxy was never measured, the sum can raise what a cluster showed before, and never lower it; where
+//!   nothing was shown before, the value is marked as a lower bound;
+//! - when all proxies fail, nothing is written at all, and the readings grow old.
 
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
 };
 
-use tidegate_core::{plan::Proxy, signal::Signal};
+use tidegate_core::plan::Proxy;
 use tokio::time::Instant;
 
-use super::{NoReading, Reading, SourceStatus, window::Window};
-
-/// What Envoy counts of one cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counters {
-    /// `upstream_rq_total`: requests sent to an endpoint
-    pub requests: f64,
-    /// `upstream_rq_pending_overflow` and `upstream_rq_pending_failure_eject`: requests that found no connection, by the
-    /// circuit breaker or because connecting failed
-    pub refused: f64,
-    /// `upstream_rq_retry`: those of `requests` that the proxy sent again on its own
-    pub retries: f64,
-    /// `upstream_rq_active` and `upstream_rq_pending_active`
-    pub in_flight: f64,
-    /// `upstream_cx_active`
-    pub connections: f64,
-}
-
-/// What a proxy answered, by the ids of [`Signals::series`](super::Signals::series).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sample {
-    /// Sorted by id
-    pub clusters: Vec<(u32, Counters)>,
-}
-
-/// One proxy in one round.
-#[derive(Debug)]
-pub struct ProxyAnswer {
-    /// Who was asked
-    pub proxy: Proxy,
-    /// When the answer was there
-    pub at: Instant,
-    /// The answer, or why there is none
-    pub sample: Result<Sample, String>,
-}
-
-/// requests/s, in flight, connections
-type Values = [f32; 3];
-
-const SIGNALS: [Signal; 3] = [Signal::RequestsPerSecond, Signal::Concurrency, Signal::Connections];
-/// After such a gap the window is of another time.
-const LONGEST_GAP: Duration = Duration::from_secs(30);
+use super::{
+    SourceStatus,
+    names::{Ids, Series},
+    proxies::{KnownProxy, Sample},
+    window::{LONG, Values, Window},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    /// The series' name to the cluster's id
-    series: Arc<HashMap<Box<str>, u32>>,
-    names: HashMap<Box<str>, u32>,
+    series: Arc<Series>,
+    ids: Ids,
     clusters: Vec<Cluster>,
-    free: Vec<u32>,
-    proxies: HashMap<SocketAddr, Known>,
-    /// When values were last written
-    written: Option<Instant>,
-    failure: Option<String>,
+    proxies: HashMap<SocketAddr, KnownProxy>,
+    prometheus: HashMap<String, PrometheusStatus>,
     totals: Vec<Values>,
+    newest: Option<Instant>,
+    why: Why,
+}
+
+/// What readers see: replaced after each round.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pub(super) series: Arc<Series>,
+    pub(super) clusters: Vec<Option<ShownCluster>>,
+    pub(super) why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ShownCluster {
+    pub(super) values: [f64; 3],
+    /// Of the newest sample in it
+    pub(super) at: Instant,
+    pub(super) at_least: bool,
+}
+
+/// Why there is nothing, or not all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Why {
+    /// No source answers
+    pub(super) failure: Option<String>,
+    /// Something that carries traffic was never measured
+    pub(super) incomplete: Option<String>,
+    /// Some cluster has traffic and no rate
+    pub(super) no_rate: Option<String>,
+}
+
+impl Why {
+    /// Why a cluster has no value, or no new one.
+    pub(super) fn reason(&self, otherwise: &str) -> String {
+        let known = self.failure.as_deref().or(self.incomplete.as_deref()).or(self.no_rate.as_deref());
+        known.unwrap_or(otherwise).to_owned()
+    }
 }
 
 #[derive(Debug, Clone, Default)]
 struct Cluster {
-    windows: [Window; 3],
-    last: Option<(Instant, [f64; 3])>,
+    /// The generation of [`Series`] in which the id was given to it
+    kept_since: u64,
+    window: Window,
+    /// What it showed when it was last known in whole
+    whole: Option<[f64; 3]>,
+    /// For how many more seconds the window has one in it that is a lower bound
+    at_least: u8,
+    shown: Option<ShownCluster>,
 }
 
-/// What is known of a proxy.
 #[derive(Debug, Default)]
-struct Known {
-    name: String,
-    sample: Option<(Instant, Sample)>,
-    contribution: Vec<(u32, Values)>,
+struct PrometheusStatus {
+    answered: Option<Instant>,
     error: Option<String>,
 }
 
+/// What a Prometheus told of the clusters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterValues {
+    /// Requests/s, requests in flight and connections by the name of the series (see [`Series`]); `None` where there is
+    /// traffic but no rate yet. Clusters that are not in it carry nothing.
+    pub values: HashMap<String, Option<[f64; 3]>>,
+    /// What is not in the values although it carries traffic
+    pub missing: Option<String>,
+}
+
 impl Rounds {
-    /// Envoy cuts the label `envoy_cluster_name` at the first dot of a cluster's name and moves the rest into the name of
-    /// the metric, where only letters, digits and underscores stay. So a series is found under the label alone or, for a
-    /// name with dots, under the label, a dot, and the rest as it stands in the metric.
-    pub(super) fn series(&self) -> Arc<HashMap<Box<str>, u32>> {
-        Arc::clone(&self.series)
+    pub(super) fn series(&self) -> &Arc<Series> {
+        &self.series
     }
 
-    pub(super) fn keep<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
-        let mut kept: HashMap<Box<str>, u32> = HashMap::new();
-        let mut new = Vec::new();
-        for name in names {
-            match self.names.remove_entry(name) {
-                Some((name, id)) => _ = kept.insert(name, id),
-                None if !kept.contains_key(name) => new.push(name),
-                None => {}
-            }
+    pub(super) fn keep<'a>(&mut self, clusters: impl Iterator<Item = &'a str>) {
+        let mut series = Series::clone(&self.series);
+        let change = series.keep(clusters, &mut self.ids);
+        for id in change.added {
+            let index = id as usize;
+            self.clusters.resize(self.clusters.len().max(index + 1), Cluster::default());
+            self.clusters[index] = Cluster { kept_since: series.generation(), ..Cluster::default() };
         }
-        let gone: HashSet<u32> = self.names.drain().map(|(_, id)| id).collect();
-        for id in &gone {
-            self.clusters[*id as usize] = Cluster::default();
+        if !change.removed.is_empty() {
+            let kept: HashSet<u32> = series.iter().map(|(_, id)| id).collect();
+            self.proxies.values_mut().for_each(|proxy| proxy.forget(|id| kept.contains(&id)));
         }
-        for proxy in self.proxies.values_mut().filter(|_| !gone.is_empty()) {
-            proxy.contribution.retain(|(id, _)| !gone.contains(id));
-            if let Some((_, sample)) = &mut proxy.sample {
-                sample.clusters.retain(|(id, _)| !gone.contains(id));
-            }
-        }
-        self.free.extend(gone);
-        for name in new {
-            let id = self.free.pop().unwrap_or_else(|| {
-                self.clusters.push(Cluster::default());
-                self.clusters.len() as u32 - 1
-            });
-            kept.insert(name.into(), id);
-        }
-        self.names = kept;
-        self.series = Arc::new(self.names.iter().map(|(name, id)| (series_name(name), *id)).collect());
+        self.series = Arc::new(series);
     }
 
-    pub(super) fn commit(&mut self, answers: Vec<ProxyAnswer>, now: Instant) {
-        let asked: HashSet<SocketAddr> = answers.iter().map(|answer| answer.proxy.stats).collect();
-        // A proxy that is gone adds nothing more; what it added stays in the windows.
-        self.proxies.retain(|address, _| asked.contains(address));
-        if answers.is_empty() {
-            self.failure =
-                Some("no proxy is known: no pod with the labels of Envoy Gateway's proxies has an address".into());
-            return;
+    /// Takes in what one proxy answered; whether its health changed.
+    pub(super) fn sampled(&mut self, proxy: &Proxy, at: Instant, sample: Result<Sample, String>) -> bool {
+        let known = self.proxies.entry(proxy.stats).or_insert_with(|| KnownProxy::named(&proxy.name));
+        if known.name != proxy.name {
+            // Another pod has got the address: its counters are its own.
+            *known = KnownProxy::named(&proxy.name);
         }
-        let mut measured = false;
+        let failed_before = known.error.is_some();
+        match sample {
+            Ok(sample) => {
+                let clusters = &self.clusters;
+                known.take_in(at, &sample, |id| clusters.get(id as usize).map(|cluster| cluster.kept_since));
+            }
+            Err(error) => known.error = Some(error),
+        }
+        failed_before != known.error.is_some()
+    }
+
+    /// Closes a round. `proxies` are all that there are now.
+    pub(super) fn commit(&mut self, proxies: &[Proxy]) {
+        let there: HashSet<(SocketAddr, &str)> =
+            proxies.iter().map(|proxy| (proxy.stats, proxy.name.as_str())).collect();
+        // A proxy that is gone contributes nothing more; what it contributed stays in the windows.
+        self.proxies.retain(|address, known| there.contains(&(*address, known.name.as_str())));
+        let round = self.sum(proxies);
+        self.why.incomplete.clone_from(&round.unmeasured);
+        match round.newest {
+            Some(at) => {
+                self.why.failure = None;
+                self.newest = Some(at);
+                self.write(at, &round);
+            }
+            None => self.why.failure = Some(no_answer(proxies, &self.proxies)),
+        }
+    }
+
+    fn sum(&mut self, proxies: &[Proxy]) -> Round {
         self.totals.clear();
-        self.totals.resize(self.clusters.len(), [0.0; 3]);
-        for ProxyAnswer { proxy, at, sample } in answers {
-            let known = self.proxies.entry(proxy.stats).or_default();
-            known.name = proxy.name;
-            match sample {
-                Ok(sample) => measured |= known.take_in(at, sample),
-                Err(error) => {
-                    known.error = Some(error);
-                    if !proxy.ready {
-                        known.contribution.clear();
-                    }
+        self.totals.resize(self.clusters.len(), Values::default());
+        let mut round = Round { newest: None, rated: 0, all_rated: Some(u64::MAX), unmeasured: None, awaited: false };
+        for proxy in proxies {
+            let mut known = self.proxies.get_mut(&proxy.stats);
+            if let Some(known) = known.as_mut().filter(|known| known.error.is_some() && !proxy.ready) {
+                known.is_silent_and_not_ready();
+            }
+            let Some((known, rated)) = known.and_then(|known| Some((&*known, known.rated()?))) else {
+                if proxy.ready {
+                    let known = self.proxies.get(&proxy.stats);
+                    round.all_rated = None;
+                    round.awaited |= known.is_none_or(|known| known.error.is_none());
+                    round.unmeasured.get_or_insert_with(|| unmeasured(proxy, known));
+                }
+                continue;
+            };
+            for cell in known.contributions() {
+                if let Some(total) = self.totals.get_mut(cell.id as usize) {
+                    (0..3).for_each(|signal| total[signal] += cell.contribution[signal]);
                 }
             }
-            for (id, values) in &known.contribution {
-                if let Some(total) = self.totals.get_mut(*id as usize) {
-                    (0..3).for_each(|signal| total[signal] += values[signal]);
-                }
+            round.rated = round.rated.max(rated);
+            round.all_rated = round.all_rated.map(|all| if proxy.ready { all.min(rated) } else { all });
+            if known.error.is_none() {
+                round.newest = round.newest.max(known.answered());
             }
         }
-        if measured {
-            self.write(now);
-        } else {
-            self.failure =
-                self.proxies.values().find_map(|known| Some(format!("{}: {}", known.name, known.error.as_ref()?)));
-        }
+        round
     }
 
-    /// Writes the totals into the windows.
-    fn write(&mut self, now: Instant) {
-        let gap = self.written.is_some_and(|written| now.duration_since(written) > LONGEST_GAP);
+    /// Writes the totals of the clusters that some proxy was measured for.
+    fn write(&mut self, at: Instant, round: &Round) {
         for (cluster, total) in self.clusters.iter_mut().zip(&self.totals) {
-            let mut values = [0.0; 3];
-            for signal in 0..3 {
-                let window = &mut cluster.windows[signal];
-                if gap {
-                    window.clear();
-                }
-                window.push(total[signal]);
-                values[signal] = window.value().unwrap_or_default();
+            let since = cluster.kept_since;
+            let whole = round.all_rated.is_some_and(|all| since <= all);
+            // The first value of all had better be a whole one, when that is a matter of seconds.
+            let wait = round.awaited && cluster.shown.is_none();
+            if since <= round.rated && (whole || !wait) {
+                cluster.second(at, *total, whole);
             }
-            cluster.last = Some((now, values));
         }
-        self.written = Some(now);
-        self.failure = None;
     }
 
     /// A Prometheus has already made rates of counters: its values are taken as they are.
-    pub(super) fn commit_values(
-        &mut self,
-        source: &str,
-        values: Result<HashMap<String, [f64; 3]>, String>,
-        now: Instant,
-    ) {
-        match values {
-            Ok(values) => {
-                for cluster in &mut self.clusters {
-                    cluster.last = Some((now, [0.0; 3]));
-                }
-                for (series, values) in values {
-                    let values = values.map(|value| if value.is_finite() { value.max(0.0) } else { 0.0 });
-                    if let Some(id) = self.series.get(series.as_str()) {
-                        self.clusters[*id as usize].last = Some((now, values));
-                    }
-                }
-                self.written = Some(now);
-                self.failure = None;
+    pub(super) fn commit_values(&mut self, source: &str, answer: Result<ClusterValues, String>, now: Instant) {
+        let status = self.prometheus.entry(source.to_owned()).or_default();
+        let ClusterValues { values, missing } = match answer {
+            Ok(values) => values,
+            Err(error) => {
+                self.why.failure = Some(format!("{source}: {error}"));
+                status.error = Some(error);
+                return;
             }
-            Err(error) => self.failure = Some(format!("{source}: {error}")),
+        };
+        self.newest = Some(now);
+        *status = PrometheusStatus { answered: Some(now), error: missing.clone() };
+        let no_rate = values.values().any(Option::is_none).then(|| {
+            "Prometheus has fewer than two samples in 30 s: it must scrape the proxies at least every 15 s".to_owned()
+        });
+        self.why = Why { failure: None, incomplete: missing.clone(), no_rate };
+        for (name, id) in self.series.iter() {
+            let Some(cluster) = self.clusters.get_mut(id as usize) else { continue };
+            match values.get(name) {
+                None => cluster.told(now, [0.0; 3], missing.is_none()),
+                Some(Some(values)) => cluster.told(now, values.map(sane), missing.is_none()),
+                // It holds what it showed, and grows old.
+                Some(None) => {}
+            }
         }
     }
 
-    pub(super) fn reading(
-        &self,
-        name: &str,
-        signal: Signal,
-        now: Instant,
-        stale_after: Duration,
-    ) -> Result<Reading, NoReading> {
-        let failure = || self.failure.clone().unwrap_or_else(|| "its first two samples, a second apart".to_owned());
-        let cluster = self.names.get(name).and_then(|id| self.clusters.get(*id as usize));
-        let Some((at, values)) = cluster.and_then(|cluster| cluster.last) else {
-            return Err(NoReading::NotYet { waiting_for: failure() });
-        };
-        let age = now.duration_since(at);
-        if age > stale_after {
-            return Err(NoReading::Stale { age, reason: failure() });
+    pub(super) fn prometheus_status(&mut self, source: &str, error: Option<String>, now: Instant) {
+        let status = self.prometheus.entry(source.to_owned()).or_default();
+        if error.is_none() {
+            status.answered = Some(now);
         }
-        let index = SIGNALS.iter().position(|of| *of == signal);
-        let value = index
-            .map(|index| values[index])
-            .ok_or_else(|| NoReading::BadAnswer { reason: format!("{signal} is not measured on clusters") })?;
-        Ok(Reading { value, age })
+        status.error = error;
+    }
+
+    pub(super) fn shown(&self) -> Shown {
+        let clusters = self.clusters.iter().map(|cluster| cluster.shown).collect();
+        Shown { series: Arc::clone(&self.series), clusters, why: self.why.clone() }
+    }
+
+    /// When the newest sample was taken that is in a value.
+    pub(super) fn newest(&self) -> Option<Instant> {
+        self.newest
+    }
+
+    /// How many proxies answer, fail, and were not heard of yet.
+    pub(super) fn health(&self, proxies: usize) -> (usize, usize, usize) {
+        let failing = self.proxies.values().filter(|known| known.error.is_some()).count();
+        let answering = self.proxies.len() - failing;
+        (answering, failing, proxies.saturating_sub(answering + failing))
     }
 
     pub(super) fn sources(&self, now: Instant) -> Vec<SourceStatus> {
-        let mut sources: Vec<_> = self
-            .proxies
-            .values()
-            .map(|known| SourceStatus {
-                name: known.name.clone(),
-                last_success_seconds: known.sample.as_ref().map(|(at, _)| now.duration_since(*at).as_secs_f64()),
-                error: known.error.clone(),
-            })
-            .collect();
+        let status = |name: &str, answered: Option<Instant>, error: &Option<String>| SourceStatus {
+            name: name.to_owned(),
+            last_success_seconds: answered.map(|at| now.duration_since(at).as_secs_f64()),
+            error: error.clone(),
+        };
+        let proxies = self.proxies.values().map(|known| status(&known.name, known.answered(), &known.error));
+        let prometheus = self.prometheus.iter().map(|(url, known)| status(url, known.answered, &known.error));
+        let mut sources: Vec<_> = proxies.chain(prometheus).collect();
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         sources
     }
 }
 
-impl Known {
-    /// Whether the answer says anything about demand: the first one of a proxy is only a baseline.
-    fn take_in(&mut self, at: Instant, sample: Sample) -> bool {
-        self.error = None;
-        let Some((before, last)) = &self.sample else {
-            self.sample = Some((at, sample));
-            return false;
-        };
-        let seconds = at.duration_since(*before).as_secs_f64();
-        if seconds < 0.1 {
-            return true;
+/// What one round found.
+struct Round {
+    /// When the newest answer came of the proxies that answer; `None` when there is nothing to write
+    newest: Option<Instant>,
+    /// Clusters that are kept since this generation or longer were measured on some proxy
+    rated: u64,
+    /// … and on every ready proxy; `None` when a ready proxy was never measured
+    all_rated: Option<u64>,
+    /// A ready proxy that was never measured, and why
+    unmeasured: Option<String>,
+    /// Whether such a one may answer any moment: it was not yet asked in vain
+    awaited: bool,
+}
+
+impl Cluster {
+    /// One second of the proxies; `whole` when it is of all of them.
+    fn second(&mut self, at: Instant, mut total: Values, whole: bool) {
+        if whole {
+            self.at_least = self.at_least.saturating_sub(1);
+        } else if let Some(shown) = self.whole {
+            (0..3).for_each(|signal| total[signal] = total[signal].max(shown[signal] as f32));
+        } else {
+            self.at_least = LONG;
         }
-        let mut last = last.clusters.iter().peekable();
-        self.contribution.clear();
-        for (id, now) in &sample.clusters {
-            while last.next_if(|(earlier, _)| earlier < id).is_some() {}
-            let then = last.next_if(|(same, _)| same == id).map_or_else(Counters::default, |(_, counters)| *counters);
-            let values = [now.demand_since(&then) / seconds, now.in_flight, now.connections];
-            self.contribution.push((*id, values.map(|value| value as f32)));
+        self.window.push(total);
+        let Some(values) = self.window.values() else { return };
+        if whole && self.at_least == 0 {
+            self.whole = Some(values);
         }
-        self.sample = Some((at, sample));
-        true
+        self.shown = Some(ShownCluster { values, at, at_least: self.at_least > 0 });
+    }
+
+    /// A value that somebody else measured; `whole` when it is of all proxies.
+    fn told(&mut self, at: Instant, mut values: [f64; 3], whole: bool) {
+        if whole {
+            self.whole = Some(values);
+        } else if let Some(shown) = self.whole {
+            (0..3).for_each(|signal| values[signal] = values[signal].max(shown[signal]));
+        }
+        self.shown = Some(ShownCluster { values, at, at_least: self.whole.is_none() });
     }
 }
 
-impl Counters {
-    /// Requests that users sent: sent on and refused, less the proxy's own retries.
-    fn demand_since(&self, then: &Self) -> f64 {
-        // As Prometheus does: a counter that went down was reset and has counted from 0.
-        let since = |now: f64, then: f64| if now < then { now } else { now - then };
-        let sent = since(self.requests, then.requests) + since(self.refused, then.refused);
-        (sent - since(self.retries, then.retries)).max(0.0)
+fn sane(value: f64) -> f64 {
+    if value.is_finite() { value.max(0.0) } else { 0.0 }
+}
+
+fn unmeasured(proxy: &Proxy, known: Option<&KnownProxy>) -> String {
+    let Proxy { name, stats, .. } = proxy;
+    match known.and_then(|known| known.error.as_ref()) {
+        Some(error) => format!("proxy {name} is ready and never answered: {error}"),
+        None => format!("proxy {name} ({stats}) has not answered twice yet"),
     }
 }
 
-fn series_name(cluster: &str) -> Box<str> {
-    let Some((label, rest)) = cluster.split_once('.') else { return cluster.into() };
-    let kept = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    format!("{label}.{}", rest.chars().map(kept).collect::<String>()).into()
+fn no_answer(proxies: &[Proxy], known: &HashMap<SocketAddr, KnownProxy>) -> String {
+    let failing = proxies.iter().find_map(|proxy| Some((&proxy.name, known.get(&proxy.stats)?.error.as_ref()?)));
+    match (proxies.len(), failing) {
+        (0, _) => "no proxy is known: no ready pod of Envoy Gateway, and no --proxy".to_owned(),
+        (_, None) => "the proxies have not answered twice yet".to_owned(),
+        (1, Some((name, error))) => format!("proxy {name} does not answer: {error}"),
+        (count, Some((name, error))) => format!("none of {count} proxies answers; {name}: {error}"),
+    }
 }

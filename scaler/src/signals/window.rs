@@ -1,42 +1,124 @@
-//! One signal of one cluster over the last 30 seconds that were measured.
+//! The signals of one cluster over the last 30 seconds that were measured.
+
+/// Requests/s, requests in flight, connections: the order of all arrays of signals.
+pub(super) type Values = [f32; 3];
 
 /// Seconds of the long window.
-const LONG: usize = 30;
+pub(super) const LONG: u8 = 30;
 /// Seconds of the short window.
-const SHORT: usize = 6;
+const SHORT: u8 = 6;
 /// How many times the long window's mean the short one's must be to count as a burst.
-const BURST: f32 = 2.0;
+const BURST: f64 = 2.0;
+/// Fewer seconds than this are noise: at 10 requests/s one second alone is off by a third as often as not.
+const ENOUGH: u8 = 3;
 
 /// A ring of one-second values. Only seconds that were measured are in it: a gap is not a zero.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Window {
-    seconds: [f32; LONG],
+    seconds: [Values; LONG as usize],
     len: u8,
     next: u8,
 }
 
 impl Window {
-    pub(super) fn push(&mut self, value: f32) {
-        self.seconds[usize::from(self.next)] = value;
-        self.next = (self.next + 1) % LONG as u8;
-        self.len = (self.len + 1).min(LONG as u8);
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    pub(super) fn push(&mut self, values: Values) {
+        self.seconds[usize::from(self.next)] = values;
+        self.next = (self.next + 1) % LONG;
+        self.len = (self.len + 1).min(LONG);
     }
 
     /// The mean over the long window; that over the short one where it is at least twice as much, so that a burst shows at
-    /// once and a dip does not. `None` when nothing was measured.
-    pub(super) fn value(&self) -> Option<f64> {
-        let long = self.mean(LONG)?;
-        let short = self.mean(SHORT)?;
-        Some(f64::from(if short >= BURST * long { short } else { long }))
+    /// once and a dip does not. `None` while too little was measured.
+    pub(super) fn values(&self) -> Option<[f64; 3]> {
+        if self.len < ENOUGH {
+            return None;
+        }
+        let (short, long) = (self.mean(SHORT), self.mean(LONG));
+        let value = |signal: usize| if short[signal] >= BURST * long[signal] { short[signal] } else { long[signal] };
+        Some([value(0), value(1), value(2)])
     }
 
-    fn mean(&self, seconds: usize) -> Option<f32> {
-        let count = seconds.min(usize::from(self.len));
-        let newest_first = (1..=count).map(|back| self.seconds[(usize::from(self.next) + LONG - back) % LONG]);
-        (count > 0).then(|| newest_first.sum::<f32>() / count as f32)
+    fn mean(&self, seconds: u8) -> [f64; 3] {
+        let count = seconds.min(self.len);
+        let mut sum = [0.0; 3];
+        for back in 1..=count {
+            let second = &self.seconds[usize::from((self.next + LONG - back) % LONG)];
+            for (sum, value) in sum.iter_mut().zip(second) {
+                *sum += f64::from(*value);
+            }
+        }
+        sum.map(|sum| sum / f64::from(count.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn window(rates: &[f32]) -> Window {
+        let mut window = Window::default();
+        for rate in rates {
+            window.push([*rate, 0.0, 0.0]);
+        }
+        window
+    }
+
+    fn rate(rates: &[f32]) -> Option<f64> {
+        window(rates).values().map(|values| values[0])
+    }
+
+    #[test]
+    fn one_or_two_seconds_are_too_few_to_say_a_rate() {
+        assert_eq!((rate(&[]), rate(&[9.0]), rate(&[9.0, 9.0])), (None, None, None));
+        assert_eq!(rate(&[9.0, 9.0, 9.0]), Some(9.0));
+    }
+
+    #[test]
+    fn a_steady_rate_is_what_it_is() {
+        assert_eq!(rate(&[100.0; 45]), Some(100.0));
+    }
+
+    #[test]
+    fn a_burst_shows_in_the_first_second_and_whole_after_six() {
+        let after = |seconds: usize| {
+            let mut rates = vec![10.0; 40];
+            rates.extend(vec![310.0; seconds]);
+            rate(&rates).unwrap()
+        };
+        assert_eq!((after(0), after(1), after(2), after(6)), (10.0, 60.0, 110.0, 310.0));
+    }
+
+    #[test]
+    fn a_dip_shows_over_the_long_window_only() {
+        let mut rates = vec![300.0; 40];
+        rates.extend([0.0; 6]);
+        assert_eq!(rate(&rates), Some(240.0));
+    }
+
+    #[test]
+    fn each_signal_has_its_own_burst() {
+        let mut window = window(&[10.0; 40]);
+        (0..6).for_each(|_| window.push([10.0, 60.0, 1.0]));
+        assert_eq!(window.values(), Some([10.0, 60.0, 1.0]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_value_is_the_rule_of_the_plain_words(rates in proptest::collection::vec(0f32..1e6, 0..80)) {
+            let mean = |seconds: usize| {
+                let last = &rates[rates.len().saturating_sub(seconds)..];
+                last.iter().map(|rate| f64::from(*rate)).sum::<f64>() / last.len() as f64
+            };
+            let expected = (rates.len() >= 3).then(|| {
+                let (short, long) = (mean(6), mean(30));
+                if short >= 2.0 * long { short } else { long }
+            });
+            match (rate(&rates), expected) {
+                (Some(value), Some(expected)) => prop_assert!((value - expected).abs() <= 1e-6 * expected.max(1.0)),
+                (value, expected) => prop_assert_eq!(value, expected),
+            }
+        }
     }
 }

@@ -1,50 +1,80 @@
 //! Reads the few series of Envoy's Prometheus exposition that demand is made of, a line at a time, without a copy.
 //!
-//! The format is Prometheus' text format 0.0.4. This is not a parser of all of it: a proxy with 10,000 clusters answers
-//! megabytes a second, of which seven counters and gauges are wanted. Whatever is none of them is skipped.
+//! The format is Prometheus' text format 0.0.4. This is not a parser of all of it: a proxy answers megabytes a second, of
+//! which seven counters and gauges are wanted. Whatever is none of them is skipped, histograms included.
 
-use std::collections::HashMap;
+use memchr::{memchr, memchr2, memmem};
 
-use crate::signals::{Counters, Sample};
+use crate::signals::{Counters, Sample, Series};
 
 /// Longer lines than this are no series of Envoy's.
 const MAX_LINE: usize = 8192;
+const NAME_LABEL: &[u8] = b"envoy_cluster_name";
 
-/// Takes chunks as they come from the network.
+/// Takes chunks as they come from the network. How the bytes are cut into chunks makes no difference.
 ///
 /// ```
-/// use std::collections::HashMap;
-/// use tidegate_scaler::sources::envoy::Parser;
+/// use tidegate_scaler::{signals::Series, sources::envoy::Parser};
 ///
-/// let series = HashMap::from([("httproute/default/task-route/rule/0".into(), 7)]);
+/// let series = Series::of(["httproute/default/task-route/rule/0"]);
 /// let mut parser = Parser::new(&series);
 /// parser.feed(b"envoy_cluster_upstream_rq_total{envoy_cluster_name=\"httproute/default/");
 /// parser.feed(b"task-route/rule/0\"} 5\n");
 /// let sample = parser.finish().expect("metrics");
-/// assert_eq!((sample.clusters[0].0, sample.clusters[0].1.requests), (7, 5.0));
+/// assert_eq!(sample.clusters()[0].1.requests, 5.0);
 /// ```
 pub struct Parser<'a> {
-    series: &'a HashMap<Box<str>, u32>,
+    series: &'a Series,
     /// The start of a line whose end has not come yet
     partial: Vec<u8>,
+    /// Whether the rest of this line is skipped because it is too long
     overlong: bool,
-    found: HashMap<u32, Counters>,
-    key: String,
+    /// Up to the value of the label, as in the last series that was read: most lines begin like the one before
+    prefix: Vec<u8>,
+    prefix_field: Field,
+    /// Place in `found` by id
+    places: Vec<u32>,
+    found: Vec<(u32, Counters)>,
+    scratch: Vec<u8>,
     garbage: bool,
 }
 
+/// Where a metric goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Field {
+    Requests,
+    Refused,
+    Retries,
+    InFlight,
+    Connections,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
 impl<'a> Parser<'a> {
-    /// A parser for the series of these clusters.
-    pub fn new(series: &'a HashMap<Box<str>, u32>) -> Self {
-        Self { series, partial: Vec::new(), overlong: false, found: HashMap::new(), key: String::new(), garbage: false }
+    /// A parser for these series.
+    pub fn new(series: &'a Series) -> Self {
+        Self {
+            series,
+            partial: Vec::new(),
+            overlong: false,
+            prefix: Vec::new(),
+            prefix_field: Field::Requests,
+            places: Vec::new(),
+            found: Vec::new(),
+            scratch: Vec::new(),
+            garbage: false,
+        }
     }
 
     /// The next bytes.
     pub fn feed(&mut self, mut chunk: &[u8]) {
-        while let Some(end) = memchr::memchr(b'\n', chunk) {
+        while let Some(end) = memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
-            if self.overlong {
+            chunk = rest;
+            if self.overlong || self.partial.len() + line.len() > MAX_LINE {
                 self.overlong = false;
+                self.partial.clear();
             } else if self.partial.is_empty() {
                 self.line(line);
             } else {
@@ -54,11 +84,10 @@ impl<'a> Parser<'a> {
                 whole.clear();
                 self.partial = whole;
             }
-            chunk = rest;
         }
         if self.overlong || self.partial.len() + chunk.len() > MAX_LINE {
-            self.partial.clear();
             self.overlong = true;
+            self.partial.clear();
         } else {
             self.partial.extend_from_slice(chunk);
         }
@@ -66,56 +95,368 @@ impl<'a> Parser<'a> {
 
     /// What was found. `None` when this was not an exposition, but for example a page of HTML.
     pub fn finish(mut self) -> Option<Sample> {
-        if !self.partial.is_empty() {
-            let last = std::mem::take(&mut self.partial);
-            self.line(&last);
-        }
-        let mut clusters: Vec<_> = self.found.into_iter().collect();
-        clusters.sort_unstable_by_key(|(id, _)| *id);
-        (!self.garbage).then_some(Sample { clusters })
+        let last = std::mem::take(&mut self.partial);
+        self.line(&last);
+        (!self.garbage).then(|| Sample::new(self.series, self.found))
     }
 
     fn line(&mut self, line: &[u8]) {
-        let Some(rest) = line.strip_prefix(b"envoy_cluster_") else {
-            self.garbage |= !(line.is_empty() || line[0] == b'#' || line.starts_with(b"envoy_") || line == b"\r");
-            return;
-        };
-        // `None`: of another metric, or with labels of its own. Nothing for us.
-        let _ = self.series_line(rest);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // `None`: of another metric, or no series at all. Nothing for us.
+        if !self.prefix.is_empty() && line.starts_with(&self.prefix) {
+            let _ = self.label_and_value(&line[self.prefix.len()..], self.prefix_field, None);
+        } else if let Some(series) = line.strip_prefix(b"envoy_cluster_") {
+            let _ = self.series_line(line, series);
+        } else {
+            self.garbage |= !is_exposition(line);
+        }
     }
 
     /// `upstream_rq_total{envoy_cluster_name="NAME"} 5`, where the rest of a name with dots may stand before `upstream_`.
-    fn series_line(&mut self, line: &[u8]) -> Option<()> {
-        let brace = memchr::memchr(b'{', line)?;
-        let (metric, rest) = (&line[..brace], line[brace + 1..].strip_prefix(b"envoy_cluster_name=\"")?);
-        let upstream = memchr::memmem::rfind(metric, b"upstream_")?;
-        let field: fn(&mut Counters) -> &mut f64 = match &metric[upstream + b"upstream_".len()..] {
-            b"rq_total" => |c| &mut c.requests,
-            b"rq_pending_overflow" | b"rq_pending_failure_eject" => |c| &mut c.refused,
-            b"rq_retry" => |c| &mut c.retries,
-            b"rq_active" | b"rq_pending_active" => |c| &mut c.in_flight,
-            b"cx_active" => |c| &mut c.connections,
-            _ => return None,
+    fn series_line(&mut self, line: &[u8], series: &[u8]) -> Option<()> {
+        let brace = memchr(b'{', series)?;
+        let (metric, labels) = (&series[..brace], &series[brace + 1..]);
+        let (infix, field) = metric_field(metric)?;
+        let Some(rest) = labels.strip_prefix(NAME_LABEL).and_then(|labels| labels.strip_prefix(b"=\"")) else {
+            return self.any_labels(labels, field, infix);
         };
-        let quote = memchr::memchr(b'"', rest)?;
-        // A name with escapes is none that Envoy Gateway makes. More labels mean per-endpoint or per-zone series.
-        let label = std::str::from_utf8(&rest[..quote]).ok().filter(|label| !label.contains('\\'))?;
-        let value = rest[quote + 1..].strip_prefix(b"} ")?;
-        let value: f64 = std::str::from_utf8(value).ok()?.split_ascii_whitespace().next()?.parse().ok()?;
-        if !(value.is_finite() && value >= 0.0) {
-            return None;
+        if infix.is_none() {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(&line[..line.len() - rest.len()]);
+            self.prefix_field = field;
         }
-        let id = *match metric[..upstream].strip_suffix(b"_") {
-            None => self.series.get(label)?,
-            Some(infix) => {
-                self.key.clear();
-                self.key.push_str(label);
-                self.key.push('.');
-                self.key.push_str(std::str::from_utf8(infix).ok()?);
-                self.series.get(self.key.as_str())?
+        self.label_and_value(rest, field, infix)
+    }
+
+    /// `NAME"} 5`: Envoy's own form, in which the name is the only label and has no escapes.
+    fn label_and_value(&mut self, rest: &[u8], field: Field, infix: Option<&[u8]>) -> Option<()> {
+        let end = memchr2(b'"', b'\\', rest)?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let done = match (&rest[end..], infix) {
+            ([b'"', b'}', b' ', value @ ..], None) => self.add(self.id_of(&rest[..end]), field, value),
+            ([b'"', b'}', b' ', value @ ..], Some(infix)) => {
+                scratch.extend_from_slice(&rest[..end]);
+                scratch.push(b'.');
+                scratch.extend_from_slice(infix);
+                self.add(self.id_of(&scratch), field, value)
+            }
+            // The slow way, from the start of the label.
+            _ => {
+                scratch.extend_from_slice(NAME_LABEL);
+                scratch.extend_from_slice(b"=\"");
+                scratch.extend_from_slice(rest);
+                self.any_labels(&scratch, field, infix)
             }
         };
-        *field(self.found.entry(id).or_default()) += value;
+        self.scratch = scratch;
+        done
+    }
+
+    /// `a="x",envoy_cluster_name="NAME",b="y"} 5`. Series that differ in other labels only add up.
+    fn any_labels(&mut self, mut labels: &[u8], field: Field, infix: Option<&[u8]>) -> Option<()> {
+        let mut series = None;
+        while let Some(rest) = labels.strip_prefix(b"}").map_or(Some(labels), |_| None) {
+            let equals = memchr(b'=', rest)?;
+            let (name, value) = (&rest[..equals], rest[equals + 1..].strip_prefix(b"\"")?);
+            let (value, rest) = unescaped(value)?;
+            if name == NAME_LABEL {
+                series = Some(value);
+            }
+            labels = rest.strip_prefix(b",").unwrap_or(rest);
+        }
+        let mut series = series?;
+        if let Some(infix) = infix {
+            series.push(b'.');
+            series.extend_from_slice(infix);
+        }
+        let value = labels.strip_prefix(b"} ")?;
+        self.add(self.id_of(&series), field, value)
+    }
+
+    fn id_of(&self, series: &[u8]) -> Option<u32> {
+        self.series.id(std::str::from_utf8(series).ok()?)
+    }
+
+    fn add(&mut self, id: Option<u32>, field: Field, value: &[u8]) -> Option<()> {
+        let (id, value) = (id?, number(value)?);
+        let index = id as usize;
+        if self.places.len() <= index {
+            self.places.resize(index.max(self.series.len()) + 1, NOWHERE);
+        }
+        if self.places[index] == NOWHERE {
+            self.places[index] = self.found.len() as u32;
+            self.found.push((id, Counters::default()));
+        }
+        let counters = &mut self.found[self.places[index] as usize].1;
+        *match field {
+            Field::Requests => &mut counters.requests,
+            Field::Refused => &mut counters.refused,
+            Field::Retries => &mut counters.retries,
+            Field::InFlight => &mut counters.in_flight,
+            Field::Connections => &mut counters.connections,
+        } += value;
         Some(())
+    }
+}
+
+/// What stands before `_upstream_` and where the metric goes.
+fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
+    let upstream = memmem::rfind(metric, b"upstream_")?;
+    let field = match &metric[upstream + b"upstream_".len()..] {
+        b"rq_total" => Field::Requests,
+        b"rq_pending_overflow" | b"rq_pending_failure_eject" => Field::Refused,
+        b"rq_retry" => Field::Retries,
+        b"rq_active" | b"rq_pending_active" => Field::InFlight,
+        b"cx_active" => Field::Connections,
+        _ => return None,
+    };
+    match &metric[..upstream] {
+        [] => Some((None, field)),
+        [infix @ .., b'_'] => Some((Some(infix), field)),
+        _ => None,
+    }
+}
+
+/// The value of a label up to its closing quote, with `\\`, `\"` and `\n` resolved, and what comes after the quote.
+fn unescaped(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut value = Vec::new();
+    loop {
+        let end = memchr2(b'"', b'\\', rest)?;
+        value.extend_from_slice(&rest[..end]);
+        match &rest[end..] {
+            [b'"', after @ ..] => return Some((value, after)),
+            [b'\\', b'n', after @ ..] => {
+                value.push(b'\n');
+                rest = after;
+            }
+            [b'\\', escaped, after @ ..] => {
+                value.push(*escaped);
+                rest = after;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// A value, which a timestamp may follow. Counters and gauges of Envoy are whole numbers, and at least 0.
+fn number(text: &[u8]) -> Option<f64> {
+    let text = match memchr(b' ', text) {
+        Some(end) => &text[..end],
+        None => text,
+    };
+    if (1..=15).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        return Some(text.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0')) as f64);
+    }
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (value.is_finite() && value >= 0.0).then_some(value)
+}
+
+/// A comment, nothing, or `name value` with or without labels.
+fn is_exposition(line: &[u8]) -> bool {
+    match line {
+        [] | [b'#', ..] => true,
+        [first, ..] if first.is_ascii_alphabetic() || matches!(first, b'_' | b':') => {
+            let value = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+            value.len() < line.len() && std::str::from_utf8(value).is_ok_and(|value| value.parse::<f64>().is_ok())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As Envoy 1.40 answers after 10 requests to `httproute/ns/my.route-x.v1/rule/0`, 20 to a cluster whose circuit breaker
+    /// lets 4 through, and two TCP connections to a backend that refuses them.
+    const ENVOY: &str = r#"# TYPE envoy_cluster_refused_rule__1_upstream_rq_pending_failure_eject counter
+envoy_cluster_refused_rule__1_upstream_rq_pending_failure_eject{envoy_cluster_name="tcproute/ns/tcp"} 2
+# TYPE envoy_cluster_route_x_v1_rule_0_upstream_rq_total counter
+envoy_cluster_route_x_v1_rule_0_upstream_rq_total{envoy_cluster_name="httproute/ns/my"} 10
+# TYPE envoy_cluster_upstream_rq_pending_overflow counter
+envoy_cluster_upstream_rq_pending_overflow{envoy_cluster_name="httproute/ns/overflow/rule/0"} 16
+# TYPE envoy_cluster_upstream_rq_total counter
+envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/ns/overflow/rule/0"} 4
+envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/ns/plain/rule/0"} 9
+# TYPE envoy_cluster_route_x_v1_rule_0_upstream_cx_active gauge
+envoy_cluster_route_x_v1_rule_0_upstream_cx_active{envoy_cluster_name="httproute/ns/my"} 1
+# TYPE envoy_cluster_upstream_rq_active gauge
+envoy_cluster_upstream_rq_active{envoy_cluster_name="httproute/ns/overflow/rule/0"} 3
+# TYPE envoy_cluster_upstream_rq_pending_active gauge
+envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="httproute/ns/overflow/rule/0"} 2
+"#;
+
+    const NAMES: [&str; 4] = [
+        "httproute/ns/my.route-x.v1/rule/0",
+        "tcproute/ns/tcp.refused/rule/-1",
+        "httproute/ns/plain/rule/0",
+        "httproute/ns/overflow/rule/0",
+    ];
+
+    fn parse(series: &Series, chunks: &[&[u8]]) -> Option<Sample> {
+        let mut parser = Parser::new(series);
+        for chunk in chunks {
+            parser.feed(chunk);
+        }
+        parser.finish()
+    }
+
+    /// The counters of the one cluster `c` in this text.
+    fn counters(text: &str) -> Option<Counters> {
+        let sample = parse(&Series::of(["c"]), &[text.as_bytes()])?;
+        Some(sample.clusters().first().map_or_else(Counters::default, |(_, counters)| *counters))
+    }
+
+    #[test]
+    fn an_answer_of_envoy_is_read_in_whole() {
+        let series = Series::of(NAMES);
+        let sample = parse(&series, &[ENVOY.as_bytes()]).unwrap();
+        let of = |name: &str| {
+            let id = series.of_cluster(name).unwrap();
+            sample.clusters().iter().find(|(found, _)| *found == id).unwrap().1
+        };
+        let zero = Counters::default();
+        assert_eq!(of(NAMES[0]), Counters { requests: 10.0, connections: 1.0, ..zero });
+        assert_eq!(of(NAMES[1]), Counters { refused: 2.0, ..zero });
+        assert_eq!(of(NAMES[2]), Counters { requests: 9.0, ..zero });
+        assert_eq!(of(NAMES[3]), Counters { requests: 4.0, refused: 16.0, in_flight: 5.0, ..zero });
+    }
+
+    #[test]
+    fn an_empty_answer_says_that_nothing_is_carried() {
+        assert_eq!(counters(""), Some(Counters::default()));
+    }
+
+    #[test]
+    fn what_is_no_exposition_is_refused() {
+        for text in ["<html>", "{\"stats\":[]}", "no such page", "OK", "\u{1f4a5}", "404 not found"] {
+            assert_eq!(counters(text), None, "{text}");
+        }
+        for text in ["\r\n", "# HELP x\n", "x 1\n", "x{le=\"+Inf\"} 1 1700000000\n", "x NaN", ":x_total 1e3"] {
+            assert_eq!(counters(text), Some(Counters::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_metrics_other_clusters_and_histograms_are_passed_over() {
+        let text = "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"c\",le=\"0.5\"} 3\n\
+            envoy_cluster_upstream_rq_total{envoy_cluster_name=\"d\"} 3\n\
+            envoy_cluster_upstream_rq_total_sum{envoy_cluster_name=\"c\"} 3\n\
+            envoy_cluster_not_upstream_rq_total{envoy_cluster_name=\"c\"} 3\n\
+            envoy_cluster_notupstream_rq_total{envoy_cluster_name=\"c\"} 3\n\
+            envoy_listener_upstream_rq_total{envoy_cluster_name=\"c\"} 3\n\
+            envoy_cluster_upstream_rq_total 3\n";
+        assert_eq!(counters(text), Some(Counters::default()));
+    }
+
+    #[test]
+    fn more_labels_add_up() {
+        let text = "envoy_cluster_upstream_rq_total{zone=\"a,}\\\"\",envoy_cluster_name=\"c\"} 3\n\
+            envoy_cluster_upstream_rq_total{envoy_cluster_name=\"c\",zone=\"b\"} 4 1700000000\n\
+            envoy_cluster_upstream_rq_total{envoy_cluster_name=\"c\",} 5\n";
+        assert_eq!(counters(text).unwrap().requests, 12.0);
+    }
+
+    #[test]
+    fn escapes_in_a_name_are_resolved() {
+        let series = Series::of(["a\"b\\c\nd"]);
+        let text = br#"envoy_cluster_upstream_rq_total{envoy_cluster_name="a\"b\\c\nd"} 7"#;
+        assert_eq!(parse(&series, &[text]).unwrap().clusters()[0].1.requests, 7.0);
+    }
+
+    #[test]
+    fn values_are_numbers_from_zero_on() {
+        let value = |text: &str| {
+            counters(&format!("envoy_cluster_upstream_cx_active{{envoy_cluster_name=\"c\"}} {text}\n"))
+                .unwrap()
+                .connections
+        };
+        for (text, number) in [
+            ("0", 0.0),
+            ("18446744073709551615", 18_446_744_073_709_551_615.0),
+            ("999999999999999", 999_999_999_999_999.0),
+            ("1.5e3", 1500.0),
+            ("7 1700000000000", 7.0),
+            ("7\r", 7.0),
+        ] {
+            assert_eq!(value(text), number, "{text}");
+        }
+        for text in ["", "NaN", "+Inf", "-1", "x", "1x", "1_000"] {
+            assert_eq!(value(text), 0.0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_and_the_next_is_read() {
+        let good = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"c\"} 5\n";
+        let long = format!("envoy_cluster_{}{{envoy_cluster_name=\"c\"}} 1\n", "x".repeat(MAX_LINE));
+        assert_eq!(counters(&format!("{good}{long}{good}")).unwrap().requests, 10.0);
+    }
+
+    /// Lines as Envoy could write them, whole and damaged.
+    fn lines() -> impl Strategy<Value = String> {
+        let metric = prop::sample::select(vec![
+            "upstream_rq_total",
+            "upstream_rq_retry",
+            "upstream_rq_active",
+            "upstream_cx_active",
+            "upstream_rq_pending_overflow",
+            "v1_rule_0_upstream_rq_total",
+            "upstream_rq_time_bucket",
+        ]);
+        let label = prop::sample::select(vec!["c", "d", "a", "a\\\"b", "c\",x=\"y", ""]);
+        let series = (metric, label, any::<u32>()).prop_map(|(metric, label, value)| {
+            format!("envoy_cluster_{metric}{{envoy_cluster_name=\"{label}\"}} {value}\n")
+        });
+        let line = prop_oneof![5 => series, 1 => "[ -~]{0,40}\n", 1 => Just("# TYPE x counter\n".to_owned())];
+        proptest::collection::vec(line, 0..40).prop_map(|lines| lines.concat())
+    }
+
+    /// The same, by the plain words of the format.
+    fn plain(text: &str, cluster: &str) -> Counters {
+        let mut counters = Counters::default();
+        for line in text.lines() {
+            let Some((metric, rest)) = line.split_once("{envoy_cluster_name=\"") else { continue };
+            let Some((label, rest)) = rest.split_once('"') else { continue };
+            let value = rest.rsplit(' ').next().and_then(|value| value.parse::<u32>().ok());
+            let Some(value) = value.filter(|_| label == cluster).map(f64::from) else { continue };
+            match metric {
+                "envoy_cluster_upstream_rq_total" => counters.requests += value,
+                "envoy_cluster_upstream_rq_retry" => counters.retries += value,
+                "envoy_cluster_upstream_rq_pending_overflow" => counters.refused += value,
+                "envoy_cluster_upstream_rq_active" => counters.in_flight += value,
+                "envoy_cluster_upstream_cx_active" => counters.connections += value,
+                _ => {}
+            }
+        }
+        counters
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(chunks in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
+            let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+            parse(&Series::of(["c"]), &chunks);
+        }
+
+        #[test]
+        fn any_cut_into_chunks_gives_the_same(text in lines(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..9)) {
+            let series = Series::of(["c", "d", "a.v1/rule/0", "a\"b"]);
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect();
+            prop_assert_eq!(parse(&series, &chunks), parse(&series, &[bytes]));
+        }
+
+        #[test]
+        fn what_is_read_is_what_is_written(text in lines()) {
+            if let Some(read) = counters(&text) {
+                prop_assert_eq!(read, plain(&text, "c"));
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One GET to one proxy, within a deadline and a size.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -10,84 +10,139 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tidegate_core::plan::Proxy;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::exposition::Parser;
-use crate::signals::Sample;
+use crate::signals::{Sample, Series};
 
-/// The series that are read; Envoy matches the pattern against `cluster.NAME.upstream_rq_total` and the like.
-const PATH: &str = "/stats/prometheus?usedonly&filter=\
-    %5Ecluster%5C..%2A%5C.upstream_(rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_active)$";
+/// All that a proxy shows, on the listener that Envoy Gateway makes for it: the only path that is there.
+const PATH: &str = "/stats/prometheus";
+/// Only stats that were used, and of these the seven that are read. Envoy looks for the pattern in names such as
+/// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`.
+const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.upstream_\
+    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_active)$";
 /// 100,000 clusters fit; more than that is no answer of an Envoy.
 const MAX_BODY: usize = 64 << 20;
 
 /// Why a proxy gave no sample.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ScrapeError {
-    #[error("no answer from {0} within {1:?}")]
-    Timeout(Uri, Duration),
-    #[error("{0}: {1}")]
-    Connect(Uri, hyper_util::client::legacy::Error),
-    #[error("{0} answered {1}, wants 200")]
-    Status(Uri, StatusCode),
-    #[error("{0} broke off: {1}")]
-    Body(Uri, hyper::Error),
-    #[error("{0} answered more than {MAX_BODY} bytes")]
-    TooLarge(Uri),
-    #[error("{0} answered something else than Prometheus metrics")]
-    NotMetrics(Uri),
-    #[error("{0} is no URI")]
-    Uri(#[from] http::Error),
+    #[error("no answer from http://{0} within {within:?}", within = .1)]
+    Timeout(Endpoint, Duration),
+    #[error(
+        "cannot connect to http://{0}: {1}; a NetworkPolicy must let Tidegate in, and the EnvoyProxy must not disable Prometheus metrics"
+    )]
+    Connect(Endpoint, String),
+    #[error("http://{0}: {1}")]
+    Request(Endpoint, String),
+    #[error("http://{0} answered {1}, wants 200")]
+    Status(Endpoint, StatusCode),
+    #[error("http://{0} broke off: {1}")]
+    Body(Endpoint, hyper::Error),
+    #[error("http://{0} answered more than {limit} MiB", limit = .1 >> 20)]
+    TooLarge(Endpoint, usize),
+    #[error("http://{0} answered something else than Prometheus metrics")]
+    NotMetrics(Endpoint),
+}
+
+impl ScrapeError {
+    /// For metrics.
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            Self::Timeout(..) => "timeout",
+            Self::Connect(..) => "connect",
+            Self::Request(..) => "request",
+            Self::Status(..) => "status",
+            Self::Body(..) => "broken_off",
+            Self::TooLarge(..) => "too_large",
+            Self::NotMetrics(..) => "not_metrics",
+        }
+    }
+}
+
+/// Address and path, without the query, which says nothing to people.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Endpoint(std::net::SocketAddr);
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{PATH}", self.0)
+    }
+}
+
+/// An answer, and when it was made.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    pub(super) sample: Sample,
+    pub(super) at: Instant,
+    pub(super) bytes: usize,
 }
 
 /// Keeps connections to the proxies open.
-pub(super) struct Scraper(Client<HttpConnector, Empty<Bytes>>);
+#[derive(Clone)]
+pub(super) struct Scraper {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    within: Duration,
+    max_body: usize,
+}
 
 impl Scraper {
-    pub(super) fn new() -> Self {
+    /// With a deadline for connecting and one for the whole answer.
+    pub(super) fn new(connect_within: Duration, within: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(connect_within));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(1)
             .build(connector);
-        Self(client)
+        Self { client, within, max_body: MAX_BODY }
     }
 
-    pub(super) async fn scrape(
-        &self,
-        proxy: &Proxy,
-        series: &HashMap<Box<str>, u32>,
-        within: Duration,
-    ) -> Result<Sample, ScrapeError> {
-        let uri = Uri::builder().scheme("http").authority(proxy.stats.to_string()).path_and_query(PATH).build()?;
-        let short =
-            Uri::builder().scheme("http").authority(proxy.stats.to_string()).path_and_query("/stats/prometheus");
-        let short = short.build()?;
-        timeout(within, self.read(uri, &short, series))
-            .await
-            .map_err(|_| ScrapeError::Timeout(short.clone(), within))?
+    pub(super) async fn scrape(&self, proxy: &Proxy, series: &Series) -> Result<Scrape, ScrapeError> {
+        let endpoint = Endpoint(proxy.stats);
+        let answer = timeout(self.within, self.read(endpoint, series)).await;
+        answer.map_err(|_| ScrapeError::Timeout(endpoint, self.within))?
     }
 
-    async fn read(&self, uri: Uri, name: &Uri, series: &HashMap<Box<str>, u32>) -> Result<Sample, ScrapeError> {
-        let request = Request::get(uri).body(Empty::new())?;
-        let answer = self.0.request(request).await.map_err(|error| ScrapeError::Connect(name.clone(), error))?;
+    async fn read(&self, endpoint: Endpoint, series: &Series) -> Result<Scrape, ScrapeError> {
+        let uri: Uri = format!("http://{}{PATH}?{QUERY}", endpoint.0)
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| ScrapeError::Request(endpoint, error.to_string()))?;
+        let request =
+            Request::get(uri).body(Empty::new()).map_err(|error| ScrapeError::Request(endpoint, error.to_string()))?;
+        let answer = self.client.request(request).await.map_err(|error| {
+            let wrong = if error.is_connect() { ScrapeError::Connect } else { ScrapeError::Request };
+            wrong(endpoint, root_cause(&error))
+        })?;
+        // Envoy makes the answer in one go before it sends the first byte.
+        let at = Instant::now();
         if answer.status() != StatusCode::OK {
-            return Err(ScrapeError::Status(name.clone(), answer.status()));
+            return Err(ScrapeError::Status(endpoint, answer.status()));
         }
         let mut body = answer.into_body();
         let mut parser = Parser::new(series);
-        let mut size = 0;
+        let mut bytes = 0;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ScrapeError::Body(name.clone(), error))?;
+            let frame = frame.map_err(|error| ScrapeError::Body(endpoint, error))?;
             let Some(data) = frame.data_ref() else { continue };
-            size += data.len();
-            if size > MAX_BODY {
-                return Err(ScrapeError::TooLarge(name.clone()));
+            bytes += data.len();
+            if bytes > self.max_body {
+                return Err(ScrapeError::TooLarge(endpoint, self.max_body));
             }
             parser.feed(data);
         }
-        parser.finish().ok_or_else(|| ScrapeError::NotMetrics(name.clone()))
+        let sample = parser.finish().ok_or(ScrapeError::NotMetrics(endpoint))?;
+        Ok(Scrape { sample, at, bytes })
     }
+}
+
+/// "client error (Connect)" alone helps nobody.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

@@ -1,13 +1,20 @@
-//! How a Prometheus is asked: TLS, credentials, headers, a deadline.
+//! How a Prometheus is asked: TLS, credentials, headers, a deadline, a size.
 
 use std::{path::Path, time::Duration};
 
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_http_query::{Client, response::PromqlResult};
-use reqwest::{Certificate, Identity};
+use reqwest::{Certificate, Identity, Response, StatusCode};
+use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{Credentials, PrometheusSettings};
+
+/// 10,000 clusters with traffic fit five times.
+const MAX_BODY: usize = 64 << 20;
+/// A file of credentials is no longer than this.
+const MAX_SECRET: u64 = 64 << 10;
 
 /// What is wrong with the settings of a Prometheus.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +42,14 @@ pub struct Prometheus {
     client: Client,
     settings: PrometheusSettings,
     headers: HeaderMap,
+    name: String,
+    max_body: usize,
 }
 
 impl Prometheus {
     /// A client with these settings. Nothing is asked yet.
     pub fn new(settings: PrometheusSettings) -> Result<Self, PrometheusError> {
-        let mut builder = reqwest::Client::builder().timeout(settings.timeout).connect_timeout(settings.timeout);
+        let mut builder = reqwest::Client::builder().connect_timeout(settings.timeout);
         if let Some(path) = &settings.ca_file {
             let certificates = Certificate::from_pem_bundle(&read(path)?).map_err(invalid(&path.display()))?;
             builder = builder.tls_certs_only(certificates);
@@ -54,15 +63,22 @@ impl Prometheus {
         let client = Client::from(client, &settings.url).map_err(invalid(&settings.url))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
-            let name = HeaderName::try_from(name).map_err(invalid(&format!("header {name}")))?;
-            let value = HeaderValue::try_from(value).map_err(invalid(&format!("header {name}")))?;
-            headers.append(name, value);
+            let header = HeaderName::try_from(name).map_err(invalid(&format!("header {name}")))?;
+            let mut value = HeaderValue::try_from(value).map_err(invalid(&format!("header {name}")))?;
+            // It may be a key.
+            value.set_sensitive(true);
+            headers.append(header, value);
         }
-        Ok(Self { client, settings, headers })
+        // Without a password or a token in the URL.
+        let url = client.base_url();
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let name = format!("Prometheus {host}:{port}");
+        Ok(Self { client, settings, headers, name, max_body: MAX_BODY })
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.settings.url
+    /// For people: host and port.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn interval(&self) -> Duration {
@@ -71,27 +87,50 @@ impl Prometheus {
 
     /// An instant query, now.
     pub(super) async fn ask(&self, promql: &str) -> Result<PromqlResult, String> {
+        let within = self.settings.timeout;
+        let answer = timeout(within, self.answer(promql)).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
+    }
+
+    async fn answer(&self, promql: &str) -> Result<PromqlResult, String> {
         let mut query = self.client.query(promql).timeout(self.settings.timeout.as_millis() as i64);
         for (name, value) in &self.headers {
             query = query.header(name.clone(), value.clone());
         }
-        if let Some(authorization) = self.authorization()? {
+        if let Some(authorization) = self.authorization().await? {
             query = query.header(http::header::AUTHORIZATION, authorization);
         }
-        // POST, because a query for a header or a proxy on the way may be too long for a URL.
-        let answer = query.post().await;
-        answer.map_err(|error| with_causes(&error))
+        // POST, because a query may be too long for a URL, or for a proxy on the way.
+        let answer = query.post_raw().await.map_err(|error| with_causes(&error))?;
+        let status = answer.status();
+        let body = self.body(answer).await?;
+        match serde_json::from_slice(&body) {
+            Ok(ApiAnswer::Success { data }) => Ok(data),
+            Ok(ApiAnswer::Error { error_type, error }) => Err(format!("{error_type}: {error}")),
+            Err(_) if status != StatusCode::OK => Err(format!("answered {status}, wants 200")),
+            Err(_) if is_string(&body) => Err("the query gives a text, wants a number".to_owned()),
+            Err(error) => Err(format!("answered something else than Prometheus' JSON: {error}")),
+        }
     }
 
-    fn authorization(&self) -> Result<Option<HeaderValue>, String> {
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-        };
+    async fn body(&self, mut answer: Response) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error))? {
+            if body.len() + chunk.len() > self.max_body {
+                return Err(format!("answered more than {} MiB", self.max_body >> 20));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    async fn authorization(&self) -> Result<Option<HeaderValue>, String> {
         let value = match &self.settings.credentials {
             Credentials::None => return Ok(None),
-            Credentials::BearerTokenFile(path) => format!("Bearer {}", read(path)?.trim()),
+            Credentials::BearerTokenFile(path) => format!("Bearer {}", secret(path).await?.trim()),
             Credentials::Basic { username, password_file } => {
-                let pair = format!("{username}:{}", read(password_file)?.trim_end_matches(['\r', '\n']));
+                let password = secret(password_file).await?;
+                let pair = format!("{username}:{}", password.trim_end_matches(['\r', '\n']));
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
             }
         };
@@ -100,6 +139,43 @@ impl Prometheus {
         value.set_sensitive(true);
         Ok(Some(value))
     }
+}
+
+/// `https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview`
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+enum ApiAnswer {
+    Success {
+        data: PromqlResult,
+    },
+    Error {
+        #[serde(rename = "errorType")]
+        error_type: String,
+        error: String,
+    },
+}
+
+/// The one type of result that [`PromqlResult`] does not know: `"abc"` as a query.
+fn is_string(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Outer {
+        data: Inner,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Inner {
+        result_type: String,
+    }
+    serde_json::from_slice(body).is_ok_and(|Outer { data: Inner { result_type } }| result_type == "string")
+}
+
+async fn secret(path: &Path) -> Result<String, String> {
+    let cannot = |reason: &dyn std::fmt::Display| format!("cannot read {}: {reason}", path.display());
+    let size = tokio::fs::metadata(path).await.map_err(|error| cannot(&error))?.len();
+    if size > MAX_SECRET {
+        return Err(cannot(&format_args!("it has {size} bytes, at most {MAX_SECRET} are taken")));
+    }
+    tokio::fs::read_to_string(path).await.map_err(|error| cannot(&error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PrometheusError> {

@@ -1,0 +1,105 @@
+//! What the sources tell of themselves. No label has a proxy's or a cluster's name in it: `explain` tells of each.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    what: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+/// Counts and times what the sources do.
+#[derive(Debug)]
+pub(crate) struct SourceMetrics {
+    scrapes: Family<Outcome, Counter<u64, AtomicU64>>,
+    scrape_seconds: Histogram,
+    scraped_bytes: Counter<u64, AtomicU64>,
+    queries: Family<Asked, Counter<u64, AtomicU64>>,
+    query_seconds: Histogram,
+    proxies: Family<State, Gauge<i64, AtomicI64>>,
+    clusters: Gauge<i64, AtomicI64>,
+    rounds: Counter<u64, AtomicU64>,
+    age: Gauge<f64, AtomicU64>,
+}
+
+impl Default for SourceMetrics {
+    fn default() -> Self {
+        Self {
+            scrapes: Family::default(),
+            scrape_seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+            scraped_bytes: Counter::default(),
+            queries: Family::default(),
+            query_seconds: Histogram::new([0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+            proxies: Family::default(),
+            clusters: Gauge::default(),
+            rounds: Counter::default(),
+            age: Gauge::default(),
+        }
+    }
+}
+
+impl SourceMetrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("tidegate_source");
+        registry.register("scrapes", "Answers of proxies, by result", self.scrapes.clone());
+        let seconds = self.scrape_seconds.clone();
+        registry.register_with_unit("scrape_duration", "Time until a proxy had answered", Unit::Seconds, seconds);
+        registry.register_with_unit("scraped", "What proxies answered", Unit::Bytes, self.scraped_bytes.clone());
+        registry.register("queries", "Answers of Prometheus, by what was asked and result", self.queries.clone());
+        let seconds = self.query_seconds.clone();
+        registry.register_with_unit("query_duration", "Time until Prometheus had answered", Unit::Seconds, seconds);
+        registry.register("proxies", "Proxies by state: answering, failing, new", self.proxies.clone());
+        registry.register("clusters", "Envoy clusters whose signals are kept", self.clusters.clone());
+        registry.register("rounds", "Rounds of measuring", self.rounds.clone());
+        let age = "Age of the newest sample in the signals after the last round; grows while no source answers";
+        registry.register_with_unit("signals_age", age, Unit::Seconds, self.age.clone());
+    }
+
+    /// `result` is `ok` or the class of the failure.
+    pub(crate) fn scraped(&self, result: &'static str, bytes: usize, took: Duration) {
+        self.scrapes.get_or_create(&Outcome { result }).inc();
+        self.scraped_bytes.inc_by(bytes as u64);
+        self.scrape_seconds.observe(took.as_secs_f64());
+    }
+
+    /// `what` is `clusters` or `trigger`.
+    pub(crate) fn asked(&self, what: &'static str, result: &'static str, took: Duration) {
+        self.queries.get_or_create(&Asked { what, result }).inc();
+        self.query_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn proxies(&self, answering: usize, failing: usize, new: usize) {
+        for (state, count) in [("answering", answering), ("failing", failing), ("new", new)] {
+            self.proxies.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn clusters(&self, count: usize) {
+        self.clusters.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// `age` is of the newest sample, if there was one.
+    pub(super) fn round(&self, age: Option<Duration>) {
+        self.rounds.inc();
+        self.age.set(age.unwrap_or_default().as_secs_f64());
+    }
+}
