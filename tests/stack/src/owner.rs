@@ -1,7 +1,9 @@
 //! The owner of a stack: it makes the namespaces, waits for the command's end, and takes everything down with it.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    io::Write,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{ExitCode, ExitStatus},
@@ -22,7 +24,7 @@ use crate::{inside, settings::Settings};
 /// How the folders of runs are called.
 const PREFIX: &str = "tidegate-stack-";
 
-/// Holds the process id of `unshare`, in the folder of a run.
+/// Holds the process id of `unshare`, in the folder of a run; locked while its owner lives.
 const PID: &str = "pid";
 
 /// How long the inside may take to end when it is told to.
@@ -38,11 +40,13 @@ pub fn run(settings: &Settings) -> Result<ExitCode> {
     fs::create_dir(run.path().join("logs"))?;
     fs::write(run.path().join("settings.json"), serde_json::to_vec(settings)?)?;
 
+    let mut owned = File::create(run.path().join(PID))?;
+    owned.lock()?;
     // On this thread, which lives as long as the process: the kernel looks at the thread that started a process.
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
         let mut inside = start(run.path())?;
-        fs::write(run.path().join(PID), inside.id().unwrap_or_default().to_string())?;
+        write!(owned, "{}", inside.id().unwrap_or_default())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
@@ -64,13 +68,12 @@ pub fn run(settings: &Settings) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Removes the folders of stacks whose owner was killed before it could.
+/// Removes the folders of stacks whose owner was killed before it could: nobody holds their lock any more.
 fn sweep() -> Result<()> {
     for entry in fs::read_dir(env::temp_dir())? {
         let folder = entry?.path();
         let is_ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-        let Some(pid) = fs::read_to_string(folder.join(PID)).ok().filter(|_| is_ours) else { continue };
-        if !Path::new("/proc").join(pid).exists() {
+        if is_ours && File::open(folder.join(PID)).is_ok_and(|pid| pid.try_lock().is_ok()) {
             // Another stack may be doing the same, and other users' folders are theirs.
             let _ = fs::remove_dir_all(folder);
         }

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::{
-    mount::{MountFlags, mount, mount_bind_recursive, mount_remount},
+    mount::{MountFlags, mount, mount_bind_recursive},
     process::{chdir, chroot},
 };
 use serde::{Deserialize, Serialize};
@@ -58,12 +58,11 @@ pub(crate) struct Bind {
     pub(crate) from: PathBuf,
     /// An absolute path inside.
     pub(crate) to: String,
-    pub(crate) read_only: bool,
 }
 
 impl Bind {
-    pub(crate) fn read_only(from: impl Into<PathBuf>, to: impl Into<String>) -> Self {
-        Self { from: from.into(), to: to.into(), read_only: true }
+    pub(crate) fn new(from: impl Into<PathBuf>, to: impl Into<String>) -> Self {
+        Self { from: from.into(), to: to.into() }
     }
 }
 
@@ -140,7 +139,7 @@ impl Sandbox {
         if !from.exists() {
             return Ok(());
         }
-        Bind { from, to: format!("/{name}"), read_only: false }.mount(&self.root)
+        Bind::new(from, format!("/{name}")).mount(&self.root)
     }
 }
 
@@ -174,11 +173,7 @@ impl Bind {
             }
             drop::<File>(OpenOptions::new().create(true).append(true).open(&to)?);
         }
-        mount_bind_recursive(&self.from, &to)?;
-        if self.read_only {
-            mount_remount(&to, MountFlags::BIND | MountFlags::RDONLY, "")?;
-        }
-        Ok(())
+        Ok(mount_bind_recursive(&self.from, &to)?)
     }
 }
 

@@ -56,11 +56,11 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let sandbox = Sandbox {
         root: plane.state.join("envoy-gateway-root"),
         binds: vec![
-            Bind::read_only(certificates, "/certs"),
-            Bind::read_only(plane.settings.peer("envoy-gateway")?, "/program/envoy-gateway"),
-            Bind::read_only(&config, "/config/envoy-gateway.yaml"),
-            Bind::read_only(plane.kubeconfig(), "/config/kubeconfig"),
-            Bind::read_only(plane.pki.folder(), plane.pki.folder().to_string_lossy()),
+            Bind::new(certificates, "/certs"),
+            Bind::new(plane.settings.peer("envoy-gateway")?, "/program/envoy-gateway"),
+            Bind::new(&config, "/config/envoy-gateway.yaml"),
+            Bind::new(plane.kubeconfig(), "/config/kubeconfig"),
+            Bind::new(plane.pki.folder(), plane.pki.folder().to_string_lossy()),
         ],
     };
     let sandbox = sandbox.open(0, ENVOY_GATEWAY).await?;

@@ -115,13 +115,13 @@ impl Running {
         }
         let programs = containers.iter().map(|(_, program, _)| {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
-            Bind::read_only(*program, format!("{PROGRAMS}/{name}"))
+            Bind::new(*program, format!("{PROGRAMS}/{name}"))
         });
         let mounts = spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
         let mounts = mounts.map(|mount| {
             let volume = volumes.path(&mount.name);
             let from = mount.sub_path.as_ref().map_or_else(|| volume.clone(), |path| volume.join(path));
-            Bind { from, to: mount.mount_path.clone(), read_only: mount.read_only.unwrap_or(false) }
+            Bind::new(from, mount.mount_path.clone())
         });
         // All containers of a pod share one sandbox: what several of them mount is there once.
         let mut binds: Vec<Bind> = programs.chain(mounts).collect();
