@@ -1,15 +1,18 @@
 //! What belongs to a workload, added up over the clusters that carry its traffic.
 //!
-//! Missing data is never read as missing demand. Three things can be missing, and each is held in the same way: the last
+//! Missing data is never read as missing demand. Whatever is missing is held in the same way: the last
 //! value that was known counts for as long as it is younger than `stale_after`, and after that there is an error, on which
 //! the HPA leaves replicas alone.
 //!
 //! - A source is silent: [`Signals`] itself holds the last value of each cluster.
 //! - The Plan changed and names a cluster that was not measured yet: the last *sum* is held.
+//! - Of the clusters or proxies only some were measured, so that their sum is a lower bound: it counts where it asks for
+//!   more than the last sum, or, where that is not known, for more replicas than the workload has.
 //! - No route leads to the workload any more. That may be a mistake that is mended in a minute, or a route that is
 //!   deleted and made anew: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
 
 mod last;
+mod neighbours;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,7 +29,8 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-use self::last::LastValues;
+pub(crate) use self::neighbours::unknown_workload;
+use self::{last::LastValues, neighbours::unknown_service};
 use crate::signals::{NoReading, Reading, Signals};
 
 /// Why there is no value for a target.
@@ -80,8 +84,8 @@ pub struct Demand {
     pub need: Need,
     /// Of the oldest measurement in it
     pub age: Duration,
-    /// Why the value is the last known one, when it is not made of what is measured now
-    pub held: Option<NoDemand>,
+    /// Why the value is the last known one or a lower bound, when it is not made of all that there is now
+    pub caveat: Option<NoDemand>,
 }
 
 /// Demand as it is now, and as it was last known.
@@ -107,21 +111,27 @@ impl Demands {
 
     /// The value of one of the trigger's targets.
     pub fn demand(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
+        let Target { signal, per_replica } = target;
+        let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
-        let found = self.measured(trigger, target.signal, plan);
-        let mut last = self.lock();
-        let (reading, held) = match found {
+        let measured = self.measured(trigger, signal, plan);
+        let (reading, caveat) = match measured {
             Ok(reading) => {
-                last.remember(trigger, target.signal, reading, now);
+                self.lock().remember(trigger, signal, reading, now);
                 (reading, None)
             }
-            Err(reason) => match last.reading(trigger, target.signal, now) {
-                Some(reading) if reason.holds() && reading.age <= self.stale_after => (reading, Some(reason)),
-                _ => return Err(reason),
-            },
+            Err(reason) if !reason.holds() => return Err(reason),
+            Err(reason) => {
+                let last = self.lock().reading(trigger, signal, now).filter(|last| last.age <= self.stale_after);
+                let at_least = at_least(trigger, signal, plan, &self.signals);
+                let raises = |bound: &Reading| match last {
+                    Some(last) => bound.value > last.value,
+                    None => need(*bound).replicas() > replicas_now(trigger, plan),
+                };
+                (at_least.filter(raises).or(last).ok_or_else(|| reason.clone())?, Some(reason))
+            }
         };
-        let need = Need { signal: target.signal, value: reading.value, per_replica: target.per_replica };
-        Ok(Demand { need, age: reading.age, held })
+        Ok(Demand { need: need(reading), age: reading.age, caveat })
     }
 
     /// Whether anything asks for replicas: a value above zero is enough.
@@ -135,8 +145,9 @@ impl Demands {
                 Ok(demand) => Some(demand.need.value),
                 Err(reason) => {
                     let last = self.lock().reading(trigger, target.signal, Instant::now()).filter(|_| reason.holds());
+                    let at_least = at_least(trigger, target.signal, plan, &self.signals);
                     missing = missing.or(last.is_none().then_some(reason));
-                    last.map(|reading| reading.value)
+                    last.into_iter().chain(at_least).map(|reading| reading.value).reduce(f64::max)
                 }
             };
             if value.is_some_and(|value| value > 0.0) {
@@ -187,12 +198,29 @@ pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
 }
 
 fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &Signals) -> Result<Reading, NoDemand> {
+    if let Traffic::Clusters(names) = traffic {
+        signals.keep_named(names);
+    }
+    clusters(traffic, plan)?
+        .try_fold(NOTHING, |sum, (name, part)| Ok(add(sum, of_cluster(name, signal, signals)?, part)))
+}
+
+/// What was measured of the traffic, where not all was. `None` where nothing was.
+fn at_least(trigger: &Trigger, signal: Signal, plan: &Plan, signals: &Signals) -> Option<Reading> {
+    let clusters = clusters(trigger.traffic.as_ref().filter(|_| signal.is_traffic())?, plan).ok()?;
+    let measured = clusters.filter_map(|(name, part)| Some((signals.at_least(name, signal).ok()?, part)));
+    let sum = measured.map(|(reading, part)| add(NOTHING, reading, part)).reduce(|sum, more| add(sum, more, 1.0))?;
+    sum.value.is_finite().then_some(sum)
+}
+
+/// The clusters of the traffic, each with the part of it that counts.
+fn clusters<'a>(
+    traffic: &'a Traffic,
+    plan: &'a Plan,
+) -> Result<Box<dyn Iterator<Item = (&'a str, f64)> + 'a>, NoDemand> {
     let nothing_known = plan.workloads.is_empty() && plan.services.is_empty() && plan.proxies.is_empty();
     let shares = match traffic {
-        Traffic::Clusters(names) => {
-            signals.keep_named(names);
-            return names.iter().try_fold(NOTHING, |sum, name| Ok(add(sum, of_cluster(name, signal, signals)?, 1.0)));
-        }
+        Traffic::Clusters(names) => return Ok(Box::new(names.iter().map(|name| (name.as_str(), 1.0)))),
         Traffic::Workload(_) | Traffic::Service(_) if nothing_known => return Err(NoDemand::NothingKnown),
         Traffic::Workload(id) => match plan.workloads.get(id) {
             None => return Err(unknown_workload(id, plan)),
@@ -204,19 +232,14 @@ fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &Signals)
             _ => return Err(unknown_service(id, plan)),
         },
     };
-    shares.iter().try_fold(NOTHING, |sum, share| Ok(add(sum, of_share(share, signal, signals)?, 1.0)))
+    Ok(Box::new(shares.iter().flat_map(parts)))
 }
 
-/// What the workload has of a rule: its part of the rule's cluster, and all of the backend's own cluster, of which Envoy
-/// Gateway makes one or the other (the names flip at run time, so both are always looked at).
-pub(crate) fn of_share(share: &ClusterShare, signal: Signal, signals: &Signals) -> Result<Reading, NoDemand> {
-    parts(share).try_fold(NOTHING, |sum, (cluster, part)| Ok(add(sum, of_cluster(cluster, signal, signals)?, part)))
-}
-
-/// The clusters of a share, each with the part of it that is the workload's.
-pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&Arc<str>, f64)> {
-    let split = share.split.iter().map(|split| (split, share.of_backend));
-    std::iter::once((&share.cluster, share.share * share.of_backend)).chain(split)
+/// The clusters of a rule, with the workload's part of each: its share of the rule's cluster, and all that it has of the
+/// backend's own, of which Envoy Gateway makes one or the other (the names flip at run time, so both are always looked at).
+pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&str, f64)> {
+    let split = share.split.iter().map(|split| (&**split, share.of_backend));
+    std::iter::once((&*share.cluster, share.share * share.of_backend)).chain(split)
 }
 
 /// All that one cluster carries.
@@ -231,39 +254,13 @@ fn add(sum: Reading, more: Reading, part: f64) -> Reading {
     Reading { value: sum.value + more.value * part, age: sum.age.max(more.age) }
 }
 
-pub(crate) fn unknown_workload(id: &WorkloadId, plan: &Plan) -> NoDemand {
-    let beside = plan.workloads.keys().filter(|known| known.namespace == id.namespace);
-    let names = beside.map(|known| format!("{}/{}", known.kind.as_str().to_ascii_lowercase(), known.name));
-    let known = match listed(names) {
-        Some(names) => format!("known in its namespace: {names}"),
-        None => format!(
-            "none is known in its namespace ({} in others): annotate it, for example with \
-             tidegate.dev/requests-per-second=100",
-            plan.workloads.len()
-        ),
+/// What a lower bound must ask more than; out of reach where the trigger does not say which workload it scales.
+fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
+    let workload = match &trigger.traffic {
+        Some(Traffic::Workload(id)) => plan.workloads.get(id),
+        _ => None,
     };
-    let id = WorkloadId { namespace: shortened(&id.namespace), kind: id.kind, name: shortened(&id.name) };
-    NoDemand::UnknownWorkload { id, known }
-}
-
-fn unknown_service(id: &ServiceId, plan: &Plan) -> NoDemand {
-    let beside = plan.services.keys().filter(|known| known.namespace == id.namespace);
-    let known = match listed(beside.map(|known| known.name.clone())) {
-        Some(names) => format!("reached in its namespace: {names}"),
-        None => format!("none is reached in its namespace ({} in others)", plan.services.len()),
-    };
-    let id = ServiceId { namespace: shortened(&id.namespace), name: shortened(&id.name) };
-    NoDemand::UnknownService { id, known }
-}
-
-/// The first few names, and how many more there are.
-fn listed(names: impl Iterator<Item = String>) -> Option<String> {
-    const SHOWN: usize = 10;
-    let mut names: Vec<_> = names.collect();
-    let more = names.len().saturating_sub(SHOWN);
-    names.truncate(SHOWN);
-    let names = (!names.is_empty()).then(|| names.join(", "))?;
-    Some(if more > 0 { format!("{names} and {more} more") } else { names })
+    workload.map_or(u32::MAX, |workload| workload.replicas.wanted)
 }
 
 /// What a caller wrote, short enough to stand in a message.

@@ -6,7 +6,10 @@ use tidegate_core::{
 use tokio::time::advance;
 
 use super::*;
-use crate::fixture::{STALE_AFTER, demands, deployment, measure, plan, share};
+use crate::{
+    fixture::{STALE_AFTER, demands, deployment, measure, plan, share},
+    signals::ClusterValues,
+};
 
 const RULE: &str = "httproute/shop/web/rule/0";
 
@@ -87,9 +90,38 @@ async fn a_cluster_that_is_new_in_the_plan_leaves_the_last_sum_until_it_is_measu
     advance(Duration::from_secs(2)).await;
     let held = demands.demand(&api(), target(Signal::RequestsPerSecond), &after).unwrap();
     assert_eq!((held.need.value, held.age), (50.0, Duration::from_secs(2)));
-    assert!(matches!(held.held, Some(NoDemand::NoReading { .. })), "{held:?}");
+    assert!(matches!(held.caveat, Some(NoDemand::NoReading { .. })), "{held:?}");
     measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0]), ("httproute/shop/new/rule/0", [20.0, 0.0, 0.0])]);
     assert_eq!(value(&demands, &api(), &after), Ok(70.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_bound_gives_more_replicas_and_never_fewer() {
+    let demands = demands();
+    // It has 6 replicas, of 100 requests/s each.
+    let plan = annotated(vec![share("web"), share("admin")]);
+    let part = |rate: f64| {
+        let values = [(RULE, Some([rate, 0.0, 0.0])), ("httproute/shop/admin/rule/0", None)];
+        let values = values.map(|(name, values)| (name.to_owned(), values)).into();
+        demands.signals().commit_clusters("test", Ok(ClusterValues { values, missing: None }));
+    };
+    demands.signals().keep(&plan);
+    for (rate, told) in [(0.0, None), (600.0, None), (601.0, Some(601.0)), (30.0, None)] {
+        part(rate);
+        assert_eq!(value(&demands, &api(), &plan).ok(), told, "{rate}");
+        assert_eq!(demands.is_active(&api(), &plan).ok(), (rate > 0.0).then_some(true), "{rate}");
+    }
+    measure(demands.signals(), &[(RULE, [200.0, 0.0, 0.0]), ("httproute/shop/admin/rule/0", [50.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &plan), Ok(250.0));
+    // A third route comes, and with it a new unknown: the last sum stands unless the parts exceed it.
+    let plan = annotated(vec![share("web"), share("admin"), share("new")]);
+    demands.signals().keep(&plan);
+    demands.signals().series();
+    assert_eq!(value(&demands, &api(), &plan), Ok(250.0));
+    let values = [(RULE, Some([300.0, 0.0, 0.0])), ("httproute/shop/new/rule/0", None)];
+    let values = values.map(|(name, values)| (name.to_owned(), values)).into();
+    demands.signals().commit_clusters("test", Ok(ClusterValues { values, missing: None }));
+    assert_eq!(value(&demands, &api(), &plan), Ok(300.0));
 }
 
 #[tokio::test(start_paused = true)]

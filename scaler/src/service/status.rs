@@ -3,10 +3,7 @@
 use tidegate_core::{problem::Problem, trigger::Trigger};
 use tonic::{Code, Status};
 
-use crate::{
-    demand::{NoDemand, shortened},
-    signals::NoReading,
-};
+use crate::demand::{NoDemand, shortened};
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +43,8 @@ impl Refused {
             | Self::NoDemand(NoDemand::UnknownWorkload { .. } | NoDemand::UnknownService { .. }) => Code::NotFound,
             // Only a change of the cluster helps, so trying again does not.
             Self::NoDemand(NoDemand::NoRoute(_)) => Code::FailedPrecondition,
-            Self::NoDemand(NoDemand::NothingKnown) => Code::Unavailable,
-            Self::NoDemand(NoDemand::NoReading { reason, .. }) => match reason {
-                NoReading::NotYet { .. } | NoReading::Stale { .. } | NoReading::BadAnswer { .. } => Code::Unavailable,
-            },
+            // Data will come, or come again.
+            Self::NoDemand(NoDemand::NothingKnown | NoDemand::NoReading { .. }) => Code::Unavailable,
         }
     }
 }
