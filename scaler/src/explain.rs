@@ -1,50 +1,65 @@
 //! Why a workload has its replicas: the answer first, then how it came about, then what is wrong.
 
-use std::fmt;
+mod page;
+
+use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_core::{
-    demand::{Desired, Limit, Need, desired},
-    intent::Bounds,
-    plan::{ClusterShare, Plan, Replicas},
-    signal::{Signal, Target},
-    trigger::{Traffic, Trigger},
+    demand::{Desired, Need, desired},
+    intent::{Bounds, Intent},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    signal::{PerReplica, Signal, Target},
     workload::WorkloadId,
 };
 
 use crate::{
-    demand::{Demands, of_share},
-    signals::SourceStatus,
+    demand::{Demand, Demands, NoDemand, of_cluster, parts, trigger_of, unknown_workload},
+    signals::{Reading, SourceStatus},
 };
 
-/// The workload is none that the Plan knows.
+/// The workload is none that the Plan knows; says which are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{id} has no annotations of Tidegate, or does not exist. {hint}")]
-pub struct UnknownWorkload {
-    id: String,
-    hint: String,
-}
+#[error(transparent)]
+pub struct UnknownWorkload(NoDemand);
 
-/// All that is known of one workload.
+/// All that is known of one workload. As text it is one page for people; the same as JSON is for programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// Which one
     pub workload: WorkloadId,
-    /// Its bounds; `None` when its annotations are wrong
-    pub bounds: Option<Bounds>,
-    /// What it asks for and has
+    /// What the annotations ask for; `None` when they are wrong
+    pub intent: Option<ExplainedIntent>,
+    /// What its own object asks for and has
     pub replicas: Replicas,
-    /// What its demand asks for; `None` while a value is missing
+    /// What the signals that are known ask for; `None` when none is
     pub desired: Option<Desired>,
+    /// Whether all signals are known. While one is not, the HPA may go up and does not go down.
+    pub complete: bool,
     /// Each signal, in the order of the annotations' documentation
     pub signals: Vec<ExplainedSignal>,
-    /// The clusters that carry its traffic
-    pub traffic: Vec<ExplainedShare>,
+    /// The rules that lead to it
+    pub traffic: Vec<ExplainedRoute>,
     /// What is wrong, and what to do
     pub problems: Vec<String>,
+    /// What is worth knowing
+    pub notices: Vec<String>,
     /// Where signals come from
     pub sources: Vec<SourceStatus>,
+}
+
+/// What the annotations ask for, besides targets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedIntent {
+    /// The least and the most replicas
+    pub bounds: Bounds,
+    /// The window whose maximum holds replicas up
+    #[serde(rename = "scaleDownAfterSeconds", serialize_with = "seconds")]
+    pub scale_down_after: Duration,
+    /// Whether what exists is left as it is
+    pub paused: bool,
 }
 
 /// One signal of the workload.
@@ -53,185 +68,185 @@ pub struct Explanation {
 pub struct ExplainedSignal {
     /// What is measured
     pub signal: Signal,
+    /// Of all numbers
+    pub unit: &'static str,
     /// What one replica carries
-    pub per_replica: f64,
-    /// The whole workload's demand
+    pub per_replica: PerReplica,
+    /// The whole workload's demand, as KEDA is told it
     pub value: Option<f64>,
-    /// Seconds since it was measured
+    /// Since the oldest measurement in it
     pub age_seconds: Option<f64>,
     /// How many replicas carry it
     pub replicas: Option<u32>,
-    /// Why there is no value
-    pub missing: Option<String>,
+    /// Why there is no value, or why it is the last known one
+    pub problem: Option<String>,
 }
 
-/// One cluster of the workload's traffic.
+/// A rule of a route that leads to the workload.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ExplainedShare {
-    /// The cluster and the workload's part of it
-    #[serde(flatten)]
-    pub share: ClusterShare,
-    /// The workload's part of each traffic signal that it asks for, in the order of `signals`
-    pub values: Vec<Option<f64>>,
+pub struct ExplainedRoute {
+    /// The rule
+    pub route: RouteRef,
+    /// The Service in between
+    pub service: ServiceId,
+    /// The Service's part of the rule, by weight, from 0 to 1
+    pub share: f64,
+    /// The workload's part of the Service, by ready pods, from 0 to 1
+    pub of_backend: f64,
+    /// Envoy's clusters: the rule's, and the Service's own when Envoy Gateway may split the rule
+    pub clusters: Vec<ExplainedCluster>,
+}
+
+/// One of Envoy's clusters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedCluster {
+    /// As it stands in the label `envoy_cluster_name`
+    pub name: String,
+    /// The workload's part of it, from 0 to 1
+    pub part: f64,
+    /// Of each traffic signal that the workload has a target for
+    pub readings: Vec<ExplainedReading>,
+}
+
+/// One signal of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedReading {
+    /// What is measured
+    pub signal: Signal,
+    /// All that the cluster carries
+    pub value: Option<f64>,
+    /// Since it was measured
+    pub age_seconds: Option<f64>,
+    /// Why there is no value
+    pub problem: Option<String>,
 }
 
 /// Why this workload has its replicas.
 pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explanation, UnknownWorkload> {
-    let Some(workload) = plan.workloads.get(id) else {
-        let known: Vec<_> = plan.workloads.keys().filter(|known| known.namespace == id.namespace).take(10).collect();
-        let hint = if known.is_empty() {
-            "Annotate it, for example with tidegate.dev/requests-per-second=100.".to_owned()
-        } else {
-            let known: Vec<_> =
-                known.iter().map(|known| format!("{}/{}", known.kind, known.name).to_lowercase()).collect();
-            format!("Known in its namespace: {}.", known.join(", "))
-        };
-        return Err(UnknownWorkload { id: id.to_string(), hint });
-    };
-    let mut problems = Vec::new();
-    let intent = match &workload.intent {
-        Ok(intent) => Some(intent),
-        Err(wrong) => {
-            problems.extend(wrong.iter().map(ToString::to_string));
-            None
-        }
-    };
-    let targets: &[Target] = intent.map_or(&[], |intent| &intent.targets);
-    let trigger = Trigger {
-        targets: targets.to_vec(),
-        traffic: Some(Traffic::Workload(id.clone())),
-        query: intent.and_then(|intent| intent.query.clone()),
-    };
-    let mut needs: Vec<Need> = Vec::new();
-    let explained = targets
-        .iter()
-        .map(|target| {
-            let found = demands.demand(&trigger, *target, plan);
-            if let Ok(found) = &found {
-                needs.push(found.need);
-            }
-            let of = |value: fn(&crate::demand::Demand) -> f64| found.as_ref().ok().map(value);
-            ExplainedSignal {
-                signal: target.signal,
-                per_replica: target.per_replica.get(),
-                value: of(|demand| demand.need.value),
-                age_seconds: of(|demand| demand.age.as_secs_f64()),
-                replicas: found.as_ref().ok().map(|demand| demand.need.replicas()),
-                missing: found.err().map(|error| error.to_string()),
-            }
-        })
-        .collect::<Vec<_>>();
-    problems.extend(explained.iter().filter_map(|signal| signal.missing.clone()));
-    problems.dedup();
-    if let Some(intent) = intent {
-        if intent.paused {
-            problems.push("tidegate.dev/paused is true: nothing is changed until it goes away".to_owned());
-        }
-        let later: Vec<_> = intent.not_acted_on_yet().iter().map(|key| key.annotation()).collect();
-        if !later.is_empty() {
-            problems.push(format!("accepted, but not acted on by this version: {}", later.join(", ")));
-        }
-    }
-    let share = |share: &ClusterShare| {
-        let value =
-            |target: &Target| of_share(share, target.signal, demands.signals()).ok().map(|reading| reading.value);
-        let values = targets.iter().filter(|target| target.signal.is_traffic()).map(value).collect();
-        ExplainedShare { share: share.clone(), values }
-    };
-    let complete = !targets.is_empty() && needs.len() == targets.len();
-    Ok(Explanation {
+    let workload = plan.workloads.get(id).ok_or_else(|| UnknownWorkload(unknown_workload(id, plan)))?;
+    let mut explanation = Explanation {
         workload: id.clone(),
-        bounds: intent.map(|intent| intent.bounds),
+        intent: None,
         replicas: workload.replicas,
-        desired: intent.filter(|_| complete).map(|intent| desired(&needs, intent.bounds)),
-        signals: explained,
-        traffic: workload.traffic.iter().map(share).collect(),
-        problems,
+        desired: None,
+        complete: false,
+        signals: Vec::new(),
+        traffic: Vec::new(),
+        problems: Vec::new(),
+        notices: Vec::new(),
         sources: demands.signals().sources(),
-    })
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let WorkloadId { namespace, kind, name } = &self.workload;
-        writeln!(f, "{}/{name} in namespace {namespace}\n", kind.as_str().to_lowercase())?;
-        self.answer(f)?;
-        let Replicas { wanted, ready } = self.replicas;
-        write!(f, "It has {wanted}, of which {ready} ready")?;
-        match self.bounds {
-            Some(Bounds { min, max }) => writeln!(f, "; at least {min}, at most {max}.")?,
-            None => writeln!(f, ".")?,
+    };
+    let targets: &[Target] = match &workload.intent {
+        Ok(intent) => {
+            explanation.intends(intent, plan, demands);
+            &intent.targets
         }
-        if !self.signals.is_empty() {
-            writeln!(f, "\n{:<22} {:>12} {:>12} {:>9} {:>7}", "SIGNAL", "NOW", "PER REPLICA", "REPLICAS", "AGE")?;
+        Err(problems) => {
+            explanation.problems.extend(problems.iter().map(ToString::to_string));
+            &[]
         }
-        for signal in &self.signals {
-            let ExplainedSignal { signal, per_replica, value, age_seconds, replicas, .. } = signal;
-            let value = value.map_or("-".to_owned(), |value| format!("{value:.1}"));
-            let age = age_seconds.map_or("-".to_owned(), |age| format!("{age:.0}s"));
-            let replicas = replicas.map_or("-".to_owned(), |replicas| replicas.to_string());
-            writeln!(f, "{signal:<22} {value:>12} {per_replica:>12} {replicas:>9} {age:>7}")?;
-        }
-        self.routes(f)?;
-        if !self.problems.is_empty() {
-            writeln!(f, "\nWHAT IS WRONG")?;
-        }
-        for problem in &self.problems {
-            writeln!(f, "  - {problem}")?;
-        }
-        let silent: Vec<_> =
-            self.sources.iter().filter_map(|source| Some((&source.name, source.error.as_ref()?))).collect();
-        if !silent.is_empty() {
-            writeln!(f, "\nSOURCES THAT DO NOT ANSWER (their last values are held)")?;
-        }
-        for (name, error) in silent {
-            writeln!(f, "  - {name}: {error}")?;
-        }
-        Ok(())
-    }
+    };
+    explanation.traffic = traffic(workload, targets, demands);
+    explanation.problems.extend(of_sources(&explanation.sources));
+    Ok(explanation)
 }
 
 impl Explanation {
-    fn answer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(desired) = self.desired else {
-            return writeln!(f, "No answer now, so the HPA holds what there is.");
-        };
-        let replicas = desired.replicas;
-        write!(f, "{replicas} replica{} wanted", if replicas == 1 { "" } else { "s" })?;
-        let decisive = self.signals.iter().find(|signal| Some(signal.signal) == desired.decided_by);
-        match decisive.and_then(|signal| Some((signal, signal.value?))) {
-            Some((signal, value)) => {
-                let ExplainedSignal { signal, per_replica, .. } = signal;
-                write!(f, ": {value:.1} {} ÷ {per_replica} per replica", signal.unit())?;
-            }
-            None => write!(f, ": nothing asks for any")?,
+    fn intends(&mut self, intent: &Intent, plan: &Plan, demands: &Demands) {
+        let Intent { bounds, scale_down_after, paused, .. } = *intent;
+        self.intent = Some(ExplainedIntent { bounds, scale_down_after, paused });
+        let trigger = trigger_of(&self.workload, intent);
+        let mut needs: Vec<Need> = Vec::new();
+        for target in &trigger.targets {
+            let found = demands.demand(&trigger, *target, plan);
+            needs.extend(found.as_ref().ok().map(|demand| demand.need));
+            self.signals.push(of_signal(*target, found));
         }
-        match desired.limit {
-            Some(Limit::MinReplicas) => writeln!(f, "; the minimum holds."),
-            Some(Limit::MaxReplicas) => {
-                writeln!(f, "; {} would be needed: raise tidegate.dev/max-replicas to get them.", desired.unbounded)
-            }
-            None => writeln!(f, "."),
+        self.complete = needs.len() == trigger.targets.len();
+        self.desired = (!needs.is_empty()).then(|| desired(&needs, bounds));
+        self.problems.extend(self.signals.iter().filter_map(|signal| signal.problem.clone()));
+        // Every signal says the same when no route leads to the workload.
+        self.problems.dedup();
+        if paused {
+            self.notices.push("tidegate.dev/paused is true: nothing is changed until it is taken away".to_owned());
         }
-    }
-
-    fn routes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.traffic.is_empty() {
-            writeln!(f, "\nTRAFFIC")?;
+        let later: Vec<_> = intent.not_acted_on_yet().iter().map(|key| key.annotation()).collect();
+        if !later.is_empty() {
+            self.notices.push(format!("accepted, but not acted on by this version: {}", later.join(", ")));
         }
-        for ExplainedShare { share, values } in &self.traffic {
-            writeln!(f, "  {} → Service {}", share.route, share.service.name)?;
-            write!(f, "    cluster {}, {:.0} % of it", share.cluster, share.share * share.of_backend * 100.0)?;
-            let traffic = self.signals.iter().filter(|signal| signal.signal.is_traffic());
-            for (signal, value) in traffic.zip(values) {
-                match value {
-                    Some(value) => write!(f, ": {value:.1} {}", signal.signal.unit())?,
-                    None => write!(f, ": no {} yet", signal.signal)?,
-                }
-            }
-            writeln!(f)?;
-        }
-        Ok(())
     }
 }
+
+fn of_signal(target: Target, found: Result<Demand, NoDemand>) -> ExplainedSignal {
+    let Target { signal, per_replica } = target;
+    let (demand, problem) = match found {
+        Ok(demand) => {
+            let problem = demand.caveat.as_ref().map(|why| {
+                let value = format!("{:.1} {}", demand.need.value, signal.unit());
+                format!("{value} is what is known, {} s old, while there is no better: {why}", demand.age.as_secs())
+            });
+            (Some(demand), problem)
+        }
+        Err(why) => (None, Some(why.to_string())),
+    };
+    ExplainedSignal {
+        signal,
+        unit: signal.unit(),
+        per_replica,
+        value: demand.as_ref().map(|demand| demand.need.value),
+        age_seconds: demand.as_ref().map(|demand| demand.age.as_secs_f64()),
+        replicas: demand.as_ref().map(|demand| demand.need.replicas()),
+        problem,
+    }
+}
+
+fn traffic(workload: &PlannedWorkload, targets: &[Target], demands: &Demands) -> Vec<ExplainedRoute> {
+    let reading = |name: &str, signal: Signal| {
+        let reading = of_cluster(name, signal, demands.signals());
+        let (reading, problem): (Option<Reading>, _) = match reading {
+            Ok(reading) => (Some(reading), None),
+            Err(why) => (None, Some(why.to_string())),
+        };
+        ExplainedReading {
+            signal,
+            value: reading.map(|reading| reading.value),
+            age_seconds: reading.map(|reading| reading.age.as_secs_f64()),
+            problem,
+        }
+    };
+    let cluster = |(name, part): (&str, f64)| {
+        let signals = targets.iter().map(|target| target.signal).filter(|signal| signal.is_traffic());
+        let readings = signals.map(|signal| reading(name, signal)).collect();
+        ExplainedCluster { name: name.to_owned(), part, readings }
+    };
+    let route = |share: &ClusterShare| ExplainedRoute {
+        route: share.route.clone(),
+        service: share.service.clone(),
+        share: share.share,
+        of_backend: share.of_backend,
+        clusters: parts(share).map(cluster).collect(),
+    };
+    workload.traffic.iter().map(route).collect()
+}
+
+/// What a source that does not answer means for the values.
+fn of_sources(sources: &[SourceStatus]) -> impl Iterator<Item = String> {
+    sources.iter().filter_map(|source| {
+        let error = source.error.as_ref()?;
+        let SourceStatus { name, last_success_seconds, .. } = source;
+        Some(match last_success_seconds {
+            Some(seconds) => format!("{name} has not answered for {seconds:.0} s, its last values count: {error}"),
+            None => format!("{name} has never answered: {error}"),
+        })
+    })
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+use tidegate_core::plan::ClusterShare;
+use tokio::time::advance;
+
+use super::*;
+use crate::fixture::{STALE_AFTER, demands, deployment, measure, plan, share};
+
+const RULE: &str = "httproute/shop/web/rule/0";
+const BOTH: [(&str, &str); 3] = [("requests-per-second", "100"), ("concurrency", "8"), ("max-replicas", "20")];
+
+fn page(plan: &Plan, demands: &Demands) -> String {
+    explain(plan, demands, &deployment("api")).unwrap().to_string()
+}
+
+fn measured(plan: &Plan, values: &[(&str, [f64; 3])]) -> Demands {
+    let demands = demands();
+    demands.signals().keep(plan);
+    measure(demands.signals(), values);
+    demands
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_stands_first_and_the_way_to_it_follows() {
+    let split = format!("{RULE}/backend/1");
+    let web = ClusterShare { share: 0.9, split: Some(split.as_str().into()), ..share("web") };
+    let admin = ClusterShare { of_backend: 1.0 / 3.0, ..share("admin") };
+    let plan = plan("api", &BOTH, vec![web, admin]);
+    let demands = measured(&plan, &[(RULE, [700.0, 10.0, 0.0]), ("httproute/shop/admin/rule/0", [36.0, 3.0, 0.0])]);
+    advance(Duration::from_secs(2)).await;
+    let expected = "\
+deployment/api in namespace shop
+
+7 replicas wanted: 642.0 requests/s ÷ 100 per replica, decided by
+requests-per-second.
+It has 6 replicas, of which 5 ready; it may have 1 to 20. More come when the HPA
+looks next, which is four times a minute. If they don't:
+  kubectl -n shop describe hpa keda-hpa-api
+
+SIGNAL                      DEMAND  PER REPLICA  REPLICAS  MEASURED
+requests-per-second          642.0          100         7  2 s ago
+concurrency                   10.0            8         2  2 s ago
+
+TRAFFIC
+HTTPRoute shop/web rule 0 -> Service api, 90 % of the rule by weight
+  cluster httproute/shop/web/rule/0
+    90 % of 700.0 requests/s = 630.0
+    90 % of 10.0 requests in flight = 9.0
+  cluster httproute/shop/web/rule/0/backend/1
+    nothing; used when Envoy Gateway splits the rule
+HTTPRoute shop/admin rule 0 -> Service api, 33.3 % of its pods
+  cluster httproute/shop/admin/rule/0
+    33.3 % of 36.0 requests/s = 12.0
+    33.3 % of 3.0 requests in flight = 1.0
+
+Sources: 1 of 1 answers, 2 s ago at most.
+";
+    assert_eq!(page(&plan, &demands), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_that_was_met_is_named_with_what_would_be_needed() {
+    let at = |annotations: &[(&str, &str)], rate: f64| {
+        let plan = plan("api", annotations, vec![share("web")]);
+        let page = page(&plan, &measured(&plan, &[(RULE, [rate, 0.0, 0.0])]));
+        page.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let rps = ("requests-per-second", "100");
+    for (text, expected) in [
+        (
+            at(&[rps, ("max-replicas", "20")], 2500.0),
+            "20 replicas wanted, the maximum: 2500.0 requests/s ÷ 100 per replica needs 25, decided by \
+             requests-per-second. Raise tidegate.dev/max-replicas to get them.",
+        ),
+        (
+            at(&[rps, ("min-replicas", "3")], 120.0),
+            "3 replicas wanted, the minimum: 120.0 requests/s ÷ 100 per replica needs 2, decided by requests-per-second. It \
+             has 6 replicas, of which 5 ready; it may have 3 to 10. Fewer come 300 s after the last need for more.",
+        ),
+        (at(&[rps], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
+        (at(&[rps, ("min-replicas", "0")], 0.0), "0 replicas wanted: nothing asks for any."),
+        (at(&[rps, ("paused", "true")], 650.0), "Paused, so nothing is changed. Otherwise: 7 replicas wanted: 650.0"),
+        (at(&[("hours", "Mo-Fr 08:00-18:00"), ("timezone", "Europe/Berlin")], 0.0), "It has no signal to scale on:"),
+    ] {
+        assert!(text.contains(expected), "{expected}\n\n{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_is_said_with_its_reason_and_never_shown_as_zero() {
+    let plan = plan("api", &BOTH, vec![share("web")]);
+    let demands = demands();
+    demands.signals().keep(&plan);
+    let text = page(&plan, &demands);
+    assert!(text.contains("No answer now: no signal is known. KEDA and the HPA leave it at 6 replicas."), "{text}");
+    assert!(text.contains("requests-per-second        unknown"), "{text}");
+    assert!(text.contains("WHAT IS WRONG\n- cluster httproute/shop/web/rule/0: no value yet"), "{text}");
+    assert!(text.ends_with("Nothing measures: no proxy and no Prometheus is known.\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_one_signal_of_two_unknown_the_answer_is_a_lower_bound() {
+    let mut annotations = BOTH.to_vec();
+    annotations.extend([("prometheus-query", "sum(jobs)"), ("prometheus-target", "5")]);
+    let plan = plan("api", &annotations, vec![share("web")]);
+    let demands = measured(&plan, &[(RULE, [250.0, 0.0, 0.0])]);
+    let explanation = explain(&plan, &demands, &deployment("api")).unwrap();
+    assert!(!explanation.complete);
+    let text = explanation.to_string();
+    assert!(text.contains("At least 3 replicas wanted: 250.0 requests/s"), "{text}");
+    assert!(text.contains("Nothing is taken away while prometheus-query is not known."), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_no_route_reaches_is_told_once_and_what_to_do() {
+    let plan = plan("api", &BOTH, Vec::new());
+    let demands = measured(&plan, &[]);
+    let explanation = explain(&plan, &demands, &deployment("api")).unwrap();
+    assert_eq!(explanation.problems.len(), 1, "{:?}", explanation.problems);
+    assert!(explanation.problems[0].contains("wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_value_is_told_with_its_age_and_the_reason() {
+    let before = plan("api", &BOTH[..1], vec![share("web")]);
+    let demands = measured(&before, &[(RULE, [420.0, 0.0, 0.0])]);
+    explain(&before, &demands, &deployment("api")).unwrap();
+    let after = plan("api", &BOTH[..1], Vec::new());
+    advance(Duration::from_secs(40)).await;
+    let text = page(&after, &demands);
+    assert!(text.contains("5 replicas wanted: 420.0 requests/s"), "{text}");
+    assert!(text.contains("- 420.0 requests/s is what is known, 40 s old, while there is no better: no"), "{text}");
+    assert!(text.contains("route reaches deployment/api in namespace shop"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_that_do_not_answer_are_told_with_what_they_say() {
+    let plan = plan("api", &BOTH, vec![share("web")]);
+    let demands = measured(&plan, &[(RULE, [420.0, 0.0, 0.0])]);
+    advance(Duration::from_secs(12)).await;
+    demands.signals().commit_values("test", Err("connection refused".into()));
+    let text = page(&plan, &demands);
+    let expected =
+        "- test has not answered for 12 s, its last values count: connection refused\n\nSources: 0 of 1 answer.";
+    assert!(text.contains(expected), "{text}");
+    advance(STALE_AFTER).await;
+    let text = page(&plan, &demands);
+    assert!(text.contains("No answer now"), "{text}");
+    assert!(text.contains("the last value is 312 s old"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_annotations_are_all_told() {
+    let plan = plan("api", &[("max-replicas", "many"), ("request-per-second", "1")], vec![share("web")]);
+    let text = page(&plan, &measured(&plan, &[]));
+    assert!(text.contains("Its annotations are wrong, so what was applied before stays as it is."), "{text}");
+    assert!(text.contains("got \"many\"") && text.contains("tidegate.dev/requests-per-second?"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_workload_is_told_who_is_known() {
+    let plan = plan("api", &BOTH, Vec::new());
+    let unknown = explain(&plan, &demands(), &deployment("aip")).unwrap_err().to_string();
+    let expected = "deployment/aip in namespace shop has no annotations of Tidegate, or does not exist; known in its \
+                    namespace: deployment/api";
+    assert_eq!(unknown, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_keeps_to_80_columns_and_says_when_there_is_more() {
+    let routes: Vec<_> = (0..25).map(|index| share(&format!("route-{index}"))).collect();
+    let plan = plan("api", &BOTH, routes);
+    let text = page(&plan, &demands());
+    assert!(text.contains("… and 5 more; -o json has them all"), "{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn programs_get_the_same_in_camel_case() {
+    let plan = plan("api", &BOTH, vec![share("web")]);
+    let demands = measured(&plan, &[(RULE, [700.0, 10.0, 0.0])]);
+    let json = serde_json::to_value(explain(&plan, &demands, &deployment("api")).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "workload": { "namespace": "shop", "kind": "Deployment", "name": "api" },
+        "intent": { "bounds": { "min": 1, "max": 20 }, "scaleDownAfterSeconds": 300, "paused": false },
+        "replicas": { "wanted": 6, "ready": 5 },
+        "desired": { "replicas": 7, "unbounded": 7, "decidedBy": "requests-per-second", "limit": null },
+        "complete": true,
+        "signals": [
+            {
+                "signal": "requests-per-second", "unit": "requests/s", "perReplica": 100.0, "value": 700.0,
+                "ageSeconds": 0.0, "replicas": 7, "problem": null
+            },
+            {
+                "signal": "concurrency", "unit": "requests in flight", "perReplica": 8.0, "value": 10.0,
+                "ageSeconds": 0.0, "replicas": 2, "problem": null
+            },
+        ],
+        "traffic": [{
+            "route": { "kind": "HTTPRoute", "namespace": "shop", "name": "web", "rule": 0 },
+            "service": { "namespace": "shop", "name": "api" },
+            "share": 1.0,
+            "ofBackend": 1.0,
+            "clusters": [{
+                "name": "httproute/shop/web/rule/0",
+                "part": 1.0,
+                "readings": [
+                    { "signal": "requests-per-second", "value": 700.0, "ageSeconds": 0.0, "problem": null },
+                    { "signal": "concurrency", "value": 10.0, "ageSeconds": 0.0, "problem": null },
+                ],
+            }],
+        }],
+        "problems": [],
+        "notices": [],
+        "sources": [{ "name": "test", "lastSuccessSeconds": 0.0, "error": null }],
+    });
+    assert_eq!(json, expected);
+}
