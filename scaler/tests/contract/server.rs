@@ -1,0 +1,158 @@
+//! What stands around the scaler on its port: health, reflection, limits, the end.
+
+use std::time::Duration;
+
+use tidegate_core::plan::Plan;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::support::{Server, cluster, eventually, in_time, later, metric, object, of_deployment, plan};
+
+#[tokio::test]
+async fn health_is_told_of_the_server_and_of_the_service_until_it_drains() {
+    let server = Server::start(Plan::default()).await;
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watches = Vec::new();
+    for service in ["", "externalscaler.ExternalScaler"] {
+        let request = HealthCheckRequest { service: service.into() };
+        let answer = in_time(health.check(request.clone())).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+        let mut watch = in_time(health.watch(request)).await.unwrap().into_inner();
+        assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
+        watches.push(watch);
+    }
+    server.stop.send_replace(true);
+    for watch in &mut watches {
+        assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    }
+}
+
+#[tokio::test]
+async fn an_open_health_watch_does_not_hold_up_the_end() {
+    let server = Server::start(Plan::default()).await;
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watch = in_time(health.watch(HealthCheckRequest::default())).await.unwrap().into_inner();
+    in_time(watch.message()).await.unwrap();
+    server.stop.send_replace(true);
+    in_time(watch.message()).await.unwrap();
+    assert!(!server.task.is_finished(), "calls get their time");
+    later(Duration::from_secs(5)).await;
+    in_time(server.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_calls_ends_at_once() {
+    let server = Server::start(plan(&["api"])).await;
+    let mut client = server.client().await;
+    in_time(client.get_metric_spec(of_deployment("api"))).await.unwrap();
+    server.stop.send_replace(true);
+    let start = tokio::time::Instant::now();
+    in_time(server.task).await.unwrap().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(4), "before the drain's own end: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services_in_both_of_its_versions() {
+    use tonic_reflection::pb::{v1, v1alpha};
+    let server = Server::start(Plan::default()).await;
+    let mut listed = Vec::new();
+    {
+        use v1::{
+            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+        };
+        let list = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut client = ServerReflectionClient::new(server.channel().await);
+        let answers = in_time(client.server_reflection_info(tokio_stream::once(list))).await.unwrap();
+        let answer = in_time(answers.into_inner().next()).await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
+            panic!("{answer:?}")
+        };
+        listed.push(services.service.into_iter().map(|service| service.name).collect::<Vec<_>>());
+    }
+    {
+        use v1alpha::{
+            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+        };
+        let list = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut client = ServerReflectionClient::new(server.channel().await);
+        let answers = in_time(client.server_reflection_info(tokio_stream::once(list))).await.unwrap();
+        let answer = in_time(answers.into_inner().next()).await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
+            panic!("{answer:?}")
+        };
+        listed.push(services.service.into_iter().map(|service| service.name).collect());
+    }
+    for services in listed {
+        assert!(services.contains(&"externalscaler.ExternalScaler".to_owned()), "{services:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_beyond_any_objects_size_is_refused_and_the_connection_goes_on() {
+    let server = Server::start(plan(&["api"])).await;
+    let mut client = server.client().await;
+    server.measure(&[(&cluster("api"), [1.0, 0.0, 0.0])]);
+    let large = object(&[("prometheusQuery", &"x".repeat(300 << 10))]);
+    let refused = in_time(client.get_metric_spec(large)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    assert_eq!(metric(&mut client, &of_deployment("api"), "requests-per-second").await.unwrap(), 1.0);
+}
+
+#[tokio::test]
+async fn clients_that_speak_no_http2_are_let_go_and_hold_up_nobody() {
+    let server = Server::start(plan(&["api"])).await;
+    server.measure(&[(&cluster("api"), [1.0, 0.0, 0.0])]);
+    let mut rude = Vec::new();
+    for _ in 0..20 {
+        let mut stream = in_time(TcpStream::connect(server.address)).await.unwrap();
+        in_time(stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).await.unwrap();
+        rude.push(stream);
+    }
+    assert_eq!(metric(&mut server.client().await, &of_deployment("api"), "requests-per-second").await.unwrap(), 1.0);
+    for stream in &mut rude {
+        // The end, after a GOAWAY perhaps.
+        let mut rest = Vec::new();
+        let _ = in_time(stream.read_to_end(&mut rest)).await;
+    }
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_connections_and_those_beyond_it_wait_for_their_turn() {
+    const MOST: usize = 1000;
+    let server = Server::start(plan(&["api"])).await;
+    server.measure(&[(&cluster("api"), [1.0, 0.0, 0.0])]);
+    let mut first = server.client().await;
+    metric(&mut first, &of_deployment("api"), "requests-per-second").await.unwrap();
+    let mut idle = Vec::new();
+    for _ in 1..MOST {
+        idle.push(in_time(TcpStream::connect(server.address)).await.unwrap());
+    }
+    // The kernel takes the connection, but nobody answers it yet; the first one goes on.
+    let late = tokio::spawn({
+        let (endpoint, object) = (format!("http://{}", server.address), of_deployment("api"));
+        async move {
+            let mut client = crate::support::Client::connect(endpoint).await.unwrap();
+            metric(&mut client, &object, "requests-per-second").await.unwrap()
+        }
+    });
+    for _ in 0..100 {
+        metric(&mut first, &of_deployment("api"), "requests-per-second").await.unwrap();
+    }
+    assert!(!late.is_finished());
+    drop(idle);
+    eventually("the late one has its answer", || late.is_finished()).await;
+    assert_eq!(late.await.unwrap(), 1.0);
+}
