@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 use tidegate_stack::eventually;
 
 /// Long enough for a machine on which everything runs at once.
@@ -36,18 +37,22 @@ fn a_command_finds_the_cluster_and_its_exit_code_is_the_stacks() -> Result<()> {
 struct Running {
     owner: Child,
     pids: String,
+    /// Takes what an owner that is killed leaves in its temporary folder.
+    _folder: TempDir,
 }
 
 impl Running {
     /// It is up when the script has said which PID namespace it is in.
     fn boot() -> Result<Self> {
         let script = "readlink /proc/self/ns/pid; exec sleep 1000";
+        let folder = tempfile::tempdir()?;
         let mut command = stack();
         command.args(ONLY_KUBERNETES).args(["--", "sh", "-ec", script]).stdout(Stdio::piped());
+        command.env("TMPDIR", folder.path());
         let mut owner = command.spawn()?;
         let mut pids = String::new();
         BufReader::new(owner.stdout.take().context("no output")?).read_line(&mut pids)?;
-        Ok(Self { owner, pids: pids.trim().to_owned() })
+        Ok(Self { owner, pids: pids.trim().to_owned(), _folder: folder })
     }
 
     fn processes(&self) -> Result<usize> {
