@@ -392,3 +392,6 @@ fn strip_nulls(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

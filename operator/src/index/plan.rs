@@ -223,3 +223,6 @@ fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotati
     let known = objects.namespaces.get("").and_then(|names| names.get(namespace));
     known.map_or(&NONE, |namespace| &namespace.metadata.annotations)
 }
+
+#[cfg(test)]
+mod tests;

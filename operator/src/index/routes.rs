@@ -172,3 +172,6 @@ fn row(backend: &BackendClusters, cluster: &ClusterEntry) -> [String; 3] {
         format!("{}{alias}{split}", cluster.name),
     ]
 }
+
+#[cfg(test)]
+mod tests;

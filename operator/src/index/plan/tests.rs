@@ -1,0 +1,324 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tidegate_core::{plan::RouteRef, workload::WorkloadKind};
+
+use super::*;
+
+/// One Gateway with listeners for everything, in the namespace `gateways`, open to all.
+fn gateway() -> Value {
+    let listener = |name: &str, protocol: &str, port: u16, tls: Value| {
+        json!({"name": name, "protocol": protocol, "port": port, "tls": tls,
+            "allowedRoutes": {"namespaces": {"from": "All"}}})
+    };
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": "gateways"},
+    "spec": {"gatewayClassName": "eg", "listeners": [
+        listener("http", "HTTP", 80, Value::Null),
+        listener("tcp", "TCP", 5432, Value::Null),
+        listener("tls", "TLS", 8443, json!({"mode": "Passthrough"})),
+        listener("udp", "UDP", 53, Value::Null),
+    ]}})
+}
+
+/// A Deployment whose pods are labelled `app: NAME` and `team: shop`. It is in a cluster, with so many ready pods.
+fn deployment(name: &str, annotations: &Value, ready: u32) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "annotations": annotations},
+        "spec": {"replicas": ready, "template": {"metadata": {"labels": {"app": name, "team": "shop"}}}},
+        "status": {"replicas": ready, "readyReplicas": ready}})
+}
+
+fn annotated(name: &str, ready: u32) -> Value {
+    deployment(name, &json!({"tidegate.dev/requests-per-second": "100"}), ready)
+}
+
+fn service(name: &str, selector: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"selector": selector, "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}]}})
+}
+
+fn service_of(name: &str) -> Value {
+    service(name, &json!({"app": name}))
+}
+
+/// A route with one rule to Services of these weights.
+fn route(kind: &str, backends: &[(&str, u32)]) -> Value {
+    let port = if kind == "UDPRoute" { 53 } else { 80 };
+    let refs: Vec<_> =
+        backends.iter().map(|(name, weight)| json!({"name": name, "port": port, "weight": weight})).collect();
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": "route", "namespace": "shop"},
+        "spec": {"parentRefs": [{"name": "edge", "namespace": "gateways"}], "rules": [{"backendRefs": refs}]}})
+}
+
+fn plan_of(objects: impl IntoIterator<Item = Value>) -> Plan {
+    let mut all = Objects::default();
+    for object in [gateway()].into_iter().chain(objects) {
+        all.apply(object).unwrap();
+    }
+    all.plan()
+}
+
+fn traffic<'a>(plan: &'a Plan, name: &str) -> &'a [ClusterShare] {
+    let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: name.into() };
+    &plan.workloads.get(&id).unwrap_or_else(|| panic!("{name} is not planned")).traffic
+}
+
+fn share(plan: &Plan, name: &str) -> (f64, f64) {
+    let [share] = traffic(plan, name) else { panic!("{name} has {:?}", traffic(plan, name)) };
+    (share.share, share.of_backend)
+}
+
+#[test]
+fn a_workload_gets_the_cluster_of_the_rule_that_leads_to_it() {
+    let plan = plan_of([annotated("api", 1), service_of("api"), route("HTTPRoute", &[("api", 1)])]);
+    let expected = ClusterShare {
+        cluster: "httproute/shop/route/rule/0".into(),
+        split: Some("httproute/shop/route/rule/0/backend/0".into()),
+        share: 1.0,
+        of_backend: 1.0,
+        route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "route".into(), rule: Some(0) },
+        service: ServiceId { namespace: "shop".into(), name: "api".into() },
+    };
+    assert_eq!(traffic(&plan, "api"), std::slice::from_ref(&expected));
+    assert_eq!(plan.services, BTreeMap::from([(expected.service.clone(), vec![expected])]));
+}
+
+#[test]
+fn a_rule_shared_90_10_gives_a_tenth_of_its_rate_to_the_canary() {
+    let objects = [annotated("api", 9), annotated("canary", 1), service_of("api"), service_of("canary")];
+    let plan = plan_of(objects.into_iter().chain([route("HTTPRoute", &[("api", 90), ("canary", 10)])]));
+    assert_eq!(share(&plan, "api"), (0.9, 1.0));
+    assert_eq!(share(&plan, "canary"), (0.1, 1.0));
+    assert_eq!(traffic(&plan, "canary")[0].split.as_deref(), Some("httproute/shop/route/rule/0/backend/1"));
+}
+
+#[test]
+fn workloads_behind_one_service_share_by_ready_replicas() {
+    let objects = |ready: [u32; 2]| {
+        [
+            annotated("a", ready[0]),
+            annotated("b", ready[1]),
+            service("both", &json!({"team": "shop"})),
+            route("GRPCRoute", &[("both", 1)]),
+        ]
+    };
+    let plan = plan_of(objects([3, 1]));
+    assert_eq!((share(&plan, "a"), share(&plan, "b")), ((1.0, 0.75), (1.0, 0.25)));
+    let plan = plan_of(objects([0, 0]));
+    assert_eq!((share(&plan, "a"), share(&plan, "b")), ((1.0, 0.5), (1.0, 0.5)));
+}
+
+#[test]
+fn workloads_without_annotations_take_their_part_but_are_not_planned() {
+    let plan = plan_of([
+        annotated("a", 1),
+        deployment("b", &json!({}), 3),
+        service("both", &json!({"team": "shop"})),
+        route("HTTPRoute", &[("both", 1)]),
+    ]);
+    assert_eq!(plan.workloads.len(), 1);
+    assert_eq!(share(&plan, "a"), (1.0, 0.25));
+}
+
+#[test]
+fn a_service_without_selector_selects_nobody() {
+    let plan = plan_of([annotated("api", 1), service("api", &json!({})), route("HTTPRoute", &[("api", 1)])]);
+    assert_eq!(traffic(&plan, "api"), []);
+    assert_eq!(plan.services.len(), 1);
+}
+
+#[test]
+fn a_selector_must_match_as_a_whole() {
+    let plan = plan_of([
+        annotated("api", 1),
+        service("api", &json!({"app": "api", "team": "other"})),
+        route("HTTPRoute", &[("api", 1)]),
+    ]);
+    assert_eq!(traffic(&plan, "api"), []);
+}
+
+#[test]
+fn tcp_and_tls_routes_have_one_cluster_and_never_split() {
+    for (kind, cluster) in [("TCPRoute", "tcproute/shop/route/rule/-1"), ("TLSRoute", "tlsroute/shop/route/rule/-1")] {
+        let plan = plan_of([annotated("api", 1), service_of("api"), route(kind, &[("api", 1)])]);
+        let [share] = traffic(&plan, "api") else { panic!("{kind}") };
+        assert_eq!((share.cluster.as_ref(), &share.split, share.route.rule), (cluster, &None, None));
+    }
+}
+
+#[test]
+fn what_a_udp_route_carries_is_not_measured() {
+    let plan = plan_of([annotated("api", 1), service_of("api"), route("UDPRoute", &[("api", 1)])]);
+    assert_eq!(traffic(&plan, "api"), []);
+}
+
+#[test]
+fn a_tcp_backend_that_others_scaled_to_zero_leaves_its_part_to_the_rest() {
+    let plan = |canary: Value| {
+        let objects = [annotated("api", 2), canary, service_of("api"), service_of("canary")];
+        plan_of(objects.into_iter().chain([route("TCPRoute", &[("api", 10), ("canary", 90)])]))
+    };
+    assert_eq!(share(&plan(deployment("canary", &json!({}), 0)), "api"), (1.0, 1.0));
+    // With pods, ready or not, it keeps its part, and so does one that Tidegate can wake.
+    assert_eq!(share(&plan(deployment("canary", &json!({}), 1)), "api"), (0.1, 1.0));
+    assert_eq!(share(&plan(annotated("canary", 0)), "api"), (0.1, 1.0));
+}
+
+#[test]
+fn an_http_backend_at_zero_keeps_its_part_which_is_answered_with_503() {
+    let objects = [annotated("api", 2), deployment("canary", &json!({}), 0), service_of("api"), service_of("canary")];
+    let plan = plan_of(objects.into_iter().chain([route("HTTPRoute", &[("api", 10), ("canary", 90)])]));
+    assert_eq!(share(&plan, "api"), (0.1, 1.0));
+}
+
+#[test]
+fn a_backend_named_twice_has_a_part_for_each() {
+    let plan = plan_of([annotated("api", 1), service_of("api"), route("HTTPRoute", &[("api", 3), ("api", 1)])]);
+    let shares: Vec<_> =
+        traffic(&plan, "api").iter().map(|share| (share.share, share.split.as_deref().unwrap())).collect();
+    assert_eq!(
+        shares,
+        [(0.75, "httproute/shop/route/rule/0/backend/0"), (0.25, "httproute/shop/route/rule/0/backend/1")]
+    );
+}
+
+#[test]
+fn a_fallback_takes_nothing_from_the_others() {
+    let backend = |name: &str, fallback: bool| {
+        json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend",
+            "metadata": {"name": name, "namespace": "shop"}, "spec": {"fallback": fallback,
+                "endpoints": [{"fqdn": {"hostname": format!("{name}.shop.svc.cluster.local"), "port": 80}}]}})
+    };
+    let mut both = route("HTTPRoute", &[("api", 1), ("spare", 1)]);
+    for reference in both["spec"]["rules"][0]["backendRefs"].as_array_mut().unwrap() {
+        reference["kind"] = json!("Backend");
+    }
+    let workloads = [annotated("api", 1), annotated("spare", 1), service_of("api"), service_of("spare")];
+    let plan = plan_of(workloads.into_iter().chain([backend("api", false), backend("spare", true), both]));
+    assert_eq!((share(&plan, "api").0, share(&plan, "spare").0), (1.0, 0.5));
+}
+
+#[test]
+fn the_name_in_statistics_replaces_both_forms() {
+    let proxy = json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": {"name": "names", "namespace": "gateways"},
+        "spec": {"telemetry": {"metrics": {"clusterStatName": "%ROUTE_NAME%-%ROUTE_RULE_NUMBER%"}}}});
+    let mut gateway = gateway();
+    gateway["spec"]["infrastructure"] =
+        json!({"parametersRef": {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "names"}});
+    let plan = plan_of([gateway, proxy, annotated("api", 1), service_of("api"), route("HTTPRoute", &[("api", 1)])]);
+    let [share] = traffic(&plan, "api") else { panic!() };
+    assert_eq!((share.cluster.as_ref(), &share.split), ("route-0", &None));
+}
+
+#[test]
+fn rules_under_one_name_in_statistics_count_the_same() {
+    let proxy = json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": {"name": "names", "namespace": "gateways"},
+        "spec": {"telemetry": {"metrics": {"clusterStatName": "%ROUTE_NAME%"}}}});
+    let mut gateway = gateway();
+    gateway["spec"]["infrastructure"] =
+        json!({"parametersRef": {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "names"}});
+    let mut route = route("HTTPRoute", &[("a", 90), ("b", 10)]);
+    route["spec"]["rules"].as_array_mut().unwrap().push(json!({"backendRefs": [{"name": "a", "port": 80}]}));
+    let plan = plan_of([gateway, proxy, annotated("a", 1), annotated("b", 1), service_of("a"), service_of("b"), route]);
+    let sum = |name| traffic(&plan, name).iter().map(|share| share.share).sum::<f64>();
+    assert_eq!((sum("a"), sum("b")), (0.95, 0.05));
+}
+
+#[test]
+fn a_merged_cluster_counts_once_however_many_routes_lead_to_it() {
+    let proxy = json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": {"name": "merge", "namespace": "gateways"}, "spec": {"mergeBackends": {}}});
+    let mut gateway = gateway();
+    gateway["spec"]["infrastructure"] =
+        json!({"parametersRef": {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "merge"}});
+    let mut other = route("HTTPRoute", &[("api", 1)]);
+    other["metadata"]["name"] = json!("other");
+    let plan =
+        plan_of([gateway, proxy, annotated("api", 1), service_of("api"), route("HTTPRoute", &[("api", 1)]), other]);
+    let [share] = traffic(&plan, "api") else { panic!() };
+    assert_eq!((share.cluster.as_ref(), share.share, &share.split), ("service/shop/api/80/http", 1.0, &None));
+}
+
+#[test]
+fn a_route_attached_to_several_gateways_counts_once() {
+    let mut second = gateway();
+    second["metadata"]["name"] = json!("second");
+    let mut route = route("HTTPRoute", &[("api", 1)]);
+    let parents = route["spec"]["parentRefs"].as_array_mut().unwrap();
+    parents.push(json!({"name": "second", "namespace": "gateways"}));
+    parents.push(json!({"name": "second", "namespace": "gateways", "sectionName": "http"}));
+    let plan = plan_of([second, annotated("api", 1), service_of("api"), route]);
+    assert_eq!(share(&plan, "api"), (1.0, 1.0));
+}
+
+#[test]
+fn a_gateway_of_another_controller_carries_nothing_for_us() {
+    let class = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "eg"},
+        "spec": {"controllerName": "istio.io/gateway-controller"}});
+    let plan = plan_of([class, annotated("api", 1), service_of("api"), route("HTTPRoute", &[("api", 1)])]);
+    assert_eq!(traffic(&plan, "api"), []);
+}
+
+#[test]
+fn defaults_of_the_namespace_hold_for_what_is_in_it() {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop",
+        "annotations": {"tidegate.dev/manage": "all", "tidegate.dev/max-replicas": "7"}}});
+    let plan = plan_of([namespace, deployment("api", &json!({}), 1)]);
+    let (id, workload) = plan.workloads.iter().next().unwrap();
+    assert_eq!(id.to_string(), "deployment/api in namespace shop");
+    assert_eq!(workload.intent.as_ref().unwrap().bounds.max, 7);
+    assert_eq!((workload.uid.as_str(), workload.replicas), ("uid-api", Replicas { wanted: 1, ready: 1 }));
+}
+
+#[test]
+fn wrong_annotations_are_planned_with_what_is_wrong() {
+    let plan = plan_of([deployment("api", &json!({"tidegate.dev/max-replicas": "many"}), 1)]);
+    assert!(plan.workloads.values().next().unwrap().intent.is_err());
+}
+
+#[test]
+fn proxies_are_the_running_pods_of_envoy_gateway() {
+    let pod = |name: &str, component: &str, phase: &str, ready: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "eg", "labels": {
+                "app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "envoy-gateway"}},
+            "status": {"phase": phase, "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}})
+    };
+    let plan = plan_of([
+        pod("a", "proxy", "Running", "True"),
+        pod("b", "proxy", "Running", "False"),
+        pod("c", "proxy", "Pending", "False"),
+        pod("d", "ratelimit", "Running", "True"),
+    ]);
+    let stats = "10.0.0.1:19001".parse().unwrap();
+    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready };
+    assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false)]);
+}
+
+/// Routes of any kind with any weights to Services that may or may not exist.
+fn any_routes() -> impl Strategy<Value = Vec<Value>> {
+    let kind = prop_oneof![Just("HTTPRoute"), Just("GRPCRoute"), Just("TCPRoute"), Just("TLSRoute")];
+    let backend = (prop_oneof![Just("a"), Just("b"), Just("gone")], 0u32..=1_000_000);
+    let route = (kind, proptest::collection::vec(backend, 0..5), "[a-z]{1,3}").prop_map(|(kind, backends, name)| {
+        let mut route = route(kind, &backends);
+        route["metadata"]["name"] = json!(name);
+        route
+    });
+    proptest::collection::vec(route, 0..5)
+}
+
+proptest! {
+    #[test]
+    fn the_parts_of_a_cluster_never_exceed_the_whole(routes in any_routes(), ready in [0u32..3, 0u32..3]) {
+        let workloads = [annotated("a", ready[0]), annotated("b", ready[1]), service_of("a"), service_of("b")];
+        let plan = plan_of(workloads.into_iter().chain(routes));
+        let mut wholes = BTreeMap::<_, f64>::new();
+        for share in plan.workloads.values().flat_map(|workload| &workload.traffic) {
+            *wholes.entry(share.cluster.clone()).or_default() += share.share * share.of_backend;
+        }
+        for (cluster, whole) in wholes {
+            prop_assert!(whole <= 1.0 + 1e-9, "{cluster}: {whole}");
+        }
+    }
+}
