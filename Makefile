@@ -18,8 +18,7 @@ demo: build ## The main job on this machine: a real Envoy, a changing load, repl
 	$(BIN)/tidegate demo --envoy "$$($(BIN)/stack path envoy)"
 
 cluster: build ## The same on the whole real stack: Kubernetes, KEDA, Envoy Gateway; stays until Ctrl-C
-	cargo build -p tidegate-replay --example load
-	$(BIN)/stack run -- tests/cluster.sh $(BIN)/examples/load
+	$(BIN)/stack run -- tests/cluster.sh
 
 test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@rm -f $(LOG)

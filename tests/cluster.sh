@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # `make cluster`: the example on the whole real stack, live. Runs inside `stack run`, which gives KUBECONFIG and PATH.
 set -euo pipefail
-LOAD=${1:?the load generator}
 cd "$(dirname "$0")/.."
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -21,7 +20,7 @@ until [ -n "$(gateway_pod)" ]; do sleep 0.5; done
 until curl -fs -o /dev/null -m 1 "http://$(gateway_pod):8080/"; do sleep 0.5; done
 
 say "Driving load through Envoy at $(gateway_pod): 50, then 800, then 50 requests/s"
-"$LOAD" "$(gateway_pod):8080" 50 30s 800 2m 50 24h >/dev/null &
+stack load http "http://$(gateway_pod):8080/tasks" --profile 0s:50,30s:50,31s:800,150s:800,151s:50,86400s:50 >/dev/null &
 load=$!
 trap 'kill $load 2>/dev/null || true' EXIT
 

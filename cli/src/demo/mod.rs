@@ -53,9 +53,6 @@ use self::{
 };
 use crate::{args::DemoArgs, run::install_crypto};
 
-/// As the service's own default.
-const STALE_AFTER: Duration = Duration::from_secs(300);
-
 pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     install_crypto();
     let example = Example::read(&args)?;

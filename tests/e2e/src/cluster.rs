@@ -7,6 +7,9 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::kubectl::{apply, get, run};
 
+/// Where KEDA reaches the scaler.
+pub(crate) const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
+
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 static PEERS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
@@ -32,11 +35,6 @@ impl Cluster {
 }
 
 impl<Guard> Cluster<Guard> {
-    /// Where KEDA reaches the scaler.
-    pub(crate) fn scaler_address(&self) -> &'static str {
-        "tidegate.tidegate-system.svc:9090"
-    }
-
     /// The names of Tidegate's pods.
     pub(crate) async fn pods(&self) -> Result<Vec<String>> {
         let pods = get(&["pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;

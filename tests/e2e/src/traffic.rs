@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tidegate_replay::load::Traffic;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, SCALER_ADDRESS},
     scenario::{Scenario, gateway, http, http_route, route, task_api, until},
 };
 
@@ -88,7 +88,7 @@ async fn a_tcp_route_scales_on_its_open_connections() -> Result<()> {
 
 #[tokio::test]
 async fn a_hand_written_scaled_object_is_served_the_same_way() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("by-hand").await?;
     let scaled_object = format!(
         "---
@@ -102,9 +102,8 @@ spec:
   pollingInterval: 5
   triggers:
     - type: external-push
-      metadata: {{scalerAddress: {:?}, service: task-api, requestsPerSecond: \"10\"}}
-",
-        cluster.scaler_address()
+      metadata: {{scalerAddress: {SCALER_ADDRESS:?}, service: task-api, requestsPerSecond: \"10\"}}
+"
     );
     let manifests = gateway(&[("http", "HTTP", 8080)])
         + &task_api("task-api", &[])
