@@ -259,7 +259,7 @@ impl Reader<'_> {
         Intent {
             bounds,
             targets,
-            query: self.read(Key::PrometheusQuery, value::text),
+            query: self.read(Key::PrometheusQuery, value::query),
             scale_down_after: self.read(Key::ScaleDownAfter, value::scale_down_after).unwrap_or(Duration::from_mins(5)),
             paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
             kafka: self.kafka(),

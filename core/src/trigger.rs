@@ -135,7 +135,7 @@ impl Reader<'_> {
                 targets.push(Target { signal, per_replica });
             }
         }
-        let query = self.read(Key::PrometheusQuery.camel_case(), value::text);
+        let query = self.read(Key::PrometheusQuery.camel_case(), value::query);
         let traffic = self.traffic(namespace);
         self.check(&targets, query.as_ref(), traffic.as_ref());
         Trigger { targets, traffic, query }
@@ -257,6 +257,8 @@ mod tests {
             problems(&[("prometheusQuery", "sum(x)")]),
             ["trigger metadata needs prometheusQuery and prometheusTarget together"]
         );
+        let endless = problems(&[("prometheusQuery", &"x".repeat(10_001)), ("prometheusTarget", "1")]);
+        assert!(endless[0].ends_with("wants a PromQL query of 1 to 10000 bytes"), "{endless:?}");
     }
 
     proptest! {

@@ -72,6 +72,14 @@ pub(crate) fn text(value: &str) -> Result<String, Wanted> {
     if value.trim().is_empty() { Err("a text that is not empty".into()) } else { Ok(value.trim().to_owned()) }
 }
 
+/// The scaler keeps thousands of queries and asks them again and again, so there is an end to their length.
+pub(crate) fn query(value: &str) -> Result<String, Wanted> {
+    match text(value) {
+        Ok(query) if query.len() <= 10_000 => Ok(query),
+        _ => Err("a PromQL query of 1 to 10000 bytes".into()),
+    }
+}
+
 /// A name as RFC 1123 subdomains are: what Kubernetes takes for objects.
 pub(crate) fn object_name(value: &str) -> Result<String, Wanted> {
     let label = |l: &str| {

@@ -88,96 +88,102 @@ impl std::fmt::Display for Namespaced<'_> {
     }
 }
 
-/// Calls a macro-like body with the table of a kind.
+/// Evaluates an expression with the table of a kind, which has another type for each.
 macro_rules! with_table {
-    ($objects:expr, $kind:expr, $table:ident => $body:expr) => {
+    (&mut $objects:ident, $kind:expr, $table:ident => $body:expr) => {
+        with_table!(@ [&mut $objects] $kind, $table => $body)
+    };
+    (&$objects:ident, $kind:expr, $table:ident => $body:expr) => {
+        with_table!(@ [&$objects] $kind, $table => $body)
+    };
+    (@ [$($objects:tt)+] $kind:expr, $table:ident => $body:expr) => {
         match $kind {
             Kind::Deployment => {
-                let $table = &mut $objects.deployments;
+                let $table = $($objects)+.deployments;
                 $body
             }
             Kind::StatefulSet => {
-                let $table = &mut $objects.stateful_sets;
+                let $table = $($objects)+.stateful_sets;
                 $body
             }
             Kind::Service => {
-                let $table = &mut $objects.services;
+                let $table = $($objects)+.services;
                 $body
             }
             Kind::Namespace => {
-                let $table = &mut $objects.namespaces;
+                let $table = $($objects)+.namespaces;
                 $body
             }
             Kind::Pod => {
-                let $table = &mut $objects.pods;
+                let $table = $($objects)+.pods;
                 $body
             }
             Kind::GatewayClass => {
-                let $table = &mut $objects.gateway_classes;
+                let $table = $($objects)+.gateway_classes;
                 $body
             }
             Kind::Gateway => {
-                let $table = &mut $objects.gateways;
+                let $table = $($objects)+.gateways;
                 $body
             }
             Kind::ListenerSet => {
-                let $table = &mut $objects.listener_sets;
+                let $table = $($objects)+.listener_sets;
                 $body
             }
             Kind::HttpRoute => {
-                let $table = &mut $objects.http_routes;
+                let $table = $($objects)+.http_routes;
                 $body
             }
             Kind::GrpcRoute => {
-                let $table = &mut $objects.grpc_routes;
+                let $table = $($objects)+.grpc_routes;
                 $body
             }
             Kind::TcpRoute => {
-                let $table = &mut $objects.tcp_routes;
+                let $table = $($objects)+.tcp_routes;
                 $body
             }
             Kind::TlsRoute => {
-                let $table = &mut $objects.tls_routes;
+                let $table = $($objects)+.tls_routes;
                 $body
             }
             Kind::UdpRoute => {
-                let $table = &mut $objects.udp_routes;
+                let $table = $($objects)+.udp_routes;
                 $body
             }
             Kind::ReferenceGrant => {
-                let $table = &mut $objects.reference_grants;
+                let $table = $($objects)+.reference_grants;
                 $body
             }
             Kind::ServiceImport => {
-                let $table = &mut $objects.service_imports;
+                let $table = $($objects)+.service_imports;
                 $body
             }
             Kind::EnvoyProxy => {
-                let $table = &mut $objects.envoy_proxies;
+                let $table = $($objects)+.envoy_proxies;
                 $body
             }
             Kind::Backend => {
-                let $table = &mut $objects.backends;
+                let $table = $($objects)+.backends;
                 $body
             }
             Kind::HttpRouteFilter => {
-                let $table = &mut $objects.http_route_filters;
+                let $table = $($objects)+.http_route_filters;
                 $body
             }
             Kind::BackendTrafficPolicy => {
-                let $table = &mut $objects.backend_traffic_policies;
+                let $table = $($objects)+.backend_traffic_policies;
                 $body
             }
             Kind::ClientTrafficPolicy => {
-                let $table = &mut $objects.client_traffic_policies;
+                let $table = $($objects)+.client_traffic_policies;
                 $body
             }
             Kind::ScaledObject => {
-                let $table = &mut $objects.scaled;
+                let $table = $($objects)+.scaled;
                 $body
             }
             Kind::HorizontalPodAutoscaler => {
-                let $table = &mut $objects.autoscalers;
+                let $table = $($objects)+.autoscalers;
                 $body
             }
         }
@@ -205,7 +211,7 @@ impl Objects {
     /// Forgets one object. `namespace` is ignored for kinds that have none.
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
         let namespace = if kind.namespaced() { namespace } else { "" };
-        with_table!(self, kind, table => {
+        with_table!(&mut self, kind, table => {
             if let Some(names) = table.get_mut(namespace) {
                 names.remove(name);
                 if names.is_empty() {
@@ -218,7 +224,7 @@ impl Objects {
     /// Replaces all objects of a kind: a re-list after a gap in a watch. What cannot be read is reported, and kept as
     /// it was known before, if it was.
     pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
-        with_table!(self, kind, table => {
+        with_table!(&mut self, kind, table => {
             let mut before = std::mem::take(table);
             let errors: Vec<_> =
                 objects.into_iter().filter_map(|object| insert(table, kind, object).err()).collect();
@@ -297,8 +303,8 @@ impl Objects {
     }
 
     /// How many objects of a kind are known.
-    pub fn count(&mut self, kind: Kind) -> usize {
-        with_table!(self, kind, table => table.values().map(BTreeMap::len).sum())
+    pub fn count(&self, kind: Kind) -> usize {
+        with_table!(&self, kind, table => table.values().map(BTreeMap::len).sum())
     }
 
     pub(super) fn workloads(&self, kind: WorkloadKind) -> &Table<Workload> {
@@ -309,7 +315,7 @@ impl Objects {
     }
 
     fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
-        with_table!(self, kind, table => insert(table, kind, object))?;
+        with_table!(&mut self, kind, table => insert(table, kind, object))?;
         self.drop_other_pods(kind);
         Ok(())
     }

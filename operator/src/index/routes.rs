@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt::Write,
+    fmt::{self, Write},
     sync::Arc,
 };
 
@@ -142,35 +142,44 @@ impl StatNameSharing {
     }
 }
 
-/// The mapping as a table for people: a line per backend and cluster.
+/// The mapping as a table for people: a line per backend and cluster. What only some lines have gets a column only when
+/// there is such a line.
 pub fn routes_table(routes: &[BackendClusters]) -> String {
-    let header = ["BACKEND", "SHARE", "CLUSTER"].map(str::to_owned);
-    let rows = routes.iter().flat_map(|backend| backend.clusters.iter().map(|cluster| row(backend, cluster)));
-    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
-    let (first, second) = (width(0).unwrap_or(0), width(1).unwrap_or(0));
-    rows.iter().fold(String::new(), |mut table, [backend, share, cluster]| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(table, "{backend:<first$}   {share:>second$}   {cluster}");
-        table
-    })
+    let lines: Vec<_> = routes.iter().flat_map(|backend| backend.clusters.iter().map(move |c| (backend, c))).collect();
+    let columns: [(&str, bool, Cell); 9] = [
+        ("KIND", true, |backend, _| Some(backend.backend.kind.clone())),
+        ("NAMESPACE", true, |backend, _| Some(backend.backend.namespace.clone())),
+        ("NAME", true, |backend, _| Some(backend.backend.name.clone())),
+        ("PORT", true, |backend, _| backend.backend.port.map(|port| port.to_string())),
+        ("SHARE", true, |_, cluster| Some(format!("{:.1} %", cluster.share * 100.0))),
+        ("CLUSTER", true, |_, cluster| Some(cluster.name.clone())),
+        ("SPLIT", false, |_, cluster| cluster.split.clone()),
+        ("CONFIGURED AS", false, |_, cluster| cluster.cluster.clone()),
+        ("SERVICE", false, |backend, _| backend.service.as_ref().map(ToString::to_string)),
+    ];
+    let mut table = vec![String::new(); lines.len() + 1];
+    for (name, always, cell) in columns {
+        let cells: Vec<_> = lines.iter().map(|(backend, cluster)| cell(backend, cluster)).collect();
+        if !always && cells.iter().all(Option::is_none) {
+            continue;
+        }
+        let cells: Vec<_> = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned())).collect();
+        let width = cells.iter().map(String::as_str).chain([name]).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        for (line, cell) in table.iter_mut().zip([name].into_iter().chain(cells.iter().map(String::as_str))) {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{cell:<width$}   ");
+        }
+    }
+    table.iter().fold(String::new(), |all, line| all + line.trim_end() + "\n")
 }
 
-fn row(backend: &BackendClusters, cluster: &ClusterEntry) -> [String; 3] {
-    let BackendId { kind, namespace, name, port } = &backend.backend;
-    let port = port.map_or_else(String::new, |port| format!(":{port}"));
-    let service = backend.service.as_ref().map_or_else(String::new, |service| {
-        let port = service.port.map_or_else(String::new, |port| format!(":{port}"));
-        format!(" (Service {}/{}{port})", service.namespace, service.name)
-    });
-    let split = cluster.split.as_ref().map_or_else(String::new, |split| format!(", split: {split}"));
-    let alias = cluster.cluster.as_ref().map_or_else(String::new, |cluster| format!(" (cluster {cluster})"));
-    let percent = (cluster.share * 1000.0).round() / 10.0;
-    [
-        format!("{kind} {namespace}/{name}{port}{service}"),
-        format!("{percent} %"),
-        format!("{}{alias}{split}", cluster.name),
-    ]
+type Cell = fn(&BackendClusters, &ClusterEntry) -> Option<String>;
+
+impl fmt::Display for ServicePortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The listeners that a route attaches to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
     super::{
@@ -41,11 +41,9 @@ impl<'a, 'b> Parent<'a, 'b> {
 impl<'a, 'b> Attachments<'a, 'b> {
     /// The parents of a route that let it in somewhere (`processAllowedListenersForParentRefs`).
     pub(super) fn parents(&self, kind: Kind, route: &'a Route) -> Vec<Parent<'a, 'b>> {
-        let mut parents: Vec<Parent<'_, '_>> = Vec::new();
-        for reference in &route.spec.parent_refs {
-            if parents.iter().any(|parent| parent.reference == reference) {
-                continue;
-            }
+        let mut parents = Vec::new();
+        let mut seen = HashSet::new();
+        for reference in route.spec.parent_refs.iter().filter(|reference| seen.insert(*reference)) {
             let Some((gateway_index, gateway, listeners)) = self.referenced(&route.metadata.namespace, reference)
             else {
                 continue;

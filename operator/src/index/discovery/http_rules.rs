@@ -1,6 +1,6 @@
 //! The rules of HTTPRoutes and GRPCRoutes: a cluster per rule, or one per backend.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     super::{
@@ -27,9 +27,11 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
         let Some(backends) = RuleBackends::of(discovery, kind, route, rule) else { continue };
         let cluster: Arc<str> = format!("{prefix}/rule/{index}").into();
         let translation = Translation { discovery, kind, route, rule, index, cluster, backends };
-        let first = parts.len();
+        let mut seen = HashSet::new();
         for form in translation.forms(&parents) {
-            translation.parts(&form, first, parts);
+            // The same cluster in proxies of several Gateways is one name in statistics, and counts once.
+            let once = |part: &Part<'_>| seen.insert((part.backend_ref, part.cluster.clone(), part.stat_name.clone()));
+            parts.extend(translation.parts(&form).into_iter().filter(once));
         }
     }
 }
@@ -159,8 +161,7 @@ impl<'a> Translation<'_, 'a> {
         name.render(pattern).into()
     }
 
-    /// `first` is where the parts of this rule begin.
-    fn parts(&self, form: &Form, first: usize, parts: &mut Vec<Part<'a>>) {
+    fn parts(&self, form: &Form) -> Vec<Part<'a>> {
         let backends = self.backends.valid.iter().zip(&form.merged);
         let weigh = |of: &dyn Fn(&Resolved<'_>, bool) -> bool| -> u64 {
             let counted = backends.clone().filter(|((_, _, backend), merged)| of(backend, merged.is_some()));
@@ -173,21 +174,21 @@ impl<'a> Translation<'_, 'a> {
             None => self.backends.total - weigh(&|_, merged| merged),
         };
         let fallbacks = weigh(&|backend, merged| backend.fallback && !merged);
-        for ((i, weight, backend), merged) in backends {
+        let part = |((i, weight, backend), merged): (&(usize, u32, Resolved<'a>), &Option<Arc<str>>)| {
             let split = Split { name: format!("{}/backend/{i}", self.cluster).into(), certain: form.must_split };
             let own = Part {
                 backend: backend.key,
+                backend_ref: *i,
                 service: backend.service,
                 cluster: Arc::clone(&self.cluster),
                 stat_name: form.stat_name.clone(),
                 split: form.stat_name.is_none().then_some(split),
-                backend_ref: *i,
                 merged: false,
                 weight: Weight { own: u64::from(*weight), of, fallbacks },
                 fallback: backend.fallback,
                 route: route_ref(self.kind, self.route, Some(self.index)),
             };
-            let part = match merged {
+            match merged {
                 None => own,
                 Some(cluster) => Part {
                     cluster: Arc::clone(cluster),
@@ -197,15 +198,8 @@ impl<'a> Translation<'_, 'a> {
                     weight: Weight::WHOLE,
                     ..own
                 },
-            };
-            // The same cluster in proxies of several Gateways is one name in statistics, and counts once.
-            let same = |other: &Part<'_>| {
-                (other.backend_ref, &other.cluster, &other.stat_name)
-                    == (part.backend_ref, &part.cluster, &part.stat_name)
-            };
-            if !parts.iter().skip(first).any(same) {
-                parts.push(part);
             }
-        }
+        };
+        backends.map(part).collect()
     }
 }

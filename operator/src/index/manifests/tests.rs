@@ -14,7 +14,7 @@ fn messages(text: &str) -> Vec<String> {
 }
 
 fn services(text: &str) -> usize {
-    let mut reader = reader_of(text);
+    let reader = reader_of(text);
     assert!(reader.errors.is_empty(), "{:?}", reader.errors);
     reader.objects.count(Kind::Service)
 }

@@ -285,7 +285,10 @@ fn proxies_are_the_running_pods_of_envoy_gateway() {
                 "app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "envoy-gateway"}},
             "status": {"phase": phase, "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}})
     };
+    let mut terminating = pod("e", "proxy", "Running", "True");
+    terminating["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
     let plan = plan_of([
+        terminating,
         pod("a", "proxy", "Running", "True"),
         pod("b", "proxy", "Running", "False"),
         pod("c", "proxy", "Pending", "False"),
@@ -293,7 +296,7 @@ fn proxies_are_the_running_pods_of_envoy_gateway() {
     ]);
     let stats = "10.0.0.1:19001".parse().unwrap();
     let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready };
-    assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false)]);
+    assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false), proxy("eg/e", false)]);
 }
 
 /// Routes of any kind with any weights to Services that may or may not exist.

@@ -46,6 +46,9 @@ pub struct Meta {
     /// `metadata.creationTimestamp`: RFC 3339 in UTC, so that its order is the order of time; empty in files
     #[serde(rename = "creationTimestamp")]
     pub created: String,
+    /// `metadata.deletionTimestamp`: it is on its way out
+    #[serde(rename = "deletionTimestamp")]
+    pub deleted: Option<String>,
     /// `metadata.labels`
     pub labels: Labels,
     /// The annotations of Tidegate and KEDA

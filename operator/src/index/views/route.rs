@@ -29,7 +29,7 @@ pub(in crate::index) struct RouteSpec {
 }
 
 /// What a route attaches to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::index) struct ParentRef {
     pub(in crate::index) group: Option<String>,

@@ -109,8 +109,9 @@ impl Pod {
         if self.status.phase == "Running" { self.status.pod_ip.parse().ok() } else { None }
     }
 
-    /// Whether the pod gets new traffic.
+    /// Whether the pod gets new traffic. One that terminates may still be ready, but only drains.
     pub(in crate::index) fn is_ready(&self) -> bool {
-        self.status.conditions.iter().any(|condition| condition.r#type == "Ready" && condition.status == "True")
+        let ready = |condition: &Condition| condition.r#type == "Ready" && condition.status == "True";
+        self.metadata.deleted.is_none() && self.status.conditions.iter().any(ready)
     }
 }
