@@ -4,6 +4,8 @@
 //! - a proxy that does not answer contributes what it last did, until the Plan says that it is gone or not ready;
 //! - while a ready proxy was never measured, the sum can raise what a cluster showed before, and never lower it; where
 //!   nothing was shown before, the value is marked as a lower bound;
+//! - while no proxy is ready, the same: the only proxy of a Gateway restarts, answers before it has its configuration, and
+//!   its zeros are not the users';
 //! - when all proxies fail, nothing is written at all, and the readings grow old.
 
 use std::{
@@ -157,6 +159,11 @@ impl Rounds {
         self.totals.clear();
         self.totals.resize(self.clusters.len(), Values::default());
         let mut round = Round { newest: None, rated: 0, all_rated: Some(u64::MAX), unmeasured: None, awaited: false };
+        if !proxies.iter().any(|proxy| proxy.ready) {
+            round.all_rated = None;
+            round.awaited = true;
+            round.unmeasured = Some("no proxy is ready".to_owned());
+        }
         for proxy in proxies {
             let mut known = self.proxies.get_mut(&proxy.stats);
             if let Some(known) = known.as_mut().filter(|known| known.error.is_some() && !proxy.ready) {
@@ -271,11 +278,11 @@ struct Round {
     newest: Option<Instant>,
     /// Clusters that are kept since this generation or longer were measured on some proxy
     rated: u64,
-    /// … and on every ready proxy; `None` when a ready proxy was never measured
+    /// … and on every ready proxy; `None` when a ready proxy was never measured, or none is ready
     all_rated: Option<u64>,
-    /// A ready proxy that was never measured, and why
+    /// Why not all that is carried was measured
     unmeasured: Option<String>,
-    /// Whether such a one may answer any moment: it was not yet asked in vain
+    /// Whether it may be measured any moment: it was not yet asked in vain
     awaited: bool,
 }
 
