@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test test-lint test-unit test-e2e bench build
+.PHONY: help demo cluster test test-lint test-unit test-e2e bench bench-step build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -40,10 +40,14 @@ test-e2e: build ## End-to-end tests on the real peers, which are built first whe
 	cargo test --quiet -p tidegate-stack 2>&1 | tee -a $(LOG)
 	HELM="$$($(BIN)/stack path helm)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run -- cargo test --quiet -p tidegate-e2e -- --test-threads=4 2>&1 | tee -a $(LOG)
+	$(BIN)/stack run --with prometheus -- cargo test --quiet -p tidegate-e2e -- --test-threads=4 2>&1 | tee -a $(LOG)
 
-bench: ## The benchmarks of docs/benchmarks.md
+bench: ## The benchmarks of docs/benchmarks.md that need no peers
 	cargo bench --quiet
+
+bench-step: build ## A step of the load until replicas follow, beside KEDA's own prometheus trigger, on the real stack
+	cargo bench --quiet -p tidegate-e2e --no-run
+	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet -p tidegate-e2e
 
 build:
 	cargo build $(PROGRAMS)

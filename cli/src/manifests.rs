@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use kube::Client;
 use tidegate_operator::{
-    index::{BackendClusters, Objects, Watches, read_manifests},
+    index::{BackendClusters, Objects, Watches, read_manifests, routes_table},
     workloads::{self, Settings},
 };
 use tokio::time::{Instant, sleep};
@@ -57,7 +57,7 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     let mut out = stdout().lock();
     match args.output {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routes)?)?,
-        Output::Table => write!(out, "{}", table(&routes))?,
+        Output::Table => write!(out, "{}", routes_table(&routes))?,
     }
     Ok(())
 }
@@ -85,28 +85,4 @@ async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
         }
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// One line for each backend and cluster, in columns.
-fn table(routes: &[BackendClusters]) -> String {
-    let mut rows = vec![["KIND", "NAMESPACE", "BACKEND", "PORT", "SHARE", "CLUSTER"].map(str::to_owned)];
-    for BackendClusters { backend, clusters, .. } in routes {
-        for cluster in clusters {
-            rows.push([
-                backend.kind.clone(),
-                backend.namespace.clone(),
-                backend.name.clone(),
-                backend.port.map_or_else(|| "-".to_owned(), |port| port.to_string()),
-                format!("{:.1} %", cluster.share * 100.0),
-                cluster.name.clone(),
-            ]);
-        }
-    }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
 }

@@ -8,26 +8,26 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::kubectl::{apply, get, run};
 
 /// Where KEDA reaches the scaler.
-pub(crate) const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
+pub const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 static PEERS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
 /// The right to use the cluster: together with other tests, or alone.
-pub(crate) struct Cluster<Guard = RwLockReadGuard<'static, ()>> {
+pub struct Cluster<Guard = RwLockReadGuard<'static, ()>> {
     _guard: Guard,
 }
 
 impl Cluster {
     /// For tests that leave the peers alone.
-    pub(crate) async fn shared() -> Result<Self> {
+    pub async fn shared() -> Result<Self> {
         let guard = PEERS.read().await;
         INSTALLED.get_or_try_init(install).await?;
         Ok(Self { _guard: guard })
     }
 
     /// For tests that take a peer away.
-    pub(crate) async fn alone() -> Result<Cluster<RwLockWriteGuard<'static, ()>>> {
+    pub async fn alone() -> Result<Cluster<RwLockWriteGuard<'static, ()>>> {
         let guard = PEERS.write().await;
         INSTALLED.get_or_try_init(install).await?;
         Ok(Cluster { _guard: guard })
@@ -36,14 +36,14 @@ impl Cluster {
 
 impl<Guard> Cluster<Guard> {
     /// The names of Tidegate's pods.
-    pub(crate) async fn pods(&self) -> Result<Vec<String>> {
+    pub async fn pods(&self) -> Result<Vec<String>> {
         let pods = get(&["pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;
         let pods = pods["items"].as_array().context("no list of pods")?.iter();
         Ok(pods.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
     }
 
     /// Runs the command line as a user does, with the stack's kubeconfig.
-    pub(crate) async fn tidegate(&self, args: &[&str]) -> Result<String> {
+    pub async fn tidegate(&self, args: &[&str]) -> Result<String> {
         run("tidegate", args, None).await
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// Runs a command and gives its stdout; an exit code other than 0 is an error that shows stderr.
-pub(crate) async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
+pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
     let mut child = Command::new(program)
         .args(args)
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
@@ -26,17 +26,17 @@ pub(crate) async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Re
     Ok(String::from_utf8(output.stdout)?)
 }
 
-pub(crate) async fn kubectl(args: &[&str]) -> Result<String> {
+pub async fn kubectl(args: &[&str]) -> Result<String> {
     run("kubectl", args, None).await
 }
 
-pub(crate) async fn apply(manifests: &str) -> Result<()> {
+pub async fn apply(manifests: &str) -> Result<()> {
     // As another field manager than Helm and Tidegate, and as people do: client side.
     run("kubectl", &["apply", "-f", "-"], Some(manifests)).await.map(drop)
 }
 
 /// `kubectl get … -o json`
-pub(crate) async fn get(args: &[&str]) -> Result<Value> {
+pub async fn get(args: &[&str]) -> Result<Value> {
     let mut all = vec!["get", "-o", "json"];
     all.extend(args);
     Ok(serde_json::from_str(&kubectl(&all).await?)?)

@@ -14,52 +14,53 @@ use tidegate_stack::eventually;
 use crate::kubectl::{apply, get, kubectl};
 
 /// Long enough for what takes seconds, on a machine where everything runs at once.
-const SOON: Duration = Duration::from_secs(90);
+const SOON: Duration = Duration::from_secs(180);
 
 /// Looks until `probe` is content, and returns what it found.
-pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     eventually(SOON, what, async || probe().await.map(Some)).await
 }
 
 /// A namespace of its own for one test.
-pub(crate) struct Scenario {
-    pub(crate) namespace: String,
+pub struct Scenario {
+    pub namespace: String,
 }
 
 impl Scenario {
     /// A fresh namespace.
-    pub(crate) async fn new(name: &str) -> Result<Self> {
+    pub async fn new(name: &str) -> Result<Self> {
         let namespace = format!("e2e-{name}");
         apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n")).await?;
         Ok(Self { namespace })
     }
 
     /// Applies manifests that name no namespace, in this one.
-    pub(crate) async fn apply(&self, manifests: &str) -> Result<()> {
+    pub async fn apply(&self, manifests: &str) -> Result<()> {
         crate::kubectl::run("kubectl", &["apply", "-n", &self.namespace, "-f", "-"], Some(manifests)).await.map(drop)
     }
 
-    pub(crate) async fn kubectl(&self, args: &[&str]) -> Result<String> {
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut all = vec!["-n", &self.namespace];
         all.extend(args);
         kubectl(&all).await
     }
 
-    pub(crate) async fn get(&self, args: &[&str]) -> Result<Value> {
+    pub async fn get(&self, args: &[&str]) -> Result<Value> {
         let mut all = vec!["-n", &self.namespace];
         all.extend(args);
         get(&all).await
     }
 
-    /// `spec.replicas` of a Deployment.
-    pub(crate) async fn replicas(&self, deployment: &str) -> Result<u64> {
-        let deployment = self.get(&["deployment", deployment]).await?;
-        deployment["spec"]["replicas"].as_u64().context("a Deployment without replicas")
+    /// `spec.replicas` of a Deployment, or of another workload that is given as `statefulset/NAME`.
+    pub async fn replicas(&self, workload: &str) -> Result<u64> {
+        let workload = if workload.contains('/') { workload.to_owned() } else { format!("deployment/{workload}") };
+        let workload = self.get(&[&workload]).await?;
+        workload["spec"]["replicas"].as_u64().context("a workload without replicas")
     }
 
-    pub(crate) async fn wait_for_replicas(&self, deployment: &str, wanted: u64) -> Result<()> {
-        until(&format!("{deployment} has {wanted} replicas"), async || {
-            let replicas = self.replicas(deployment).await?;
+    pub async fn wait_for_replicas(&self, workload: &str, wanted: u64) -> Result<()> {
+        until(&format!("{workload} has {wanted} replicas"), async || {
+            let replicas = self.replicas(workload).await?;
             anyhow::ensure!(replicas == wanted, "it has {replicas}");
             Ok(())
         })
@@ -67,7 +68,7 @@ impl Scenario {
     }
 
     /// The reasons and messages of the events on an object.
-    pub(crate) async fn events(&self, kind: &str, name: &str) -> Result<Vec<(String, String)>> {
+    pub async fn events(&self, kind: &str, name: &str) -> Result<Vec<(String, String)>> {
         let about = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let events = self.get(&["events", "--field-selector", &about]).await?;
         let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
@@ -76,7 +77,7 @@ impl Scenario {
     }
 
     /// Waits for an event with this reason and gives its message.
-    pub(crate) async fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
+    pub async fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
         until(&format!("{kind} {name} gets an event {reason}"), async || {
             let events = self.events(kind, name).await?;
             let found = events.iter().find(|(of, _)| of == reason).map(|(_, message)| message.clone());
@@ -86,7 +87,7 @@ impl Scenario {
     }
 
     /// The pod of the Gateway's Envoy that answers on this port.
-    pub(crate) async fn gateway(&self, name: &str, port: u16) -> Result<SocketAddr> {
+    pub async fn gateway(&self, name: &str, port: u16) -> Result<SocketAddr> {
         let owner = format!(
             "gateway.envoyproxy.io/owning-gateway-name={name},gateway.envoyproxy.io/owning-gateway-namespace={}",
             self.namespace
@@ -102,7 +103,7 @@ impl Scenario {
     }
 
     /// Steady load until the result is dropped; starts when the first request is answered.
-    pub(crate) async fn load(&self, to: SocketAddr, traffic: Traffic, per_second: f64) -> Result<Load> {
+    pub async fn load(&self, to: SocketAddr, traffic: Traffic, per_second: f64) -> Result<Load> {
         let forever = Duration::from_secs(3600);
         until(&format!("{to} answers"), async || {
             let one = Profile::starting_at(1.0).hold(Duration::from_secs(1));
@@ -116,7 +117,7 @@ impl Scenario {
 }
 
 /// A Gateway `web` with these listeners: name, protocol, port.
-pub(crate) fn gateway(listeners: &[(&str, &str, u16)]) -> String {
+pub fn gateway(listeners: &[(&str, &str, u16)]) -> String {
     let mut yaml = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: web}\nspec:\n  \
                     gatewayClassName: eg\n  listeners:\n"
         .to_owned();
@@ -127,7 +128,7 @@ pub(crate) fn gateway(listeners: &[(&str, &str, u16)]) -> String {
 }
 
 /// A Deployment of the task API and a Service of the same name: HTTP on 8000, gRPC on 9000, TCP on 7000.
-pub(crate) fn task_api(name: &str, annotations: &[(&str, &str)]) -> String {
+pub fn task_api(name: &str, annotations: &[(&str, &str)]) -> String {
     let mut lines = String::new();
     for (key, value) in annotations {
         let _ = writeln!(lines, "    tidegate.dev/{key}: {value:?}");
@@ -167,12 +168,12 @@ spec:
 }
 
 /// An HTTPRoute on Gateway `web` with one rule; backends with weights.
-pub(crate) fn http_route(name: &str, backends: &[(&str, u32)]) -> String {
+pub fn http_route(name: &str, backends: &[(&str, u32)]) -> String {
     route("HTTPRoute", name, "", 8000, backends)
 }
 
 /// A route of any kind on Gateway `web`, on the named listener (all when empty).
-pub(crate) fn route(kind: &str, name: &str, listener: &str, port: u16, backends: &[(&str, u32)]) -> String {
+pub fn route(kind: &str, name: &str, listener: &str, port: u16, backends: &[(&str, u32)]) -> String {
     let section = if listener.is_empty() { String::new() } else { format!(", sectionName: {listener}") };
     let mut yaml = format!(
         "---
@@ -191,6 +192,6 @@ spec:
     yaml
 }
 
-pub(crate) fn http() -> Result<Traffic> {
+pub fn http() -> Result<Traffic> {
     Ok(Traffic::http("tasks.example.com", "/tasks")?)
 }

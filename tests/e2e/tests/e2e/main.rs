@@ -5,9 +5,11 @@
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
-mod cluster;
 mod conformance;
-mod kubectl;
+mod lease;
 mod outages;
-mod scenario;
+mod prometheus;
 mod traffic;
+
+/// How long one HTTP request may take.
+const SECOND: std::time::Duration = std::time::Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::{
+use tidegate_e2e::{
     cluster::Cluster,
     scenario::{Scenario, gateway, http_route, task_api, until},
 };

@@ -7,7 +7,7 @@ use tidegate_replay::load::Load;
 use tidegate_stack::Stack;
 use tokio::time::Instant;
 
-use crate::{
+use tidegate_e2e::{
     cluster::Cluster,
     kubectl::get,
     scenario::{Scenario, gateway, http, http_route, task_api, until},
@@ -81,7 +81,12 @@ async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
     never_below_five(&scenario, Duration::from_secs(30)).await?;
     // And the loop works again: a change of the annotations arrives.
     scenario.kubectl(&["annotate", "deployment", "task-api", "--overwrite", "tidegate.dev/min-replicas=6"]).await?;
-    scenario.wait_for_replicas("task-api", 6).await
+    scenario.wait_for_replicas("task-api", 6).await?;
+    // The other peers back off for a minute or more, each watch on its own. The tests that follow want them now.
+    for peer in ["envoy-gateway", "keda-operator", "keda-adapter", "kwok"] {
+        stack.restart(peer).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

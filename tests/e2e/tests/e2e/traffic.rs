@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tidegate_replay::load::Traffic;
 
-use crate::{
+use tidegate_e2e::{
     cluster::{Cluster, SCALER_ADDRESS},
     scenario::{Scenario, gateway, http, http_route, route, task_api, until},
 };
@@ -84,6 +84,20 @@ async fn a_tcp_route_scales_on_its_open_connections() -> Result<()> {
     let entrance = scenario.gateway("web", 7070).await?;
     let _load = scenario.load(entrance, Traffic::tcp(), 45.0).await?;
     scenario.wait_for_replicas("task-api", 5).await
+}
+
+#[tokio::test]
+async fn a_stateful_set_scales_as_a_deployment_does() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("stateful").await?;
+    let stateful = task_api("task-api", &[("requests-per-second", "10")])
+        .replace("kind: Deployment", "kind: StatefulSet")
+        .replace("spec:\n  selector: {matchLabels", "spec:\n  serviceName: task-api\n  selector: {matchLabels");
+    let manifests = gateway(&[("http", "HTTP", 8080)]) + &stateful + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 25.0).await?;
+    scenario.wait_for_replicas("statefulset/task-api", 3).await
 }
 
 #[tokio::test]

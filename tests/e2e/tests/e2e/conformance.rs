@@ -22,7 +22,7 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::{
+use tidegate_e2e::{
     cluster::Cluster,
     scenario::{Scenario, until},
 };

@@ -1,0 +1,7 @@
+//! What the end-to-end tests and benchmarks share: Tidegate installed on the stack's cluster, `kubectl`, and scenarios of
+//! Gateways, routes, Deployments and load.
+#![allow(missing_docs, reason = "tests read it, and nobody else")]
+
+pub mod cluster;
+pub mod kubectl;
+pub mod scenario;
