@@ -274,7 +274,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, env = "TIDEGATE_TASK_API", value_name = "PATH")]
     pub(crate) task_api: Option<PathBuf>,
     /// How long the changing load runs
-    #[arg(long, default_value = "120s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "180s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
     /// Where the chart goes
     #[arg(long, default_value = "demo-report.html", value_name = "FILE")]

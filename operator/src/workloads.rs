@@ -5,6 +5,7 @@ mod notice;
 mod reconcile;
 mod render;
 mod scaled_object;
+mod steps;
 
 pub use self::{
     notice::Notice,

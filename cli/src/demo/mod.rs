@@ -81,17 +81,15 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     Ok(())
 }
 
-/// Calm, a rush that needs ten times as much, and calm again: in shares of the time and of the peak.
+/// A morning in minutes: calm, a rise to five times as much, and calm again.
 fn profile(duration: Duration) -> Profile {
     let part = |percent: u32| duration * percent / 100;
-    Profile::starting_at(60.0)
+    Profile::starting_at(120.0)
+        .hold(part(8))
+        .ramp_to(600.0, part(42))
         .hold(part(12))
-        .ramp_to(900.0, part(13))
-        .hold(part(20))
-        .step_to(420.0)
-        .hold(part(20))
-        .ramp_to(60.0, part(5))
-        .hold(part(30))
+        .ramp_to(120.0, part(6))
+        .hold(part(32))
 }
 
 /// What the manifests say.

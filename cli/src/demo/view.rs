@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 use ratatui::{
     DefaultTerminal, Frame,
+    crossterm::terminal::disable_raw_mode,
     layout::{Constraint, Layout},
     style::{Color, Style, Stylize},
     symbols::Marker,
@@ -47,7 +48,10 @@ pub(super) enum View {
 impl View {
     pub(super) fn open(duration: Duration) -> Self {
         if stdout().is_terminal() {
-            Self::Screen { terminal: Box::new(ratatui::init()), past: Vec::new(), duration }
+            let terminal = Box::new(ratatui::init());
+            // In raw mode Ctrl-C would be a key, and no signal. Where this fails, the demo ends by itself.
+            let _ = disable_raw_mode();
+            Self::Screen { terminal, past: Vec::new(), duration }
         } else {
             println!("{:>6}  {:>10}  {:>10}  {:>7}  {:>8}  why", "time", "load", "metric", "desired", "replicas");
             Self::Lines { last: None }

@@ -23,6 +23,8 @@ pub enum Notice {
     ZeroNeedsWakeSignal,
     /// Somebody else scales it: kind and name
     ScaledBySomethingElse(Kind, String),
+    /// An object of somebody else has the name that ours would have
+    NameTaken(Kind, String),
     /// The API server refused the ScaledObject
     Refused(String),
 }
@@ -38,6 +40,7 @@ impl Notice {
             Self::NoRoute => "NoRoute",
             Self::ZeroNeedsWakeSignal => "ZeroNeedsWakeSignal",
             Self::ScaledBySomethingElse(..) => "ScaledBySomethingElse",
+            Self::NameTaken(..) => "NameTaken",
             Self::Refused(_) => "ScaledObjectRefused",
         }
     }
@@ -80,6 +83,11 @@ impl fmt::Display for Notice {
                 f,
                 "{kind} {name} scales it already, and is not Tidegate's: nothing is done. Delete one of the two: that {kind}, or \
                  the tidegate.dev/ annotations"
+            ),
+            Self::NameTaken(kind, name) => write!(
+                f,
+                "its {kind} would be called {name}, but there is one of that name that is not Tidegate's and scales something \
+                 else: nothing is done. Rename that one"
             ),
             Self::Refused(error) => write!(f, "the API server refused its ScaledObject: {error}"),
         }

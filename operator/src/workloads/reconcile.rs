@@ -11,25 +11,20 @@ use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
-use serde_json::Value;
-use tidegate_core::{
-    plan::Plan,
-    problem::Problem,
-    workload::{WorkloadId, WorkloadKind},
-};
+use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
 
 use super::{
-    drift::holds,
     notice::Notice,
-    scaled_object::{Desired, MANAGED_BY, Settings, desired, name},
+    scaled_object::Settings,
+    steps::{Step, Steps, steps},
 };
 use crate::{
     events::{self, Events},
-    index::{Objects, Watches},
+    index::Watches,
     metrics::OperatorMetrics,
 };
 
@@ -77,11 +72,6 @@ pub async fn run(
     }
 }
 
-enum Step {
-    Apply(WorkloadId, Value),
-    Delete(String, String, String),
-}
-
 impl Reconciler {
     /// A reconciler that writes with this client.
     pub fn new(client: Client, settings: Settings, events: Events, metrics: OperatorMetrics) -> Self {
@@ -91,11 +81,11 @@ impl Reconciler {
     /// One pass. Returns when the next one should be at the latest, if something is to be tried again.
     async fn reconcile(&mut self, plan: &Plan, watches: &Watches) -> Option<Instant> {
         self.failures.retain(|id, _| plan.workloads.contains_key(id));
-        let (steps, mut notices) = watches.objects(|objects| self.steps(plan, objects));
+        let Steps { steps, mut notices } = watches.objects(|objects| steps(plan, objects, &self.settings));
         let now = Instant::now();
         let due = |step: &Step| match step {
             Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),
-            Step::Delete(..) => true,
+            Step::Delete { .. } => true,
         };
         let steps: Vec<_> = steps.into_iter().filter(due).collect();
         let client = &self.client;
@@ -127,46 +117,6 @@ impl Reconciler {
         let again = self.failures.values().map(|(_, again, _)| *again).min();
         let soon = pending.then(|| Instant::now() + TELL_AGAIN);
         [again, soon].into_iter().flatten().min()
-    }
-
-    /// What is to be written, and what is to be said.
-    fn steps(&self, plan: &Plan, objects: &Objects) -> (Vec<Step>, BTreeMap<WorkloadId, Vec<Notice>>) {
-        let mut steps = Vec::new();
-        let mut notices = BTreeMap::new();
-        let mut kept = HashSet::new();
-        let foreign = objects.foreign_scalers();
-        for (id, name) in names(plan) {
-            let Some(workload) = plan.workloads.get(id) else { continue };
-            kept.insert((id.namespace.clone(), name.clone()));
-            let mut wanted = desired(id, &name, workload, &self.settings);
-            if let Some(others) = foreign.get(id) {
-                let notices = others.iter().map(|other| Notice::ScaledBySomethingElse(other.kind, other.name.clone()));
-                wanted = Desired { scaled_object: None, notices: notices.collect() };
-            }
-            let existing = objects.scaled_object(&id.namespace, &name);
-            if let Some(object) = wanted.scaled_object {
-                let is_right = existing.is_some_and(|existing| {
-                    let labels: serde_json::Map<_, _> =
-                        existing.metadata.labels.iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect();
-                    let owned = existing.metadata.owner_references.iter().any(|owner| owner.uid == workload.uid);
-                    owned
-                        && holds(&Value::from(labels), &object["metadata"]["labels"])
-                        && holds(&existing.spec(), &object["spec"])
-                });
-                if !is_right {
-                    steps.push(Step::Apply(id.clone(), object));
-                }
-            }
-            notices.insert(id.clone(), wanted.notices);
-        }
-        for existing in objects.scaled_objects() {
-            let meta = &existing.metadata;
-            let ours = meta.labels.get(MANAGED_BY.0) == Some(MANAGED_BY.1);
-            if ours && !kept.contains(&(meta.namespace.clone(), meta.name.clone())) {
-                steps.push(Step::Delete(meta.namespace.clone(), meta.name.clone(), meta.uid.clone()));
-            }
-        }
-        (steps, notices)
     }
 
     async fn tell(
@@ -210,15 +160,6 @@ impl Reconciler {
     }
 }
 
-/// Every workload with the name of its ScaledObject.
-pub(super) fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
-    plan.workloads.keys().map(|id| {
-        let twin = WorkloadId { kind: WorkloadKind::Deployment, ..id.clone() };
-        let taken = id.kind == WorkloadKind::StatefulSet && plan.workloads.contains_key(&twin);
-        (id, name(id, taken))
-    })
-}
-
 /// The first Plan is empty because nothing was read yet, unless there really is nothing.
 fn plan_was_made(plan: &Plan, watches: &Watches) -> bool {
     !plan.workloads.is_empty() || watches.objects(|objects| objects.plan().workloads.is_empty())
@@ -251,7 +192,7 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
             };
             (Some(id), outcome)
         }
-        Step::Delete(namespace, name, uid) => {
+        Step::Delete { namespace, name, uid } => {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &scaled_objects());
             // Another of the same name, made meanwhile, is not meant.
             let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };

@@ -5,8 +5,8 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 use super::{
     notice::Notice,
-    reconcile::names,
     scaled_object::{Desired, Settings, desired},
+    steps::names,
 };
 
 /// What manifests would get.

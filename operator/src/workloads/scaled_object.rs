@@ -172,3 +172,90 @@ fn behavior(intent: &Intent, settings: &Settings) -> Value {
     }
     behavior
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tidegate_core::{intent::Annotations, plan::Replicas};
+
+    use super::*;
+
+    fn settings(tolerance: bool) -> Settings {
+        Settings { scaler_address: "tidegate.tidegate-system.svc:9090".to_owned(), tolerance }
+    }
+
+    fn deployment(name: &str) -> WorkloadId {
+        WorkloadId { namespace: "shop".to_owned(), kind: WorkloadKind::Deployment, name: name.to_owned() }
+    }
+
+    fn desired_for(annotations: &[(&str, &str)]) -> Desired {
+        let annotations: Annotations =
+            annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
+        let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
+        let replicas = Replicas { wanted: 1, ready: 1 };
+        let workload = PlannedWorkload { uid: "42".to_owned(), intent, traffic: Vec::new(), replicas };
+        desired(&deployment("api"), "api", &workload, &settings(true))
+    }
+
+    fn spec(annotations: &[(&str, &str)]) -> Value {
+        desired_for(annotations).scaled_object.unwrap()["spec"].clone()
+    }
+
+    #[test]
+    fn everything_that_decides_the_hpa_stands_in_the_object() {
+        let spec = spec(&[
+            ("requests-per-second", "100"),
+            ("concurrency", "8"),
+            ("min-replicas", "2"),
+            ("max-replicas", "30"),
+            ("scale-down-after", "2m"),
+        ]);
+        assert_eq!((&spec["minReplicaCount"], &spec["maxReplicaCount"]), (&json!(2), &json!(30)));
+        let behavior = &spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"];
+        assert_eq!(behavior["scaleDown"]["stabilizationWindowSeconds"], 120);
+        assert_eq!(behavior["scaleUp"]["tolerance"], "0");
+        let trigger = json!([{"type": "external-push", "name": "tidegate", "metricType": "AverageValue", "metadata": {
+            "scalerAddress": "tidegate.tidegate-system.svc:9090", "workload": "deployment/api",
+            "requestsPerSecond": "100", "concurrency": "8"}}]);
+        assert_eq!(spec["triggers"], trigger);
+    }
+
+    #[test]
+    fn kedas_fallback_never_lowers_and_never_goes_to_zero() {
+        for min in ["0", "1", "4"] {
+            let spec = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", min)]);
+            assert_eq!(spec["fallback"]["behavior"], "currentReplicasIfHigher");
+            assert!(spec["fallback"]["replicas"].as_u64().unwrap() >= 1, "{spec}");
+        }
+    }
+
+    #[test]
+    fn zero_is_kept_where_a_query_can_wake_it_and_one_where_nothing_can() {
+        let sleeps = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", "0")]);
+        assert_eq!((&sleeps["minReplicaCount"], &sleeps["cooldownPeriod"]), (&json!(0), &json!(300)));
+        let stays = desired_for(&[("requests-per-second", "100"), ("min-replicas", "0")]);
+        assert_eq!(stays.scaled_object.unwrap()["spec"]["minReplicaCount"], 1);
+        assert!(stays.notices.contains(&Notice::ZeroNeedsWakeSignal));
+    }
+
+    #[test]
+    fn an_older_api_server_gets_no_tolerance() {
+        let intent = Intent::of_workload(
+            &Annotations::from([("tidegate.dev/requests-per-second".to_owned(), "1".to_owned())]),
+            "shop",
+            &Annotations::new(),
+        );
+        let behavior = behavior(&intent.unwrap().unwrap(), &settings(false));
+        assert!(!behavior.to_string().contains("tolerance"), "{behavior}");
+    }
+
+    proptest! {
+        #[test]
+        fn names_fit_keda_and_stay_apart(one in "[a-z]([a-z0-9.-]{0,80}[a-z0-9])?", other in "[a-z]([a-z0-9.-]{0,80}[a-z0-9])?") {
+            let (short, same) = (name(&deployment(&one), false), name(&deployment(&one), false));
+            prop_assert!(short.len() <= LONGEST_NAME && short == same, "{short}");
+            prop_assert!(one == other || short != name(&deployment(&other), false));
+            prop_assert!(one.len() > LONGEST_NAME || short == one);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! From what should be and what there is to what has to be written: a pure function of the Plan and the objects.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::Value;
+use tidegate_core::{
+    plan::{Plan, PlannedWorkload},
+    workload::{WorkloadId, WorkloadKind},
+};
+
+use super::{
+    drift::holds,
+    notice::Notice,
+    scaled_object::{Desired, Settings, desired, name},
+};
+use crate::index::{Kind, Objects, ScaledObject};
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// The ScaledObject of a workload, by server-side apply
+    Apply(WorkloadId, Value),
+    /// One that is left over
+    Delete { namespace: String, name: String, uid: String },
+}
+
+/// What is to be written, and what is to be said.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    pub(super) steps: Vec<Step>,
+    pub(super) notices: BTreeMap<WorkloadId, Vec<Notice>>,
+}
+
+pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings) -> Steps {
+    let mut todo = Steps::default();
+    let mut kept = HashSet::new();
+    let foreign = objects.foreign_scalers();
+    for (id, name) in names(plan) {
+        let Some(workload) = plan.workloads.get(id) else { continue };
+        let existing = objects.scaled_object(&id.namespace, &name);
+        let others = foreign.get(id).into_iter().flatten();
+        let mut in_the_way: Vec<_> =
+            others.map(|other| Notice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
+        if let Some(existing) = existing.filter(|existing| !existing.is_tidegates() && in_the_way.is_empty()) {
+            in_the_way.push(Notice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
+        }
+        let Desired { scaled_object, notices } = if in_the_way.is_empty() {
+            desired(id, &name, workload, settings)
+        } else {
+            Desired { scaled_object: None, notices: in_the_way }
+        };
+        if let Some(object) =
+            scaled_object.filter(|wanted| !existing.is_some_and(|there| is_right(there, wanted, workload)))
+        {
+            todo.steps.push(Step::Apply(id.clone(), object));
+        }
+        todo.notices.insert(id.clone(), notices);
+        kept.insert((id.namespace.as_str(), name));
+    }
+    for ScaledObject { metadata, .. } in objects.scaled_objects().filter(|object| object.is_tidegates()) {
+        if !kept.contains(&(metadata.namespace.as_str(), metadata.name.clone())) {
+            let (namespace, name, uid) = (metadata.namespace.clone(), metadata.name.clone(), metadata.uid.clone());
+            todo.steps.push(Step::Delete { namespace, name, uid });
+        }
+    }
+    todo
+}
+
+fn is_right(existing: &ScaledObject, wanted: &Value, workload: &PlannedWorkload) -> bool {
+    let labels = existing.metadata.labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value)));
+    existing.metadata.owner_references.iter().any(|owner| owner.uid == workload.uid)
+        && holds(&labels.collect::<serde_json::Map<_, _>>().into(), &wanted["metadata"]["labels"])
+        && holds(&existing.spec(), &wanted["spec"])
+}
+
+/// Every workload with the name of its ScaledObject.
+pub(super) fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
+    plan.workloads.keys().map(|id| {
+        let twin = WorkloadId { kind: WorkloadKind::Deployment, ..id.clone() };
+        let taken = id.kind == WorkloadKind::StatefulSet && plan.workloads.contains_key(&twin);
+        (id, name(id, taken))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { scaler_address: "tidegate:9090".to_owned(), tolerance: true }
+    }
+
+    fn workload(kind: &str, name: &str, annotations: &Value) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": kind,
+            "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-of-{name}"), "annotations": annotations},
+            "spec": {"replicas": 1, "template": {"metadata": {"labels": {"app": name}}}}})
+    }
+
+    fn annotated(kind: &str) -> Value {
+        workload(kind, "api", &json!({"tidegate.dev/requests-per-second": "100"}))
+    }
+
+    fn cluster(objects: impl IntoIterator<Item = Value>) -> Objects {
+        let mut all = Objects::default();
+        for object in objects {
+            assert!(all.apply(object).unwrap());
+        }
+        all
+    }
+
+    fn steps_of(objects: &Objects) -> Steps {
+        steps(&objects.plan(), objects, &settings())
+    }
+
+    /// As the API server keeps what was applied.
+    fn applied(steps: &Steps) -> Value {
+        let [Step::Apply(_, object)] = &steps.steps[..] else { panic!("{steps:?}") };
+        object.clone()
+    }
+
+    fn notices(steps: &Steps) -> Vec<&'static str> {
+        steps.notices.values().flatten().map(Notice::reason).collect()
+    }
+
+    #[test]
+    fn an_annotated_workload_gets_a_scaled_object_and_then_nothing_more() {
+        let mut objects = cluster([annotated("Deployment")]);
+        let object = applied(&steps_of(&objects));
+        objects.apply(object).unwrap();
+        assert_eq!(steps_of(&objects).steps, []);
+    }
+
+    #[test]
+    fn drift_is_corrected_and_what_others_added_is_not() {
+        let mut objects = cluster([annotated("Deployment")]);
+        let right = applied(&steps_of(&objects));
+        let mut theirs = right.clone();
+        theirs["metadata"]["labels"]["team"] = json!("shop");
+        theirs["spec"]["advanced"]["restoreToOriginalReplicaCount"] = json!(true);
+        objects.apply(theirs.clone()).unwrap();
+        assert_eq!(steps_of(&objects).steps, []);
+        theirs["spec"]["maxReplicaCount"] = json!(99);
+        objects.apply(theirs).unwrap();
+        assert_eq!(applied(&steps_of(&objects)), right);
+    }
+
+    #[test]
+    fn a_workload_that_was_made_anew_gets_its_own_owner_reference() {
+        let mut objects = cluster([annotated("Deployment")]);
+        objects.apply(applied(&steps_of(&objects))).unwrap();
+        let mut anew = annotated("Deployment");
+        anew["metadata"]["uid"] = json!("another");
+        objects.apply(anew).unwrap();
+        assert_eq!(applied(&steps_of(&objects))["metadata"]["ownerReferences"][0]["uid"], "another");
+    }
+
+    #[test]
+    fn without_annotations_the_scaled_object_is_deleted_by_its_uid() {
+        let mut objects = cluster([annotated("Deployment")]);
+        let mut object = applied(&steps_of(&objects));
+        object["metadata"]["uid"] = json!("42");
+        objects.apply(object).unwrap();
+        objects.apply(workload("Deployment", "api", &json!({}))).unwrap();
+        let delete = Step::Delete { namespace: "shop".to_owned(), name: "api".to_owned(), uid: "42".to_owned() };
+        assert_eq!(steps_of(&objects).steps, [delete]);
+    }
+
+    #[test]
+    fn a_bad_annotation_neither_changes_nor_deletes_what_is_there() {
+        let mut objects = cluster([annotated("Deployment")]);
+        objects.apply(applied(&steps_of(&objects))).unwrap();
+        objects.apply(workload("Deployment", "api", &json!({"tidegate.dev/requests-per-second": "many"}))).unwrap();
+        let steps = steps_of(&objects);
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["InvalidAnnotations"]));
+    }
+
+    #[test]
+    fn a_paused_workload_is_left_as_it_is() {
+        let paused = json!({"tidegate.dev/requests-per-second": "100", "tidegate.dev/paused": "true"});
+        let mut objects = cluster([annotated("Deployment")]);
+        let mut theirs = applied(&steps_of(&objects));
+        theirs["spec"]["maxReplicaCount"] = json!(99);
+        objects.apply(theirs).unwrap();
+        objects.apply(workload("Deployment", "api", &paused)).unwrap();
+        let steps = steps_of(&objects);
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["Paused"]));
+    }
+
+    #[test]
+    fn what_somebody_else_scales_is_not_touched() {
+        let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "theirs", "namespace": "shop"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}}});
+        let steps = steps_of(&cluster([annotated("Deployment"), hpa]));
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["ScaledBySomethingElse"]));
+    }
+
+    #[test]
+    fn a_scaled_object_of_somebody_else_that_has_the_name_is_not_taken_over() {
+        let theirs = json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+            "metadata": {"name": "api", "namespace": "shop"}, "spec": {"scaleTargetRef": {"name": "another"}}});
+        let steps = steps_of(&cluster([annotated("Deployment"), theirs]));
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["NameTaken"]));
+    }
+
+    #[test]
+    fn a_deployment_and_a_stateful_set_of_one_name_get_two_scaled_objects() {
+        let steps = steps_of(&cluster([annotated("Deployment"), annotated("StatefulSet")]));
+        let name = |step: &Step| match step {
+            Step::Apply(id, object) => (id.kind, object["metadata"]["name"].clone()),
+            Step::Delete { .. } => panic!("{step:?}"),
+        };
+        let names: Vec<_> = steps.steps.iter().map(name).collect();
+        let wanted = [(WorkloadKind::Deployment, json!("api")), (WorkloadKind::StatefulSet, json!("api-statefulset"))];
+        assert_eq!(names, wanted);
+    }
+}
