@@ -219,7 +219,7 @@ async fn watch_it(
                 continue;
             }
         }
-        if load.is_finished() {
+        if load.is_finished() || start.elapsed() >= profile.duration() {
             break;
         }
         let counts = load.snapshot().counts;

@@ -137,7 +137,11 @@ struct Series(Vec<Vec<(f64, f64)>>);
 
 impl Series {
     fn take(&mut self, past: &[Moment], values: &[fn(&Moment) -> f64]) -> &[Vec<(f64, f64)>] {
-        let points = |value: &fn(&Moment) -> f64| past.iter().map(|m| (m.time.as_secs_f64(), value(m))).collect();
+        let points = |value: &fn(&Moment) -> f64| {
+            let points = past.iter().map(|m| (m.time.as_secs_f64(), value(m)));
+            // Where there is no value yet there is no point either.
+            points.filter(|(_, y)| y.is_finite()).collect()
+        };
         self.0 = values.iter().map(points).collect();
         &self.0
     }
@@ -161,7 +165,7 @@ fn chart<'a>(
     points: &'a [Vec<(f64, f64)>],
     named: &[(&'a str, Color)],
 ) -> Chart<'a> {
-    let highest = points.iter().flatten().map(|(_, y)| *y).filter(|y| y.is_finite()).fold(1.0, f64::max) * 1.1;
+    let highest = points.iter().flatten().map(|(_, y)| *y).fold(1.0, f64::max) * 1.1;
     let line = |(points, (name, colour)): (&'a Vec<(f64, f64)>, &(&'a str, Color))| {
         let style = Style::new().fg(*colour);
         Dataset::default().name(*name).marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(points)
