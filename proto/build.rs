@@ -10,6 +10,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile([proto], ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("externalscaler.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure().codec_path("crate::codec::SmallMessages").compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! KEDA's external scaler contract: what KEDA calls, and what Tidegate answers.
 //!
-//! Generated from `proto/externalscaler.proto`, which is KEDA 2.21's own file. This crate holds no logic.
+//! Generated from `proto/externalscaler.proto`, which is KEDA 2.21's own file. This crate holds no logic but for how large
+//! a buffer is.
 //!
 //! ```
 //! use tidegate_proto::MetricSpec;
@@ -15,6 +16,8 @@
     clippy::doc_lazy_continuation,
     reason = "generated code carries the documentation of the .proto file"
 )]
+
+pub mod codec;
 
 tonic::include_proto!("externalscaler");
 
