@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run fails")]
 
 use std::{
-    fmt::Write,
+    fmt::Write as _,
     hint::black_box,
-    net::{Ipv4Addr, SocketAddr},
+    io::{Read, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -20,7 +22,7 @@ use tidegate_core::{
 };
 use tidegate_scaler::{
     signals::{Counters, Sample, Series, Signals},
-    sources::envoy::Parser,
+    sources::envoy::{Parser, Scraper},
 };
 use tokio::time::Instant;
 
@@ -71,6 +73,37 @@ fn parse(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// The same with all that belongs to it: the request, the connection, the kernel. The server is a thread of this process
+/// that has the answer ready.
+fn scrape(criterion: &mut Criterion) {
+    let names: Vec<_> = (0..CLUSTERS).map(cluster).collect();
+    let series = Series::of(names.iter().map(String::as_str));
+    let answer = answer();
+    let size = answer.len() as u64;
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = Proxy { name: "proxy".into(), stats: server.local_addr().unwrap(), ready: true };
+    thread::spawn(move || serve(&server, &answer));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let scraper = Scraper::new(Duration::from_secs(1), Duration::from_secs(5));
+    let mut group = criterion.benchmark_group("scrape and parse");
+    group.throughput(Throughput::Bytes(size));
+    group.bench_function("all of 10,000 clusters kept", |bencher| {
+        bencher.iter(|| runtime.block_on(scraper.scrape(&proxy, &series)).unwrap());
+    });
+    group.finish();
+}
+
+fn serve(server: &TcpListener, answer: &str) {
+    for stream in server.incoming() {
+        let mut stream = stream.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+        // One read is one request: it is small, and the next one comes after the answer.
+        while stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0) {
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes())).unwrap();
+        }
+    }
 }
 
 /// A Plan with as many clusters, each in both forms.
@@ -146,5 +179,5 @@ fn resident() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default() >> 10
 }
 
-criterion_group!(benches, parse, store);
+criterion_group!(benches, parse, scrape, store);
 criterion_main!(benches);

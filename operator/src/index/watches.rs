@@ -20,7 +20,7 @@ use tidegate_core::plan::Plan;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::{Kind, Objects};
@@ -141,17 +141,22 @@ impl Watches {
     }
 
     async fn publish(self) {
+        let mut took = Duration::ZERO;
         loop {
             self.changed.notified().await;
-            sleep(SETTLE).await;
+            // In a cluster that is so large that a Plan takes long, and where something changes all the time, planning must
+            // not take all of a core.
+            sleep(SETTLE.max(took * 4)).await;
             if !self.missing().is_empty() {
                 continue;
             }
             let objects = Arc::clone(&self.objects);
-            // At thousands of workloads a Plan takes tens of milliseconds.
+            let started = Instant::now();
             let made =
                 tokio::task::spawn_blocking(move || objects.read().unwrap_or_else(PoisonError::into_inner).plan());
+            // Its panic, if it had one, leaves the Plan that there was.
             if let Ok(plan) = made.await {
+                took = started.elapsed();
                 self.plan.send_replace(Arc::new(plan));
             }
         }

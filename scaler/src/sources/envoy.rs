@@ -21,8 +21,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-pub use self::exposition::Parser;
-use self::scrape::{Scrape, ScrapeError, Scraper};
+pub use self::{
+    exposition::Parser,
+    scrape::{Scrape, ScrapeError, Scraper},
+};
 use crate::signals::Signals;
 
 /// The time between two rounds.

@@ -26,28 +26,35 @@ const MAX_BODY: usize = 64 << 20;
 
 /// Why a proxy gave no sample.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ScrapeError {
+pub enum ScrapeError {
+    /// The deadline has passed
     #[error("no answer from http://{0} within {within:?}", within = .1)]
     Timeout(Endpoint, Duration),
+    /// No connection
     #[error(
         "cannot connect to http://{0}: {1}; a NetworkPolicy must let Tidegate in, and the EnvoyProxy must not disable Prometheus metrics"
     )]
     Connect(Endpoint, String),
+    /// No answer
     #[error("http://{0}: {1}")]
     Request(Endpoint, String),
+    /// Another status than 200
     #[error("http://{0} answered {1}, wants 200")]
     Status(Endpoint, StatusCode),
+    /// The answer ended too early
     #[error("http://{0} broke off: {1}")]
     Body(Endpoint, hyper::Error),
+    /// An answer without end
     #[error("http://{0} answered more than {limit} MiB", limit = .1 >> 20)]
     TooLarge(Endpoint, usize),
+    /// Not an Envoy's
     #[error("http://{0} answered something else than Prometheus metrics")]
     NotMetrics(Endpoint),
 }
 
 impl ScrapeError {
     /// For metrics.
-    pub(super) fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'static str {
         match self {
             Self::Timeout(..) => "timeout",
             Self::Connect(..) => "connect",
@@ -62,7 +69,7 @@ impl ScrapeError {
 
 /// Address and path, without the query, which says nothing to people.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Endpoint(std::net::SocketAddr);
+pub struct Endpoint(std::net::SocketAddr);
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,15 +79,18 @@ impl std::fmt::Display for Endpoint {
 
 /// An answer, and when it was made.
 #[derive(Debug)]
-pub(super) struct Scrape {
-    pub(super) sample: Sample,
-    pub(super) at: Instant,
-    pub(super) bytes: usize,
+pub struct Scrape {
+    /// What it says
+    pub sample: Sample,
+    /// When the proxy made it
+    pub at: Instant,
+    /// The size of the answer
+    pub bytes: usize,
 }
 
 /// Keeps connections to the proxies open.
-#[derive(Clone)]
-pub(super) struct Scraper {
+#[derive(Debug, Clone)]
+pub struct Scraper {
     client: Client<HttpConnector, Empty<Bytes>>,
     within: Duration,
     max_body: usize,
@@ -88,7 +98,7 @@ pub(super) struct Scraper {
 
 impl Scraper {
     /// With a deadline for connecting and one for the whole answer.
-    pub(super) fn new(connect_within: Duration, within: Duration) -> Self {
+    pub fn new(connect_within: Duration, within: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(connect_within));
@@ -100,7 +110,8 @@ impl Scraper {
         Self { client, within, max_body: MAX_BODY }
     }
 
-    pub(super) async fn scrape(&self, proxy: &Proxy, series: &Series) -> Result<Scrape, ScrapeError> {
+    /// Asks one proxy for these series.
+    pub async fn scrape(&self, proxy: &Proxy, series: &Series) -> Result<Scrape, ScrapeError> {
         let endpoint = Endpoint(proxy.stats);
         let answer = timeout(self.within, self.read(endpoint, series)).await;
         answer.map_err(|_| ScrapeError::Timeout(endpoint, self.within))?
