@@ -49,6 +49,8 @@ pub struct Prometheus {
 impl Prometheus {
     /// A client with these settings. Nothing is asked yet.
     pub fn new(settings: PrometheusSettings) -> Result<Self, PrometheusError> {
+        // reqwest panics where there is none. An error means that the process has one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder().connect_timeout(settings.timeout);
         if let Some(path) = &settings.ca_file {
             let certificates = Certificate::from_pem_bundle(&read(path)?).map_err(invalid(&path.display()))?;

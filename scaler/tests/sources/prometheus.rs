@@ -1,0 +1,204 @@
+use std::{fs, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tidegate_core::{
+    intent::{Annotations, Intent},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    signal::Signal,
+    workload::{WorkloadId, WorkloadKind},
+};
+use tidegate_scaler::{
+    signals::{NoReading, Signals},
+    sources::{
+        self, SourceSettings, TrafficSource,
+        prometheus::{Credentials, PrometheusSettings},
+    },
+};
+use tokio::{sync::watch, time::timeout};
+
+use crate::server::{
+    Behaviour::{Answer, Silence},
+    Server, answer,
+};
+
+const RULE: &str = "httproute/shop/web/rule/0";
+const QUERY: &str = "sum(jobs)";
+
+fn settings(server: &Server) -> PrometheusSettings {
+    PrometheusSettings {
+        url: format!("http://{}", server.address),
+        credentials: Credentials::None,
+        ca_file: None,
+        client_cert: None,
+        headers: Vec::new(),
+        timeout: Duration::from_millis(500),
+        interval: Duration::from_millis(20),
+    }
+}
+
+/// One Deployment behind one rule, which also has a query.
+fn plan() -> Plan {
+    let annotations = [("requests-per-second", "10"), ("prometheus-query", QUERY), ("prometheus-target", "5")];
+    let annotations: Annotations =
+        annotations.map(|(key, value)| (format!("tidegate.dev/{key}"), value.to_owned())).into();
+    let share = ClusterShare {
+        cluster: RULE.into(),
+        split: None,
+        share: 1.0,
+        of_backend: 1.0,
+        route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "web".into(), rule: Some(0) },
+        service: ServiceId { namespace: "shop".into(), name: "web".into() },
+    };
+    let workload = PlannedWorkload {
+        uid: String::new(),
+        intent: Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap),
+        traffic: vec![share],
+        replicas: Replicas { wanted: 1, ready: 1 },
+    };
+    let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() };
+    Plan { workloads: [(id, workload)].into(), ..Plan::default() }
+}
+
+/// Asks until both the clusters and the query were answered, or refused.
+async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
+    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let (_plan, planned) = watch::channel(Arc::new(plan()));
+    let (_stop, stopped) = watch::channel(false);
+    let source = SourceSettings { traffic: TrafficSource::Prometheus, prometheus: Some(settings) };
+    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let mut rounds = signals.rounds();
+    let both = async {
+        for _ in 0..4 {
+            rounds.changed().await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(20), both).await.expect("a round of answers");
+    running.abort();
+    signals
+}
+
+async fn answered(data: &Value) -> (Server, Arc<Signals>) {
+    let body = json!({"status": "success", "data": data}).to_string();
+    let server = Server::that(Answer(answer("200 OK", &body))).await;
+    let signals = ask(settings(&server)).await;
+    (server, signals)
+}
+
+fn vector(rows: &[Value]) -> Value {
+    json!({"resultType": "vector", "result": rows})
+}
+
+fn bad(signals: &Signals) -> String {
+    match signals.query(QUERY) {
+        Err(NoReading::BadAnswer { reason } | NoReading::NotYet { waiting_for: reason }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_row_is_the_answer_of_a_query() {
+    let (_server, signals) = answered(&vector(&[json!({"metric": {}, "value": [1.0, "12.5"]})])).await;
+    assert_eq!(signals.query(QUERY).map(|reading| reading.value), Ok(12.5));
+}
+
+#[tokio::test]
+async fn no_row_several_rows_and_nan_are_errors_that_say_so() {
+    let row = |value: &str, job: &str| json!({"metric": {"job": job}, "value": [1.0, value]});
+    let (_server, none) = answered(&vector(&[])).await;
+    assert!(bad(&none).contains("found no series"), "{}", bad(&none));
+    let (_server, two) = answered(&vector(&[row("1", "a"), row("2", "b")])).await;
+    assert!(bad(&two).contains("2 series"), "{}", bad(&two));
+    let (_server, nan) = answered(&vector(&[row("NaN", "a")])).await;
+    assert!(bad(&nan).contains("NaN"), "{}", bad(&nan));
+}
+
+#[tokio::test]
+async fn a_prometheus_that_does_not_hear_of_the_proxies_says_nothing_about_traffic() {
+    let (_server, signals) = answered(&vector(&[])).await;
+    let reading = signals.cluster(RULE, Signal::RequestsPerSecond);
+    assert!(reading.is_err(), "{reading:?}");
+}
+
+#[tokio::test]
+async fn what_prometheus_says_is_wrong_is_told_in_its_words() {
+    let body = json!({"status": "error", "errorType": "bad_data", "error": "1:5: parse error: unexpected end"});
+    let server = Server::that(Answer(answer("400 Bad Request", &body.to_string()))).await;
+    let signals = ask(settings(&server)).await;
+    assert!(bad(&signals).contains("parse error: unexpected end"), "{}", bad(&signals));
+}
+
+#[tokio::test]
+async fn a_page_of_html_with_a_status_is_told_by_its_status() {
+    let server = Server::that(Answer(answer("502 Bad Gateway", "<html>"))).await;
+    let signals = ask(settings(&server)).await;
+    assert!(bad(&signals).contains("answered 502 Bad Gateway"), "{}", bad(&signals));
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let server = Server::that(Silence).await;
+    let signals = ask(settings(&server)).await;
+    assert!(bad(&signals).contains("no answer within 500ms"), "{}", bad(&signals));
+}
+
+#[tokio::test]
+async fn a_failing_server_keeps_the_last_answer() {
+    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let body = json!({"status": "success", "data": vector(&[json!({"metric": {}, "value": [1.0, "7"]})])});
+    let server = Server::that(Answer(answer("200 OK", &body.to_string()))).await;
+    let (_plan, planned) = watch::channel(Arc::new(plan()));
+    let (_stop, stopped) = watch::channel(false);
+    let source = SourceSettings { traffic: TrafficSource::Prometheus, prometheus: Some(settings(&server)) };
+    tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let mut rounds = signals.rounds();
+    let until = async |wanted: &dyn Fn(&Signals) -> bool, rounds: &mut watch::Receiver<u64>| {
+        let waiting = async {
+            while !wanted(&signals) {
+                rounds.changed().await.unwrap();
+            }
+        };
+        timeout(Duration::from_secs(20), waiting).await.expect("it becomes so");
+    };
+    until(&|signals| signals.query(QUERY).is_ok(), &mut rounds).await;
+    server.becomes(Answer(answer("503 Service Unavailable", "")));
+    until(&|signals| signals.sources().iter().any(|source| source.error.is_some()), &mut rounds).await;
+    assert_eq!(signals.query(QUERY).map(|reading| reading.value), Ok(7.0));
+}
+
+#[tokio::test]
+async fn credentials_and_headers_go_with_every_query_and_files_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "first\n").unwrap();
+    let server = Server::that(Answer(answer("200 OK", "{}"))).await;
+    let with_token = PrometheusSettings {
+        credentials: Credentials::BearerTokenFile(file.clone()),
+        headers: vec![("X-Scope-OrgID".to_owned(), "shop".to_owned())],
+        ..settings(&server)
+    };
+    ask(with_token.clone()).await;
+    let request = server.last_request().to_lowercase();
+    assert!(
+        request.contains("authorization: bearer first\r\n") && request.contains("x-scope-orgid: shop"),
+        "{request}"
+    );
+    fs::write(&file, "second").unwrap();
+    ask(with_token).await;
+    assert!(server.last_request().to_lowercase().contains("authorization: bearer second\r\n"));
+
+    fs::write(&file, "open sesame\n").unwrap();
+    let credentials = Credentials::Basic { username: "ali".to_owned(), password_file: file.clone() };
+    ask(PrometheusSettings { credentials, ..settings(&server) }).await;
+    // base64 of "ali:open sesame"
+    let request = server.last_request();
+    assert!(request.to_lowercase().contains("authorization: basic") && request.contains("YWxpOm9wZW4gc2VzYW1l"));
+}
+
+#[tokio::test]
+async fn a_file_of_credentials_that_is_gone_is_named() {
+    let server = Server::that(Answer(answer("200 OK", "{}"))).await;
+    let credentials = Credentials::BearerTokenFile("/nowhere/token".into());
+    let signals = ask(PrometheusSettings { credentials, ..settings(&server) }).await;
+    assert!(bad(&signals).contains("cannot read /nowhere/token"), "{}", bad(&signals));
+    assert!(server.requests.lock().unwrap().is_empty(), "nothing is asked without the credentials");
+}

@@ -1,0 +1,96 @@
+//! A server that says what it is told to.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// What is done with a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Behaviour {
+    /// This, and the connection stays open
+    Answer(Vec<u8>),
+    /// This, and the connection ends
+    AnswerAndClose(Vec<u8>),
+    Silence,
+}
+
+/// `HTTP/1.1` with a length.
+pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    behaviour: Arc<Mutex<Behaviour>>,
+    /// The head and the body of each request, one after another
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) connections: Arc<Mutex<usize>>,
+}
+
+impl Server {
+    pub(crate) async fn that(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            behaviour: Arc::new(Mutex::new(behaviour)),
+            requests: Arc::default(),
+            connections: Arc::default(),
+        };
+        let (behaviour, requests) = (Arc::clone(&server.behaviour), Arc::clone(&server.requests));
+        let connections = Arc::clone(&server.connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *connections.lock().unwrap() += 1;
+                tokio::spawn(converse(stream, Arc::clone(&behaviour), Arc::clone(&requests)));
+            }
+        });
+        server
+    }
+
+    pub(crate) fn becomes(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    pub(crate) fn last_request(&self) -> String {
+        self.requests.lock().unwrap().last().cloned().unwrap()
+    }
+}
+
+async fn converse(mut stream: TcpStream, behaviour: Arc<Mutex<Behaviour>>, requests: Arc<Mutex<Vec<String>>>) {
+    while let Some(request) = request(&mut stream).await {
+        requests.lock().unwrap().push(request);
+        let behaviour = behaviour.lock().unwrap().clone();
+        match behaviour {
+            // The client may have gone, which is its right.
+            Behaviour::Answer(bytes) => drop(stream.write_all(&bytes).await),
+            Behaviour::AnswerAndClose(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                return;
+            }
+            Behaviour::Silence => std::future::pending().await,
+        }
+    }
+}
+
+/// Up to the end of the body; `None` when the connection ends.
+async fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return Some(text);
+            }
+        }
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).await.ok().filter(|count| *count > 0)?;
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+}
