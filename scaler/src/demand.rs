@@ -7,7 +7,10 @@
 //! - A source is silent: [`Signals`] itself holds the last value of each cluster.
 //! - The Plan changed and names a cluster that was not measured yet: the last *sum* is held.
 //! - Of the clusters or proxies only some were measured, so that their sum is a lower bound: it counts where it asks for
-//!   more than the last sum, or, where that is not known, for more replicas than the workload has.
+//!   more than the last sum, or, where that is not known, for no fewer replicas than the workload has.
+//! - No pod of the workload is ready: Envoy Gateway answers 503 for a rule without endpoints and takes its cluster away, so
+//!   that a workload which breaks down under its load looks idle (`translateHTTPRoute` since Envoy Gateway 1.6). What is
+//!   measured is a lower bound then, and for as long after as the seconds without a cluster are in the window.
 //! - No route leads to the workload any more. That may be a mistake that is mended in a minute, or a route that is
 //!   deleted and made anew: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
 
@@ -64,6 +67,14 @@ pub enum NoDemand {
          to a Service that selects its pods; `tidegate routes` prints what is reached"
     )]
     NoRoute(WorkloadId),
+    /// Its traffic is not counted: nobody takes it
+    #[error(
+        "no pod of {id} is ready: Envoy Gateway counts no requests until one is, so that none were counted says nothing"
+    )]
+    NobodyReady {
+        /// Which one
+        id: WorkloadId,
+    },
     /// The trigger asks for traffic, but does not say whose
     #[error("the trigger does not say whose traffic counts: give service (a Service of this namespace) or clusters")]
     NoTraffic,
@@ -114,7 +125,10 @@ impl Demands {
         let Target { signal, per_replica } = target;
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
-        let measured = self.measured(trigger, signal, plan);
+        let measured = self.measured(trigger, signal, plan).and_then(|reading| {
+            let unseen = signal.is_traffic().then(|| self.unseen(trigger, plan, now)).flatten();
+            unseen.map_or(Ok(reading), Err)
+        });
         let (reading, caveat) = match measured {
             Ok(reading) => {
                 self.lock().remember(trigger, signal, reading, now);
@@ -126,7 +140,7 @@ impl Demands {
                 let at_least = at_least(trigger, signal, plan, &self.signals);
                 let raises = |bound: &Reading| match last {
                     Some(last) => bound.value > last.value,
-                    None => need(*bound).replicas() > replicas_now(trigger, plan),
+                    None => need(*bound).replicas().max(1) >= replicas_now(trigger, plan),
                 };
                 (at_least.filter(raises).or(last).ok_or_else(|| reason.clone())?, Some(reason))
             }
@@ -172,6 +186,16 @@ impl Demands {
         }
         let reason = NoReading::BadAnswer { reason: format!("the sum is {}, wants a finite number", reading.value) };
         Err(NoDemand::NoReading { name: signal.to_string(), reason })
+    }
+
+    /// Why the traffic of this workload is not counted in whole, if it is not.
+    fn unseen(&self, trigger: &Trigger, plan: &Plan, now: Instant) -> Option<NoDemand> {
+        let Some(Traffic::Workload(id)) = &trigger.traffic else { return None };
+        let workload = plan.workloads.get(id)?;
+        // Manifests say nothing about pods.
+        let in_a_cluster = !workload.uid.is_empty();
+        let nobody_ready = in_a_cluster && workload.replicas.wanted > 0 && workload.replicas.ready == 0;
+        self.lock().was_unseen(trigger, nobody_ready, now).then(|| NoDemand::NobodyReady { id: id.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, LastValues> {
@@ -254,7 +278,7 @@ fn add(sum: Reading, more: Reading, part: f64) -> Reading {
     Reading { value: sum.value + more.value * part, age: sum.age.max(more.age) }
 }
 
-/// What a lower bound must ask more than; out of reach where the trigger does not say which workload it scales.
+/// What a lower bound must ask for; out of reach where the trigger does not say which workload it scales.
 fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
     let workload = match &trigger.traffic {
         Some(Traffic::Workload(id)) => plan.workloads.get(id),

@@ -95,6 +95,8 @@ pub struct Signals {
     metrics: SourceMetrics,
 }
 
+/// The time that a value is made of.
+pub(crate) const WINDOW: Duration = Duration::from_secs(window::LONG as u64);
 /// The order of all arrays of signals.
 const SIGNALS: [Signal; 3] = [Signal::RequestsPerSecond, Signal::Concurrency, Signal::Connections];
 /// Hand-written triggers and queries that nobody asked for in this time are forgotten.

@@ -8,7 +8,7 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-use crate::signals::Reading;
+use crate::signals::{Reading, WINDOW};
 
 /// What nobody asked for in this time is forgotten. KEDA asks at least every `pollingInterval`, which is seconds to minutes.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
@@ -28,6 +28,8 @@ pub(super) struct LastValues {
 #[derive(Debug)]
 struct Entry {
     asked: Instant,
+    /// Until when the windows have seconds in them in which the traffic could not be seen
+    unseen_until: Option<Instant>,
     values: Vec<(Signal, Value)>,
 }
 
@@ -52,7 +54,7 @@ impl LastValues {
         if self.of_traffic.len() + self.of_queries.len() >= MOST {
             return;
         }
-        let entry = Entry { asked: now, values: vec![(signal, value)] };
+        let entry = Entry { asked: now, unseen_until: None, values: vec![(signal, value)] };
         match (&trigger.query, &trigger.traffic) {
             (Some(query), _) if !signal.is_traffic() => _ = self.of_queries.insert(query.clone(), entry),
             (_, Some(traffic)) => _ = self.of_traffic.insert(traffic.clone(), entry),
@@ -65,6 +67,16 @@ impl LastValues {
         let entry = self.entry(trigger, signal, now)?;
         let (_, Value { value, measured }) = *entry.values.iter().find(|(of, _)| *of == signal)?;
         Some(Reading { value, age: now.duration_since(measured) })
+    }
+
+    /// Whether the traffic cannot be seen, or could not within the time that a value is made of.
+    pub(super) fn was_unseen(&mut self, trigger: &Trigger, unseen: bool, now: Instant) -> bool {
+        let entry = trigger.traffic.as_ref().and_then(|traffic| self.of_traffic.get_mut(traffic));
+        let Some(entry) = entry else { return unseen };
+        if unseen {
+            entry.unseen_until = now.checked_add(WINDOW);
+        }
+        entry.unseen_until.is_some_and(|until| now <= until)
     }
 
     #[cfg(test)]

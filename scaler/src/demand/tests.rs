@@ -106,7 +106,7 @@ async fn a_lower_bound_gives_more_replicas_and_never_fewer() {
         demands.signals().commit_clusters("test", Ok(ClusterValues { values, missing: None }));
     };
     demands.signals().keep(&plan);
-    for (rate, told) in [(0.0, None), (600.0, None), (601.0, Some(601.0)), (30.0, None)] {
+    for (rate, told) in [(0.0, None), (500.0, None), (601.0, Some(601.0)), (30.0, None)] {
         part(rate);
         assert_eq!(value(&demands, &api(), &plan).ok(), told, "{rate}");
         assert_eq!(demands.is_active(&api(), &plan).ok(), (rate > 0.0).then_some(true), "{rate}");
@@ -138,6 +138,49 @@ async fn a_route_that_is_gone_holds_the_last_sum_and_is_then_an_error_but_never_
     let error = value(&demands, &api(), &after).unwrap_err();
     assert!(error.starts_with("no route reaches deployment/api in namespace shop: wants an HTTPRoute"), "{error}");
     assert_eq!(demands.is_active(&api(), &after), Ok(true), "activity stays as it was");
+}
+
+/// In a cluster, with so many pods ready of six.
+fn with_ready(ready: u32) -> Plan {
+    let mut plan = annotated(vec![share("web")]);
+    let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
+    workload.uid = "42".to_owned();
+    workload.replicas.ready = ready;
+    plan
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_breaks_down_under_its_load_does_not_look_idle() {
+    let demands = demands();
+    demands.signals().keep(&with_ready(6));
+    measure(demands.signals(), &[(RULE, [550.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(550.0));
+    // No endpoint, no cluster.
+    measure(demands.signals(), &[]);
+    let held = demands.demand(&api(), target(Signal::RequestsPerSecond), &with_ready(0)).unwrap();
+    assert_eq!(held.need.value, 550.0);
+    assert!(matches!(held.caveat, Some(NoDemand::NobodyReady { .. })), "{held:?}");
+    // The first pod is back, and the window is half empty.
+    advance(Duration::from_secs(10)).await;
+    measure(demands.signals(), &[(RULE, [180.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &with_ready(1)), Ok(550.0));
+    measure(demands.signals(), &[(RULE, [720.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &with_ready(1)), Ok(720.0), "more is believed at once");
+    advance(Duration::from_secs(21)).await;
+    measure(demands.signals(), &[(RULE, [180.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(180.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_of_which_no_pod_was_ever_ready_is_not_lowered() {
+    let demands = demands();
+    demands.signals().keep(&with_ready(0));
+    measure(demands.signals(), &[]);
+    let error = value(&demands, &api(), &with_ready(0)).unwrap_err();
+    assert!(error.starts_with("no pod of deployment/api in namespace shop is ready"), "{error}");
+    let mut starting = with_ready(0);
+    starting.workloads.get_mut(&deployment("api")).unwrap().replicas.wanted = 1;
+    assert_eq!(value(&demands, &api(), &starting), Ok(0.0), "one replica that starts is the least there is");
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,3 +100,19 @@ async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
     Stack::attach()?.kill(&name).await?;
     never_below_five(&scenario, Duration::from_secs(45)).await
 }
+
+#[tokio::test]
+async fn replicas_hold_while_all_pods_of_the_workload_are_down() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let (scenario, _load) = at_five_replicas("pods-down").await?;
+    // Envoy Gateway takes the cluster of a rule without endpoints away, and with it all that was counted.
+    let stack = Stack::attach()?;
+    for pod in scenario.get(&["pods", "-l", "app=task-api"]).await?["items"].as_array().into_iter().flatten() {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        stack.stop(&format!("pod/{}/{name}", scenario.namespace)).await?;
+    }
+    never_below_five(&scenario, Duration::from_secs(60)).await?;
+    let ready = scenario.get(&["deployment", "task-api"]).await?["status"]["readyReplicas"].clone();
+    ensure!(ready.is_null(), "{ready} pods were ready: this test has tested nothing");
+    Ok(())
+}
