@@ -2,6 +2,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# The error of a failed test says what happened; the frames of the runtime under it do not.
+export RUST_LIB_BACKTRACE := 0
 .PHONY: help demo cluster test test-lint test-unit test-e2e bench bench-step build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug

@@ -8,9 +8,9 @@
 //! - The Plan changed and names a cluster that was not measured yet: the last *sum* is held.
 //! - Of the clusters or proxies only some were measured, so that their sum is a lower bound: it counts where it asks for
 //!   more than the last sum, or, where that is not known, for no fewer replicas than the workload has.
-//! - No pod of the workload is ready: Envoy Gateway answers 503 for a rule without endpoints and takes its cluster away, so
-//!   that a workload which breaks down under its load looks idle (`translateHTTPRoute` since Envoy Gateway 1.6). What is
-//!   measured is a lower bound then, and for as long after as the seconds without a cluster are in the window.
+//! - No pod of the workload is ready: where none has an address either, Envoy Gateway answers 503 and takes the cluster away
+//!   (since 1.6), so that a workload of which a rollout went wrong looks idle. What is measured is a lower bound then, and
+//!   for as long after as the seconds without a cluster are in the window.
 //! - No route leads to the workload any more. That may be a mistake that is mended in a minute, or a route that is
 //!   deleted and made anew: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
 
@@ -68,9 +68,7 @@ pub enum NoDemand {
     )]
     NoRoute(WorkloadId),
     /// Its traffic is not counted: nobody takes it
-    #[error(
-        "no pod of {id} is ready: Envoy Gateway counts no requests until one is, so that none were counted says nothing"
-    )]
+    #[error("no pod of {id} is ready, and requests that nobody can take may not be counted")]
     NobodyReady {
         /// Which one
         id: WorkloadId,
