@@ -112,6 +112,11 @@ it "two kinds of credentials are refused" refuses "keep one" --set prometheus.ur
     --set prometheus.secret.name=p,prometheus.secret.passwordKey=p,prometheus.secret.bearerTokenKey=t
 it "half a client certificate asks for the other half" \
     refuses "need each other" --set prometheus.url=http://p,prometheus.secret.name=p,prometheus.secret.clientCertKey=c
+it "with TLS on, ScaledObjects tell KEDA so" has --scaler-tls --set tls.secretName=t
+it "KEDA's side of TLS is named" \
+    has --scaler-authentication=keda-side --set tls.secretName=t,tls.clusterTriggerAuthentication=keda-side
+it "KEDA's side of TLS without a certificate is refused" \
+    refuses "tls.clusterTriggerAuthentication needs" --set tls.clusterTriggerAuthentication=t
 it "a client CA without a certificate is refused" refuses "tls.clientCaKey needs" --set tls.clientCaKey=ca.crt
 it "credentials without a URL ask for it" refuses "set prometheus.url" --set prometheus.username=me
 it "no account at all is refused" refuses "set serviceAccount.name" --set serviceAccount.create=false

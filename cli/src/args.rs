@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use tidegate_operator::workloads::ScalerEndpoint;
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// Scales Deployments on the traffic that Envoy carries to them, through KEDA.
@@ -79,9 +80,9 @@ impl LogArgs {
     }
 }
 
-/// The service as the chart runs it.
+/// What ScaledObjects say of the scaler.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ServiceArgs {
+pub(crate) struct ScalerEndpointArgs {
     /// The address that is written into ScaledObjects: how KEDA reaches the scaler
     #[arg(
         long,
@@ -89,7 +90,30 @@ pub(crate) struct ServiceArgs {
         default_value = "tidegate.tidegate-system.svc:9090",
         value_name = "HOST:PORT"
     )]
-    pub(crate) scaler_address: String,
+    scaler_address: String,
+    /// Have KEDA ask the scaler for TLS
+    #[arg(long, env = "TIDEGATE_SCALER_TLS")]
+    scaler_tls: bool,
+    /// The ClusterTriggerAuthentication with KEDA's caCert, tlsClientCert and tlsClientKey for it
+    #[arg(long, env = "TIDEGATE_SCALER_AUTHENTICATION", value_name = "NAME", requires = "scaler_tls")]
+    scaler_authentication: Option<String>,
+}
+
+impl ScalerEndpointArgs {
+    pub(crate) fn endpoint(&self) -> ScalerEndpoint {
+        ScalerEndpoint {
+            address: self.scaler_address.clone(),
+            tls: self.scaler_tls,
+            authentication: self.scaler_authentication.clone(),
+        }
+    }
+}
+
+/// The service as the chart runs it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServiceArgs {
+    #[command(flatten)]
+    pub(crate) scaler: ScalerEndpointArgs,
     /// Watch only this namespace; repeat for several [default: all]
     #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
     pub(crate) namespaces: Vec<String>,
@@ -221,14 +245,8 @@ pub(crate) struct RenderArgs {
     /// Manifests: files or folders; - is stdin
     #[arg(long = "file", short, required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The address that is written into ScaledObjects: how KEDA reaches the scaler
-    #[arg(
-        long,
-        env = "TIDEGATE_SCALER_ADDRESS",
-        default_value = "tidegate.tidegate-system.svc:9090",
-        value_name = "HOST:PORT"
-    )]
-    pub(crate) scaler_address: String,
+    #[command(flatten)]
+    pub(crate) scaler: ScalerEndpointArgs,
 }
 
 #[derive(Debug, clap::Args)]

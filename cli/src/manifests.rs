@@ -24,7 +24,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask, what is rendered is for a current one.
-    let settings = Settings { scaler_address: args.scaler_address.clone(), tolerance: true };
+    let settings = Settings { scaler: args.scaler.endpoint(), tolerance: true };
     let rendered = workloads::render(&read(&args.files)?.plan(), &settings);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {

@@ -12,7 +12,7 @@ use tidegate_operator::{
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
     tolerance,
-    workloads::{self, Reconciler, Settings},
+    workloads::{self, Reconciler, ScalerEndpoint, Settings},
 };
 use tidegate_scaler::{
     demand::Demands,
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
     let (watches, _watching) = Watches::start(&client, &args.namespaces);
-    service.operator(client, watches.clone(), &args.scaler_address, lease);
+    service.operator(client, watches.clone(), args.scaler.endpoint(), lease);
     let demands = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
     service.admin(watches.plan(), demands, Some(watches)).await
 }
@@ -120,7 +120,7 @@ impl Service {
     }
 
     /// The Lease, and the reconciler that writes while it is held.
-    fn operator(&mut self, client: Client, watches: Watches, scaler_address: &str, lease: LeaseSettings) {
+    fn operator(&mut self, client: Client, watches: Watches, scaler: ScalerEndpoint, lease: LeaseSettings) {
         let metrics = OperatorMetrics::register(&mut self.registry);
         let leading = watch::Sender::new(false);
         let (mut leads, shown) = (leading.subscribe(), metrics.clone());
@@ -132,7 +132,6 @@ impl Service {
         });
         let leads = leading.subscribe();
         let events = Events::new(client.clone(), &lease.holder);
-        let scaler_address = scaler_address.to_owned();
         let (writer, stop) = (client.clone(), self.stop.subscribe());
         self.parts.spawn(async move {
             let mut stopped = stop.clone();
@@ -140,7 +139,7 @@ impl Service {
                 tolerance = supports_tolerance(&writer) => tolerance,
                 _ = stopped.wait_for(|stop| *stop) => return Ok(()),
             };
-            let settings = Settings { scaler_address, tolerance };
+            let settings = Settings { scaler, tolerance };
             workloads::run(Reconciler::new(writer, settings, events, metrics), watches, leads, stop).await;
             Ok(())
         });

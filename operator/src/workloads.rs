@@ -11,5 +11,5 @@ pub use self::{
     notice::Notice,
     reconcile::{Reconciler, run},
     render::{Rendered, render},
-    scaled_object::{Desired, MANAGED_BY, Settings, desired, name},
+    scaled_object::{Desired, MANAGED_BY, ScalerEndpoint, Settings, desired, name},
 };

@@ -81,4 +81,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.tls.clientCaKey (not .Values.tls.secretName) }}
 {{- fail "tls.clientCaKey needs tls.secretName: set the Secret that has the certificate" }}
 {{- end }}
+{{- if and .Values.tls.clusterTriggerAuthentication (not .Values.tls.secretName) }}
+{{- fail "tls.clusterTriggerAuthentication needs tls.secretName: set the Secret that has the certificate" }}
+{{- end }}
 {{- end }}

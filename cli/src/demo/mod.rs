@@ -23,7 +23,7 @@ use tidegate_core::{
 };
 use tidegate_operator::{
     index::read_manifests,
-    workloads::{self, Settings},
+    workloads::{self, ScalerEndpoint, Settings},
 };
 use tidegate_proto::external_scaler_client::ExternalScalerClient;
 use tidegate_replay::{
@@ -127,7 +127,8 @@ impl Example {
 
     /// What the operator would apply, read as KEDA reads it.
     fn scaled_object(&self, scaler_address: &str) -> Result<ScaledObject> {
-        let settings = Settings { scaler_address: scaler_address.to_owned(), tolerance: true };
+        let scaler = ScalerEndpoint { address: scaler_address.to_owned(), ..ScalerEndpoint::default() };
+        let settings = Settings { scaler, tolerance: true };
         let rendered = workloads::render(&self.plan, &settings);
         let ours =
             rendered.scaled_objects.into_iter().find(|object| object["spec"]["scaleTargetRef"]["name"] == self.id.name);

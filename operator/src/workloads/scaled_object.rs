@@ -21,11 +21,23 @@ const LONGEST_NAME: usize = 54;
 /// What every ScaledObject has in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How KEDA reaches the scaler: `HOST:PORT`
-    pub scaler_address: String,
+    /// How KEDA reaches the scaler
+    pub scaler: ScalerEndpoint,
     /// Whether HPAs take a tolerance of their own (`behavior.*.tolerance`: Kubernetes 1.35, in KEDA 2.21). At the default
     /// of 10 % one replica more or less is invisible above ten replicas.
     pub tolerance: bool,
+}
+
+/// How KEDA reaches the scaler, and who the two are to each other.
+#[derive(Debug, Clone, Default)]
+pub struct ScalerEndpoint {
+    /// `HOST:PORT`
+    pub address: String,
+    /// Whether KEDA asks for TLS
+    pub tls: bool,
+    /// The ClusterTriggerAuthentication that holds `caCert`, `tlsClientCert` and `tlsClientKey`. Without one KEDA trusts its
+    /// system's CAs. KEDA takes these from nowhere else (`authParams` in its external_scaler.go).
+    pub authentication: Option<String>,
 }
 
 /// What a workload should have.
@@ -105,7 +117,10 @@ fn build(
         .into_iter()
         .map(|(key, value)| (key.to_owned(), Value::from(value)))
         .collect();
-    metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler_address.as_str()));
+    metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler.address.as_str()));
+    if settings.scaler.tls {
+        metadata.insert("enableTLS".to_owned(), Value::from("true"));
+    }
     let mut object = json!({
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -134,6 +149,10 @@ fn build(
     if min == 0 {
         object["spec"]["pollingInterval"] = json!(15);
         object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
+    }
+    if let Some(name) = &settings.scaler.authentication {
+        object["spec"]["triggers"][0]["authenticationRef"] =
+            json!({ "name": name, "kind": "ClusterTriggerAuthentication" });
     }
     if !workload.uid.is_empty() {
         object["metadata"]["ownerReferences"] = json!([{
@@ -181,7 +200,8 @@ mod tests {
     use super::*;
 
     fn settings(tolerance: bool) -> Settings {
-        Settings { scaler_address: "tidegate.tidegate-system.svc:9090".to_owned(), tolerance }
+        let address = "tidegate.tidegate-system.svc:9090".to_owned();
+        Settings { scaler: ScalerEndpoint { address, ..ScalerEndpoint::default() }, tolerance }
     }
 
     fn deployment(name: &str) -> WorkloadId {
@@ -189,12 +209,16 @@ mod tests {
     }
 
     fn desired_for(annotations: &[(&str, &str)]) -> Desired {
+        desired_with(annotations, &settings(true))
+    }
+
+    fn desired_with(annotations: &[(&str, &str)], settings: &Settings) -> Desired {
         let annotations: Annotations =
             annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
         let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
         let replicas = Replicas { wanted: 1, ready: 1 };
         let workload = PlannedWorkload { uid: "42".to_owned(), intent, traffic: Vec::new(), replicas };
-        desired(&deployment("api"), "api", &workload, &settings(true))
+        desired(&deployment("api"), "api", &workload, settings)
     }
 
     fn spec(annotations: &[(&str, &str)]) -> Value {
@@ -236,6 +260,16 @@ mod tests {
         let stays = desired_for(&[("requests-per-second", "100"), ("min-replicas", "0")]);
         assert_eq!(stays.scaled_object.unwrap()["spec"]["minReplicaCount"], 1);
         assert!(stays.notices.contains(&Notice::ZeroNeedsWakeSignal));
+    }
+
+    #[test]
+    fn keda_is_told_of_tls_and_where_its_certificates_are() {
+        let address = "tidegate:9090".to_owned();
+        let scaler = ScalerEndpoint { address, tls: true, authentication: Some("tidegate".to_owned()) };
+        let desired = desired_with(&[("requests-per-second", "100")], &Settings { scaler, tolerance: true });
+        let trigger = desired.scaled_object.unwrap()["spec"]["triggers"][0].clone();
+        assert_eq!(trigger["metadata"]["enableTLS"], "true");
+        assert_eq!(trigger["authenticationRef"], json!({"name": "tidegate", "kind": "ClusterTriggerAuthentication"}));
     }
 
     #[test]

@@ -87,9 +87,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::workloads::ScalerEndpoint;
 
     fn settings() -> Settings {
-        Settings { scaler_address: "tidegate:9090".to_owned(), tolerance: true }
+        let address = "tidegate:9090".to_owned();
+        Settings { scaler: ScalerEndpoint { address, ..ScalerEndpoint::default() }, tolerance: true }
     }
 
     fn workload(kind: &str, name: &str, annotations: &Value) -> Value {

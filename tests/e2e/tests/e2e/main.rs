@@ -8,7 +8,7 @@ mod annotations;
 mod conformance;
 mod lease;
 mod outages;
-mod prometheus;
+mod standalone;
 mod traffic;
 
 /// How long one HTTP request may take.

@@ -16,6 +16,7 @@ use tidegate_e2e::{
 /// A Deployment at 5 replicas under a load that needs them, with a short scale-down window, so that one missed sample
 /// read as zero would show.
 async fn at_five_replicas(name: &str) -> Result<(Scenario, Load)> {
+    let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new(name).await?;
     let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s")];
     let manifests = gateway(&[("http", "HTTP", 8080)])
@@ -43,8 +44,8 @@ async fn never_below_five(scenario: &Scenario, period: Duration) -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_keda_restarts() -> Result<()> {
-    let _cluster = Cluster::alone().await?;
     let (scenario, _load) = at_five_replicas("keda-restart").await?;
+    let _cluster = Cluster::alone().await?;
     let stack = Stack::attach()?;
     stack.restart("keda-operator").await?;
     stack.restart("keda-adapter").await?;
@@ -53,8 +54,8 @@ async fn replicas_hold_while_keda_restarts() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()> {
-    let cluster = Cluster::alone().await?;
     let (scenario, _load) = at_five_replicas("scaler-killed").await?;
+    let cluster = Cluster::alone().await?;
     let stack = Stack::attach()?;
     for pod in cluster.pods().await? {
         stack.kill(&format!("pod/tidegate-system/{pod}")).await?;
@@ -72,8 +73,8 @@ async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()>
 
 #[tokio::test]
 async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
-    let _cluster = Cluster::alone().await?;
     let (scenario, _load) = at_five_replicas("api-away").await?;
+    let _cluster = Cluster::alone().await?;
     let stack = Stack::attach()?;
     stack.stop("kube-apiserver").await?;
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -91,8 +92,8 @@ async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
-    let _cluster = Cluster::alone().await?;
     let (scenario, _load) = at_five_replicas("envoy-killed").await?;
+    let _cluster = Cluster::alone().await?;
     let owner = format!("gateway.envoyproxy.io/owning-gateway-namespace={}", scenario.namespace);
     let pods = get(&["pods", "-A", "-l", &owner]).await?;
     let pod = &pods["items"][0]["metadata"];
@@ -103,8 +104,8 @@ async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_no_pod_of_the_workload_can_start() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
     let (scenario, _load) = at_five_replicas("no-pods").await?;
+    let _cluster = Cluster::shared().await?;
     // A rollout goes wrong: the old pods are gone, and the new ones find no node. A rule without any endpoint answers 503,
     // and Envoy Gateway takes its cluster away, and with it all that was counted.
     let patch = r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null},

@@ -1,0 +1,149 @@
+//! `tidegate scaler` without an operator, for ScaledObjects that somebody wrote: with a real Prometheus, and with TLS.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    process::Stdio,
+};
+
+use anyhow::{Result, ensure};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+};
+
+use tidegate_e2e::{
+    cluster::Cluster,
+    scenario::{Scenario, gateway, http, http_route, task_api, until},
+};
+
+const PROMETHEUS: &str = "http://prometheus.monitoring.svc:9090";
+
+/// `tidegate scaler` beside the one that is installed. Ends when dropped.
+async fn scaler(args: &[String]) -> Result<(Child, SocketAddr)> {
+    let (grpc, admin) = (free_address().await?, free_address().await?);
+    let child = Command::new("tidegate")
+        .args(["scaler", "--log=error"])
+        .args(args)
+        .arg(format!("--grpc-address={grpc}"))
+        .arg(format!("--admin-address={admin}"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    until("the scaler is ready", async || {
+        let (status, body) = tidegate_stack::get(&format!("http://{admin}/readyz"), crate::SECOND).await?;
+        ensure!(status == 200, "{body}");
+        Ok(())
+    })
+    .await?;
+    Ok((child, grpc))
+}
+
+async fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
+}
+
+/// The lines of `metadata` are those of the trigger's; more of the trigger may follow with less indentation.
+fn scaled_object(target: &str, scaler: SocketAddr, metadata: &str) -> String {
+    format!(
+        "---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {{name: {target}}}
+spec:
+  scaleTargetRef: {{name: {target}}}
+  minReplicaCount: 1
+  maxReplicaCount: 10
+  triggers:
+    - type: external-push
+      metadata:
+        scalerAddress: {scaler}
+        {metadata}
+"
+    )
+}
+
+#[tokio::test]
+async fn a_prometheus_that_scrapes_the_proxies_gives_the_same_replicas_and_answers_queries() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let args = ["--source=prometheus".to_owned(), format!("--prometheus-url={PROMETHEUS}")];
+    let (_scaler, address) = scaler(&args).await?;
+    let scenario = Scenario::new("prometheus").await?;
+    let query =
+        "sum(rate(envoy_cluster_upstream_rq_total{envoy_cluster_name=\"httproute/e2e-prometheus/tasks/rule/0\"}[30s]))";
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[])
+        + &task_api("asker", &[])
+        + &http_route("tasks", &[("task-api", 1)])
+        + &scaled_object("task-api", address, "service: task-api\n        requestsPerSecond: \"10\"")
+        + &scaled_object("asker", address, &format!("prometheusQuery: '{query}'\n        prometheusTarget: \"5\""));
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 23.0).await?;
+    // 23 requests/s: at 10 and at 5 a replica.
+    scenario.wait_for_replicas("task-api", 3).await?;
+    scenario.wait_for_replicas("asker", 5).await
+}
+
+#[tokio::test]
+async fn keda_and_the_scaler_know_each_other_by_their_certificates() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let pki = Pki::new()?;
+    fs::write(file("ca.crt"), pki.ca.pem())?;
+    let (certificate, key) = pki.issue("127.0.0.1")?;
+    fs::write(file("tls.crt"), certificate)?;
+    fs::write(file("tls.key"), key)?;
+    let args = [("cert", "tls.crt"), ("key", "tls.key"), ("client-ca", "ca.crt")];
+    let args = args.map(|(flag, name)| format!("--tls-{flag}-file={}", file(name).display()));
+    let (_scaler, address) = scaler(&args).await?;
+
+    let (certificate, key) = pki.issue("keda")?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keda-side"},
+        "stringData": {"ca": pki.ca.pem(), "certificate": certificate, "key": key}});
+    let parameter = |parameter: &str, key: &str| json!({"parameter": parameter, "name": "keda-side", "key": key});
+    let authentication = json!({"apiVersion": "keda.sh/v1alpha1", "kind": "TriggerAuthentication",
+        "metadata": {"name": "keda-side"}, "spec": {"secretTargetRef": [
+            parameter("caCert", "ca"), parameter("tlsClientCert", "certificate"), parameter("tlsClientKey", "key")]}});
+    let scenario = Scenario::new("tls").await?;
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[])
+        + &http_route("tasks", &[("task-api", 1)])
+        + &format!("---\n{secret}\n---\n{authentication}\n")
+        + &scaled_object(
+            "task-api",
+            address,
+            "service: task-api\n        requestsPerSecond: \"10\"\n        enableTLS: \"true\"\n      \
+             authenticationRef: {name: keda-side}",
+        );
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 25.0).await?;
+    scenario.wait_for_replicas("task-api", 3).await
+}
+
+/// A CA, and certificates of it.
+struct Pki {
+    ca: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key)?;
+        Ok(Self { ca, issuer: Issuer::new(params, key) })
+    }
+
+    /// The certificate of a host or a client, and its key.
+    fn issue(&self, name: &str) -> Result<(String, String)> {
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+}
