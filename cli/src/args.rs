@@ -304,3 +304,59 @@ pub(crate) enum Output {
     Table,
     Json,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn refused(args: &[&str]) -> String {
+        Args::try_parse_from([&["tidegate"], args].concat()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_command_shows_an_example_in_its_help() {
+        for command in Args::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+            assert!(help.contains("  tidegate"), "{help}");
+        }
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_that_need_each_other_are_asked_for_by_name() {
+        let tls = refused(&["run", "--tls-cert-file", "tls.crt"]);
+        assert!(tls.contains("--tls-key-file"), "{tls}");
+        let prometheus = refused(&["run", "--source", "prometheus"]);
+        assert!(prometheus.contains("--prometheus-url"), "{prometheus}");
+        let authentication = refused(&["render", "-f", "-", "--scaler-authentication", "x"]);
+        assert!(authentication.contains("--scaler-tls"), "{authentication}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let both = refused(&["scaler", "-f", "x.yaml", "-n", "shop"]);
+        assert!(both.contains("cannot be used with"), "{both}");
+        let credentials = ["--prometheus-username", "me", "--prometheus-password-file", "p"];
+        let token = ["--prometheus-bearer-token-file", "t"];
+        let two = refused(&[&["run", "--prometheus-url", "http://p"][..], &credentials, &token].concat());
+        assert!(two.contains("cannot be used with"), "{two}");
+    }
+
+    #[test]
+    fn a_time_without_a_unit_is_refused_with_the_flag() {
+        let error = refused(&["run", "--stale-after", "300"]);
+        assert!(error.contains("--stale-after") && error.contains("unit"), "{error}");
+    }
+
+    #[test]
+    fn several_namespaces_and_proxies_may_be_given_in_one_go() {
+        let args =
+            Args::try_parse_from(["tidegate", "run", "-n", "a,b", "-n", "c", "--proxy", "10.0.0.7:19001,[::1]:1"]);
+        let Command::Run(run) = args.unwrap().command else { panic!("not run") };
+        assert_eq!(run.namespaces, ["a", "b", "c"]);
+        assert_eq!(run.serve.source.proxies.len(), 2);
+    }
+}
