@@ -178,6 +178,8 @@ impl Watches {
     }
 
     async fn watch(self, client: Client, list: List) {
+        // Kept while the kind is gone: what is not there when it comes back was deleted with it.
+        let mut known = HashSet::new();
         loop {
             match served(&client, list.0).await {
                 Ok(Some(resource)) => {
@@ -185,7 +187,7 @@ impl Watches {
                         None => Api::<DynamicObject>::all_with(client.clone(), &resource),
                         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                     };
-                    self.follow(&list, &resource, api).await;
+                    self.follow(&list, &resource, api, &mut known).await;
                 }
                 Ok(None) => self.set(&list, WatchState::WaitingForCrd),
                 Err(error) => self.set(&list, WatchState::Failing(explained(&error))),
@@ -195,12 +197,17 @@ impl Watches {
     }
 
     /// Follows one list until its kind is gone.
-    async fn follow(&self, list: &List, resource: &ApiResource, api: Api<DynamicObject>) {
+    async fn follow(
+        &self,
+        list: &List,
+        resource: &ApiResource,
+        api: Api<DynamicObject>,
+        known: &mut HashSet<(String, String)>,
+    ) {
         let kind = list.0;
         let config =
             if kind == Kind::Pod { watcher::Config::default().labels(PROXIES) } else { watcher::Config::default() };
         let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
-        let mut known = HashSet::new();
         let mut listed = HashSet::new();
         loop {
             match events.try_next().await {
@@ -213,7 +220,7 @@ impl Watches {
                     for (namespace, name) in known.difference(&listed) {
                         self.remove(kind, namespace, name);
                     }
-                    known = std::mem::take(&mut listed);
+                    *known = std::mem::take(&mut listed);
                     self.set(list, WatchState::Synced);
                     self.changed.notify_one();
                 }
@@ -313,4 +320,61 @@ async fn served(client: &Client, kind: Kind) -> Result<Option<ApiResource>, kube
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watches(lists: &[(Kind, &str, WatchState)]) -> Watches {
+        let list = |(kind, namespace, _): &(Kind, &str, WatchState)| {
+            let namespace = (!namespace.is_empty()).then(|| (*namespace).to_owned());
+            ((*kind, namespace), Progress { state: WatchState::Listing, seen: false })
+        };
+        let watches = Watches {
+            objects: Arc::default(),
+            lists: Arc::new(Mutex::new(lists.iter().map(list).collect())),
+            changed: Arc::default(),
+            plan: watch::Sender::new(Arc::default()),
+        };
+        for entry in lists {
+            watches.set(&list(entry).0, entry.2.clone());
+        }
+        watches
+    }
+
+    fn failing() -> WatchState {
+        WatchState::Failing("forbidden".to_owned())
+    }
+
+    fn missing(lists: &[(Kind, &str, WatchState)]) -> Vec<(Kind, Option<String>)> {
+        watches(lists).missing().into_iter().map(|(kind, namespace, _)| (kind, namespace)).collect()
+    }
+
+    #[test]
+    fn what_is_still_being_listed_is_waited_for_whatever_it_is() {
+        let lists = [(Kind::Deployment, "", WatchState::Synced), (Kind::TcpRoute, "", WatchState::Listing)];
+        assert_eq!(missing(&lists), [(Kind::TcpRoute, None)]);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_installed_is_waited_for_only_where_acting_without_it_does_harm() {
+        let lists =
+            [(Kind::TcpRoute, "", WatchState::WaitingForCrd), (Kind::ScaledObject, "", WatchState::WaitingForCrd)];
+        assert_eq!(missing(&lists), [(Kind::ScaledObject, None)]);
+    }
+
+    #[test]
+    fn each_namespace_is_waited_for_on_its_own() {
+        let lists = [(Kind::Deployment, "a", WatchState::Synced), (Kind::Deployment, "b", failing())];
+        assert_eq!(missing(&lists), [(Kind::Deployment, Some("b".to_owned()))]);
+    }
+
+    #[test]
+    fn what_was_seen_once_is_known_while_its_watch_fails() {
+        let watches = watches(&[(Kind::Deployment, "", WatchState::Synced)]);
+        watches.set(&(Kind::Deployment, None), failing());
+        assert_eq!(watches.missing(), []);
+        assert_eq!(watches.states(), [(Kind::Deployment, None, failing())]);
+    }
 }
