@@ -167,6 +167,11 @@ spec:
     )
 }
 
+/// The whole of the simplest case: Gateway `web`, Deployment `task-api` with these annotations, HTTPRoute `tasks`.
+pub fn http_stack(annotations: &[(&str, &str)]) -> String {
+    gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", annotations) + &http_route("tasks", &[("task-api", 1)])
+}
+
 /// An HTTPRoute on Gateway `web` with one rule; backends with weights.
 pub fn http_route(name: &str, backends: &[(&str, u32)]) -> String {
     route("HTTPRoute", name, "", 8000, backends)

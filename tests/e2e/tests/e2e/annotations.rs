@@ -4,15 +4,13 @@ use anyhow::{Result, ensure};
 
 use tidegate_e2e::{
     cluster::Cluster,
-    scenario::{Scenario, gateway, http_route, task_api, until},
+    scenario::{Scenario, http_stack, task_api, until},
 };
 
 /// A Deployment with a route, annotated and with its ScaledObject in place.
 async fn scaled(name: &str) -> Result<Scenario> {
     let scenario = Scenario::new(name).await?;
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[("requests-per-second", "20"), ("max-replicas", "8")])
-        + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = http_stack(&[("requests-per-second", "20"), ("max-replicas", "8")]);
     scenario.apply(&manifests).await?;
     until("the HPA is there", async || scenario.get(&["hpa", "keda-hpa-task-api"]).await.map(drop)).await?;
     Ok(scenario)
@@ -94,9 +92,7 @@ spec:
 ";
     // First the HPA, so that it is there when the annotations are seen.
     scenario.apply(hpa).await?;
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[("requests-per-second", "20")])
-        + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = http_stack(&[("requests-per-second", "20")]);
     scenario.apply(&manifests).await?;
     let message = scenario.event("Deployment", "task-api", "ScaledBySomethingElse").await?;
     ensure!(message.contains("by-hand"), "{message}");

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tidegate_e2e::{
     cluster::Cluster,
     kubectl::get,
-    scenario::{Scenario, gateway, http, http_route, task_api, until},
+    scenario::{Scenario, http, http_stack, until},
 };
 
 /// A Deployment at 5 replicas under a load that needs them, with a short scale-down window, so that one missed sample
@@ -19,9 +19,7 @@ async fn at_five_replicas(name: &str) -> Result<(Scenario, Load)> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new(name).await?;
     let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s")];
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &annotations)
-        + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = http_stack(&annotations);
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
     let load = scenario.load(entrance, http()?, 90.0).await?;

@@ -16,7 +16,7 @@ use tokio::{
 
 use tidegate_e2e::{
     cluster::Cluster,
-    scenario::{Scenario, gateway, http, http_route, task_api, until},
+    scenario::{Scenario, gateway, http, http_route, http_stack, task_api, until},
 };
 
 const PROMETHEUS: &str = "http://prometheus.monitoring.svc:9090";
@@ -109,9 +109,7 @@ async fn keda_and_the_scaler_know_each_other_by_their_certificates() -> Result<(
         "metadata": {"name": "keda-side"}, "spec": {"secretTargetRef": [
             parameter("caCert", "ca"), parameter("tlsClientCert", "certificate"), parameter("tlsClientKey", "key")]}});
     let scenario = Scenario::new("tls").await?;
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[])
-        + &http_route("tasks", &[("task-api", 1)])
+    let manifests = http_stack(&[])
         + &format!("---\n{secret}\n---\n{authentication}\n")
         + &scaled_object(
             "task-api",

@@ -7,7 +7,7 @@ use tidegate_replay::load::Traffic;
 
 use tidegate_e2e::{
     cluster::{Cluster, SCALER_ADDRESS},
-    scenario::{Scenario, gateway, http, http_route, route, task_api, until},
+    scenario::{Scenario, gateway, http, http_route, http_stack, route, task_api, until},
 };
 
 #[tokio::test]
@@ -15,9 +15,7 @@ async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again()
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("http").await?;
     let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s"), ("max-replicas", "8")];
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &annotations)
-        + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = http_stack(&annotations);
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
 
@@ -119,10 +117,7 @@ spec:
       metadata: {{scalerAddress: {SCALER_ADDRESS:?}, service: task-api, requestsPerSecond: \"10\"}}
 "
     );
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[])
-        + &http_route("tasks", &[("task-api", 1)])
-        + &scaled_object;
+    let manifests = http_stack(&[]) + &scaled_object;
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 25.0).await?;
@@ -133,9 +128,7 @@ spec:
 async fn explain_says_route_cluster_rate_target_and_replicas() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("explain").await?;
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[("requests-per-second", "10")])
-        + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = http_stack(&[("requests-per-second", "10")]);
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 25.0).await?;
@@ -154,9 +147,7 @@ async fn explain_says_route_cluster_rate_target_and_replicas() -> Result<()> {
 async fn routes_from_the_cluster_name_the_clusters_that_envoy_has() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("routes").await?;
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[("requests-per-second", "10")])
-        + &http_route("tasks", &[("task-api", 1)]);
+    let manifests = http_stack(&[("requests-per-second", "10")]);
     scenario.apply(&manifests).await?;
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 5.0).await?;
