@@ -6,9 +6,8 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tidegate_operator::workloads::ScalerEndpoint;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Scales Deployments on the traffic that Envoy carries to them, through KEDA.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about = None, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
