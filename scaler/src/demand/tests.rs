@@ -155,7 +155,9 @@ async fn a_workload_that_breaks_down_under_its_load_does_not_look_idle() {
     demands.signals().keep(&with_ready(6));
     measure(demands.signals(), &[(RULE, [550.0, 0.0, 0.0])]);
     assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(550.0));
-    // No endpoint, no cluster.
+    // No endpoint, no cluster. That no pod is ready is told a little later.
+    measure(demands.signals(), &[(RULE, [400.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(400.0));
     measure(demands.signals(), &[]);
     let held = demands.demand(&api(), target(Signal::RequestsPerSecond), &with_ready(0)).unwrap();
     assert_eq!(held.need.value, 550.0);
