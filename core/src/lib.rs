@@ -8,7 +8,9 @@
 //! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
 //! 4. [`demand`]: values and targets become replicas.
 
+pub mod calendar;
 pub mod demand;
+pub mod hours;
 pub mod intent;
 pub mod key;
 pub mod plan;

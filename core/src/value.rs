@@ -5,7 +5,10 @@ use std::{str::FromStr, time::Duration};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::signal::PerReplica;
+use crate::{
+    hours::{Holidays, Hours},
+    signal::PerReplica,
+};
 
 /// What would have been right, to stand after "wants".
 pub(crate) type Wanted = String;
@@ -108,31 +111,9 @@ pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     })
 }
 
-/// Opening hours, checked against the notation and kept as written.
+/// Opening hours, checked and kept as written: which holidays they mean is known later.
 pub(crate) fn hours(value: &str) -> Result<String, Wanted> {
-    match opening_hours_syntax::parse(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(_) => Err(match with_short_days(value) {
-            Some(better) => format!("OpenStreetMap opening hours with two-letter days: write \"{better}\""),
-            None => "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00; PH off\"".into(),
-        }),
-    }
-}
-
-/// `Mon-Fri 8:00-18:00` with the days as the notation writes them, if that makes it right.
-fn with_short_days(value: &str) -> Option<String> {
-    const DAYS: [(&str, &str, &str); 7] = [
-        ("Monday", "Mon", "Mo"),
-        ("Tuesday", "Tue", "Tu"),
-        ("Wednesday", "Wed", "We"),
-        ("Thursday", "Thu", "Th"),
-        ("Friday", "Fri", "Fr"),
-        ("Saturday", "Sat", "Sa"),
-        ("Sunday", "Sun", "Su"),
-    ];
-    let better =
-        DAYS.iter().fold(value.to_owned(), |s, (long, middle, short)| s.replace(long, short).replace(middle, short));
-    (better != value && opening_hours_syntax::parse(&better).is_ok()).then_some(better)
+    Hours::parse(value, &Holidays::default()).map(|_| value.to_owned()).map_err(|error| error.to_string())
 }
 
 pub(crate) fn instant(value: &str) -> Result<DateTime<Utc>, Wanted> {

@@ -1,0 +1,156 @@
+//! When it is open: hours in a zone, over instants.
+//!
+//! Hours speak of local time, which jumps. An opening in the hour that a spring day lacks comes when that hour would have
+//! ended, and so does a closing in it. In the hour that an autumn day has twice, an opening comes the first time and a
+//! closing the last. So no interval is ever of no length or reversed by a clock change; and where one closes after the next
+//! one has opened, they are one.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::hours::{Hours, MIDNIGHT, Span, union, without};
+
+/// A part of time: the start is in it, the end is not.
+pub type Interval = Range<DateTime<Utc>>;
+
+/// Hours in a zone, and what overrides them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calendar {
+    /// When it is open, in local time
+    pub hours: Hours,
+    /// Whose local time
+    pub zone: Tz,
+    /// What counts in place of the hours, later ones over earlier ones
+    pub overrides: Vec<Override>,
+}
+
+/// Open or closed for a while, whatever the hours say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Override {
+    /// The first instant
+    pub from: DateTime<Utc>,
+    /// The first instant after it
+    pub until: DateTime<Utc>,
+    /// Which of the two
+    pub open: bool,
+    /// For people
+    pub reason: String,
+}
+
+/// How far ahead the next change is looked for, one after another: most come within a day, some after a holiday, and those of
+/// a dated rule years later.
+const HORIZONS: [i64; 4] = [3, 30, 400, 5 * 366];
+/// A span goes on for two days at most, and a zone jumps by a day at most (Pacific/Apia in 2011).
+const AROUND: Duration = Duration::days(4);
+
+impl Calendar {
+    /// Hours in a zone, without overrides.
+    pub fn new(hours: Hours, zone: Tz) -> Self {
+        Self { hours, zone, overrides: Vec::new() }
+    }
+
+    /// Whether it is open at an instant.
+    pub fn is_open(&self, at: DateTime<Utc>) -> bool {
+        // Nothing changes within a second: hours are written in minutes, and offsets are whole seconds.
+        !self.intervals(&(at..plus(at, Duration::nanoseconds(1)))).is_empty()
+    }
+
+    /// The first instant after this one at which it opens or closes; `None` when there is none within five years.
+    pub fn next_change(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        HORIZONS.iter().find_map(|days| {
+            let end = plus(after, Duration::days(*days));
+            let first = self.intervals(&(after..end)).into_iter().next()?;
+            let change = if first.start > after { first.start } else { first.end };
+            (change < end).then_some(change)
+        })
+    }
+
+    /// When it is open within a part of time: in order, apart from each other, and no shorter than they are.
+    pub fn intervals(&self, within: &Interval) -> Vec<Interval> {
+        if within.start >= within.end {
+            return Vec::new();
+        }
+        let around = minus(within.start, AROUND)..plus(within.end, AROUND);
+        let mut open = self.of_hours(&around);
+        for change in &self.overrides {
+            let time = change.from..change.until;
+            open = if change.open { union(open.iter().chain([&time])) } else { without(&open, &[time]) };
+        }
+        let clip = |interval: Interval| interval.start.max(within.start)..interval.end.min(within.end);
+        open.into_iter().map(clip).filter(|interval| interval.start < interval.end).collect()
+    }
+
+    /// Without overrides. Near the ends of `around` it may be cut off.
+    fn of_hours(&self, around: &Interval) -> Vec<Interval> {
+        let date = |at: DateTime<Utc>| at.with_timezone(&self.zone).date_naive();
+        let (first, last) = (date(around.start), date(around.end));
+        let mut local: Vec<Range<NaiveDateTime>> = Vec::new();
+        // What yesterday left open past midnight.
+        let mut rest: Vec<Span> = Vec::new();
+        for date in first.iter_days().take_while(|date| *date <= last) {
+            let day = self.hours.day(date);
+            let today = without(&rest, &day.closed);
+            local.extend(
+                today.iter().chain(&day.open).filter_map(|span| on(date, &(span.start..span.end.min(MIDNIGHT)))),
+            );
+            rest = day.open.iter().filter(|span| span.end > MIDNIGHT).map(past_midnight).collect();
+        }
+        let instants: Vec<_> = union(local.iter()).iter().map(|span| self.instants(span)).collect();
+        union(instants.iter())
+    }
+
+    fn instants(&self, local: &Range<NaiveDateTime>) -> Interval {
+        let start = match self.zone.from_local_datetime(&local.start) {
+            LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.to_utc(),
+            LocalResult::None => self.end_of_gap(local.start),
+        };
+        let end = match self.zone.from_local_datetime(&local.end) {
+            LocalResult::Single(at) | LocalResult::Ambiguous(_, at) => at.to_utc(),
+            LocalResult::None => self.end_of_gap(local.end),
+        };
+        start..end
+    }
+
+    /// The instant at which a zone jumps over this local time.
+    fn end_of_gap(&self, local: NaiveDateTime) -> DateTime<Utc> {
+        let offset = |at: DateTime<Utc>| at.with_timezone(&self.zone).offset().fix().local_minus_utc();
+        let utc = local.and_utc();
+        // Before the jump the zone was further behind: the jump is between the two instants that the two offsets make of it.
+        let (before, after) = (offset(minus(utc, AROUND)), offset(plus(utc, AROUND)));
+        let seconds = |offset: i32| utc.timestamp() - i64::from(offset);
+        let (mut early, mut late) = (seconds(before.max(after)), seconds(before.min(after)));
+        let jumped = |at: i64| {
+            let at = DateTime::from_timestamp(at, 0).unwrap_or(utc);
+            at.with_timezone(&self.zone).naive_local() >= local
+        };
+        while early < late {
+            let middle = early + (late - early) / 2;
+            if jumped(middle) { late = middle } else { early = middle + 1 }
+        }
+        DateTime::from_timestamp(late, 0).unwrap_or(utc)
+    }
+}
+
+fn past_midnight(span: &Span) -> Span {
+    span.start.max(MIDNIGHT) - MIDNIGHT..span.end - MIDNIGHT
+}
+
+fn on(date: NaiveDate, span: &Span) -> Option<Range<NaiveDateTime>> {
+    let midnight = date.and_time(NaiveTime::MIN);
+    let at = |minutes: u16| midnight.checked_add_signed(Duration::minutes(minutes.into()));
+    Some(at(span.start)?..at(span.end)?)
+}
+
+fn plus(at: DateTime<Utc>, time: Duration) -> DateTime<Utc> {
+    at.checked_add_signed(time).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn minus(at: DateTime<Utc>, time: Duration) -> DateTime<Utc> {
+    at.checked_sub_signed(time).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+use std::collections::BTreeSet;
+
+use chrono::{Datelike, Weekday};
+use proptest::prelude::*;
+
+use super::*;
+use crate::hours::Holidays;
+
+fn calendar(hours: &str, zone: &str) -> Calendar {
+    Calendar::new(Hours::parse(hours, &Holidays::default()).unwrap(), zone.parse().unwrap())
+}
+
+fn utc(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
+
+/// When it is open within days of the zone, as local times with their offsets.
+fn open(hours: &str, zone: &str, from: &str, to: &str) -> Vec<String> {
+    let calendar = calendar(hours, zone);
+    let within = utc(from)..utc(to);
+    let local = |at: DateTime<Utc>| at.with_timezone(&calendar.zone).format("%a %d %H:%M%:z").to_string();
+    calendar.intervals(&within).iter().map(|open| format!("{} to {}", local(open.start), local(open.end))).collect()
+}
+
+#[test]
+fn a_working_week_is_five_intervals() {
+    let week = open("Mo-Fr 08:00-18:00", "Europe/Berlin", "2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z");
+    assert_eq!(week.len(), 5);
+    assert_eq!(week[0], "Mon 02 08:00+01:00 to Mon 02 18:00+01:00");
+}
+
+#[test]
+fn always_open_is_one_interval_without_a_change() {
+    let always = calendar("24/7", "Europe/Berlin");
+    let within = utc("2020-01-01T00:00:00Z")..utc("2030-01-01T00:00:00Z");
+    assert_eq!(always.intervals(&within), [within.clone()]);
+    assert_eq!(always.next_change(within.start), None);
+    // The crate `opening-hours` reads closed in the last minute before a clock change.
+    assert!(always.is_open(utc("2026-10-25T00:59:30Z")) && always.is_open(utc("2026-10-25T01:59:30Z")));
+}
+
+#[test]
+fn never_open_has_no_change_either() {
+    let never = calendar("off", "UTC");
+    assert_eq!(
+        (never.is_open(utc("2026-01-01T00:00:00Z")), never.next_change(utc("2026-01-01T00:00:00Z"))),
+        (false, None)
+    );
+}
+
+#[test]
+fn a_span_past_midnight_belongs_to_the_day_it_starts_on() {
+    let weekend = ("2026-03-06T12:00:00Z", "2026-03-08T12:00:00Z");
+    let of = |hours| open(hours, "UTC", weekend.0, weekend.1);
+    assert_eq!(of("Fr 20:00-26:00"), ["Fri 06 20:00+00:00 to Sat 07 02:00+00:00"]);
+    assert_eq!(
+        of("Fr 20:00-26:00; Sa 10:00-14:00"),
+        ["Fri 06 20:00+00:00 to Sat 07 02:00+00:00", "Sat 07 10:00+00:00 to Sat 07 14:00+00:00"]
+    );
+    assert_eq!(of("Fr 20:00-26:00; Sa off"), ["Fri 06 20:00+00:00 to Sat 07 00:00+00:00"]);
+    assert_eq!(
+        of("Fr 20:00-26:00; Sa 00:00-01:00 off"),
+        ["Fri 06 20:00+00:00 to Sat 07 00:00+00:00", "Sat 07 01:00+00:00 to Sat 07 02:00+00:00"]
+    );
+}
+
+#[test]
+fn a_rule_for_a_date_replaces_what_starts_on_it() {
+    let night = |to| open("Mo-Su 22:00-30:00; 2026 Mar 7 22:00-27:00", "UTC", "2026-03-07T12:00:00Z", to);
+    assert_eq!(night("2026-03-08T12:00:00Z"), ["Sat 07 22:00+00:00 to Sun 08 03:00+00:00"]);
+}
+
+#[test]
+fn public_holidays_are_those_of_the_country_and_the_dates_that_are_given() {
+    let date = NaiveDate::from_ymd_opt(2026, 3, 3).unwrap();
+    let holidays = Holidays::new(Some("DE"), [date]).unwrap();
+    let hours = Hours::parse("Mo-Fr 08:00-18:00; PH off", &holidays).unwrap();
+    assert!(hours.mention_holidays());
+    let calendar = Calendar::new(hours, "Europe/Berlin".parse().unwrap());
+    for (at, open) in [
+        ("2026-03-02T12:00:00Z", true),
+        ("2026-03-03T12:00:00Z", false),
+        ("2026-05-01T12:00:00Z", false),
+        ("2026-12-25T12:00:00Z", false),
+    ] {
+        assert_eq!(calendar.is_open(utc(at)), open, "{at}");
+    }
+    assert!(Holidays::new(Some("XX"), []).is_err());
+}
+
+#[test]
+fn an_opening_in_the_hour_that_a_spring_day_lacks_comes_at_its_end() {
+    let of = |hours| open(hours, "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z");
+    assert_eq!(of("02:30-06:00"), ["Sun 29 03:00+02:00 to Sun 29 06:00+02:00"]);
+    assert_eq!(of("01:00-02:30"), ["Sun 29 01:00+01:00 to Sun 29 03:00+02:00"]);
+    assert_eq!(of("02:10-02:50"), Vec::<String>::new(), "there is no such time on that day");
+}
+
+#[test]
+fn in_the_hour_that_an_autumn_day_has_twice_it_opens_first_and_closes_last() {
+    let of = |hours| open(hours, "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z");
+    assert_eq!(of("02:30-06:00"), ["Sun 25 02:30+02:00 to Sun 25 06:00+01:00"]);
+    assert_eq!(of("00:00-02:30"), ["Sun 25 00:00+02:00 to Sun 25 02:30+01:00"]);
+    assert_eq!(of("01:00-02:30, 02:45-05:00"), ["Sun 25 01:00+02:00 to Sun 25 05:00+01:00"]);
+}
+
+#[test]
+fn new_york_both_ways() {
+    let of = |from, to| open("01:30-02:30", "America/New_York", from, to);
+    assert_eq!(of("2026-03-07T12:00:00Z", "2026-03-08T12:00:00Z"), ["Sun 08 01:30-05:00 to Sun 08 03:00-04:00"]);
+    assert_eq!(of("2026-10-31T12:00:00Z", "2026-11-01T12:00:00Z"), ["Sun 01 01:30-04:00 to Sun 01 02:30-05:00"]);
+}
+
+#[test]
+fn lord_howe_jumps_by_half_an_hour() {
+    let of = |from, to| open("02:15-04:00", "Australia/Lord_Howe", from, to);
+    assert_eq!(of("2026-10-03T03:00:00Z", "2026-10-04T03:00:00Z"), ["Sun 04 02:30+11:00 to Sun 04 04:00+11:00"]);
+    let back = open("01:45-02:15", "Australia/Lord_Howe", "2026-04-04T03:00:00Z", "2026-04-05T03:00:00Z");
+    assert_eq!(back, ["Sun 05 01:45+11:00 to Sun 05 02:15+10:30"]);
+}
+
+#[test]
+fn days_that_begin_at_one_o_clock_open_then() {
+    let sao_paulo = open("00:00-06:00", "America/Sao_Paulo", "2015-10-17T12:00:00Z", "2015-10-18T12:00:00Z");
+    assert_eq!(sao_paulo, ["Sun 18 01:00-02:00 to Sun 18 06:00-02:00"]);
+    let cairo = open("Fr 00:00-06:00", "Africa/Cairo", "2026-04-23T12:00:00Z", "2026-04-24T12:00:00Z");
+    assert_eq!(cairo, ["Fri 24 01:00+03:00 to Fri 24 06:00+03:00"]);
+    let santiago = open("Su 00:00-06:00", "America/Santiago", "2026-09-05T12:00:00Z", "2026-09-06T12:00:00Z");
+    assert_eq!(santiago, ["Sun 06 01:00-03:00 to Sun 06 06:00-03:00"]);
+}
+
+#[test]
+fn a_day_that_a_zone_left_out_has_no_hours() {
+    let apia = open("08:00-18:00", "Pacific/Apia", "2011-12-29T10:00:00Z", "2012-01-01T10:00:00Z");
+    assert_eq!(
+        apia,
+        [
+            "Thu 29 08:00-10:00 to Thu 29 18:00-10:00",
+            "Sat 31 08:00+14:00 to Sat 31 18:00+14:00",
+            "Sun 01 08:00+14:00 to Sun 01 18:00+14:00"
+        ][..apia.len()]
+    );
+    assert_eq!(apia.len(), 3);
+}
+
+#[test]
+fn ramadan_changes_the_clock_of_casablanca_and_not_its_hours() {
+    let of = |from, to| open("08:00-18:00", "Africa/Casablanca", from, to);
+    assert_eq!(of("2026-02-14T12:00:00Z", "2026-02-15T20:00:00Z")[1..], ["Sun 15 08:00+00:00 to Sun 15 18:00+00:00"]);
+    assert_eq!(of("2026-03-22T00:00:00Z", "2026-03-22T20:00:00Z"), ["Sun 22 08:00+01:00 to Sun 22 18:00+01:00"]);
+}
+
+#[test]
+fn an_override_beats_the_hours_and_a_later_one_the_one_before() {
+    let mut calendar = calendar("Mo-Fr 08:00-18:00", "UTC");
+    let change = |from, until, open| Override { from: utc(from), until: utc(until), open, reason: String::new() };
+    calendar.overrides = vec![
+        change("2026-03-02T17:00:00Z", "2026-03-02T22:00:00Z", true),
+        change("2026-03-02T20:00:00Z", "2026-03-02T21:00:00Z", false),
+    ];
+    let day = calendar.intervals(&(utc("2026-03-02T00:00:00Z")..utc("2026-03-03T00:00:00Z")));
+    let times: Vec<_> = day
+        .iter()
+        .map(|open| format!("{}", open.start.format("%H:%M")) + &open.end.format("-%H:%M").to_string())
+        .collect();
+    assert_eq!(times, ["08:00-20:00", "21:00-22:00"]);
+    assert_eq!(calendar.next_change(utc("2026-03-02T12:00:00Z")), Some(utc("2026-03-02T20:00:00Z")));
+}
+
+#[test]
+fn a_dated_rule_years_ahead_is_found() {
+    let once = calendar("2029 Dec 24 10:00-14:00", "UTC");
+    assert_eq!(once.next_change(utc("2026-03-02T12:00:00Z")), Some(utc("2029-12-24T10:00:00Z")));
+}
+
+#[test]
+fn what_cannot_be_known_is_refused_with_what_is_wanted() {
+    let refused = |text| Hours::parse(text, &Holidays::default()).unwrap_err().to_string();
+    assert!(refused("sunrise-sunset").contains("clock times in place of"));
+    assert!(refused("Mo-Fr 08:00-18:00; SH off").contains("SH"));
+    assert!(refused("Mo-Fr 08:00+").contains("an end for each span"));
+    assert!(refused("Mo-Fr 08:00-18:00 unknown").contains("open or off"));
+    assert!(refused("Mon-Fri 08:00-18:00").contains("write \"Mo-Fr 08:00-18:00\""));
+}
+
+/// Zones of every kind: no changes, whole and half hours, both hemispheres, changes at midnight, and Ramadan's.
+const ZONES: [&str; 44] = [
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Africa/El_Aaiun",
+    "Africa/Johannesburg",
+    "Africa/Lagos",
+    "America/Anchorage",
+    "America/Asuncion",
+    "America/Bogota",
+    "America/Caracas",
+    "America/Chicago",
+    "America/Denver",
+    "America/Halifax",
+    "America/Havana",
+    "America/Los_Angeles",
+    "America/Mexico_City",
+    "America/New_York",
+    "America/Nuuk",
+    "America/Santiago",
+    "America/Sao_Paulo",
+    "America/St_Johns",
+    "Antarctica/Troll",
+    "Asia/Amman",
+    "Asia/Beirut",
+    "Asia/Dhaka",
+    "Asia/Gaza",
+    "Asia/Jerusalem",
+    "Asia/Kathmandu",
+    "Asia/Kolkata",
+    "Asia/Pyongyang",
+    "Asia/Tehran",
+    "Asia/Tokyo",
+    "Atlantic/Azores",
+    "Australia/Adelaide",
+    "Australia/Lord_Howe",
+    "Australia/Sydney",
+    "Europe/Berlin",
+    "Europe/Dublin",
+    "Europe/Istanbul",
+    "Europe/London",
+    "Europe/Moscow",
+    "Pacific/Apia",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+    "UTC",
+];
+
+/// Weekly hours: days, and minutes since midnight that may go past the next one.
+#[derive(Debug, Clone)]
+struct Weekly {
+    days: BTreeSet<u8>,
+    start: u16,
+    length: u16,
+}
+
+impl Weekly {
+    fn text(&self) -> String {
+        const NAMES: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
+        let days: Vec<_> = self.days.iter().map(|day| NAMES[usize::from(*day)]).collect();
+        let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+        format!("{} {}-{}", days.join(","), clock(self.start), clock(self.start + self.length))
+    }
+
+    fn is_for(&self, day: Weekday) -> bool {
+        self.days.contains(&(day.num_days_from_monday() as u8))
+    }
+}
+
+fn weekly() -> impl Strategy<Value = Weekly> {
+    (prop::collection::btree_set(0u8..7, 1..7), 0u16..1440, 1u16..1440).prop_map(|(days, start, length)| Weekly {
+        days,
+        start,
+        length,
+    })
+}
+
+/// Two days somewhere in twenty years; every other one is around a clock change, where there is one in that year.
+fn around(zone: Tz, day: u32, at_change: bool) -> DateTime<Utc> {
+    let start = utc("2008-01-01T00:00:00Z") + Duration::days(day.into());
+    let offset = |at: DateTime<Utc>| at.with_timezone(&zone).offset().fix();
+    let changes =
+        (0..366).map(|days| start + Duration::days(days)).find(|at| offset(*at) != offset(*at + Duration::days(1)));
+    changes.filter(|_| at_change).map_or(start, |change| change - Duration::hours(12))
+}
+
+/// Minute by minute, with nothing but the local time of each: the first minute at which it is that late, and the last at which
+/// it is not yet.
+fn brute_force(weekly: &[Weekly], zone: Tz, start: DateTime<Utc>, minutes: i64) -> Vec<bool> {
+    const MARGIN: i64 = 4 * 1440;
+    let clock: Vec<_> = (-MARGIN..minutes + MARGIN)
+        .map(|minute| (start + Duration::minutes(minute)).with_timezone(&zone).naive_local())
+        .collect();
+    let mut open = vec![false; clock.len()];
+    let (first, last) = (clock[0].date(), clock[clock.len() - 1].date());
+    for date in first.iter_days().skip(2).take_while(|date| *date < last) {
+        for hours in weekly.iter().filter(|hours| hours.is_for(date.weekday())) {
+            let at = |minute: u16| date.and_time(NaiveTime::MIN) + Duration::minutes(minute.into());
+            let opens = clock.iter().position(|now| *now >= at(hours.start));
+            let closes = clock.iter().rposition(|now| *now < at(hours.start + hours.length));
+            if let (Some(opens), Some(closes)) = (opens, closes) {
+                (opens..=closes).for_each(|minute| open[minute] = true);
+            }
+        }
+    }
+    open[MARGIN as usize..(MARGIN + minutes) as usize].to_vec()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn it_is_open_when_a_look_at_every_minute_says_so(
+        zone in prop::sample::select(&ZONES[..]), day in 0u32..20 * 365, at_change in any::<bool>(),
+        weekly in prop::collection::vec(weekly(), 1..3),
+    ) {
+        let zone: Tz = zone.parse().unwrap();
+        let start = around(zone, day, at_change);
+        let text: Vec<_> = weekly.iter().map(Weekly::text).collect();
+        let calendar = calendar(&text.join(", "), zone.name());
+        let minutes = 2 * 1440;
+        let within = start..start + Duration::minutes(minutes);
+        let intervals = calendar.intervals(&within);
+        let told: Vec<bool> = (0..minutes)
+            .map(|minute| start + Duration::minutes(minute))
+            .map(|at| intervals.iter().any(|open| open.contains(&at)))
+            .collect();
+        let looked = brute_force(&weekly, zone, start, minutes);
+        let differs = told.iter().zip(&looked).position(|(told, looked)| told != looked);
+        prop_assert_eq!(differs, None, "minutes after {} in {}: {}", start, zone, text.join(", "));
+        prop_assert!(intervals.windows(2).all(|pair| pair[0].end < pair[1].start));
+    }
+
+    #[test]
+    fn the_state_flips_at_the_next_change_and_not_before(
+        zone in prop::sample::select(&ZONES[..]), day in 0u32..20 * 365, at_change in any::<bool>(), weekly in weekly(),
+        parts in prop::collection::vec(0.0f64..1.0, 8),
+    ) {
+        let calendar = calendar(&weekly.text(), zone);
+        let at = around(calendar.zone, day, at_change);
+        let open = calendar.is_open(at);
+        if let Some(change) = calendar.next_change(at) {
+            prop_assert!(change > at);
+            prop_assert_ne!(calendar.is_open(change), open);
+            prop_assert_eq!(calendar.is_open(change - Duration::seconds(1)), open);
+            for part in parts {
+                let between = at + Duration::seconds(((change - at).num_seconds() as f64 * part) as i64);
+                prop_assert_eq!(calendar.is_open(between), open, "at {}", between);
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,60}", day in 0u32..20 * 365) {
+        if let Ok(hours) = Hours::parse(&text, &Holidays::default()) {
+            let calendar = Calendar::new(hours, Tz::Europe__Berlin);
+            calendar.next_change(around(calendar.zone, day, false));
+        }
+    }
+}
