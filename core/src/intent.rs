@@ -7,8 +7,11 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::{
+    calendar::Calendar,
+    hours::Hours,
     key::{Key, PREFIX, Place},
     problem::Problem,
+    schedule::Schedule,
     signal::{PerReplica, Signal, Target},
     value::{self, Wanted},
 };
@@ -63,6 +66,8 @@ pub struct Intent {
     pub tokens: Option<TokenIntent>,
     /// Business hours
     pub schedule: Option<ScheduleIntent>,
+    /// Nothing but hours is asked for: inside them it has the replicas that it had when Tidegate found it
+    pub adopts: bool,
     /// Whether a request wakes the workload from zero
     pub wake_on_request: Option<bool>,
 }
@@ -96,8 +101,8 @@ pub struct TokenIntent {
 /// Business hours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleIntent {
-    /// OpenStreetMap opening hours, known to be well-formed
-    pub hours: Option<String>,
+    /// OpenStreetMap opening hours
+    pub hours: Option<Hours>,
     /// The zone of the hours
     pub time_zone: Option<Tz>,
     /// The name of a Calendar
@@ -141,12 +146,42 @@ impl Intent {
             keys.extend(tokens.output.map(|_| Key::OutputTokensPerSecond));
         }
         if let Some(schedule) = &self.schedule {
-            keys.extend(schedule.hours.as_ref().map(|_| Key::Hours));
             keys.extend(schedule.calendar.as_ref().map(|_| Key::Calendar));
-            keys.extend(schedule.keep_awake_until.map(|_| Key::KeepAwakeUntil));
         }
         keys.extend(self.wake_on_request.map(|_| Key::WakeOnRequest));
         keys
+    }
+
+    /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway takes away the cluster that
+    /// would count the request that should wake the workload: only a query sees demand from there.
+    pub fn floor(&self) -> u32 {
+        let wakes = self.targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
+        if wakes { self.bounds.min } else { self.bounds.min.max(1) }
+    }
+
+    /// The lowest number of replicas at any hour. Outside hours only the cap counts, and one replica is kept where that is not
+    /// zero; from zero the schedule wakes the workload.
+    pub fn lowest(&self) -> u32 {
+        let outside = self.hours().map_or(u32::MAX, |(schedule, ..)| schedule.off_hours_replicas.unwrap_or(0).min(1));
+        self.floor().min(outside)
+    }
+
+    /// The schedule of the workload of this name, if it has hours that are known.
+    pub fn schedule(&self, name: &str) -> Option<Schedule> {
+        let (schedule, hours, zone) = self.hours()?;
+        Some(Schedule {
+            calendar: Calendar::new(hours.clone(), zone),
+            floor: self.floor(),
+            off_hours_replicas: schedule.off_hours_replicas.unwrap_or(0),
+            warm_up: schedule.warm_up,
+            spread: Schedule::spread_of(schedule.warm_up, name),
+            keep_awake_until: schedule.keep_awake_until,
+        })
+    }
+
+    fn hours(&self) -> Option<(&ScheduleIntent, &Hours, Tz)> {
+        let schedule = self.schedule.as_ref()?;
+        Some((schedule, schedule.hours.as_ref()?, schedule.time_zone?))
     }
 
     /// The target of a signal, if the intent has it.
@@ -201,6 +236,12 @@ impl Reader<'_> {
             .ok()
     }
 
+    /// Whether the object or its Namespace has the key.
+    fn has(&self, key: Key) -> bool {
+        let annotation = key.annotation();
+        self.own.contains_key(&annotation) || self.defaults.contains_key(&annotation)
+    }
+
     fn contradiction(&mut self, message: String) {
         self.problems.push(Problem::Contradiction(message));
     }
@@ -209,10 +250,7 @@ impl Reader<'_> {
         let intent = self.values();
         let Bounds { min, max } = intent.bounds;
         if min > max {
-            let from_default = |key: Key| {
-                let given = self.own.contains_key(&key.annotation()) || self.defaults.contains_key(&key.annotation());
-                if given { "" } else { " (the default)" }
-            };
+            let from_default = |key: Key| if self.has(key) { "" } else { " (the default)" };
             let (min_note, max_note) = (from_default(Key::MinReplicas), from_default(Key::MaxReplicas));
             self.contradiction(format!(
                 "tidegate.dev/min-replicas is {min}{min_note}, but tidegate.dev/max-replicas is {max}{max_note}: raise the \
@@ -233,11 +271,7 @@ impl Reader<'_> {
 
     /// A key that the object itself carries means nothing unless one of the others is there too, on it or its Namespace.
     fn needs(&mut self, key: Key, others: &[Key]) {
-        let there = |key: &Key| {
-            let annotation = key.annotation();
-            self.own.contains_key(&annotation) || self.defaults.contains_key(&annotation)
-        };
-        if self.own.contains_key(&key.annotation()) && !others.iter().any(there) {
+        if self.own.contains_key(&key.annotation()) && !others.iter().any(|other| self.has(*other)) {
             let others: Vec<_> = others.iter().map(|key| key.annotation()).collect();
             self.contradiction(format!("{} needs {} beside it", key.annotation(), others.join(" or ")));
         }
@@ -249,22 +283,29 @@ impl Reader<'_> {
             min: self.read(Key::MinReplicas, value::replicas).unwrap_or(defaults.min),
             max: self.read(Key::MaxReplicas, value::max_replicas).unwrap_or(defaults.max),
         };
-        let targets = Signal::ALL
+        let mut targets: Vec<_> = Signal::ALL
             .into_iter()
             .filter_map(|signal| {
-                let per_replica = self.read(signal.target_key(), value::per_replica)?;
+                let per_replica = self.read(signal.target_key()?, value::per_replica)?;
                 Some(Target { signal, per_replica })
             })
             .collect();
+        let schedule = self.schedule();
+        let has_hours =
+            schedule.as_ref().is_some_and(|schedule| schedule.hours.is_some() && schedule.time_zone.is_some());
+        if has_hours {
+            targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
+        }
         Intent {
             bounds,
-            targets,
             query: self.read(Key::PrometheusQuery, value::query),
             scale_down_after: self.read(Key::ScaleDownAfter, value::scale_down_after).unwrap_or(Duration::from_mins(5)),
             paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
             kafka: self.kafka(),
             tokens: self.tokens(),
-            schedule: self.schedule(),
+            adopts: targets.len() == 1 && has_hours && !self.has(Key::MinReplicas),
+            targets,
+            schedule,
             wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
         }
     }
@@ -365,22 +406,15 @@ mod tests {
         .unwrap()
         .unwrap();
         assert_eq!(intent.bounds, Bounds { min: 1, max: 20 });
-        assert_eq!(intent.targets.len(), 4);
+        assert_eq!(intent.targets.len(), 5);
+        assert_eq!((intent.floor(), intent.lowest()), (1, 0));
         assert_eq!(intent.scale_down_after, Duration::from_secs(120));
         let kafka = intent.kafka.as_ref().unwrap();
         assert_eq!((kafka.topics.len(), kafka.cluster.as_str(), kafka.partition_cap), (2, "events", false));
         assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
         assert_eq!(
             intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(),
-            [
-                "kafka-lag",
-                "input-tokens-per-second",
-                "output-tokens-per-second",
-                "hours",
-                "calendar",
-                "keep-awake-until",
-                "wake-on-request"
-            ]
+            ["kafka-lag", "input-tokens-per-second", "output-tokens-per-second", "calendar", "wake-on-request"]
         );
     }
 

@@ -15,6 +15,7 @@ pub mod intent;
 pub mod key;
 pub mod plan;
 pub mod problem;
+pub mod schedule;
 pub mod signal;
 pub mod trigger;
 mod value;

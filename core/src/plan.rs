@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{intent::Intent, problem::Problem, workload::WorkloadId};
+use crate::{intent::Intent, problem::Problem, schedule::Schedule, workload::WorkloadId};
 
 /// Everything that the scaler has to know of the cluster.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,31 @@ pub struct PlannedWorkload {
     pub traffic: Vec<ClusterShare>,
     /// `spec.replicas` and `status.readyReplicas`
     pub replicas: Replicas,
+    /// Its business hours
+    pub schedule: Option<Arc<Schedule>>,
+    /// What it had when Tidegate found it, where that is its floor inside hours
+    pub adopted: Option<u32>,
+}
+
+/// The annotation of a ScaledObject that keeps what its workload had when Tidegate found it.
+pub const ADOPTED_REPLICAS: &str = "tidegate.dev/adopted-replicas";
+
+impl PlannedWorkload {
+    /// A workload as its intent has it. `adopted` is what it had when Tidegate found it, which only some intents need.
+    pub fn new(
+        id: &WorkloadId,
+        uid: String,
+        intent: Result<Intent, Vec<Problem>>,
+        traffic: Vec<ClusterShare>,
+        replicas: Replicas,
+        adopted: u32,
+    ) -> Self {
+        let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
+        let schedule = intent.as_ref().ok().and_then(|intent| intent.schedule(&id.to_string()));
+        let schedule =
+            schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
+        Self { uid, intent, traffic, replicas, schedule, adopted }
+    }
 }
 
 /// Replicas as the workload's own object tells them.

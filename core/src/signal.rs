@@ -19,11 +19,14 @@ pub enum Signal {
     Connections,
     /// The answer of the workload's own PromQL query, in the query's own unit.
     PrometheusQuery,
+    /// Replicas that business hours ask for: the floor inside them, 0 outside.
+    Schedule,
 }
 
 impl Signal {
     /// All signals, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::RequestsPerSecond, Self::Concurrency, Self::Connections, Self::PrometheusQuery];
+    pub const ALL: [Self; 5] =
+        [Self::RequestsPerSecond, Self::Concurrency, Self::Connections, Self::PrometheusQuery, Self::Schedule];
 
     /// The name of the metric in the HPA, less KEDA's `s0-` prefix.
     pub fn metric_name(self) -> &'static str {
@@ -32,16 +35,18 @@ impl Signal {
             Self::Concurrency => "concurrency",
             Self::Connections => "connections",
             Self::PrometheusQuery => "prometheus-query",
+            Self::Schedule => "schedule",
         }
     }
 
-    /// The key that gives the target: what one replica carries.
-    pub fn target_key(self) -> Key {
+    /// The key that gives the target: what one replica carries. A schedule asks for replicas, of which one carries one.
+    pub fn target_key(self) -> Option<Key> {
         match self {
-            Self::RequestsPerSecond => Key::RequestsPerSecond,
-            Self::Concurrency => Key::Concurrency,
-            Self::Connections => Key::Connections,
-            Self::PrometheusQuery => Key::PrometheusTarget,
+            Self::RequestsPerSecond => Some(Key::RequestsPerSecond),
+            Self::Concurrency => Some(Key::Concurrency),
+            Self::Connections => Some(Key::Connections),
+            Self::PrometheusQuery => Some(Key::PrometheusTarget),
+            Self::Schedule => None,
         }
     }
 
@@ -52,12 +57,13 @@ impl Signal {
             Self::Concurrency => "requests in flight",
             Self::Connections => "connections",
             Self::PrometheusQuery => "(query)",
+            Self::Schedule => "replicas",
         }
     }
 
     /// Whether the signal is measured on the Envoy clusters that carry the workload's traffic.
     pub fn is_traffic(self) -> bool {
-        !matches!(self, Self::PrometheusQuery)
+        matches!(self, Self::RequestsPerSecond | Self::Concurrency | Self::Connections)
     }
 }
 
@@ -96,6 +102,9 @@ impl PerReplica {
     pub fn new(value: f64) -> Option<Self> {
         (Self::MIN..=Self::MAX).contains(&value).then_some(Self(value))
     }
+
+    /// One of something.
+    pub const ONE: Self = Self(1.0);
 
     /// The number itself.
     pub fn get(self) -> f64 {

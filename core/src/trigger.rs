@@ -4,14 +4,16 @@
 //! it, for two reasons: KEDA re-reads targets only when the ScaledObject changes, and `GetMetricSpec` must be answered
 //! whatever else is broken (KEDA's fallback never fires when it fails, kedacore/keda#8056).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
+    calendar::Calendar,
     intent::shortened,
     key::Key,
     plan::ServiceId,
     problem::Problem,
-    signal::{Signal, Target},
+    schedule::Schedule,
+    signal::{PerReplica, Signal, Target},
     value,
     workload::{WorkloadId, WorkloadRef},
 };
@@ -22,6 +24,10 @@ pub const WORKLOAD: &str = "workload";
 pub const SERVICE: &str = "service";
 /// The key that names Envoy clusters directly, separated by commas.
 pub const CLUSTERS: &str = "clusters";
+
+/// The key that says that the workload's own hours count; written by the operator. What these are is not in the metadata, so
+/// that an override for tonight changes no ScaledObject.
+pub const SCHEDULE: &str = "schedule";
 
 /// Keys that KEDA's own external scaler reads from the same metadata (`pkg/scalers/external_scaler.go`).
 const KEDAS_OWN: [&str; 8] = [
@@ -44,6 +50,17 @@ pub struct Trigger {
     pub traffic: Option<Traffic>,
     /// The PromQL of [`Signal::PrometheusQuery`]
     pub query: Option<String>,
+    /// Whose hours count, if any do
+    pub schedule: Option<TriggerSchedule>,
+}
+
+/// Whose hours count.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TriggerSchedule {
+    /// Those of the workload, as its annotations say
+    OfWorkload,
+    /// Those that the trigger names
+    Own(Arc<Schedule>),
 }
 
 /// Whose traffic counts.
@@ -83,7 +100,10 @@ impl Trigger {
     pub fn metadata(targets: &[Target], query: Option<&str>, workload: &WorkloadRef) -> Vec<(&'static str, String)> {
         let mut metadata: Vec<_> = targets
             .iter()
-            .map(|target| (target.signal.target_key().camel_case(), target.per_replica.to_string()))
+            .map(|target| match target.signal.target_key() {
+                Some(key) => (key.camel_case(), target.per_replica.to_string()),
+                None => (SCHEDULE, true.to_string()),
+            })
             .collect();
         metadata.extend(query.map(|query| (Key::PrometheusQuery.camel_case(), query.to_owned())));
         metadata.push((WORKLOAD, workload.to_string()));
@@ -93,7 +113,14 @@ impl Trigger {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    Signal::ALL.into_iter().map(Signal::target_key).chain([Key::PrometheusQuery])
+    Signal::ALL.into_iter().filter_map(Signal::target_key).chain([
+        Key::PrometheusQuery,
+        Key::Hours,
+        Key::Timezone,
+        Key::OffHoursReplicas,
+        Key::WarmUp,
+        Key::MinReplicas,
+    ])
 }
 
 /// KEDA resolves `xFromEnv` itself but leaves the key as it was written.
@@ -105,7 +132,7 @@ fn unknown_keys(metadata: &HashMap<String, String>) -> Vec<Problem> {
     let mut unknown: Vec<_> = metadata
         .keys()
         .map(|name| without_suffix(name))
-        .filter(|name| ![WORKLOAD, SERVICE, CLUSTERS].contains(name) && !KEDAS_OWN.contains(name))
+        .filter(|name| ![WORKLOAD, SERVICE, CLUSTERS, SCHEDULE].contains(name) && !KEDAS_OWN.contains(name))
         .filter(|name| !keys().any(|key| key.camel_case() == *name))
         .collect();
     unknown.sort_unstable();
@@ -131,14 +158,50 @@ impl Reader<'_> {
     fn trigger(&mut self, namespace: &str) -> Trigger {
         let mut targets = Vec::new();
         for signal in Signal::ALL {
-            if let Some(per_replica) = self.read(signal.target_key().camel_case(), value::per_replica) {
+            let Some(key) = signal.target_key() else { continue };
+            if let Some(per_replica) = self.read(key.camel_case(), value::per_replica) {
                 targets.push(Target { signal, per_replica });
             }
+        }
+        let schedule = self.schedule(namespace);
+        if schedule.is_some() {
+            targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
         let query = self.read(Key::PrometheusQuery.camel_case(), value::query);
         let traffic = self.traffic(namespace);
         self.check(&targets, query.as_ref(), traffic.as_ref());
-        Trigger { targets, traffic, query }
+        if schedule == Some(TriggerSchedule::OfWorkload) && !matches!(traffic, Some(Traffic::Workload(_))) {
+            let message = format!(
+                "trigger metadata has {SCHEDULE}, which needs {WORKLOAD}; hours of its own are given with hours and timezone"
+            );
+            self.problems.push(Problem::Contradiction(message));
+        }
+        Trigger { targets, traffic, query, schedule }
+    }
+
+    fn schedule(&mut self, name: &str) -> Option<TriggerSchedule> {
+        let of_workload = self.read(SCHEDULE, value::boolean);
+        let hours = self.read(Key::Hours.camel_case(), value::hours);
+        let zone = self.read(Key::Timezone.camel_case(), value::time_zone);
+        let off_hours_replicas = self.read(Key::OffHoursReplicas.camel_case(), value::replicas);
+        let warm_up = self.read(Key::WarmUp.camel_case(), value::warm_up).unwrap_or_default();
+        let floor = self.read(Key::MinReplicas.camel_case(), value::replicas);
+        match (hours, zone) {
+            (Some(hours), Some(zone)) => Some(TriggerSchedule::Own(Arc::new(Schedule {
+                calendar: Calendar::new(hours, zone),
+                floor: floor.unwrap_or(1),
+                off_hours_replicas: off_hours_replicas.unwrap_or(0),
+                warm_up,
+                spread: Schedule::spread_of(warm_up, name),
+                keep_awake_until: None,
+            }))),
+            (None, None) => of_workload.filter(|given| *given).map(|_| TriggerSchedule::OfWorkload),
+            _ => {
+                self.problems
+                    .push(Problem::Contradiction("trigger metadata needs hours and timezone together".to_owned()));
+                None
+            }
+        }
     }
 
     fn traffic(&mut self, namespace: &str) -> Option<Traffic> {
@@ -171,7 +234,7 @@ impl Reader<'_> {
         }
         let has_query_target = targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
         let message = if targets.is_empty() && query.is_none() {
-            let keys: Vec<_> = Signal::ALL.into_iter().map(|signal| signal.target_key().camel_case()).collect();
+            let keys: Vec<_> = Signal::ALL.into_iter().filter_map(Signal::target_key).map(Key::camel_case).collect();
             format!("trigger metadata has no target: give at least one of {}", keys.join(", "))
         } else if has_query_target != query.is_some() {
             "trigger metadata needs prometheusQuery and prometheusTarget together".to_owned()
@@ -200,7 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{signal::PerReplica, workload::WorkloadKind};
+    use crate::workload::WorkloadKind;
 
     fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

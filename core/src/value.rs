@@ -111,9 +111,8 @@ pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     })
 }
 
-/// Opening hours, checked and kept as written: which holidays they mean is known later.
-pub(crate) fn hours(value: &str) -> Result<String, Wanted> {
-    Hours::parse(value, &Holidays::default()).map(|_| value.to_owned()).map_err(|error| error.to_string())
+pub(crate) fn hours(value: &str) -> Result<Hours, Wanted> {
+    Hours::parse(value, &Holidays::default()).map_err(|error| error.to_string())
 }
 
 pub(crate) fn instant(value: &str) -> Result<DateTime<Utc>, Wanted> {

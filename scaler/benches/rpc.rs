@@ -130,6 +130,8 @@ fn plan() -> Plan {
             intent: Ok(intent.clone()),
             traffic: vec![share.clone()],
             replicas: Replicas { wanted: 1, ready: 1 },
+            schedule: None,
+            adopted: None,
         };
         plan.workloads.insert(WorkloadId { namespace, kind, name }, workload);
         plan.services.insert(service, vec![share]);

@@ -14,6 +14,7 @@
 //! - No route leads to the workload any more. That may be a mistake that is mended in a minute, or a route that is
 //!   deleted and made anew: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
 
+mod hours;
 mod last;
 mod neighbours;
 
@@ -22,18 +23,20 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use tidegate_core::{
     demand::Need,
     intent::Intent,
     plan::{ClusterShare, Plan, ServiceId},
     signal::{Signal, Target},
-    trigger::{Traffic, Trigger},
+    trigger::{Traffic, Trigger, TriggerSchedule},
     workload::WorkloadId,
 };
 use tokio::time::Instant;
 
+pub use self::hours::Clock;
 pub(crate) use self::neighbours::unknown_workload;
-use self::{last::LastValues, neighbours::unknown_service};
+use self::{hours::HoursNow, last::LastValues, neighbours::unknown_service};
 use crate::signals::{NoReading, Reading, Signals};
 
 /// Why there is no value for a target.
@@ -73,6 +76,12 @@ pub enum NoDemand {
         /// Which one
         id: WorkloadId,
     },
+    /// The trigger says that the workload's business hours count, and it has none
+    #[error("{id} has no hours: the ScaledObject is older than its annotations, and is about to change")]
+    NoHours {
+        /// Which one
+        id: WorkloadId,
+    },
     /// The trigger asks for traffic, but does not say whose
     #[error("the trigger does not say whose traffic counts: give service (a Service of this namespace) or clusters")]
     NoTraffic,
@@ -105,12 +114,19 @@ pub struct Demands {
     signals: Arc<Signals>,
     stale_after: Duration,
     last: Mutex<LastValues>,
+    hours: HoursNow,
 }
 
 impl Demands {
     /// Demand over `signals`. Sums are held for `stale_after`, which is to be that of the signals.
     pub fn new(signals: Arc<Signals>, stale_after: Duration) -> Self {
-        Self { signals, stale_after, last: Mutex::default() }
+        Self { signals, stale_after, last: Mutex::default(), hours: HoursNow::new(Arc::new(Utc::now)) }
+    }
+
+    /// The same by another clock, for business hours.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { hours: HoursNow::new(clock), ..self }
     }
 
     /// What demand is made of.
@@ -118,8 +134,28 @@ impl Demands {
         &self.signals
     }
 
-    /// The value of one of the trigger's targets.
+    /// The value of one of the trigger's targets, within what business hours allow.
     pub fn demand(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
+        let limits = self.hours.limits(trigger, plan);
+        let Target { signal, per_replica } = target;
+        if signal == Signal::Schedule {
+            let floor = limits.map(|limits| limits.floor).ok_or_else(|| no_hours(trigger, plan))?;
+            let need = Need { signal, value: floor.into(), per_replica };
+            return Ok(Demand { need, age: Duration::ZERO, caveat: None });
+        }
+        match limits.and_then(|limits| limits.cap) {
+            None => self.uncapped(trigger, target, plan),
+            // Closed is closed, whether or not anything was measured.
+            Some(0) => Ok(Demand { need: Need { signal, value: 0.0, per_replica }, age: Duration::ZERO, caveat: None }),
+            Some(cap) => {
+                let mut demand = self.uncapped(trigger, target, plan)?;
+                demand.need.value = demand.need.value.min(f64::from(cap) * per_replica.get());
+                Ok(demand)
+            }
+        }
+    }
+
+    fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
         let Target { signal, per_replica } = target;
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
@@ -150,7 +186,12 @@ impl Demands {
     ///
     /// What has no value counts as it was last known, however long ago: activity stays as it was while data is missing.
     /// An error only where neither is known.
+    ///
+    /// Outside business hours with a cap of zero nothing does.
     pub fn is_active(&self, trigger: &Trigger, plan: &Plan) -> Result<bool, NoDemand> {
+        if self.hours.limits(trigger, plan).is_some_and(|limits| limits.cap == Some(0)) {
+            return Ok(false);
+        }
         let mut missing = None;
         for target in &trigger.targets {
             let value = match self.demand(trigger, *target, plan) {
@@ -216,6 +257,20 @@ pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
         targets: intent.targets.clone(),
         traffic: Some(Traffic::Workload(id.clone())),
         query: intent.query.clone(),
+        schedule: intent
+            .targets
+            .iter()
+            .any(|target| target.signal == Signal::Schedule)
+            .then_some(TriggerSchedule::OfWorkload),
+    }
+}
+
+/// The trigger says that the workload's hours count, and there are none.
+fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
+    match &trigger.traffic {
+        Some(Traffic::Workload(id)) if plan.workloads.contains_key(id) => NoDemand::NoHours { id: id.clone() },
+        Some(Traffic::Workload(id)) if !plan.workloads.is_empty() => unknown_workload(id, plan),
+        _ => NoDemand::NothingKnown,
     }
 }
 

@@ -156,7 +156,8 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
 
 impl Explanation {
     fn intends(&mut self, intent: &Intent, plan: &Plan, demands: &Demands) {
-        let Intent { bounds, scale_down_after, paused, .. } = *intent;
+        let Intent { scale_down_after, paused, .. } = *intent;
+        let bounds = Bounds { min: intent.lowest(), ..intent.bounds };
         self.intent = Some(ExplainedIntent { bounds, scale_down_after, paused });
         let trigger = trigger_of(&self.workload, intent);
         let mut needs: Vec<Need> = Vec::new();

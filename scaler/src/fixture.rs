@@ -38,12 +38,10 @@ pub(crate) fn plan(name: &str, annotations: &[(&str, &str)], traffic: Vec<Cluste
     let annotations: Annotations =
         annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
     let intent = Intent::of_workload(&annotations, "shop", &Annotations::new());
-    let workload = PlannedWorkload {
-        uid: String::new(),
-        intent: intent.map(|intent| intent.expect("the workload is annotated")),
-        traffic: traffic.clone(),
-        replicas: Replicas { wanted: 6, ready: 5 },
-    };
+    let replicas = Replicas { wanted: 6, ready: 5 };
+    let intent = intent.map(|intent| intent.expect("the workload is annotated"));
+    let workload =
+        PlannedWorkload::new(&deployment(name), String::new(), intent, traffic.clone(), replicas, replicas.wanted);
     let mut plan = Plan::default();
     plan.workloads.insert(deployment(name), workload);
     if !traffic.is_empty() {

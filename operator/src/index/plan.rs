@@ -7,7 +7,7 @@ use std::{
 
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, ServiceId},
+    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, ServiceId},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };
@@ -206,16 +206,21 @@ impl<'a> Workloads<'a> {
         let planned = |known: KnownWorkload<'_>| {
             let id =
                 WorkloadId { namespace: known.namespace.to_owned(), kind: known.kind, name: known.name.to_owned() };
-            let workload = PlannedWorkload {
-                uid: known.workload.metadata.uid.clone(),
-                intent: known.intent?,
-                traffic: known.traffic,
-                replicas: replicas(known.workload),
-            };
+            let uid = known.workload.metadata.uid.clone();
+            let replicas = replicas(known.workload);
+            let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
+            let workload = PlannedWorkload::new(&id, uid, known.intent?, known.traffic, replicas, adopted);
             Some((id, workload))
         };
         self.all.into_iter().filter_map(planned).collect()
     }
+}
+
+/// What the ScaledObject of a workload says that it had when it was found.
+fn adopted(objects: &Objects, id: &WorkloadId) -> Option<u32> {
+    let of_namespace = objects.scaled.get(&id.namespace)?.values().filter(|object| object.is_tidegates());
+    let mut its = of_namespace.filter(|object| object.target.is(id.kind.as_str(), &id.name));
+    its.find_map(|object| object.metadata.annotations.get(ADOPTED_REPLICAS)?.parse().ok())
 }
 
 fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotations {

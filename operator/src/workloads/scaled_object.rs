@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_core::{
     intent::Intent,
-    plan::PlannedWorkload,
-    signal::Signal,
+    plan::{ADOPTED_REPLICAS, PlannedWorkload},
     trigger::Trigger,
     workload::{WorkloadId, WorkloadKind, WorkloadRef},
 };
@@ -74,18 +73,11 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     if workload.traffic.is_empty() && intent.targets.iter().any(|target| target.signal.is_traffic()) {
         notices.push(Notice::NoRoute);
     }
-    let min = lowest(intent);
+    let min = intent.lowest();
     if min > intent.bounds.min {
         notices.push(Notice::ZeroNeedsWakeSignal);
     }
     Desired { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
-}
-
-/// At zero there is no endpoint, and Envoy Gateway takes away the cluster that would count the request that should wake the
-/// workload. Only a query sees demand from there.
-fn lowest(intent: &Intent) -> u32 {
-    let wakes = intent.targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
-    if wakes { intent.bounds.min } else { intent.bounds.min.max(1) }
 }
 
 /// The workload's own name. A StatefulSet gives way to a Deployment of the same name, and what is too long for KEDA is cut
@@ -132,7 +124,7 @@ fn build(
         "spec": {
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
             "minReplicaCount": min,
-            "maxReplicaCount": intent.bounds.max,
+            "maxReplicaCount": intent.bounds.max.max(workload.adopted.unwrap_or(0)),
             // Never lowers, and never 0: with `replicas: 0` KEDA would go on to zero after the cooldown, whatever the
             // behaviour says (RequestScale in its scale_scaledobjects.go).
             "fallback": { "failureThreshold": 3, "replicas": min.max(1), "behavior": "currentReplicasIfHigher" },
@@ -153,6 +145,9 @@ fn build(
     if let Some(name) = &settings.scaler.authentication {
         object["spec"]["triggers"][0]["authenticationRef"] =
             json!({ "name": name, "kind": "ClusterTriggerAuthentication" });
+    }
+    if let Some(adopted) = workload.adopted {
+        object["metadata"]["annotations"] = json!({ ADOPTED_REPLICAS: adopted.to_string() });
     }
     if !workload.uid.is_empty() {
         object["metadata"]["ownerReferences"] = json!([{
@@ -217,8 +212,9 @@ mod tests {
             annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
         let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
         let replicas = Replicas { wanted: 1, ready: 1 };
-        let workload = PlannedWorkload { uid: "42".to_owned(), intent, traffic: Vec::new(), replicas };
-        desired(&deployment("api"), "api", &workload, settings)
+        let id = deployment("api");
+        let workload = PlannedWorkload::new(&id, "42".to_owned(), intent, Vec::new(), replicas, replicas.wanted);
+        desired(&id, "api", &workload, settings)
     }
 
     fn spec(annotations: &[(&str, &str)]) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidegate_core::{
     plan::{Plan, PlannedWorkload},
     workload::{WorkloadId, WorkloadKind},
@@ -13,7 +13,7 @@ use super::{
     notice::Notice,
     scaled_object::{Desired, Settings, desired, name},
 };
-use crate::index::{Kind, Objects, ScaledObject};
+use crate::index::{Kind, Meta, Objects, ScaledObject};
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,9 +67,14 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings) -> Step
 }
 
 fn is_right(existing: &ScaledObject, wanted: &Value, workload: &PlannedWorkload) -> bool {
-    let labels = existing.metadata.labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value)));
-    existing.metadata.owner_references.iter().any(|owner| owner.uid == workload.uid)
-        && holds(&labels.collect::<serde_json::Map<_, _>>().into(), &wanted["metadata"]["labels"])
+    let Meta { labels, annotations, owner_references, .. } = &existing.metadata;
+    let labels: Map<_, _> = labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
+    let annotations: Map<_, _> =
+        annotations.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+    let has = |there: Map<_, _>, wanted: Option<&Value>| wanted.is_none_or(|wanted| holds(&there.into(), wanted));
+    owner_references.iter().any(|owner| owner.uid == workload.uid)
+        && has(labels, wanted["metadata"].get("labels"))
+        && has(annotations, wanted["metadata"].get("annotations"))
         && holds(&existing.spec(), &wanted["spec"])
 }
 
@@ -156,6 +161,25 @@ mod tests {
         anew["metadata"]["uid"] = json!("another");
         objects.apply(anew).unwrap();
         assert_eq!(applied(&steps_of(&objects))["metadata"]["ownerReferences"][0]["uid"], "another");
+    }
+
+    #[test]
+    fn what_a_workload_had_when_it_was_found_is_its_floor_inside_hours_whatever_it_has_now() {
+        let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
+        let with = |replicas: u32| {
+            let mut workload = workload("Deployment", "api", &hours);
+            workload["spec"]["replicas"] = json!(replicas);
+            workload
+        };
+        let mut objects = cluster([with(12)]);
+        let object = applied(&steps_of(&objects));
+        assert_eq!((&object["spec"]["minReplicaCount"], &object["spec"]["maxReplicaCount"]), (&json!(0), &json!(12)));
+        objects.apply(object).unwrap();
+        objects.apply(with(0)).unwrap();
+        let plan = objects.plan();
+        let workload = plan.workloads.values().next().unwrap();
+        assert_eq!(workload.schedule.as_ref().unwrap().floor, 12);
+        assert_eq!(steps_of(&objects).steps, [], "the night changes nothing in the ScaledObject");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt::{self, Display, Formatter, Write};
 use tidegate_core::{
     demand::{Desired, Limit},
     intent::Bounds,
+    key::Key,
     plan::Replicas,
-    signal::Signal,
     workload::WorkloadId,
 };
 
@@ -37,7 +37,7 @@ impl Explanation {
             return "Its annotations are wrong, so what was applied before stays as it is.".to_owned();
         };
         if self.signals.is_empty() {
-            let key = Signal::RequestsPerSecond.target_key().annotation();
+            let key = Key::RequestsPerSecond.annotation();
             return format!("It has no signal to scale on: give it one, for example {key}.");
         }
         let Some(desired) = self.desired else {

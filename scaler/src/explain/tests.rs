@@ -76,9 +76,9 @@ async fn a_bound_that_was_met_is_named_with_what_would_be_needed() {
              has 6 replicas, of which 5 ready; it may have 3 to 10. Fewer come 300 s after the last need for more.",
         ),
         (at(&[rps], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
-        (at(&[rps, ("min-replicas", "0")], 0.0), "0 replicas wanted: nothing asks for any."),
+        (at(&[rps, ("min-replicas", "0")], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
         (at(&[rps, ("paused", "true")], 650.0), "Paused, so nothing is changed. Otherwise: 7 replicas wanted: 650.0"),
-        (at(&[("hours", "Mo-Fr 08:00-18:00"), ("timezone", "Europe/Berlin")], 0.0), "It has no signal to scale on:"),
+        (at(&[("kafka-lag", "50"), ("kafka-group", "tasks")], 0.0), "It has no signal to scale on:"),
     ] {
         assert!(text.contains(expected), "{expected}\n\n{text}");
     }

@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 use tidegate_core::{
     demand::{Need, desired},
+    intent::Bounds,
     plan::Plan,
     workload::WorkloadId,
 };
@@ -69,7 +70,7 @@ impl Collector for Workloads {
             if !needs.is_empty() && needs.len() == trigger.targets.len() {
                 let WorkloadId { namespace, kind, name } = id.clone();
                 let labels = Workload { namespace, kind: kind.as_str(), name };
-                replicas.push((labels, desired(&needs, intent.bounds).replicas));
+                replicas.push((labels, desired(&needs, Bounds { min: intent.lowest(), ..intent.bounds }).replicas));
             }
         }
         let demand = |(labels, demand): &(WorkloadSignal, Demand)| (labels.clone(), demand.need.value);

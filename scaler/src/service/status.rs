@@ -44,9 +44,12 @@ impl Refused {
             // Only a change of the cluster helps, so trying again does not.
             Self::NoDemand(NoDemand::NoRoute(_)) => Code::FailedPrecondition,
             // Data will come, or come again.
-            Self::NoDemand(NoDemand::NothingKnown | NoDemand::NobodyReady { .. } | NoDemand::NoReading { .. }) => {
-                Code::Unavailable
-            }
+            Self::NoDemand(
+                NoDemand::NothingKnown
+                | NoDemand::NobodyReady { .. }
+                | NoDemand::NoHours { .. }
+                | NoDemand::NoReading { .. },
+            ) => Code::Unavailable,
         }
     }
 }

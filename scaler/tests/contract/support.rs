@@ -142,6 +142,8 @@ pub(crate) fn plan(names: &[&str]) -> Plan {
             intent: Ok(intent),
             traffic: vec![share.clone()],
             replicas: Replicas::default(),
+            schedule: None,
+            adopted: None,
         };
         plan.workloads.insert(deployment(name), workload);
         plan.services.insert(service, vec![share]);

@@ -54,6 +54,8 @@ fn plan() -> Plan {
         intent: Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap),
         traffic: vec![share],
         replicas: Replicas { wanted: 1, ready: 1 },
+        schedule: None,
+        adopted: None,
     };
     let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() };
     Plan { workloads: [(id, workload)].into(), ..Plan::default() }

@@ -6,6 +6,7 @@
 
 mod annotations;
 mod conformance;
+mod hours;
 mod lease;
 mod outages;
 mod standalone;

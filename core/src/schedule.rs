@@ -1,0 +1,202 @@
+//! Business hours of one workload: a floor inside hours, a cap outside.
+//!
+//! The schedule is part of the metric and never an edit: the floor is a metric of its own with target 1, the cap clamps all the
+//! others. So nothing is to be restored, and the state at an instant alone decides, whatever was missed before.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::calendar::Calendar;
+
+/// When a workload is to be there, and how much of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// The hours
+    pub calendar: Calendar,
+    /// Never fewer replicas inside hours
+    pub floor: u32,
+    /// Never more replicas outside
+    pub off_hours_replicas: u32,
+    /// How long before the opening the floor holds: elapsed time
+    pub warm_up: Duration,
+    /// The part of the warm-up by which this workload starts later than it might, so that not all start at once
+    pub spread: Duration,
+    /// Open until then, whatever the hours say
+    pub keep_awake_until: Option<DateTime<Utc>>,
+}
+
+/// What holds for years holds for a day, which is long enough not to be worked out again.
+const LONG: TimeDelta = TimeDelta::days(1);
+
+/// Where in its hours a workload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Inside hours
+    Open,
+    /// Kept awake
+    Awake,
+    /// It opens soon
+    WarmUp,
+    /// Outside hours
+    Closed,
+}
+
+impl Schedule {
+    /// How much later than it might a workload warms up: the same each day, and evenly spread over workloads by their names.
+    pub fn spread_of(warm_up: Duration, name: &str) -> Duration {
+        // FNV-1a, of which the high bits are mixed best.
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        warm_up.mul_f64(f64::from(hash >> 8) / f64::from(1 << 24))
+    }
+
+    /// The phase at an instant.
+    pub fn phase(&self, at: DateTime<Utc>) -> Phase {
+        let lead = self.lead();
+        if self.calendar.is_open(at) {
+            Phase::Open
+        } else if self.keep_awake_until.is_some_and(|until| at < until) {
+            Phase::Awake
+        } else if !lead.is_zero()
+            && !self.calendar.intervals(&(at..at.checked_add_signed(lead).unwrap_or(at))).is_empty()
+        {
+            Phase::WarmUp
+        } else {
+            Phase::Closed
+        }
+    }
+
+    /// The fewest replicas, and the most if there is a cap.
+    pub fn limits(&self, at: DateTime<Utc>) -> Limits {
+        match self.phase(at) {
+            Phase::Open | Phase::Awake | Phase::WarmUp => Limits { floor: self.floor, cap: None },
+            Phase::Closed => Limits { floor: 0, cap: Some(self.off_hours_replicas) },
+        }
+    }
+
+    /// The same, and until when it holds at least.
+    pub fn limits_until(&self, at: DateTime<Utc>) -> (Limits, DateTime<Utc>) {
+        (self.limits(at), self.next_change(at).unwrap_or(at + LONG))
+    }
+
+    /// The first instant after this one at which the phase may be another; `None` when nothing changes within years.
+    pub fn next_change(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let hours = self.calendar.next_change(after);
+        let awake = self.keep_awake_until.filter(|until| *until > after);
+        // The phase is WarmUp from the instant after the lead began, which is the first that a clock shows.
+        let warm_up = hours.and_then(|change| change.checked_sub_signed(self.lead())).filter(|begin| *begin >= after);
+        [hours, awake, warm_up.map(|begin| begin + TimeDelta::nanoseconds(1))].into_iter().flatten().min()
+    }
+
+    fn lead(&self) -> TimeDelta {
+        TimeDelta::from_std(self.warm_up.saturating_sub(self.spread)).unwrap_or_default()
+    }
+}
+
+/// What a schedule says at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// No fewer
+    pub floor: u32,
+    /// No more; `None` where only `max-replicas` counts
+    pub cap: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hours::{Holidays, Hours};
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    /// Monday to Friday, 08:00 to 18:00 in Berlin, where at least 3 replicas are wanted; at most 1 else.
+    fn schedule(warm_up: u64, spread: u64) -> Schedule {
+        let hours = Hours::parse("Mo-Fr 08:00-18:00", &Holidays::default()).unwrap();
+        Schedule {
+            calendar: Calendar::new(hours, Tz::Europe__Berlin),
+            floor: 3,
+            off_hours_replicas: 1,
+            warm_up: Duration::from_secs(warm_up * 60),
+            spread: Duration::from_secs(spread * 60),
+            keep_awake_until: None,
+        }
+    }
+
+    #[test]
+    fn there_is_a_floor_inside_hours_and_a_cap_outside() {
+        let schedule = schedule(0, 0);
+        assert_eq!(schedule.limits(utc("2026-03-02T08:00:00Z")), Limits { floor: 3, cap: None });
+        assert_eq!(schedule.limits(utc("2026-03-02T17:00:00Z")), Limits { floor: 0, cap: Some(1) });
+    }
+
+    #[test]
+    fn warm_up_is_elapsed_time_before_the_opening_less_what_is_spread() {
+        let schedule = schedule(30, 10);
+        let phases = ["2026-03-02T06:39:59Z", "2026-03-02T06:40:00Z", "2026-03-02T06:59:59Z", "2026-03-02T07:00:00Z"];
+        let phases = phases.map(|at| schedule.phase(utc(at)));
+        // The lead is 20 minutes: at 06:40:00 the opening is not yet within it, a moment later it is.
+        assert_eq!(phases, [Phase::Closed, Phase::Closed, Phase::WarmUp, Phase::Open]);
+        assert_eq!(schedule.phase(utc("2026-03-02T06:40:01Z")), Phase::WarmUp);
+    }
+
+    #[test]
+    fn warm_up_holds_until_an_opening_that_is_shorter_than_it() {
+        let hours = Hours::parse("08:00-08:05", &Holidays::default()).unwrap();
+        let schedule = Schedule { calendar: Calendar::new(hours, Tz::UTC), ..schedule(30, 0) };
+        for at in ["2026-03-02T07:31:00Z", "2026-03-02T07:45:00Z", "2026-03-02T07:59:59Z"] {
+            assert_eq!(schedule.phase(utc(at)), Phase::WarmUp, "{at}");
+        }
+    }
+
+    #[test]
+    fn an_override_holds_until_its_end_and_no_longer() {
+        let schedule = Schedule { keep_awake_until: Some(utc("2026-03-02T20:00:00Z")), ..schedule(0, 0) };
+        assert_eq!(schedule.limits(utc("2026-03-02T19:59:59Z")).floor, 3);
+        assert_eq!(schedule.limits(utc("2026-03-02T20:00:00Z")).floor, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_workload_starts_within_the_warm_up_and_never_after_the_opening(name in ".{0,60}", minutes in 0u64..300) {
+            let warm_up = Duration::from_secs(minutes * 60);
+            let spread = Schedule::spread_of(warm_up, &name);
+            prop_assert!(spread <= warm_up);
+            let schedule = Schedule { warm_up, spread, ..schedule(0, 0) };
+            prop_assert_eq!(schedule.phase(utc("2026-03-02T07:00:00Z")), Phase::Open);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_limits_hold_until_they_are_said_to(
+            minutes in 0i64..14 * 1440, warm_up in 0u64..600, spread in 0u64..600, awake in proptest::option::of(0i64..14 * 1440),
+        ) {
+            let start = utc("2026-03-23T00:00:00Z");
+            let awake = awake.map(|minutes| start + TimeDelta::minutes(minutes));
+            let schedule = Schedule { keep_awake_until: awake, ..schedule(warm_up, spread) };
+            let at = start + TimeDelta::minutes(minutes);
+            let (limits, until) = schedule.limits_until(at);
+            prop_assert!(until > at);
+            for part in 0..40 {
+                let between = at + (until - at) / 40 * part;
+                prop_assert_eq!(schedule.limits(between), limits, "at {}, said to hold from {} until {}", between, at, until);
+            }
+        }
+    }
+
+    #[test]
+    fn many_workloads_are_spread_evenly() {
+        let warm_up = Duration::from_secs(600);
+        let spreads = (0..5000).map(|index| Schedule::spread_of(warm_up, &format!("shop/deployment/service-{index}")));
+        let mut tenths = [0; 10];
+        spreads.for_each(|spread| tenths[(spread.as_secs_f64() / 60.0) as usize] += 1);
+        assert!(tenths.iter().all(|count| (300..700).contains(count)), "{tenths:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! What the business hours of workloads say now.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use tidegate_core::{
+    plan::Plan,
+    schedule::{Limits, Schedule},
+    trigger::{Traffic, Trigger, TriggerSchedule},
+    workload::WorkloadId,
+};
+
+/// Tells the time: the system's, or that of a test.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// The limits of schedules, each worked out once for as long as it holds.
+pub(super) struct HoursNow {
+    clock: Clock,
+    known: Mutex<HashMap<WorkloadId, Known>>,
+}
+
+struct Known {
+    schedule: Arc<Schedule>,
+    limits: Limits,
+    holds: Range<DateTime<Utc>>,
+}
+
+impl HoursNow {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, known: Mutex::default() }
+    }
+
+    /// `None` where there is no schedule.
+    pub(super) fn limits(&self, trigger: &Trigger, plan: &Plan) -> Option<Limits> {
+        let now = (self.clock)();
+        match (trigger.schedule.as_ref()?, &trigger.traffic) {
+            (TriggerSchedule::Own(schedule), _) => Some(schedule.limits(now)),
+            (TriggerSchedule::OfWorkload, Some(Traffic::Workload(id))) => {
+                let schedule = plan.workloads.get(id)?.schedule.as_ref()?;
+                Some(self.of_workload(id, schedule, now, plan.workloads.len()))
+            }
+            (TriggerSchedule::OfWorkload, _) => None,
+        }
+    }
+
+    fn of_workload(&self, id: &WorkloadId, schedule: &Arc<Schedule>, now: DateTime<Utc>, workloads: usize) -> Limits {
+        // A panic elsewhere leaves entries that are whole.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back leaves the time in which an entry holds, and so does an override leave its schedule.
+        let same = |known: &&Known| known.holds.contains(&now) && *known.schedule == **schedule;
+        if let Some(known) = known.get(id).filter(same) {
+            return known.limits;
+        }
+        let (limits, until) = schedule.limits_until(now);
+        if known.len() > 2 * workloads {
+            // Those of workloads that are gone.
+            known.clear();
+        }
+        known.insert(id.clone(), Known { schedule: Arc::clone(schedule), limits, holds: now..until });
+        limits
+    }
+}
+
+impl std::fmt::Debug for HoursNow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HoursNow")
+    }
+}
