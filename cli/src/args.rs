@@ -39,12 +39,49 @@ pub(crate) enum Command {
     /// Says why a workload has the replicas that it has
     #[command(after_help = "Example:\n  tidegate explain deployment/task-api -n shop")]
     Explain(ExplainArgs),
+    /// Shows when it is open
+    #[command(subcommand, disable_help_subcommand = true)]
+    Calendar(CalendarCommand),
     /// Prints the CustomResourceDefinitions that Tidegate brings
     #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
     Crds,
     /// Shows the whole loop on this machine: a real Envoy, a changing load, KEDA's and the HPA's algorithm
     #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api.yaml --envoy $(which envoy)")]
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CalendarCommand {
+    /// Shows the next openings and closings of hours, and a week of them
+    #[command(
+        after_help = "Example:\n  tidegate calendar show --hours 'Mo-Fr 08:00-18:00; PH off' --timezone Europe/Berlin --country DE"
+    )]
+    Show(CalendarShowArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CalendarShowArgs {
+    /// Opening hours in OpenStreetMap's notation
+    #[arg(long)]
+    pub(crate) hours: String,
+    /// An IANA time zone
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) timezone: String,
+    /// The country (ISO 3166-1) whose public holidays PH means
+    #[arg(long, value_name = "CODE")]
+    pub(crate) country: Option<String>,
+    /// A day that PH means too, such as 2026-12-24; repeat for several
+    #[arg(long = "holiday", value_name = "DATE")]
+    pub(crate) holidays: Vec<chrono::NaiveDate>,
+    /// From when, as RFC 3339 writes it [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<chrono::DateTime<chrono::Utc>>,
+    /// Until when [default: a week later]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<chrono::DateTime<chrono::Utc>>,
+    /// How to print
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub(crate) output: Output,
 }
 
 /// Where and how to log.
@@ -316,11 +353,14 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example_in_its_help() {
-        for command in Args::command().get_subcommands_mut() {
+        fn check(command: &mut clap::Command) {
+            if command.has_subcommands() {
+                return command.get_subcommands_mut().for_each(check);
+            }
             let help = command.render_long_help().to_string();
-            assert!(help.contains("Example"), "{help}");
-            assert!(help.contains("  tidegate"), "{help}");
+            assert!(help.contains("Example") && help.contains("  tidegate"), "{help}");
         }
+        check(&mut Args::command());
         Args::command().debug_assert();
     }
 

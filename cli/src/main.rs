@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod calendar;
 mod demo;
 mod explain;
 mod manifests;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, CalendarCommand, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             Command::Render(args) => manifests::render(&args),
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
+            Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args),
             Command::Crds => {
                 manifests::crds();
                 Ok(())
