@@ -5,12 +5,15 @@
 //! closing the last. So no interval is ever of no length or reversed by a clock change; and where one closes after the next
 //! one has opened, they are one.
 
+mod spec;
+
 use std::ops::Range;
 
 use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
+pub use self::spec::{CalendarSpec, Calendars, KnownCalendar};
 use crate::hours::{Hours, MIDNIGHT, Span, union, without};
 
 /// A part of time: the start is in it, the end is not.

@@ -5,7 +5,7 @@
 //! own: `Fr 20:00-26:00; Sa 10:00-14:00` is open at one o'clock on Saturday. As the notation's reference implementation
 //! opening_hours.js does it, a span belongs to the day that it starts on, and only what closes the next day cuts it.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use chrono::NaiveDate;
 use compact_calendar::CompactCalendar;
@@ -19,8 +19,11 @@ use opening_hours_syntax::{
     },
 };
 
+/// Days with hours of their own, such as `10:00-14:00` or `off`.
+pub type Exceptions = BTreeMap<NaiveDate, String>;
+
 /// What `PH` means: the public holidays of a country, and dates.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Holidays(Arc<CompactCalendar>);
 
 impl Holidays {
@@ -57,14 +60,14 @@ pub struct UnknownCountry(String);
 pub struct HoursError(String);
 
 /// Opening hours, with the holidays that they mean.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Hours {
     text: String,
     rules: Vec<Rule>,
     mention_holidays: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Rule {
     /// Open for the whole of the days that the rule is for
     days: OpeningHours,
@@ -110,6 +113,27 @@ impl Hours {
         Ok(Self { text: text.to_owned(), rules, mention_holidays })
     }
 
+    /// The same, but for some days. An error says of which day it is, or of none: of the hours themselves.
+    pub fn with_exceptions(
+        text: &str,
+        holidays: &Holidays,
+        exceptions: &Exceptions,
+    ) -> Result<Self, (Option<NaiveDate>, HoursError)> {
+        let mut hours = Self::parse(text, holidays).map_err(|error| (None, error))?;
+        for (date, text) in exceptions {
+            let of_one_day = || HoursError("hours of one day, such as \"10:00-14:00\" or \"off\"".to_owned());
+            let alone = opening_hours_syntax::parse(text).map_err(|_| (Some(*date), of_one_day()))?;
+            let [rule] = &alone.rules[..] else { return Err((Some(*date), of_one_day())) };
+            if !rule.day_selector.is_empty() {
+                return Err((Some(*date), of_one_day()));
+            }
+            let dated = format!("{} {text}", date.format("%Y %b %d"));
+            let rules = Self::parse(&dated, holidays).map_err(|error| (Some(*date), error))?.rules;
+            hours.rules.extend(rules);
+        }
+        Ok(hours)
+    }
+
     /// Whether `PH` is in them, which means nothing where no holidays are known.
     pub fn mention_holidays(&self) -> bool {
         self.mention_holidays
@@ -146,12 +170,6 @@ impl fmt::Display for Hours {
 impl fmt::Debug for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hours({:?})", self.text)
-    }
-}
-
-impl PartialEq for Hours {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
     }
 }
 

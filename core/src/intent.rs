@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::{
-    calendar::Calendar,
+    calendar::{Calendar, Calendars},
     hours::Hours,
     key::{Key, PREFIX, Place},
     problem::Problem,
@@ -115,6 +115,26 @@ pub struct ScheduleIntent {
     pub keep_awake_until: Option<DateTime<Utc>>,
 }
 
+impl ScheduleIntent {
+    fn has_hours(&self) -> bool {
+        self.calendar.is_some() || (self.hours.is_some() && self.time_zone.is_some())
+    }
+
+    fn calendar(&self, calendars: &Calendars) -> Result<Option<Calendar>, Problem> {
+        let Some(name) = &self.calendar else {
+            return Ok(self.hours.clone().zip(self.time_zone).map(|(hours, zone)| Calendar::new(hours, zone)));
+        };
+        let key = Key::Calendar.annotation();
+        match calendars.get(name) {
+            Some(Ok(known)) => Ok(Some(known.with(self.hours.as_ref(), self.time_zone))),
+            Some(Err(error)) => Err(Problem::Contradiction(format!("{key}: Calendar {name} cannot be used: {error}"))),
+            None => Err(Problem::Contradiction(format!(
+                "{key}: there is no Calendar {name}; `kubectl get calendars.tidegate.dev` lists those that there are"
+            ))),
+        }
+    }
+}
+
 impl Intent {
     /// Parses the annotations of a workload over the defaults of its Namespace.
     ///
@@ -145,9 +165,6 @@ impl Intent {
             keys.extend(tokens.input.map(|_| Key::InputTokensPerSecond));
             keys.extend(tokens.output.map(|_| Key::OutputTokensPerSecond));
         }
-        if let Some(schedule) = &self.schedule {
-            keys.extend(schedule.calendar.as_ref().map(|_| Key::Calendar));
-        }
         keys.extend(self.wake_on_request.map(|_| Key::WakeOnRequest));
         keys
     }
@@ -162,26 +179,23 @@ impl Intent {
     /// The lowest number of replicas at any hour. Outside hours only the cap counts, and one replica is kept where that is not
     /// zero; from zero the schedule wakes the workload.
     pub fn lowest(&self) -> u32 {
-        let outside = self.hours().map_or(u32::MAX, |(schedule, ..)| schedule.off_hours_replicas.unwrap_or(0).min(1));
-        self.floor().min(outside)
+        let schedule = self.schedule.as_ref().filter(|schedule| schedule.has_hours());
+        self.floor().min(schedule.map_or(u32::MAX, |schedule| schedule.off_hours_replicas.unwrap_or(0).min(1)))
     }
 
-    /// The schedule of the workload of this name, if it has hours that are known.
-    pub fn schedule(&self, name: &str) -> Option<Schedule> {
-        let (schedule, hours, zone) = self.hours()?;
-        Some(Schedule {
-            calendar: Calendar::new(hours.clone(), zone),
+    /// The schedule of the workload of this name, if it has hours. A problem where these are of a Calendar that is not there
+    /// or makes no sense.
+    pub fn schedule(&self, name: &str, calendars: &Calendars) -> Result<Option<Schedule>, Problem> {
+        let Some(schedule) = self.schedule.as_ref().filter(|schedule| schedule.has_hours()) else { return Ok(None) };
+        let Some(calendar) = schedule.calendar(calendars)? else { return Ok(None) };
+        Ok(Some(Schedule {
+            calendar,
             floor: self.floor(),
             off_hours_replicas: schedule.off_hours_replicas.unwrap_or(0),
             warm_up: schedule.warm_up,
             spread: Schedule::spread_of(schedule.warm_up, name),
             keep_awake_until: schedule.keep_awake_until,
-        })
-    }
-
-    fn hours(&self) -> Option<(&ScheduleIntent, &Hours, Tz)> {
-        let schedule = self.schedule.as_ref()?;
-        Some((schedule, schedule.hours.as_ref()?, schedule.time_zone?))
+        }))
     }
 
     /// The target of a signal, if the intent has it.
@@ -291,8 +305,7 @@ impl Reader<'_> {
             })
             .collect();
         let schedule = self.schedule();
-        let has_hours =
-            schedule.as_ref().is_some_and(|schedule| schedule.hours.is_some() && schedule.time_zone.is_some());
+        let has_hours = schedule.as_ref().is_some_and(ScheduleIntent::has_hours);
         if has_hours {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
@@ -414,7 +427,7 @@ mod tests {
         assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
         assert_eq!(
             intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(),
-            ["kafka-lag", "input-tokens-per-second", "output-tokens-per-second", "calendar", "wake-on-request"]
+            ["kafka-lag", "input-tokens-per-second", "output-tokens-per-second", "wake-on-request"]
         );
     }
 

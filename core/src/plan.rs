@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{intent::Intent, problem::Problem, schedule::Schedule, workload::WorkloadId};
+use crate::{calendar::Calendars, intent::Intent, problem::Problem, schedule::Schedule, workload::WorkloadId};
 
 /// Everything that the scaler has to know of the cluster.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Plan {
     pub services: BTreeMap<ServiceId, Vec<ClusterShare>>,
     /// The proxies that carry the traffic
     pub proxies: Vec<Proxy>,
+    /// The Calendars
+    pub calendars: Calendars,
 }
 
 /// One annotated workload.
@@ -49,9 +51,17 @@ impl PlannedWorkload {
         traffic: Vec<ClusterShare>,
         replicas: Replicas,
         adopted: u32,
+        calendars: &Calendars,
     ) -> Self {
+        let scheduled = intent.and_then(|intent| {
+            let schedule = intent.schedule(&id.to_string(), calendars).map_err(|problem| vec![problem])?;
+            Ok((intent, schedule))
+        });
+        let (intent, schedule) = match scheduled {
+            Ok((intent, schedule)) => (Ok(intent), schedule),
+            Err(problems) => (Err(problems), None),
+        };
         let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
-        let schedule = intent.as_ref().ok().and_then(|intent| intent.schedule(&id.to_string()));
         let schedule =
             schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
         Self { uid, intent, traffic, replicas, schedule, adopted }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tidegate_core::{
+    calendar::Calendars,
     intent::{Annotations, Intent},
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
     workload::{WorkloadId, WorkloadKind},
@@ -40,8 +41,15 @@ pub(crate) fn plan(name: &str, annotations: &[(&str, &str)], traffic: Vec<Cluste
     let intent = Intent::of_workload(&annotations, "shop", &Annotations::new());
     let replicas = Replicas { wanted: 6, ready: 5 };
     let intent = intent.map(|intent| intent.expect("the workload is annotated"));
-    let workload =
-        PlannedWorkload::new(&deployment(name), String::new(), intent, traffic.clone(), replicas, replicas.wanted);
+    let workload = PlannedWorkload::new(
+        &deployment(name),
+        String::new(),
+        intent,
+        traffic.clone(),
+        replicas,
+        replicas.wanted,
+        &Calendars::new(),
+    );
     let mut plan = Plan::default();
     plan.workloads.insert(deployment(name), workload);
     if !traffic.is_empty() {

@@ -61,6 +61,7 @@ kinds! {
     HttpRouteFilter "HTTPRouteFilter" "httproutefilters" "gateway.envoyproxy.io" ["v1alpha1"] true;
     BackendTrafficPolicy "BackendTrafficPolicy" "backendtrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
     ClientTrafficPolicy "ClientTrafficPolicy" "clienttrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
+    Calendar "Calendar" "calendars" "tidegate.dev" ["v1alpha1"] false;
     ScaledObject "ScaledObject" "scaledobjects" "keda.sh" ["v1alpha1"] true;
     HorizontalPodAutoscaler "HorizontalPodAutoscaler" "horizontalpodautoscalers" "autoscaling" ["v2", "v1"] true;
 }

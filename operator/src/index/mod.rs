@@ -16,5 +16,5 @@ pub use kind::Kind;
 pub use manifests::{ManifestError, ManifestErrors, read_manifests};
 pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
-pub use views::{Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};
+pub use views::{Calendar, Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};
 pub use watches::{WatchState, Watches};

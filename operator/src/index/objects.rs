@@ -14,7 +14,7 @@ use super::{
     kind::Kind,
     plan,
     routes::{self, BackendClusters},
-    views::{self, ScaledObject, Workload},
+    views::{self, Calendar, ScaledObject, Workload},
 };
 
 /// By namespace (empty for objects of the cluster), then by name.
@@ -55,6 +55,7 @@ pub struct Objects {
     pub(super) http_route_filters: Table<views::HttpRouteFilter>,
     pub(super) backend_traffic_policies: Table<views::BackendTrafficPolicy>,
     pub(super) client_traffic_policies: Table<views::ClientTrafficPolicy>,
+    calendars: Table<Calendar>,
     pub(super) scaled: Table<ScaledObject>,
     pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
     pub(super) envoy_gateway: views::EnvoyGateway,
@@ -178,6 +179,10 @@ macro_rules! with_table {
                 let $table = $($objects)+.client_traffic_policies;
                 $body
             }
+            Kind::Calendar => {
+                let $table = $($objects)+.calendars;
+                $body
+            }
             Kind::ScaledObject => {
                 let $table = $($objects)+.scaled;
                 $body
@@ -248,6 +253,11 @@ impl Objects {
     /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.
     pub fn routes(&self) -> Vec<BackendClusters> {
         routes::routes(self)
+    }
+
+    /// All Calendars by name.
+    pub fn calendars(&self) -> impl Iterator<Item = &Calendar> {
+        self.calendars.values().flat_map(BTreeMap::values)
     }
 
     /// All ScaledObjects, whoever made them, by namespace and name.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tidegate_core::{
+    calendar::Calendars,
     intent::{Annotations, Intent},
     plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, ServiceId},
     problem::Problem,
@@ -40,7 +41,12 @@ pub(super) fn plan(objects: &Objects) -> Plan {
     for (service, shares) in &services {
         workloads.add_traffic(service, shares);
     }
-    Plan { workloads: workloads.planned(), services, proxies: proxies(objects) }
+    let calendars = calendars(objects);
+    Plan { workloads: workloads.planned(&calendars), services, proxies: proxies(objects), calendars }
+}
+
+fn calendars(objects: &Objects) -> Calendars {
+    objects.calendars().map(|calendar| (calendar.metadata.name.clone(), calendar.spec.resolve())).collect()
 }
 
 /// Replicas as the workload's own object tells them.
@@ -202,14 +208,14 @@ impl<'a> Workloads<'a> {
         }
     }
 
-    fn planned(self) -> BTreeMap<WorkloadId, PlannedWorkload> {
+    fn planned(self, calendars: &Calendars) -> BTreeMap<WorkloadId, PlannedWorkload> {
         let planned = |known: KnownWorkload<'_>| {
             let id =
                 WorkloadId { namespace: known.namespace.to_owned(), kind: known.kind, name: known.name.to_owned() };
             let uid = known.workload.metadata.uid.clone();
             let replicas = replicas(known.workload);
             let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
-            let workload = PlannedWorkload::new(&id, uid, known.intent?, known.traffic, replicas, adopted);
+            let workload = PlannedWorkload::new(&id, uid, known.intent?, known.traffic, replicas, adopted, calendars);
             Some((id, workload))
         };
         self.all.into_iter().filter_map(planned).collect()

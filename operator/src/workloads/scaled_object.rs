@@ -190,7 +190,7 @@ fn behavior(intent: &Intent, settings: &Settings) -> Value {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tidegate_core::{intent::Annotations, plan::Replicas};
+    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas};
 
     use super::*;
 
@@ -213,7 +213,8 @@ mod tests {
         let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
         let replicas = Replicas { wanted: 1, ready: 1 };
         let id = deployment("api");
-        let workload = PlannedWorkload::new(&id, "42".to_owned(), intent, Vec::new(), replicas, replicas.wanted);
+        let none = Calendars::new();
+        let workload = PlannedWorkload::new(&id, "42".to_owned(), intent, Vec::new(), replicas, replicas.wanted, &none);
         desired(&id, "api", &workload, settings)
     }
 

@@ -5,6 +5,7 @@
 //! server ever saw, reads the same. Only a field of the wrong type makes an object unreadable.
 
 mod backend;
+mod calendar;
 mod envoy_gateway;
 mod gateway;
 mod policy;
@@ -16,6 +17,7 @@ pub(super) use backend::{
     Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
     Service, ServiceImport, ServicePort,
 };
+pub use calendar::Calendar;
 pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, PolicyTargets, ReferenceGrant};

@@ -23,14 +23,16 @@ async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again()
     scenario.wait_for_replicas("task-api", 5).await?;
 
     // What a user sees: the ScaledObject is there, ready and active, and the HPA shows the signal in its own unit.
-    let scaled_object = scenario.kubectl(&["get", "scaledobject", "task-api"]).await?;
-    let (head, row) = (scaled_object.lines().next().unwrap_or(""), scaled_object.lines().nth(1).unwrap_or(""));
-    ensure!(head.contains("SCALETARGETNAME") && row.contains("external-push"), "{scaled_object}");
-    let words: Vec<_> = row.split_whitespace().collect();
-    ensure!(
-        words.contains(&"task-api") && words.iter().filter(|word| **word == "True").count() >= 2,
-        "{scaled_object}"
-    );
+    until("kubectl shows the ScaledObject ready and active", async || {
+        let scaled_object = scenario.kubectl(&["get", "scaledobject", "task-api"]).await?;
+        let (head, row) = (scaled_object.lines().next().unwrap_or(""), scaled_object.lines().nth(1).unwrap_or(""));
+        ensure!(head.contains("SCALETARGETNAME") && row.contains("external-push"), "{scaled_object}");
+        let words: Vec<_> = row.split_whitespace().collect();
+        let active = words.iter().filter(|word| **word == "True").count() >= 2;
+        ensure!(words.contains(&"task-api") && active, "{scaled_object}");
+        Ok(())
+    })
+    .await?;
     let hpa = scenario.kubectl(&["get", "hpa", "keda-hpa-task-api"]).await?;
     ensure!(hpa.contains("/20 (avg)"), "the HPA does not show the target of one replica: {hpa}");
 

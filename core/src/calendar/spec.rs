@@ -1,0 +1,233 @@
+//! What a Calendar object says, and what is wrong with it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use serde::Deserialize;
+
+use super::{Calendar, Override};
+use crate::{
+    hours::{Exceptions, Holidays, Hours},
+    value,
+};
+
+/// `spec` of a Calendar (`tidegate.dev/v1alpha1`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CalendarSpec {
+    /// An IANA zone
+    pub time_zone: String,
+    /// Opening hours in OpenStreetMap's notation
+    pub hours: String,
+    /// What `PH` means
+    pub holidays: HolidaysSpec,
+    /// Days with hours of their own
+    pub exceptions: Vec<ExceptionSpec>,
+    /// Open or closed for a while, whatever the hours say
+    pub overrides: Vec<OverrideSpec>,
+}
+
+/// What `PH` means.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct HolidaysSpec {
+    /// An ISO 3166-1 code
+    pub country: Option<String>,
+    /// Days that are holidays too
+    pub dates: Vec<HolidaySpec>,
+}
+
+/// A day that is a holiday.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct HolidaySpec {
+    /// `2026-12-24`
+    pub date: String,
+    /// For people
+    pub name: String,
+}
+
+/// A day with hours of its own.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ExceptionSpec {
+    /// `2026-12-24`
+    pub date: String,
+    /// `10:00-14:00`, or `off`
+    pub hours: String,
+    /// For people
+    pub reason: String,
+}
+
+/// Open or closed for a while.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OverrideSpec {
+    /// RFC 3339
+    pub from: String,
+    /// RFC 3339
+    pub until: String,
+    /// `Open` or `Closed`
+    pub state: String,
+    /// For people
+    pub reason: String,
+}
+
+/// A Calendar object that makes sense: hours, and what hours of a workload's own take from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownCalendar {
+    /// When it is open
+    pub calendar: Calendar,
+    /// What `PH` means
+    pub holidays: Holidays,
+    /// Days with hours of their own
+    pub exceptions: Exceptions,
+}
+
+impl CalendarSpec {
+    /// Reads it. The error names the field, what came and what is wanted.
+    pub fn resolve(&self) -> Result<KnownCalendar, String> {
+        let zone = at("spec.timeZone", &self.time_zone, value::time_zone)?;
+        let dates = self.holidays.dates.iter().enumerate();
+        let dates: Vec<_> = dates
+            .map(|(index, day)| at(&format!("spec.holidays.dates[{index}].date"), &day.date, date))
+            .collect::<Result<_, _>>()?;
+        let holidays = Holidays::new(self.holidays.country.as_deref(), dates)
+            .map_err(|error| format!("spec.holidays.country: {error}"))?;
+        let mut exceptions = Exceptions::new();
+        for (index, exception) in self.exceptions.iter().enumerate() {
+            let day = at(&format!("spec.exceptions[{index}].date"), &exception.date, date)?;
+            if exceptions.insert(day, exception.hours.clone()).is_some() {
+                return Err(format!("spec.exceptions[{index}].date: {day} is there twice"));
+            }
+        }
+        let hours =
+            Hours::with_exceptions(&self.hours, &holidays, &exceptions).map_err(|(field, wanted)| match field {
+                None => format!("spec.hours: got {:?}, wants {wanted}", self.hours),
+                Some(day) => format!("spec.exceptions of {day}: wants {wanted}"),
+            })?;
+        let overrides = self.overrides.iter().enumerate();
+        let overrides = overrides.map(|(index, change)| change.resolve(index)).collect::<Result<_, _>>()?;
+        Ok(KnownCalendar { calendar: Calendar { hours, zone, overrides }, holidays, exceptions })
+    }
+}
+
+impl KnownCalendar {
+    /// Hours of a workload's own, in a zone of its own if it has one, with this Calendar's holidays, exceptions and overrides.
+    pub fn with(&self, hours: Option<&Hours>, zone: Option<Tz>) -> Calendar {
+        let mut calendar = self.calendar.clone();
+        if let Some(hours) = hours {
+            // What was parsed once is parsed again; an error would be one of the exceptions, which were checked.
+            calendar.hours = Hours::with_exceptions(&hours.to_string(), &self.holidays, &self.exceptions)
+                .unwrap_or_else(|_| hours.clone());
+        }
+        calendar.zone = zone.unwrap_or(calendar.zone);
+        calendar
+    }
+}
+
+impl OverrideSpec {
+    fn resolve(&self, index: usize) -> Result<Override, String> {
+        let field = |name: &str| format!("spec.overrides[{index}].{name}");
+        let instant =
+            |name: &str, text: &str| -> Result<DateTime<Utc>, String> { at(&field(name), text, value::instant) };
+        let (from, until) = (instant("from", &self.from)?, instant("until", &self.until)?);
+        if until <= from {
+            return Err(format!("{}: {} is not after from, {}", field("until"), self.until, self.from));
+        }
+        let open = match self.state.as_str() {
+            "Open" => true,
+            "Closed" => false,
+            other => return Err(format!("{}: got {other:?}, wants Open or Closed", field("state"))),
+        };
+        Ok(Override { from, until, open, reason: self.reason.clone() })
+    }
+}
+
+fn at<T>(field: &str, got: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
+    parse(got).map_err(|wanted| format!("{field}: got {got:?}, wants {wanted}"))
+}
+
+fn date(text: &str) -> Result<NaiveDate, String> {
+    text.parse().map_err(|_| "a date such as \"2026-12-24\"".to_owned())
+}
+
+/// Calendars by name, and what is wrong with those that make no sense.
+pub type Calendars = BTreeMap<String, Result<KnownCalendar, String>>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(change: impl FnOnce(&mut Value)) -> CalendarSpec {
+        let mut spec = json!({
+            "timeZone": "Europe/Berlin",
+            "hours": "Mo-Fr 08:00-18:00; PH off",
+            "holidays": {"country": "DE", "dates": [{"date": "2026-12-24", "name": "Christmas Eve"}]},
+            "exceptions": [{"date": "2026-12-31", "hours": "08:00-12:00", "reason": "stocktaking"}],
+            "overrides": [{"from": "2026-12-27T10:00:00+01:00", "until": "2026-12-27T12:00:00+01:00", "state": "Open"}],
+        });
+        change(&mut spec);
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn open(calendar: &Calendar, at: &str) -> bool {
+        calendar.is_open(DateTime::parse_from_rfc3339(at).unwrap().to_utc())
+    }
+
+    #[test]
+    fn overrides_beat_exceptions_and_these_beat_the_week() {
+        let known = spec(|_| {}).resolve().unwrap();
+        for (at, wanted) in [
+            ("2026-12-23T10:00:00+01:00", true),
+            ("2026-12-24T10:00:00+01:00", false),
+            ("2026-12-25T10:00:00+01:00", false),
+            ("2026-12-27T11:00:00+01:00", true),
+            ("2026-12-31T11:00:00+01:00", true),
+            ("2026-12-31T13:00:00+01:00", false),
+        ] {
+            assert_eq!(open(&known.calendar, at), wanted, "{at}");
+        }
+    }
+
+    #[test]
+    fn hours_of_a_workloads_own_take_holidays_exceptions_and_overrides_from_the_calendar() {
+        let own = Hours::parse("Mo-Fr 06:00-22:00; PH off", &Holidays::default()).unwrap();
+        let calendar = spec(|_| {}).resolve().unwrap().with(Some(&own), None);
+        assert!(open(&calendar, "2026-12-23T21:00:00+01:00"));
+        assert!(!open(&calendar, "2026-12-24T21:00:00+01:00"), "a holiday of the Calendar");
+        assert!(!open(&calendar, "2026-12-31T21:00:00+01:00"), "an exception of the Calendar");
+        assert!(open(&calendar, "2026-12-27T11:00:00+01:00"), "an override of the Calendar");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_field() {
+        let error = |change: fn(&mut Value)| spec(change).resolve().unwrap_err();
+        assert_eq!(
+            error(|spec| spec["timeZone"] = json!("Europe/Berln")),
+            "spec.timeZone: got \"Europe/Berln\", wants an IANA time zone, such as \"Europe/Berlin\""
+        );
+        assert!(
+            error(|spec| spec["hours"] = json!("always"))
+                .starts_with("spec.hours: got \"always\", wants OpenStreetMap")
+        );
+        assert!(
+            error(|spec| spec["holidays"]["country"] = json!("XX")).starts_with("spec.holidays.country: got \"XX\"")
+        );
+        assert!(
+            error(|spec| spec["holidays"]["dates"][0]["date"] = json!("24.12."))
+                .starts_with("spec.holidays.dates[0].date")
+        );
+        let days = error(|spec| spec["exceptions"][0]["hours"] = json!("Mo 08:00-12:00"));
+        assert_eq!(days, "spec.exceptions of 2026-12-31: wants hours of one day, such as \"10:00-14:00\" or \"off\"");
+        assert!(
+            error(|spec| spec["overrides"][0]["state"] = json!("ajar")).ends_with("got \"ajar\", wants Open or Closed")
+        );
+        assert!(
+            error(|spec| spec["overrides"][0]["until"] = json!("2026-12-01T00:00:00Z")).contains("is not after from")
+        );
+    }
+}
