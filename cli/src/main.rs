@@ -33,10 +33,7 @@ fn main() -> ExitCode {
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args),
-            Command::Crds => {
-                manifests::crds();
-                Ok(())
-            }
+            Command::Crds => manifests::crds(),
             Command::Demo(args) => demo::demo(args).await,
         }
     });

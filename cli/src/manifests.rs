@@ -62,8 +62,8 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn crds() {
-    eprintln!("tidegate: this version brings no CustomResourceDefinitions; it uses those of KEDA and the Gateway API");
+pub(crate) fn crds() -> Result<()> {
+    Ok(stdout().write_all(include_bytes!("../../charts/tidegate/crds/calendars.yaml"))?)
 }
 
 fn read(files: &[PathBuf]) -> Result<Objects> {

@@ -7,6 +7,7 @@ use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_core::plan::{Plan, Proxy};
 use tidegate_operator::{
+    calendars,
     events::Events,
     index::{WatchState, Watches, read_manifests},
     lease::{self, LeaseSettings},
@@ -128,6 +129,12 @@ impl Service {
             while leads.changed().await.is_ok() {
                 shown.leads(*leads.borrow_and_update());
             }
+            Ok(())
+        });
+        let (of_calendars, instance, seen) = (client.clone(), lease.holder.clone(), watches.clone());
+        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
+        self.parts.spawn(async move {
+            calendars::run(of_calendars, &instance, seen, leads, stop).await;
             Ok(())
         });
         let leads = leading.subscribe();

@@ -43,6 +43,11 @@ impl Holidays {
         Ok(Self(Arc::new(all)))
     }
 
+    /// Whether no day is.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().next().is_none()
+    }
+
     /// Whether the day is one of them.
     pub fn contains(&self, date: NaiveDate) -> bool {
         self.0.contains(date)

@@ -14,6 +14,7 @@ use crate::{
     schedule::Schedule,
     signal::{PerReplica, Signal, Target},
     value::{self, Wanted},
+    workload::WorkloadRef,
 };
 
 /// The annotations of an object, as Kubernetes gives them.
@@ -111,6 +112,8 @@ pub struct ScheduleIntent {
     pub off_hours_replicas: Option<u32>,
     /// How long before opening the floor already holds
     pub warm_up: Duration,
+    /// What has to be Ready before this one opens
+    pub after: Option<WorkloadRef>,
     /// An override, with its end
     pub keep_awake_until: Option<DateTime<Utc>>,
 }
@@ -139,7 +142,7 @@ impl Intent {
     /// Parses the annotations of a workload over the defaults of its Namespace.
     ///
     /// `Ok(None)` when the workload is none of Tidegate's business: it carries no key of its own and its Namespace does
-    /// not say `manage: all`. On problems, all of them are given, so that they are mended in one go.
+    /// not say `manage: all` with hours. On problems, all of them are given, so that they are mended in one go.
     pub fn of_workload(
         own: &Annotations,
         namespace: &str,
@@ -152,6 +155,10 @@ impl Intent {
             return Ok(None);
         }
         let intent = Reader { own, namespace, defaults, problems: &mut problems }.intent();
+        if !annotated && problems.is_empty() && intent.targets.is_empty() {
+            // `manage: all` without hours, which check_namespace tells.
+            return Ok(None);
+        }
         if problems.is_empty() { Ok(Some(intent)) } else { Err(problems) }
     }
 
@@ -194,6 +201,7 @@ impl Intent {
             off_hours_replicas: schedule.off_hours_replicas.unwrap_or(0),
             warm_up: schedule.warm_up,
             spread: Schedule::spread_of(schedule.warm_up, name),
+            after: schedule.after.clone(),
             keep_awake_until: schedule.keep_awake_until,
         }))
     }
@@ -209,8 +217,14 @@ pub fn check_namespace(annotations: &Annotations) -> Vec<Problem> {
     let mut problems = unknown_keys(annotations, Place::Namespace);
     let nothing = Annotations::new();
     let mut reader = Reader { own: annotations, namespace: "", defaults: &nothing, problems: &mut problems };
-    reader.read(Key::Manage, |v| if v == "all" { Ok(()) } else { Err("\"all\"".into()) });
-    reader.values();
+    let managed = reader.read(Key::Manage, |v| if v == "all" { Ok(()) } else { Err("\"all\"".into()) });
+    let has_hours = reader.values().schedule.is_some_and(|schedule| schedule.has_hours());
+    if managed.is_some() && !has_hours {
+        reader.contradiction(
+            "tidegate.dev/manage: all needs hours: tidegate.dev/hours with tidegate.dev/timezone, or tidegate.dev/calendar"
+                .to_owned(),
+        );
+    }
     problems
 }
 
@@ -280,6 +294,7 @@ impl Reader<'_> {
         self.needs(Key::Hours, &[Key::Timezone, Key::Calendar]);
         self.needs(Key::OffHoursReplicas, &[Key::Hours, Key::Calendar]);
         self.needs(Key::WarmUp, &[Key::Hours, Key::Calendar]);
+        self.needs(Key::After, &[Key::Hours, Key::Calendar]);
         intent
     }
 
@@ -352,6 +367,7 @@ impl Reader<'_> {
             calendar: self.read(Key::Calendar, value::object_name),
             off_hours_replicas: self.read(Key::OffHoursReplicas, value::replicas),
             warm_up: self.read(Key::WarmUp, value::warm_up).unwrap_or_default(),
+            after: self.read(Key::After, value::workload),
             keep_awake_until: self.read(Key::KeepAwakeUntil, value::instant),
         };
         let says_something =
@@ -411,6 +427,7 @@ mod tests {
             ("calendar", "office"),
             ("off-hours-replicas", "0"),
             ("warm-up", "10m"),
+            ("after", "statefulset/db"),
             ("wake-on-request", "true"),
             ("keep-awake-until", "2026-03-02T18:00:00+01:00"),
             ("scale-down-after", "2m"),
@@ -435,8 +452,10 @@ mod tests {
     fn a_workload_without_a_key_of_ours_is_left_alone_unless_its_namespace_manages_all() {
         let foreign = Annotations::from([("example.com/x".to_owned(), "1".to_owned())]);
         assert_eq!(Intent::of_workload(&foreign, "shop", &annotations(&[("max-replicas", "5")])), Ok(None));
-        let managed = Intent::of_workload(&foreign, "shop", &annotations(&[("manage", "all"), ("max-replicas", "5")]));
-        assert_eq!(managed.unwrap().unwrap().bounds.max, 5);
+        let all = [("manage", "all"), ("max-replicas", "5"), ("calendar", "office")];
+        let managed = Intent::of_workload(&foreign, "shop", &annotations(&all)).unwrap().unwrap();
+        assert_eq!((managed.bounds.max, managed.adopts), (5, true));
+        assert_eq!(Intent::of_workload(&foreign, "shop", &annotations(&all[..2])), Ok(None), "without hours");
     }
 
     #[test]
@@ -537,6 +556,8 @@ mod tests {
     fn a_namespace_is_checked_by_itself() {
         let problems = check_namespace(&annotations(&[("manage", "some"), ("max-replicas", "x"), ("hours", "24/7")]));
         assert_eq!(problems.len(), 2, "{problems:?}");
+        let [problem] = &check_namespace(&annotations(&[("manage", "all"), ("hours", "24/7")]))[..] else { panic!() };
+        assert!(problem.to_string().starts_with("tidegate.dev/manage: all needs hours"), "{problem}");
     }
 
     proptest! {

@@ -76,6 +76,7 @@ keys! {
     Calendar "calendar" "calendar" true "The name of a Calendar";
     OffHoursReplicas "off-hours-replicas" "offHoursReplicas" true "The cap outside hours";
     WarmUp "warm-up" "warmUp" true "How long before opening the floor already holds";
+    After "after" "after" false "What has to be Ready before this one opens";
     WakeOnRequest "wake-on-request" "wakeOnRequest" false "Whether a request wakes the workload from zero";
     KeepAwakeUntil "keep-awake-until" "keepAwakeUntil" true "An override of the schedule, with its end";
     ScaleDownAfter "scale-down-after" "scaleDownAfter" true "The window whose maximum holds replicas up";
@@ -89,12 +90,14 @@ impl Key {
         format!("{PREFIX}{}", self.name())
     }
 
-    /// Whether the key means anything there. A Namespace takes every key, as a default for what is inside it.
+    /// Whether the key means anything there. A Namespace takes nearly every key, as a default for what is inside
+    /// it.
     pub fn allowed_on(self, place: Place) -> bool {
         match place {
             Place::Workload => self != Self::Manage,
             Place::Gateway => self.on_gateways(),
-            Place::Namespace => true,
+            // What comes after itself never comes.
+            Place::Namespace => self != Self::After,
         }
     }
 

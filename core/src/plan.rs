@@ -35,6 +35,10 @@ pub struct PlannedWorkload {
     pub replicas: Replicas,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
+    /// The name of the Calendar that they are of
+    pub calendar: Option<String>,
+    /// What has to be Ready before it opens, if that exists
+    pub after: Option<Prerequisite>,
     /// What it had when Tidegate found it, where that is its floor inside hours
     pub adopted: Option<u32>,
 }
@@ -53,6 +57,7 @@ impl PlannedWorkload {
         adopted: u32,
         calendars: &Calendars,
     ) -> Self {
+        let named = intent.as_ref().ok().and_then(|intent| intent.schedule.as_ref()?.calendar.clone());
         let scheduled = intent.and_then(|intent| {
             let schedule = intent.schedule(&id.to_string(), calendars).map_err(|problem| vec![problem])?;
             Ok((intent, schedule))
@@ -64,8 +69,17 @@ impl PlannedWorkload {
         let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
         let schedule =
             schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
-        Self { uid, intent, traffic, replicas, schedule, adopted }
+        Self { uid, intent, traffic, replicas, schedule, calendar: named, after: None, adopted }
     }
+}
+
+/// What has to be Ready before another workload opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prerequisite {
+    /// Which one
+    pub id: WorkloadId,
+    /// Whether all the replicas that it wants are Ready, and it wants some
+    pub ready: bool,
 }
 
 /// Replicas as the workload's own object tells them.

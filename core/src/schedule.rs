@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::calendar::Calendar;
+use crate::{calendar::Calendar, workload::WorkloadRef};
 
 /// When a workload is to be there, and how much of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,12 +23,18 @@ pub struct Schedule {
     pub warm_up: Duration,
     /// The part of the warm-up by which this workload starts later than it might, so that not all start at once
     pub spread: Duration,
+    /// What has to be Ready before this one opens, for at most [`LATEST`]
+    pub after: Option<WorkloadRef>,
     /// Open until then, whatever the hours say
     pub keep_awake_until: Option<DateTime<Utc>>,
 }
 
+/// How late one that waits for another opens at the latest.
+pub const LATEST: TimeDelta = TimeDelta::minutes(10);
+
 /// What holds for years holds for a day, which is long enough not to be worked out again.
 const LONG: TimeDelta = TimeDelta::days(1);
+const ONE: TimeDelta = TimeDelta::nanoseconds(1);
 
 /// Where in its hours a workload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,8 +78,13 @@ impl Schedule {
     pub fn limits(&self, at: DateTime<Utc>) -> Limits {
         match self.phase(at) {
             Phase::Open | Phase::Awake | Phase::WarmUp => Limits { floor: self.floor, cap: None },
-            Phase::Closed => Limits { floor: 0, cap: Some(self.off_hours_replicas) },
+            Phase::Closed => self.closed(),
         }
+    }
+
+    /// The limits outside hours.
+    pub fn closed(&self) -> Limits {
+        Limits { floor: 0, cap: Some(self.off_hours_replicas) }
     }
 
     /// The same, and until when it holds at least.
@@ -87,7 +98,15 @@ impl Schedule {
         let awake = self.keep_awake_until.filter(|until| *until > after);
         // The phase is WarmUp from the instant after the lead began, which is the first that a clock shows.
         let warm_up = hours.and_then(|change| change.checked_sub_signed(self.lead())).filter(|begin| *begin >= after);
-        [hours, awake, warm_up.map(|begin| begin + TimeDelta::nanoseconds(1))].into_iter().flatten().min()
+        [hours, awake, warm_up.map(|begin| begin + ONE)].into_iter().flatten().min()
+    }
+
+    /// Since when the floor of this opening holds; `None` outside hours, or where it has held for longer than anything waits.
+    pub fn floor_since(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let lead = self.lead();
+        let within = at.checked_sub_signed(LATEST)?..at.checked_add_signed(lead)?.checked_add_signed(ONE)?;
+        let opening = self.calendar.intervals(&within).into_iter().next_back()?;
+        (opening.start > within.start && opening.end > at).then(|| opening.start - lead)
     }
 
     fn lead(&self) -> TimeDelta {
@@ -125,6 +144,7 @@ mod tests {
             off_hours_replicas: 1,
             warm_up: Duration::from_secs(warm_up * 60),
             spread: Duration::from_secs(spread * 60),
+            after: None,
             keep_awake_until: None,
         }
     }
@@ -188,6 +208,21 @@ mod tests {
                 let between = at + (until - at) / 40 * part;
                 prop_assert_eq!(schedule.limits(between), limits, "at {}, said to hold from {} until {}", between, at, until);
             }
+        }
+    }
+
+    #[test]
+    fn an_opening_begins_when_its_warm_up_does_and_is_old_after_ten_minutes() {
+        let begins = utc("2026-03-02T06:40:00Z");
+        for (at, since) in [
+            ("2026-03-02T06:30:00Z", None),
+            ("2026-03-02T06:40:01Z", Some(begins)),
+            ("2026-03-02T06:49:59Z", Some(begins)),
+            ("2026-03-02T07:09:59Z", Some(begins)),
+            ("2026-03-02T07:10:01Z", None),
+            ("2026-03-02T18:00:00Z", None),
+        ] {
+            assert_eq!(schedule(30, 10).floor_since(utc(at)), since, "{at}");
         }
     }
 

@@ -193,6 +193,7 @@ impl Reader<'_> {
                 off_hours_replicas: off_hours_replicas.unwrap_or(0),
                 warm_up,
                 spread: Schedule::spread_of(warm_up, name),
+                after: None,
                 keep_awake_until: None,
             }))),
             (None, None) => of_workload.filter(|given| *given).map(|_| TriggerSchedule::OfWorkload),

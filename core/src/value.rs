@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use crate::{
     hours::{Holidays, Hours},
     signal::PerReplica,
+    workload::WorkloadRef,
 };
 
 /// What would have been right, to stand after "wants".
@@ -96,6 +97,10 @@ pub(crate) fn object_name(value: &str) -> Result<String, Wanted> {
     } else {
         Err("a name of lower-case letters, digits, dashes and dots".into())
     }
+}
+
+pub(crate) fn workload(value: &str) -> Result<WorkloadRef, Wanted> {
+    value.parse().map_err(|_| "deployment/NAME or statefulset/NAME, of the same namespace".into())
 }
 
 pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {

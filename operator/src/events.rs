@@ -6,6 +6,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Display,
+    hash::Hash,
     time::Duration,
 };
 
@@ -21,20 +23,32 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::workloads::Notice;
-
 /// The API server takes notes of up to 1 kB.
 const LONGEST_NOTE: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// What is still arriving (a Deployment and its route are applied one after the other) is no news.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// One thing that the owner of an object should know; it is displayed as the event's text.
+pub trait Notice: Clone + Eq + Hash + Display {
+    /// The reason of the event.
+    fn reason(&self) -> &'static str;
+
+    /// Whether something is wrong, rather than worth knowing.
+    fn is_warning(&self) -> bool;
+
+    /// Whether it is often true for a moment only, while things are still being applied.
+    fn may_pass(&self) -> bool {
+        false
+    }
+}
+
 /// Tells the owners of objects what they should know.
-pub struct Events {
+pub struct Events<N> {
     client: Client,
     instance: String,
     /// What is true of each object: since when, and whether it was told
-    known: HashMap<String, HashMap<Notice, State>>,
+    known: HashMap<String, HashMap<N, State>>,
 }
 
 #[derive(Clone, Copy)]
@@ -43,7 +57,7 @@ struct State {
     told: bool,
 }
 
-impl Events {
+impl<N: Notice> Events<N> {
     /// Events reported by this pod.
     pub fn new(client: Client, instance: &str) -> Self {
         Self { client, instance: instance.to_owned(), known: HashMap::new() }
@@ -51,14 +65,14 @@ impl Events {
 
     /// All that is true of an object now; what is new is told. Returns how many events were written, and whether some have
     /// yet to be.
-    pub async fn tell(&mut self, object: &ObjectReference, notices: &[Notice]) -> (u64, bool) {
+    pub async fn tell(&mut self, object: &ObjectReference, notices: &[N]) -> (u64, bool) {
         let now = Instant::now();
         let known = self.known.entry(key(object)).or_default();
         known.retain(|notice, _| notices.contains(notice));
         for notice in notices {
             known.entry(notice.clone()).or_insert(State { since: now, told: false });
         }
-        let due: Vec<_> = known.iter().filter(|(notice, state)| !state.told && is_due(notice, state, now)).collect();
+        let due: Vec<_> = known.iter().filter(|(notice, state)| !state.told && is_due(*notice, state, now)).collect();
         let due: Vec<_> = due.into_iter().map(|(notice, _)| notice.clone()).collect();
         let mut written = 0;
         for notice in due {
@@ -86,7 +100,7 @@ impl Events {
         self.known.retain(|object, _| objects.contains(object));
     }
 
-    async fn write(&self, object: &ObjectReference, notice: &Notice) -> Result<(), kube::Error> {
+    async fn write(&self, object: &ObjectReference, notice: &N) -> Result<(), kube::Error> {
         let mut note = notice.to_string();
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let now = MicroTime(Timestamp::now());
@@ -121,8 +135,8 @@ impl Events {
     }
 }
 
-fn is_due(notice: &Notice, state: &State, now: Instant) -> bool {
-    !matches!(notice, Notice::NoRoute) || now.duration_since(state.since) >= SETTLE
+fn is_due<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
+    !notice.may_pass() || now.duration_since(state.since) >= SETTLE
 }
 
 /// What stands for an object here.

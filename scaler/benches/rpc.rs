@@ -131,6 +131,8 @@ fn plan() -> Plan {
             traffic: vec![share.clone()],
             replicas: Replicas { wanted: 1, ready: 1 },
             schedule: None,
+            calendar: None,
+            after: None,
             adopted: None,
         };
         plan.workloads.insert(WorkloadId { namespace, kind, name }, workload);

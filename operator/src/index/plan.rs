@@ -8,7 +8,7 @@ use std::{
 use tidegate_core::{
     calendar::Calendars,
     intent::{Annotations, Intent},
-    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, ServiceId},
+    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Proxy, Replicas, ServiceId},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };
@@ -216,10 +216,17 @@ impl<'a> Workloads<'a> {
             let replicas = replicas(known.workload);
             let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
             let workload = PlannedWorkload::new(&id, uid, known.intent?, known.traffic, replicas, adopted, calendars);
-            Some((id, workload))
+            let after = workload.schedule.as_ref().and_then(|schedule| schedule.after.clone());
+            let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
+            Some((id, PlannedWorkload { after, ..workload }))
         };
         self.all.into_iter().filter_map(planned).collect()
     }
+}
+
+fn prerequisite(objects: &Objects, id: WorkloadId) -> Option<Prerequisite> {
+    let Replicas { wanted, ready } = objects.workload(&id)?.replicas;
+    Some(Prerequisite { id, ready: wanted > 0 && ready >= wanted })
 }
 
 /// What the ScaledObject of a workload says that it had when it was found.

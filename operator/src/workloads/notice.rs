@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use tidegate_core::{key::Key, problem::Problem};
+use tidegate_core::{key::Key, problem::Problem, workload::WorkloadRef};
 
-use crate::index::Kind;
+use crate::{events, index::Kind};
 
 /// One thing to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +19,10 @@ pub enum Notice {
     NoSignal,
     /// No route leads to it
     NoRoute,
+    /// It is to open after a workload that does not exist
+    NothingToWaitFor(WorkloadRef),
+    /// Its hours mention `PH`, and no holidays are known
+    NoHolidays,
     /// Zero was asked for where nothing could wake it
     ZeroNeedsWakeSignal,
     /// Somebody else scales it: kind and name
@@ -29,15 +33,16 @@ pub enum Notice {
     Refused(String),
 }
 
-impl Notice {
-    /// The reason of the event.
-    pub fn reason(&self) -> &'static str {
+impl events::Notice for Notice {
+    fn reason(&self) -> &'static str {
         match self {
             Self::InvalidAnnotations(_) => "InvalidAnnotations",
             Self::NotActedOnYet(_) => "NotActedOnYet",
             Self::Paused => "Paused",
             Self::NoSignal => "NoSignal",
             Self::NoRoute => "NoRoute",
+            Self::NothingToWaitFor(_) => "NothingToWaitFor",
+            Self::NoHolidays => "NoHolidays",
             Self::ZeroNeedsWakeSignal => "ZeroNeedsWakeSignal",
             Self::ScaledBySomethingElse(..) => "ScaledBySomethingElse",
             Self::NameTaken(..) => "NameTaken",
@@ -45,14 +50,19 @@ impl Notice {
         }
     }
 
+    fn is_warning(&self) -> bool {
+        !matches!(self, Self::Paused | Self::NotActedOnYet(_))
+    }
+
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::NoRoute)
+    }
+}
+
+impl Notice {
     /// Whether an annotation cannot be acted on until somebody changes it.
     pub fn is_error(&self) -> bool {
         matches!(self, Self::InvalidAnnotations(_))
-    }
-
-    /// Whether something is wrong, rather than worth knowing.
-    pub fn is_warning(&self) -> bool {
-        !matches!(self, Self::Paused | Self::NotActedOnYet(_))
     }
 }
 
@@ -74,6 +84,15 @@ impl fmt::Display for Notice {
                 "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
                  a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \
                  shows what is seen"
+            ),
+            Self::NothingToWaitFor(after) => write!(
+                f,
+                "tidegate.dev/after names {after}, which is not in this namespace: nothing is waited for at opening"
+            ),
+            Self::NoHolidays => write!(
+                f,
+                "tidegate.dev/hours mention PH, but no holidays are known: name a Calendar with spec.holidays in \
+                 tidegate.dev/calendar. Until then every day counts as a working day"
             ),
             Self::ZeroNeedsWakeSignal => write!(
                 f,

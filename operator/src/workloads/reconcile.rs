@@ -42,7 +42,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 pub struct Reconciler {
     client: Client,
     settings: Settings,
-    events: Events,
+    events: Events<Notice>,
     metrics: OperatorMetrics,
     /// Workloads whose last write failed: how often in a row, when it may be tried again, and what the error was
     failures: HashMap<WorkloadId, (u32, Instant, String)>,
@@ -74,7 +74,7 @@ pub async fn run(
 
 impl Reconciler {
     /// A reconciler that writes with this client.
-    pub fn new(client: Client, settings: Settings, events: Events, metrics: OperatorMetrics) -> Self {
+    pub fn new(client: Client, settings: Settings, events: Events<Notice>, metrics: OperatorMetrics) -> Self {
         Self { client, settings, events, metrics, failures: HashMap::new() }
     }
 

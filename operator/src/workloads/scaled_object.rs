@@ -73,11 +73,21 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     if workload.traffic.is_empty() && intent.targets.iter().any(|target| target.signal.is_traffic()) {
         notices.push(Notice::NoRoute);
     }
+    notices.extend(about_hours(workload));
     let min = intent.lowest();
     if min > intent.bounds.min {
         notices.push(Notice::ZeroNeedsWakeSignal);
     }
     Desired { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
+}
+
+fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = Notice> {
+    let schedule = workload.schedule.as_ref();
+    // Those of a Calendar are told on the Calendar.
+    let holidays = schedule.is_some_and(|schedule| schedule.calendar.hours.mention_holidays());
+    let holidays = (holidays && workload.calendar.is_none()).then_some(Notice::NoHolidays);
+    let after = schedule.and_then(|schedule| schedule.after.clone()).filter(|_| workload.after.is_none());
+    holidays.into_iter().chain(after.map(Notice::NothingToWaitFor))
 }
 
 /// The workload's own name. A StatefulSet gives way to a Deployment of the same name, and what is too long for KEDA is cut

@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn notices(steps: &Steps) -> Vec<&'static str> {
-        steps.notices.values().flatten().map(Notice::reason).collect()
+        steps.notices.values().flatten().map(crate::events::Notice::reason).collect()
     }
 
     #[test]

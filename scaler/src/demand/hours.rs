@@ -8,8 +8,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
-    plan::Plan,
-    schedule::{Limits, Schedule},
+    plan::{Plan, PlannedWorkload},
+    schedule::{LATEST, Limits, Schedule},
     trigger::{Traffic, Trigger, TriggerSchedule},
     workload::WorkloadId,
 };
@@ -27,6 +27,8 @@ struct Known {
     schedule: Arc<Schedule>,
     limits: Limits,
     holds: Range<DateTime<Utc>>,
+    /// Until when the opening may wait for another workload
+    waits_until: Option<DateTime<Utc>>,
 }
 
 impl HoursNow {
@@ -40,29 +42,45 @@ impl HoursNow {
         match (trigger.schedule.as_ref()?, &trigger.traffic) {
             (TriggerSchedule::Own(schedule), _) => Some(schedule.limits(now)),
             (TriggerSchedule::OfWorkload, Some(Traffic::Workload(id))) => {
-                let schedule = plan.workloads.get(id)?.schedule.as_ref()?;
-                Some(self.of_workload(id, schedule, now, plan.workloads.len()))
+                let workload = plan.workloads.get(id)?;
+                let schedule = workload.schedule.as_ref()?;
+                let (limits, waits_until) = self.of_workload(id, schedule, now, plan.workloads.len());
+                let waits = waits_until.is_some_and(|end| now < end) && must_wait(workload, schedule);
+                Some(if waits { schedule.closed() } else { limits })
             }
             (TriggerSchedule::OfWorkload, _) => None,
         }
     }
 
-    fn of_workload(&self, id: &WorkloadId, schedule: &Arc<Schedule>, now: DateTime<Utc>, workloads: usize) -> Limits {
+    fn of_workload(
+        &self,
+        id: &WorkloadId,
+        schedule: &Arc<Schedule>,
+        now: DateTime<Utc>,
+        workloads: usize,
+    ) -> (Limits, Option<DateTime<Utc>>) {
         // A panic elsewhere leaves entries that are whole.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back leaves the time in which an entry holds, and so does an override leave its schedule.
         let same = |known: &&Known| known.holds.contains(&now) && *known.schedule == **schedule;
         if let Some(known) = known.get(id).filter(same) {
-            return known.limits;
+            return (known.limits, known.waits_until);
         }
         let (limits, until) = schedule.limits_until(now);
         if known.len() > 2 * workloads {
             // Those of workloads that are gone.
             known.clear();
         }
-        known.insert(id.clone(), Known { schedule: Arc::clone(schedule), limits, holds: now..until });
-        limits
+        let waits_until = schedule.after.as_ref().and_then(|_| Some(schedule.floor_since(now)? + LATEST));
+        known.insert(id.clone(), Known { schedule: Arc::clone(schedule), limits, holds: now..until, waits_until });
+        (limits, waits_until)
     }
+}
+
+/// What has more replicas than outside hours has opened, and does not close again because another one is restarted.
+fn must_wait(workload: &PlannedWorkload, schedule: &Schedule) -> bool {
+    let opened = workload.replicas.wanted > schedule.off_hours_replicas;
+    !opened && workload.after.as_ref().is_some_and(|after| !after.ready)
 }
 
 impl std::fmt::Debug for HoursNow {

@@ -1,6 +1,7 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 use tidegate_core::{
+    plan::Prerequisite,
     schedule::Schedule,
     signal::PerReplica,
     trigger::{Traffic, Trigger},
@@ -289,6 +290,30 @@ async fn an_override_in_the_plan_counts_at_once() {
     assert_eq!(demands.is_active(&trigger, &plan), Ok(true));
     *time.lock().unwrap() = at("2026-03-07T14:00:00Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_opens_after_another_waits_for_it_but_for_ten_minutes_at_most() {
+    let (demands, time, mut plan, trigger) = at_hours("0");
+    let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
+    let schedule = Schedule::clone(workload.schedule.as_ref().unwrap());
+    workload.schedule = Some(Arc::new(Schedule { after: Some("statefulset/db".parse().unwrap()), ..schedule }));
+    workload.after = Some(Prerequisite { id: deployment("db"), ready: false });
+    workload.replicas.wanted = 0;
+    *time.lock().unwrap() = at("2026-03-03T08:00:00Z");
+    assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
+    *time.lock().unwrap() = at("2026-03-03T08:09:59Z");
+    assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
+    *time.lock().unwrap() = at("2026-03-03T08:10:00Z");
+    assert_eq!(demands.is_active(&trigger, &plan), Ok(true), "ten minutes late");
+    *time.lock().unwrap() = at("2026-03-04T08:00:01Z");
+    assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
+    plan.workloads.get_mut(&deployment("api")).unwrap().after =
+        Some(Prerequisite { id: deployment("db"), ready: true });
+    assert_eq!(demands.is_active(&trigger, &plan), Ok(true));
+    let opened = plan.workloads.get_mut(&deployment("api")).unwrap();
+    (opened.replicas.wanted, opened.after.as_mut().unwrap().ready) = (2, false);
+    assert_eq!(demands.is_active(&trigger, &plan), Ok(true), "what has opened does not close when the other restarts");
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,6 +143,8 @@ pub(crate) fn plan(names: &[&str]) -> Plan {
             traffic: vec![share.clone()],
             replicas: Replicas::default(),
             schedule: None,
+            calendar: None,
+            after: None,
             adopted: None,
         };
         plan.workloads.insert(deployment(name), workload);

@@ -55,6 +55,8 @@ fn plan() -> Plan {
         traffic: vec![share],
         replicas: Replicas { wanted: 1, ready: 1 },
         schedule: None,
+        calendar: None,
+        after: None,
         adopted: None,
     };
     let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() };

@@ -264,12 +264,47 @@ fn a_gateway_of_another_controller_carries_nothing_for_us() {
 #[test]
 fn defaults_of_the_namespace_hold_for_what_is_in_it() {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop",
-        "annotations": {"tidegate.dev/manage": "all", "tidegate.dev/max-replicas": "7"}}});
+        "annotations": {"tidegate.dev/manage": "all", "tidegate.dev/max-replicas": "7",
+            "tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "Europe/Berlin"}}});
     let plan = plan_of([namespace, deployment("api", &json!({}), 1)]);
     let (id, workload) = plan.workloads.iter().next().unwrap();
     assert_eq!(id.to_string(), "deployment/api in namespace shop");
     assert_eq!(workload.intent.as_ref().unwrap().bounds.max, 7);
     assert_eq!((workload.uid.as_str(), workload.replicas), ("uid-api", Replicas { wanted: 1, ready: 1 }));
+}
+
+#[test]
+fn hours_come_from_the_calendar_that_a_workload_names() {
+    let calendar = |hours: &str| {
+        json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "Calendar", "metadata": {"name": "office"},
+        "spec": {"timeZone": "Europe/Berlin", "hours": hours}})
+    };
+    let api = deployment("api", &json!({"tidegate.dev/calendar": "office"}), 1);
+    let planned = |objects: Vec<Value>| plan_of(objects).workloads.into_values().next().unwrap();
+    let known = planned(vec![api.clone(), calendar("Mo-Fr 08:00-18:00")]);
+    assert_eq!(known.schedule.unwrap().calendar.hours.to_string(), "Mo-Fr 08:00-18:00");
+    let problem = |workload: PlannedWorkload| workload.intent.unwrap_err()[0].to_string();
+    assert!(problem(planned(vec![api.clone()])).contains("there is no Calendar office"));
+    assert!(problem(planned(vec![api, calendar("always")])).contains("Calendar office cannot be used: spec.hours"));
+}
+
+#[test]
+fn what_opens_after_another_knows_whether_that_is_ready() {
+    let api = json!({"tidegate.dev/calendar": "office", "tidegate.dev/after": "deployment/db"});
+    let calendar = json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "Calendar", "metadata": {"name": "office"},
+        "spec": {"timeZone": "Europe/Berlin", "hours": "24/7"}});
+    for (db, ready) in
+        [(None, None), (Some((2, 1)), Some(false)), (Some((2, 2)), Some(true)), (Some((0, 0)), Some(false))]
+    {
+        let mut objects = vec![deployment("api", &api, 1), calendar.clone()];
+        objects.extend(db.map(|(wanted, ready)| {
+            let mut db = deployment("db", &json!({}), ready);
+            db["spec"]["replicas"] = json!(wanted);
+            db
+        }));
+        let workload = plan_of(objects).workloads.into_values().next().unwrap();
+        assert_eq!(workload.after.map(|after| after.ready), ready, "{db:?}");
+    }
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Meta {
     /// `metadata.deletionTimestamp`: it is on its way out
     #[serde(rename = "deletionTimestamp")]
     pub deleted: Option<String>,
+    /// `metadata.generation`: how often its spec was changed
+    pub generation: i64,
     /// `metadata.labels`
     pub labels: Labels,
     /// The annotations of Tidegate and KEDA

@@ -1,0 +1,288 @@
+//! Calendars: whether each is open now, when that changes next, who uses it, and what is wrong with it.
+//!
+//! Nothing depends on what is written here. The scaler works out the hours by itself; the status is for people.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    time::Duration,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tidegate_core::{calendar::KnownCalendar, plan::Plan};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    events::{self, Events},
+    index::{self, Watches},
+};
+
+const FIELD_MANAGER: &str = "tidegate";
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The longest without a look: the clock may have been set, and a write may have failed.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What the users of a Calendar should know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Notice {
+    /// Open, and since when and until when
+    Opened(String),
+    /// Closed, likewise
+    Closed(String),
+    /// It makes no sense
+    Invalid(String),
+    /// `PH` without holidays
+    NoHolidays,
+}
+
+impl events::Notice for Notice {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Opened(_) => "Opened",
+            Self::Closed(_) => "Closed",
+            Self::Invalid(_) => "Invalid",
+            Self::NoHolidays => "NoHolidays",
+        }
+    }
+
+    fn is_warning(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::NoHolidays)
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened(until) => write!(f, "open{until}"),
+            Self::Closed(until) => write!(f, "closed{until}"),
+            Self::Invalid(error) => write!(f, "{error} (what uses it stays as it is until this is mended)"),
+            Self::NoHolidays => {
+                write!(
+                    f,
+                    "spec.hours mention PH, but no holidays are known: set spec.holidays.country or spec.holidays.dates"
+                )
+            }
+        }
+    }
+}
+
+/// Keeps the status of all Calendars, while this replica leads, until `shutdown` says so.
+pub async fn run(
+    client: Client,
+    instance: &str,
+    watches: Watches,
+    mut leading: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut events = Events::new(client.clone(), instance);
+    let mut plan = watches.plan();
+    loop {
+        let leads = *leading.borrow_and_update();
+        let now = plan.borrow_and_update().clone();
+        let wake =
+            if leads && watches.missing().is_empty() { pass(&client, &mut events, &watches, &now).await } else { LOOK };
+        tokio::select! {
+            changed = plan.changed() => if changed.is_err() { return },
+            changed = leading.changed() => if changed.is_err() { return },
+            () = sleep(wake) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// One pass. Returns how long nothing will change by itself.
+async fn pass(client: &Client, events: &mut Events<Notice>, watches: &Watches, plan: &Plan) -> Duration {
+    let now = Utc::now();
+    let users = users(plan);
+    let shown: Vec<_> = watches.objects(|objects| {
+        let shown = |calendar: &index::Calendar| {
+            let name = &calendar.metadata.name;
+            let resolved = plan.calendars.get(name).cloned().unwrap_or_else(|| calendar.spec.resolve());
+            let shown = Shown::new(resolved, users.get(name.as_str()).copied().unwrap_or(0), now);
+            let status = shown.status(&calendar.status, calendar.metadata.generation, now);
+            (name.clone(), calendar.metadata.uid.clone(), shown, (status != calendar.status).then_some(status))
+        };
+        objects.calendars().map(shown).collect()
+    });
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &calendars());
+    let mut kept = HashSet::new();
+    let mut wake = LOOK;
+    for (name, uid, shown, status) in shown {
+        if let Some(change) = shown.next_change {
+            // A moment after the change, so that it is one.
+            wake = wake.min((change - now).to_std().unwrap_or_default() + Duration::from_millis(1));
+        }
+        if let Some(status) = status {
+            write(&api, &name, &status).await;
+        }
+        let reference = ObjectReference {
+            api_version: Some("tidegate.dev/v1alpha1".to_owned()),
+            kind: Some("Calendar".to_owned()),
+            name: Some(name),
+            uid: Some(uid),
+            ..ObjectReference::default()
+        };
+        kept.insert(events::key(&reference));
+        events.tell(&reference, &shown.notices).await;
+    }
+    events.keep(&kept);
+    wake
+}
+
+async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) {
+    let object = json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Calendar", "metadata": {"name": name}, "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    // It is tried again with the next look.
+    match timeout(DEADLINE, api.patch_status(name, &params, &Patch::Apply(&object))).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(calendar = name, %error, "cannot write its status"),
+        Err(_) => tracing::warn!(calendar = name, "cannot write its status: no answer within {DEADLINE:?}"),
+    }
+}
+
+fn users(plan: &Plan) -> BTreeMap<&str, usize> {
+    let mut users = BTreeMap::new();
+    for name in plan.workloads.values().filter_map(|workload| workload.calendar.as_deref()) {
+        *users.entry(name).or_default() += 1;
+    }
+    users
+}
+
+fn calendars() -> ApiResource {
+    ApiResource {
+        group: "tidegate.dev".to_owned(),
+        version: "v1alpha1".to_owned(),
+        api_version: "tidegate.dev/v1alpha1".to_owned(),
+        kind: "Calendar".to_owned(),
+        plural: "calendars".to_owned(),
+    }
+}
+
+/// What a Calendar's status and events say at an instant.
+struct Shown {
+    open: Option<bool>,
+    next_change: Option<DateTime<Utc>>,
+    next_change_text: Option<String>,
+    users: usize,
+    condition: (&'static str, &'static str, String),
+    notices: Vec<Notice>,
+}
+
+impl Shown {
+    fn new(calendar: Result<KnownCalendar, String>, users: usize, now: DateTime<Utc>) -> Self {
+        let known = match calendar {
+            Ok(known) => known,
+            Err(error) => {
+                let notice = Notice::Invalid(error.clone());
+                let condition = ("False", "Invalid", error);
+                let (open, next_change, next_change_text) = (None, None, None);
+                return Self { open, next_change, next_change_text, users, condition, notices: vec![notice] };
+            }
+        };
+        let calendar = &known.calendar;
+        let open = calendar.is_open(now);
+        let next_change = calendar.next_change(now);
+        let local = |at: DateTime<Utc>| at.with_timezone(&calendar.zone);
+        let until = next_change.map_or_else(
+            || " for the years to come".to_owned(),
+            |change| format!(" until {} ({})", local(change).format("%a %Y-%m-%d %H:%M %:z"), calendar.zone),
+        );
+        let mut notices = vec![if open { Notice::Opened(until) } else { Notice::Closed(until) }];
+        let condition = if calendar.hours.mention_holidays() && known.holidays.is_empty() {
+            notices.push(Notice::NoHolidays);
+            ("True", "NoHolidays", Notice::NoHolidays.to_string())
+        } else {
+            ("True", "Resolved", "the hours are understood".to_owned())
+        };
+        let next_change_text = next_change.map(|at| local(at).to_rfc3339_opts(SecondsFormat::Secs, true));
+        Self { open: Some(open), next_change, next_change_text, users, condition, notices }
+    }
+
+    /// The whole status. The time of the last transition is kept as long as there is none.
+    fn status(&self, before: &Value, generation: i64, now: DateTime<Utc>) -> Value {
+        let (status, reason, message) = &self.condition;
+        let before = &before["conditions"][0];
+        let since = before["lastTransitionTime"].as_str().filter(|_| before["status"] == *status);
+        let since = since.map_or_else(|| now.to_rfc3339_opts(SecondsFormat::Secs, true), ToOwned::to_owned);
+        let condition = json!({
+            "type": "Ready", "status": status, "reason": reason, "message": message,
+            "observedGeneration": generation, "lastTransitionTime": since,
+        });
+        let mut shown = json!({ "users": self.users, "conditions": [condition] });
+        if let Some(open) = self.open {
+            shown["open"] = open.into();
+        }
+        if let Some(change) = &self.next_change_text {
+            shown["nextChange"] = change.as_str().into();
+        }
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::calendar::CalendarSpec;
+
+    use super::*;
+
+    fn shown(spec: Value, at: &str) -> Shown {
+        let spec: CalendarSpec = serde_json::from_value(spec).unwrap();
+        Shown::new(spec.resolve(), 2, instant(at))
+    }
+
+    fn instant(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    #[test]
+    fn the_status_says_open_or_closed_and_until_when_in_local_time() {
+        let at = "2026-03-27T12:00:00Z";
+        let shown = shown(json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
+        let status = shown.status(&Value::Null, 1, instant(at));
+        assert_eq!(status["open"], true);
+        assert_eq!(status["nextChange"], "2026-03-27T18:00:00+01:00");
+        assert_eq!(status["users"], 2);
+        assert_eq!(status["conditions"][0]["reason"], "Resolved");
+        let texts: Vec<_> = shown.notices.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["open until Fri 2026-03-27 18:00 +01:00 (Europe/Berlin)"]);
+    }
+
+    #[test]
+    fn a_status_that_is_right_is_not_written_again() {
+        let spec = json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"});
+        let first =
+            shown(spec.clone(), "2026-03-27T12:00:00Z").status(&Value::Null, 1, instant("2026-03-27T12:00:00Z"));
+        let later = shown(spec, "2026-03-27T12:30:00Z").status(&first, 1, instant("2026-03-27T12:30:00Z"));
+        assert_eq!(first, later);
+    }
+
+    #[test]
+    fn one_that_makes_no_sense_is_neither_open_nor_closed_and_says_which_field_is_wrong() {
+        let at = "2026-03-27T12:00:00Z";
+        let shown = shown(json!({"timeZone": "Europe/Berln", "hours": "24/7"}), at);
+        let status = shown.status(&Value::Null, 1, instant(at));
+        assert_eq!(status["open"], Value::Null);
+        assert_eq!(status["conditions"][0]["status"], "False");
+        assert!(
+            status["conditions"][0]["message"].as_str().unwrap().starts_with("spec.timeZone: got \"Europe/Berln\"")
+        );
+    }
+
+    #[test]
+    fn ph_without_holidays_is_told() {
+        let shown = shown(json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
+        assert!(shown.notices.contains(&Notice::NoHolidays));
+        assert_eq!(shown.condition.0, "True");
+    }
+}
