@@ -239,8 +239,12 @@ fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
     let traffic = match args.source.source {
         Source::Prometheus => TrafficSource::Prometheus,
         Source::Envoy => {
-            let proxy =
-                |address: &std::net::SocketAddr| Proxy { name: address.to_string(), stats: *address, ready: true };
+            let proxy = |address: &std::net::SocketAddr| Proxy {
+                name: address.to_string(),
+                stats: *address,
+                ready: true,
+                fleet: None,
+            };
             TrafficSource::Envoy(args.source.proxies.iter().map(proxy).collect())
         }
     };

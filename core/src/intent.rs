@@ -1,11 +1,14 @@
 //! What a user asks for one workload: its annotations, with the defaults of its Namespace, parsed into types.
 
+mod gateway;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
+pub use self::gateway::GatewayIntent;
 use crate::{
     calendar::{Calendar, Calendars},
     hours::Hours,
@@ -123,6 +126,26 @@ impl ScheduleIntent {
         self.calendar.is_some() || (self.hours.is_some() && self.time_zone.is_some())
     }
 
+    /// The schedule of the object of this name. A problem where its hours are of a Calendar that is not there or makes no sense.
+    fn resolve(
+        &self,
+        name: &str,
+        floor: u32,
+        off_hours_replicas: u32,
+        calendars: &Calendars,
+    ) -> Result<Option<Schedule>, Problem> {
+        let Some(calendar) = self.calendar(calendars)? else { return Ok(None) };
+        Ok(Some(Schedule {
+            calendar,
+            floor,
+            off_hours_replicas,
+            warm_up: self.warm_up,
+            spread: Schedule::spread_of(self.warm_up, name),
+            after: self.after.clone(),
+            keep_awake_until: self.keep_awake_until,
+        }))
+    }
+
     fn calendar(&self, calendars: &Calendars) -> Result<Option<Calendar>, Problem> {
         let Some(name) = &self.calendar else {
             return Ok(self.hours.clone().zip(self.time_zone).map(|(hours, zone)| Calendar::new(hours, zone)));
@@ -193,17 +216,8 @@ impl Intent {
     /// The schedule of the workload of this name, if it has hours. A problem where these are of a Calendar that is not there
     /// or makes no sense.
     pub fn schedule(&self, name: &str, calendars: &Calendars) -> Result<Option<Schedule>, Problem> {
-        let Some(schedule) = self.schedule.as_ref().filter(|schedule| schedule.has_hours()) else { return Ok(None) };
-        let Some(calendar) = schedule.calendar(calendars)? else { return Ok(None) };
-        Ok(Some(Schedule {
-            calendar,
-            floor: self.floor(),
-            off_hours_replicas: schedule.off_hours_replicas.unwrap_or(0),
-            warm_up: schedule.warm_up,
-            spread: Schedule::spread_of(schedule.warm_up, name),
-            after: schedule.after.clone(),
-            keep_awake_until: schedule.keep_awake_until,
-        }))
+        let Some(schedule) = &self.schedule else { return Ok(None) };
+        schedule.resolve(name, self.floor(), schedule.off_hours_replicas.unwrap_or(0), calendars)
     }
 
     /// The target of a signal, if the intent has it.
@@ -276,7 +290,25 @@ impl Reader<'_> {
 
     fn intent(&mut self) -> Intent {
         let intent = self.values();
-        let Bounds { min, max } = intent.bounds;
+        self.check_bounds(intent.bounds);
+        self.needs(Key::PrometheusQuery, &[Key::PrometheusTarget]);
+        self.needs(Key::PrometheusTarget, &[Key::PrometheusQuery]);
+        self.needs(Key::KafkaLag, &[Key::KafkaGroup]);
+        self.needs(Key::KafkaGroup, &[Key::KafkaLag]);
+        self.needs(Key::KafkaTopics, &[Key::KafkaLag]);
+        self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
+        self.needs(Key::After, &[Key::Hours, Key::Calendar]);
+        self.check_hours();
+        intent
+    }
+
+    fn check_hours(&mut self) {
+        self.needs(Key::Hours, &[Key::Timezone, Key::Calendar]);
+        self.needs(Key::OffHoursReplicas, &[Key::Hours, Key::Calendar]);
+        self.needs(Key::WarmUp, &[Key::Hours, Key::Calendar]);
+    }
+
+    fn check_bounds(&mut self, Bounds { min, max }: Bounds) {
         if min > max {
             let from_default = |key: Key| if self.has(key) { "" } else { " (the default)" };
             let (min_note, max_note) = (from_default(Key::MinReplicas), from_default(Key::MaxReplicas));
@@ -285,17 +317,6 @@ impl Reader<'_> {
                  maximum or lower the minimum"
             ));
         }
-        self.needs(Key::PrometheusQuery, &[Key::PrometheusTarget]);
-        self.needs(Key::PrometheusTarget, &[Key::PrometheusQuery]);
-        self.needs(Key::KafkaLag, &[Key::KafkaGroup]);
-        self.needs(Key::KafkaGroup, &[Key::KafkaLag]);
-        self.needs(Key::KafkaTopics, &[Key::KafkaLag]);
-        self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
-        self.needs(Key::Hours, &[Key::Timezone, Key::Calendar]);
-        self.needs(Key::OffHoursReplicas, &[Key::Hours, Key::Calendar]);
-        self.needs(Key::WarmUp, &[Key::Hours, Key::Calendar]);
-        self.needs(Key::After, &[Key::Hours, Key::Calendar]);
-        intent
     }
 
     /// A key that the object itself carries means nothing unless one of the others is there too, on it or its Namespace.

@@ -81,6 +81,7 @@ keys! {
     KeepAwakeUntil "keep-awake-until" "keepAwakeUntil" true "An override of the schedule, with its end";
     ScaleDownAfter "scale-down-after" "scaleDownAfter" true "The window whose maximum holds replicas up";
     Paused "paused" "paused" true "Leave what exists as it is";
+    CreateEnvoyProxy "create-envoyproxy" "createEnvoyproxy" true "Whether a Gateway without an EnvoyProxy is given one";
     Manage "manage" "manage" false "On a Namespace: all, to schedule every workload in it";
 }
 
@@ -94,7 +95,7 @@ impl Key {
     /// it.
     pub fn allowed_on(self, place: Place) -> bool {
         match place {
-            Place::Workload => self != Self::Manage,
+            Place::Workload => !matches!(self, Self::Manage | Self::CreateEnvoyProxy),
             Place::Gateway => self.on_gateways(),
             // What comes after itself never comes.
             Place::Namespace => self != Self::After,

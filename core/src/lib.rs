@@ -7,9 +7,12 @@
 //! 2. [`plan`]: which Envoy clusters carry the traffic of which workload, and by what share.
 //! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
 //! 4. [`demand`]: values and targets become replicas.
+//!
+//! [`hours`], [`calendar`] and [`schedule`] say when; [`fleet`] is what is asked of the proxies in front.
 
 pub mod calendar;
 pub mod demand;
+pub mod fleet;
 pub mod hours;
 pub mod intent;
 pub mod key;

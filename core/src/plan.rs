@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{calendar::Calendars, intent::Intent, problem::Problem, schedule::Schedule, workload::WorkloadId};
+use crate::{
+    calendar::Calendars, fleet::Fleet, intent::Intent, problem::Problem, schedule::Schedule, workload::WorkloadId,
+};
 
 /// Everything that the scaler has to know of the cluster.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +20,8 @@ pub struct Plan {
     pub services: BTreeMap<ServiceId, Vec<ClusterShare>>,
     /// The proxies that carry the traffic
     pub proxies: Vec<Proxy>,
+    /// The annotated Gateways, by the EnvoyProxy that says how many proxies they have
+    pub fleets: Vec<Fleet>,
     /// The Calendars
     pub calendars: Calendars,
 }
@@ -155,13 +159,17 @@ pub struct Proxy {
     /// Whether it gets new traffic. One that does not may still carry what it has (it drains), but its silence means
     /// nothing.
     pub ready: bool,
+    /// The set of proxies that it is one of, as what its listeners carry is kept among the clusters
+    pub fleet: Option<Arc<str>>,
 }
 
 impl Plan {
-    /// The names of all clusters that the Plan speaks of, in both forms; a name may come more than once.
+    /// The names of all clusters that the Plan speaks of, in both forms, and of all fleets; a name may come more than once.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
         let of_services = self.services.values().flatten();
         let of_workloads = self.workloads.values().flat_map(|workload| &workload.traffic);
-        of_services.chain(of_workloads).flat_map(|share| [Some(&share.cluster), share.split.as_ref()]).flatten()
+        let of_routes = of_services.chain(of_workloads);
+        let of_fleets = self.fleets.iter().flat_map(|fleet| &fleet.series);
+        of_routes.flat_map(|share| [Some(&share.cluster), share.split.as_ref()]).flatten().chain(of_fleets)
     }
 }

@@ -80,7 +80,12 @@ async fn server() {
 /// A round of all proxies, once a second.
 async fn measure(signals: Arc<Signals>) {
     let proxies: Vec<_> = (0..PROXIES)
-        .map(|index| Proxy { name: format!("proxy-{index}"), stats: ([10, 0, 0, index], 19001).into(), ready: true })
+        .map(|index| Proxy {
+            name: format!("proxy-{index}"),
+            stats: ([10, 0, 0, index], 19001).into(),
+            ready: true,
+            fleet: None,
+        })
         .collect();
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -83,7 +83,7 @@ fn scrape(criterion: &mut Criterion) {
     let answer = answer();
     let size = answer.len() as u64;
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let proxy = Proxy { name: "proxy".into(), stats: server.local_addr().unwrap(), ready: true };
+    let proxy = Proxy { name: "proxy".into(), stats: server.local_addr().unwrap(), ready: true, fleet: None };
     thread::spawn(move || serve(&server, &answer));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scraper = Scraper::new(Duration::from_secs(1), Duration::from_secs(5));
@@ -125,6 +125,7 @@ fn proxies() -> Vec<Proxy> {
         name: format!("envoy-gateway-system/envoy-{index}"),
         stats: SocketAddr::from((Ipv4Addr::new(10, 0, 0, index), 19001)),
         ready: true,
+        fleet: None,
     };
     (0..PROXIES).map(proxy).collect()
 }

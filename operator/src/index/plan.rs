@@ -1,5 +1,7 @@
 //! From objects to the Plan.
 
+mod fleets;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
@@ -42,7 +44,8 @@ pub(super) fn plan(objects: &Objects) -> Plan {
         workloads.add_traffic(service, shares);
     }
     let calendars = calendars(objects);
-    Plan { workloads: workloads.planned(&calendars), services, proxies: proxies(objects), calendars }
+    let fleets = fleets::fleets(objects, &calendars);
+    Plan { workloads: workloads.planned(&calendars), services, proxies: proxies(objects), fleets, calendars }
 }
 
 fn calendars(objects: &Objects) -> Calendars {
@@ -59,7 +62,7 @@ fn proxies(objects: &Objects) -> Vec<Proxy> {
     let proxy = |pod: &super::views::Pod| {
         let stats = SocketAddr::new(pod.address()?, STATS_PORT);
         let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-        Some(Proxy { name, stats, ready: pod.is_ready() })
+        Some(Proxy { name, stats, ready: pod.is_ready(), fleet: fleets::of_proxy(&pod.metadata.labels) })
     };
     pods.filter_map(proxy).collect()
 }
@@ -236,7 +239,7 @@ fn adopted(objects: &Objects, id: &WorkloadId) -> Option<u32> {
     its.find_map(|object| object.metadata.annotations.get(ADOPTED_REPLICAS)?.parse().ok())
 }
 
-fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotations {
+pub(super) fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotations {
     static NONE: Annotations = Annotations::new();
     let known = objects.namespaces.get("").and_then(|names| names.get(namespace));
     known.map_or(&NONE, |namespace| &namespace.metadata.annotations)

@@ -37,7 +37,7 @@ impl Fleet {
     fn add(&mut self) {
         let index = self.proxies.len() as u8;
         let stats = ([10, 0, 0, index], 19001).into();
-        self.proxies.push(Proxy { name: format!("eg/proxy-{index}"), stats, ready: true });
+        self.proxies.push(Proxy { name: format!("eg/proxy-{index}"), stats, ready: true, fleet: None });
         self.counted.push(0.0);
     }
 

@@ -20,7 +20,7 @@ fn scraper() -> Scraper {
 }
 
 async fn scrape(scraper: &Scraper, server: &Server) -> Result<Scrape, ScrapeError> {
-    let proxy = Proxy { name: "eg/proxy".into(), stats: server.address, ready: true };
+    let proxy = Proxy { name: "eg/proxy".into(), stats: server.address, ready: true, fleet: None };
     scraper.scrape(&proxy, &Series::of([RULE])).await
 }
 
@@ -65,7 +65,7 @@ async fn silence_ends_at_the_deadline() {
 #[tokio::test]
 async fn nobody_at_the_address_is_told_with_what_may_be_in_the_way() {
     let server = Server::that(Silence).await;
-    let proxy = Proxy { name: "eg/proxy".into(), stats: ([127, 0, 0, 1], 1).into(), ready: true };
+    let proxy = Proxy { name: "eg/proxy".into(), stats: ([127, 0, 0, 1], 1).into(), ready: true, fleet: None };
     let error = scraper().scrape(&proxy, &Series::of([RULE])).await.unwrap_err().to_string();
     assert!(error.contains("cannot connect to http://127.0.0.1:1/stats/prometheus"), "{error}");
     assert!(error.contains("NetworkPolicy"), "{error}");

@@ -30,6 +30,10 @@ pub(super) struct GatewayContext<'a> {
     pub(super) name: &'a str,
     /// The EnvoyProxy of the Gateway, of its class and of Envoy Gateway's configuration, in one
     pub(super) proxy: Cow<'a, EnvoyProxySpec>,
+    /// The nearest EnvoyProxy that there is an object of, by namespace and name
+    pub(super) proxy_object: Option<(&'a str, &'a str)>,
+    /// The EnvoyProxy that the Gateway or its class names and that does not exist
+    pub(super) missing_proxy: Option<(&'a str, &'a str)>,
     /// Whether the class merges its Gateways into one set of proxies
     pub(super) class: &'a str,
     pub(super) merged: bool,
@@ -98,7 +102,8 @@ fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Option<GatewayCont
     if class.is_some_and(|class| class.spec.controller_name != objects.envoy_gateway.controller_name()) {
         return None;
     }
-    let (proxy, merged) = envoy_proxy(objects, gateway, class);
+    let NearestProxy { spec: proxy, object: proxy_object, missing: missing_proxy, merged } =
+        envoy_proxy(objects, gateway, class);
     let refused = !gateway.spec.addresses.iter().all(Address::is_supported)
         // `mergeGateways` and `mergeBackends` exclude each other.
         || (merged && proxy.merge_backends.is_some());
@@ -118,31 +123,42 @@ fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Option<GatewayCont
         namespace: &gateway.metadata.namespace,
         name: &gateway.metadata.name,
         proxy,
+        proxy_object,
+        missing_proxy,
         class: &gateway.spec.gateway_class_name,
         merged,
         listeners: own.collect(),
     })
 }
 
+/// What configures the proxies of a Gateway.
+struct NearestProxy<'a> {
+    spec: Cow<'a, EnvoyProxySpec>,
+    object: Option<(&'a str, &'a str)>,
+    missing: Option<(&'a str, &'a str)>,
+    merged: bool,
+}
+
 /// The EnvoyProxy that holds for a Gateway, and whether its class merges Gateways (`MergeEnvoyProxyConfigs`).
-fn envoy_proxy<'a>(
-    objects: &'a Objects,
-    gateway: &'a Gateway,
-    class: Option<&'a GatewayClass>,
-) -> (Cow<'a, EnvoyProxySpec>, bool) {
+fn envoy_proxy<'a>(objects: &'a Objects, gateway: &'a Gateway, class: Option<&'a GatewayClass>) -> NearestProxy<'a> {
     let find = |namespace: &str, name: &str| Some(&objects.envoy_proxies.get(namespace)?.get(name)?.spec);
     let of_default = objects.envoy_gateway.envoy_proxy.as_ref();
     let of_class = class.and_then(|class| class.spec.parameters_ref.as_ref()).filter(|r| r.is_envoy_proxy());
-    let of_class = of_class.and_then(|r| find(r.namespace.as_deref().unwrap_or("default"), &r.name));
+    let named_by_class = of_class.map(|r| (r.namespace.as_deref().unwrap_or("default"), r.name.as_str()));
+    let of_class = named_by_class.and_then(|(namespace, name)| find(namespace, name));
     let merged = [of_class, of_default].into_iter().flatten().find_map(|proxy| proxy.merge_gateways).unwrap_or(false);
     // With merged Gateways the proxies are the class's, and no Gateway has a say.
     let of_gateway = gateway.parameters_ref().filter(|r| r.is_envoy_proxy() && !merged);
-    let of_gateway = of_gateway.and_then(|r| find(&gateway.metadata.namespace, &r.name));
+    let named_by_gateway = of_gateway.map(|r| (gateway.metadata.namespace.as_str(), r.name.as_str()));
+    let of_gateway = named_by_gateway.and_then(|(namespace, name)| find(namespace, name));
+    let nearest = named_by_gateway.zip(Some(of_gateway)).or(named_by_class.zip(Some(of_class)));
+    let object = nearest.and_then(|(named, found)| found.map(|_| named));
+    let missing = nearest.and_then(|(named, found)| found.is_none().then_some(named));
 
     let first_step = overlay(of_class.map(Cow::Borrowed), of_gateway.map(Cow::Borrowed), merge_type(of_gateway));
     let second_merge = merge_type(of_class).or_else(|| merge_type(of_gateway));
     let proxy = overlay(of_default.map(Cow::Borrowed), first_step, second_merge);
-    (proxy.unwrap_or_default(), merged)
+    NearestProxy { spec: proxy.unwrap_or_default(), object, missing, merged }
 }
 
 fn merge_type(proxy: Option<&EnvoyProxySpec>) -> Option<&str> {

@@ -24,7 +24,7 @@ mod merging;
 mod policies;
 mod stat_name;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use tidegate_core::plan::RouteRef;
 
@@ -32,7 +32,12 @@ use self::{
     attachment::Attachments, backends::Backends, gateways::Gateways, grants::Grants, merging::Merging,
     policies::PolicyIndex,
 };
-use super::{Objects, kind::Kind, objects::Table, views::Route};
+use super::{
+    Objects,
+    kind::Kind,
+    objects::Table,
+    views::{EnvoyProxySpec, Route},
+};
 
 /// A backend's part of a cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +100,38 @@ pub(super) struct ServiceAt<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     pub(super) port: Option<u16>,
+}
+
+/// The Gateways of Envoy Gateway, oldest first, with what configures the proxies of each.
+pub(super) fn fronts(objects: &Objects) -> Vec<Front<'_>> {
+    Gateways::of(objects, &Grants::of(objects)).all.into_iter().map(Front::of).collect()
+}
+
+/// A Gateway and what configures its proxies.
+pub(super) struct Front<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    /// The class, where that merges its Gateways into one set of proxies
+    pub(super) class: Option<&'a str>,
+    /// The EnvoyProxy of the Gateway, of its class and of Envoy Gateway's configuration, in one
+    pub(super) spec: Cow<'a, EnvoyProxySpec>,
+    /// The nearest EnvoyProxy that there is an object of, by namespace and name
+    pub(super) envoy_proxy: Option<(&'a str, &'a str)>,
+    /// The EnvoyProxy that is named and does not exist
+    pub(super) missing: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Front<'a> {
+    fn of(gateway: gateways::GatewayContext<'a>) -> Self {
+        Self {
+            namespace: gateway.namespace,
+            name: gateway.name,
+            class: gateway.merged.then_some(gateway.class),
+            spec: gateway.proxy,
+            envoy_proxy: gateway.proxy_object,
+            missing: gateway.missing_proxy,
+        }
+    }
 }
 
 /// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes.

@@ -330,7 +330,7 @@ fn proxies_are_the_running_pods_of_envoy_gateway() {
         pod("d", "ratelimit", "Running", "True"),
     ]);
     let stats = "10.0.0.1:19001".parse().unwrap();
-    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready };
+    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready, fleet: None };
     assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false), proxy("eg/e", false)]);
 }
 

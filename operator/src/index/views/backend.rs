@@ -142,7 +142,69 @@ pub(in crate::index) struct EnvoyProxySpec {
     pub(in crate::index) merge_gateways: Option<bool>,
     pub(in crate::index) merge_backends: Option<MergeBackends>,
     pub(in crate::index) routing_type: Option<String>,
+    pub(in crate::index) provider: Provider,
+    pub(in crate::index) shutdown: Shutdown,
     telemetry: Telemetry,
+}
+
+/// `provider`: how the proxies run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct Provider {
+    pub(in crate::index) kubernetes: KubernetesProvider,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct KubernetesProvider {
+    pub(in crate::index) envoy_deployment: Option<EnvoyDeployment>,
+    pub(in crate::index) envoy_daemon_set: Option<serde::de::IgnoredAny>,
+    pub(in crate::index) envoy_hpa: Option<EnvoyHpa>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct EnvoyDeployment {
+    pub(in crate::index) replicas: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct EnvoyHpa {
+    pub(in crate::index) min_replicas: Option<u32>,
+    pub(in crate::index) max_replicas: Option<u32>,
+}
+
+/// `shutdown`: how a proxy ends.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct Shutdown {
+    drain_timeout: Option<String>,
+}
+
+impl Shutdown {
+    /// How long a proxy goes on serving what it has. Envoy Gateway waits for a minute where nothing is said.
+    pub(in crate::index) fn drain_timeout(&self) -> std::time::Duration {
+        let said = self.drain_timeout.as_deref().and_then(|text| humantime::parse_duration(text).ok());
+        said.unwrap_or(std::time::Duration::from_secs(60))
+    }
+}
+
+impl Provider {
+    fn over(&self, base: &Self) -> Self {
+        let (own, base) = (&self.kubernetes, &base.kubernetes);
+        Self {
+            kubernetes: KubernetesProvider {
+                envoy_deployment: own
+                    .envoy_deployment
+                    .clone()
+                    .filter(|own| own.replicas.is_some())
+                    .or_else(|| base.envoy_deployment.clone()),
+                envoy_daemon_set: own.envoy_daemon_set.or(base.envoy_daemon_set),
+                envoy_hpa: own.envoy_hpa.as_ref().or(base.envoy_hpa.as_ref()).cloned(),
+            },
+        }
+    }
 }
 
 /// `mergeBackends`: all that its selector selects, or everything.
@@ -177,6 +239,10 @@ impl EnvoyProxySpec {
             merge_gateways: self.merge_gateways.or(base.merge_gateways),
             merge_backends: self.merge_backends.clone().or_else(|| base.merge_backends.clone()),
             routing_type: self.routing_type.clone().or_else(|| base.routing_type.clone()),
+            provider: self.provider.over(&base.provider),
+            shutdown: Shutdown {
+                drain_timeout: self.shutdown.drain_timeout.clone().or_else(|| base.shutdown.drain_timeout.clone()),
+            },
             telemetry: Telemetry {
                 metrics: Metrics {
                     cluster_stat_name: self

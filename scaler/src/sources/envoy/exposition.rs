@@ -7,6 +7,11 @@ use memchr::{memchr, memchr2, memmem};
 
 use crate::signals::{Counters, Sample, Series};
 
+const CONNECTION_MANAGER: &[u8] = b"envoy_http_conn_manager_prefix";
+const LISTENER: &[u8] = b"envoy_listener_address";
+/// Listeners of Envoy Gateway's own on every proxy: statistics and readiness.
+const OWN_PORTS: std::ops::RangeInclusive<u16> = 19_000..=19_003;
+
 /// Longer lines than this are no series of Envoy's.
 const MAX_LINE: usize = 8192;
 const NAME_LABEL: &[u8] = b"envoy_cluster_name";
@@ -25,6 +30,8 @@ const NAME_LABEL: &[u8] = b"envoy_cluster_name";
 /// ```
 pub struct Parser<'a> {
     series: &'a Series,
+    /// Where what the listeners carry goes, if anywhere
+    fleet: Option<u32>,
     /// The start of a line whose end has not come yet
     partial: Vec<u8>,
     /// Whether the rest of this line is skipped because it is too long
@@ -56,6 +63,7 @@ impl<'a> Parser<'a> {
     pub fn new(series: &'a Series) -> Self {
         Self {
             series,
+            fleet: None,
             partial: Vec::new(),
             overlong: false,
             prefix: Vec::new(),
@@ -65,6 +73,12 @@ impl<'a> Parser<'a> {
             scratch: Vec::new(),
             garbage: false,
         }
+    }
+
+    /// Takes in what the proxy's listeners carry too, as the series of this fleet, if that is kept.
+    #[must_use]
+    pub fn with_fleet(self, fleet: Option<&str>) -> Self {
+        Self { fleet: fleet.and_then(|fleet| self.series.of_cluster(fleet)), ..self }
     }
 
     /// The next bytes.
@@ -107,6 +121,8 @@ impl<'a> Parser<'a> {
             let _ = self.label_and_value(&line[self.prefix.len()..], self.prefix_field, None);
         } else if let Some(series) = line.strip_prefix(b"envoy_cluster_") {
             let _ = self.series_line(line, series);
+        } else if let Some((fleet, (field, label))) = self.fleet.zip(listener_field(line)) {
+            let _ = self.listener_line(line, fleet, field, label);
         } else {
             self.garbage |= !is_exposition(line);
         }
@@ -154,24 +170,27 @@ impl<'a> Parser<'a> {
     }
 
     /// `a="x",envoy_cluster_name="NAME",b="y"} 5`. Series that differ in other labels only add up.
-    fn any_labels(&mut self, mut labels: &[u8], field: Field, infix: Option<&[u8]>) -> Option<()> {
-        let mut series = None;
-        while let Some(rest) = labels.strip_prefix(b"}").map_or(Some(labels), |_| None) {
-            let equals = memchr(b'=', rest)?;
-            let (name, value) = (&rest[..equals], rest[equals + 1..].strip_prefix(b"\"")?);
-            let (value, rest) = unescaped(value)?;
-            if name == NAME_LABEL {
-                series = Some(value);
-            }
-            labels = rest.strip_prefix(b",").unwrap_or(rest);
-        }
-        let mut series = series?;
+    fn any_labels(&mut self, labels: &[u8], field: Field, infix: Option<&[u8]>) -> Option<()> {
+        let (mut series, value) = labelled(labels, NAME_LABEL)?;
         if let Some(infix) = infix {
             series.push(b'.');
             series.extend_from_slice(infix);
         }
-        let value = labels.strip_prefix(b"} ")?;
         self.add(self.id_of(&series), field, value)
+    }
+
+    /// `envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http-10080"} 5`: Envoy Gateway calls the managers of
+    /// its Gateways' listeners by their ports, and its own otherwise.
+    fn listener_line(&mut self, line: &[u8], fleet: u32, field: Field, label: &[u8]) -> Option<()> {
+        let labels = &line[memchr(b'{', line)? + 1..];
+        let (name, value) = labelled(labels, label)?;
+        let of_users = if label == LISTENER {
+            let port = name.rsplit(|byte| *byte == b'_').next()?;
+            !std::str::from_utf8(port).ok()?.parse().is_ok_and(|port| OWN_PORTS.contains(&port))
+        } else {
+            name.starts_with(b"http-") || name.starts_with(b"https-")
+        };
+        if of_users { self.add(Some(fleet), field, value) } else { None }
     }
 
     fn id_of(&self, series: &[u8]) -> Option<u32> {
@@ -198,6 +217,32 @@ impl<'a> Parser<'a> {
         } += value;
         Some(())
     }
+}
+
+/// Where a metric of listeners goes, and the label that names the listener.
+fn listener_field(line: &[u8]) -> Option<(Field, &'static [u8])> {
+    let brace = memchr(b'{', line)?;
+    match &line[..brace] {
+        b"envoy_http_downstream_rq_total" => Some((Field::Requests, CONNECTION_MANAGER)),
+        b"envoy_http_downstream_rq_active" => Some((Field::InFlight, CONNECTION_MANAGER)),
+        b"envoy_listener_downstream_cx_active" => Some((Field::Connections, LISTENER)),
+        _ => None,
+    }
+}
+
+/// The value of a label, and that of the series: `a="x",wanted="y"} 5`.
+fn labelled<'a>(mut labels: &'a [u8], wanted: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
+    let mut found = None;
+    while let Some(rest) = labels.strip_prefix(b"}").map_or(Some(labels), |_| None) {
+        let equals = memchr(b'=', rest)?;
+        let (name, value) = (&rest[..equals], rest[equals + 1..].strip_prefix(b"\"")?);
+        let (value, rest) = unescaped(value)?;
+        if name == wanted {
+            found = Some(value);
+        }
+        labels = rest.strip_prefix(b",").unwrap_or(rest);
+    }
+    Some((found?, labels.strip_prefix(b"} ")?))
 }
 
 /// What stands before `_upstream_` and where the metric goes.
@@ -323,6 +368,32 @@ envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="httproute/ns/overfl
         assert_eq!(of(NAMES[1]), Counters { refused: 2.0, ..zero });
         assert_eq!(of(NAMES[2]), Counters { requests: 9.0, ..zero });
         assert_eq!(of(NAMES[3]), Counters { requests: 4.0, refused: 16.0, in_flight: 5.0, ..zero });
+    }
+
+    #[test]
+    fn what_the_listeners_of_users_carry_is_the_fleets() {
+        let text = br#"envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http-10080"} 70
+envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="https-10443"} 30
+envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="eg-ready-http"} 900
+envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="admin"} 800
+envoy_http_downstream_rq_active{envoy_http_conn_manager_prefix="http-10080"} 4
+envoy_listener_downstream_cx_active{envoy_listener_address="0.0.0.0_10080"} 5
+envoy_listener_downstream_cx_active{envoy_listener_address="[__]_15432"} 2
+envoy_listener_downstream_cx_active{envoy_listener_address="0.0.0.0_19003"} 1
+envoy_listener_worker_downstream_cx_active{envoy_worker_id="0",envoy_listener_address="0.0.0.0_10080"} 5
+envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
+"#;
+        let series = Series::of(["c", "gateway/edge/web.v1"]);
+        let read = |fleet| {
+            let mut parser = Parser::new(&series).with_fleet(fleet);
+            parser.feed(text);
+            parser.finish().unwrap()
+        };
+        let whole = Counters { requests: 100.0, in_flight: 4.0, connections: 7.0, ..Counters::default() };
+        let clusters = read(Some("gateway/edge/web.v1"));
+        assert_eq!(clusters.clusters()[1], (series.of_cluster("gateway/edge/web.v1").unwrap(), whole));
+        assert_eq!(read(None).clusters().len(), 1);
+        assert_eq!(read(Some("gateway/edge/other")).clusters().len(), 1, "one that nobody asked for");
     }
 
     #[test]

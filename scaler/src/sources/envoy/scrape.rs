@@ -21,6 +21,10 @@ const PATH: &str = "/stats/prometheus";
 /// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`.
 const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.upstream_\
     (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_active)$";
+/// These, and what the listeners carry: `http.http-10080.downstream_rq_total`, `listener.0.0.0.0_10080.downstream_cx_active`.
+const QUERY_WITH_LISTENERS: &str = "usedonly&filter=%5E(cluster%5C..%2A%5C.upstream_\
+    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_active)\
+    %7Chttp%5C.https%3F-.%2A%5C.downstream_rq_(total%7Cactive)%7Clistener%5C..%2A%5C.downstream_cx_active)$";
 /// 100,000 clusters fit; more than that is no answer of an Envoy.
 const MAX_BODY: usize = 64 << 20;
 
@@ -113,12 +117,14 @@ impl Scraper {
     /// Asks one proxy for these series.
     pub async fn scrape(&self, proxy: &Proxy, series: &Series) -> Result<Scrape, ScrapeError> {
         let endpoint = Endpoint(proxy.stats);
-        let answer = timeout(self.within, self.read(endpoint, series)).await;
+        let fleet = proxy.fleet.as_deref().filter(|fleet| series.of_cluster(fleet).is_some());
+        let answer = timeout(self.within, self.read(endpoint, series, fleet)).await;
         answer.map_err(|_| ScrapeError::Timeout(endpoint, self.within))?
     }
 
-    async fn read(&self, endpoint: Endpoint, series: &Series) -> Result<Scrape, ScrapeError> {
-        let uri: Uri = format!("http://{}{PATH}?{QUERY}", endpoint.0)
+    async fn read(&self, endpoint: Endpoint, series: &Series, fleet: Option<&str>) -> Result<Scrape, ScrapeError> {
+        let query = if fleet.is_some() { QUERY_WITH_LISTENERS } else { QUERY };
+        let uri: Uri = format!("http://{}{PATH}?{query}", endpoint.0)
             .parse()
             .map_err(|error: http::uri::InvalidUri| ScrapeError::Request(endpoint, error.to_string()))?;
         let request =
@@ -133,7 +139,7 @@ impl Scraper {
             return Err(ScrapeError::Status(endpoint, answer.status()));
         }
         let mut body = answer.into_body();
-        let mut parser = Parser::new(series);
+        let mut parser = Parser::new(series).with_fleet(fleet);
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ScrapeError::Body(endpoint, error))?;

@@ -1,0 +1,171 @@
+//! The annotated Gateways, by the EnvoyProxy that says how many proxies they have.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tidegate_core::{
+    calendar::Calendars,
+    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling, series_of_class, series_of_gateway},
+    intent::GatewayIntent,
+    key::{Key, PREFIX},
+    plan::ADOPTED_REPLICAS,
+};
+
+use super::{
+    super::{
+        Objects,
+        discovery::{self, Front},
+        views::{EnvoyProxySpec, Gateway, Labels},
+    },
+    namespace_defaults, replicas,
+};
+
+const OWNING_NAMESPACE: &str = "gateway.envoyproxy.io/owning-gateway-namespace";
+const OWNING_NAME: &str = "gateway.envoyproxy.io/owning-gateway-name";
+const OWNING_CLASS: &str = "gateway.envoyproxy.io/owning-gatewayclass";
+
+/// The set of proxies that a pod with these labels is one of.
+pub(super) fn of_proxy(labels: &Labels) -> Option<Arc<str>> {
+    if let Some(class) = labels.get(OWNING_CLASS) {
+        return Some(series_of_class(class));
+    }
+    Some(series_of_gateway(labels.get(OWNING_NAMESPACE)?, labels.get(OWNING_NAME)?))
+}
+
+/// Every fleet with at least one annotated Gateway.
+pub(super) fn fleets(objects: &Objects, calendars: &Calendars) -> Vec<Fleet> {
+    let mut gateways = objects.gateways.values().flat_map(BTreeMap::values);
+    if !gateways.any(|gateway| gateway.metadata.annotations.keys().any(|key| key.starts_with(PREFIX))) {
+        return Vec::new();
+    }
+    let mut groups = BTreeMap::<Together<'_>, Vec<Front<'_>>>::new();
+    for front in discovery::fronts(objects) {
+        groups.entry(Together::of(objects, &front)).or_default().push(front);
+    }
+    groups.into_values().filter_map(|fronts| fleet(objects, &fronts, calendars)).collect()
+}
+
+/// What Gateways have in common that are answered together.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Together<'a> {
+    EnvoyProxy(&'a str, &'a str),
+    Class(&'a str),
+    Alone(&'a str, &'a str),
+}
+
+impl<'a> Together<'a> {
+    fn of(objects: &Objects, front: &Front<'a>) -> Self {
+        match (front.envoy_proxy, front.class) {
+            (Some((namespace, name)), _) if !is_to_get_its_own(objects, front) => Self::EnvoyProxy(namespace, name),
+            (None, Some(class)) => Self::Class(class),
+            _ => Self::Alone(front.namespace, front.name),
+        }
+    }
+}
+
+/// Whether a Gateway says that it is to be given an EnvoyProxy, and names none itself.
+fn is_to_get_its_own(objects: &Objects, front: &Front<'_>) -> bool {
+    front.class.is_none()
+        && gateway(objects, front).is_some_and(|gateway| {
+            let asked = gateway.metadata.annotations.get(&Key::CreateEnvoyProxy.annotation());
+            gateway.parameters_ref().is_none() && asked.is_some_and(|value| value == "true")
+        })
+}
+
+fn gateway<'a>(objects: &'a Objects, front: &Front<'_>) -> Option<&'a Gateway> {
+    objects.gateways.get(front.namespace)?.get(front.name)
+}
+
+fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Option<Fleet> {
+    let first = fronts.first()?;
+    let series: std::collections::BTreeSet<_> = fronts.iter().map(series).collect();
+    let series: Vec<_> = series.into_iter().collect();
+    let own = is_to_get_its_own(objects, first);
+    let id = |(namespace, name): (&str, &str)| EnvoyProxyId { namespace: namespace.to_owned(), name: name.to_owned() };
+    let envoy_proxy = first.envoy_proxy.filter(|_| !own).map(id);
+    let object = envoy_proxy.as_ref().and_then(|id| objects.envoy_proxies.get(&id.namespace)?.get(&id.name));
+    let adopted = object.and_then(|object| object.metadata.annotations.get(ADOPTED_REPLICAS).cloned());
+    let running = proxies(objects, &series);
+    let scaling = scaling(&first.spec);
+    let current = match scaling {
+        Scaling::Replicas(Some(replicas)) => replicas,
+        _ => running.unwrap_or(1),
+    };
+    let floor = floor_at_adoption(adopted.as_deref(), scaling, current);
+    let mut gateways = BTreeMap::new();
+    let mut bystanders = Vec::new();
+    for front in fronts {
+        let id = GatewayId { namespace: front.namespace.to_owned(), name: front.name.to_owned() };
+        let planned = gateway(objects, front).and_then(|gateway| planned(objects, gateway, &id, floor, calendars));
+        match planned {
+            Some(planned) => _ = gateways.insert(id, planned),
+            None => bystanders.push(id),
+        }
+    }
+    (!gateways.is_empty()).then(|| Fleet {
+        envoy_proxy,
+        may_create: first.class.is_none() && first.missing.is_none() && (own || first.envoy_proxy.is_none()),
+        missing: first.missing.map(id),
+        gateways,
+        bystanders,
+        series,
+        scaling,
+        current,
+        adopted,
+        drain: first.spec.shutdown.drain_timeout(),
+    })
+}
+
+fn series(front: &Front<'_>) -> Arc<str> {
+    front.class.map_or_else(|| series_of_gateway(front.namespace, front.name), series_of_class)
+}
+
+fn scaling(spec: &EnvoyProxySpec) -> Scaling {
+    let kubernetes = &spec.provider.kubernetes;
+    if kubernetes.envoy_daemon_set.is_some() {
+        Scaling::DaemonSet
+    } else if let Some(hpa) = &kubernetes.envoy_hpa {
+        let max = hpa.max_replicas.unwrap_or(1);
+        Scaling::Hpa { min: hpa.min_replicas.unwrap_or(1), max }
+    } else {
+        Scaling::Replicas(kubernetes.envoy_deployment.as_ref().and_then(|deployment| deployment.replicas))
+    }
+}
+
+/// The replicas of the Deployment that Envoy Gateway made, where it can be seen: the most of all sets.
+fn proxies(objects: &Objects, series: &[Arc<str>]) -> Option<u32> {
+    let deployments = objects.deployments.values().flat_map(BTreeMap::values);
+    let ours =
+        deployments.filter(|deployment| of_proxy(deployment.pod_labels()).is_some_and(|of| series.contains(&of)));
+    ours.map(|deployment| replicas(deployment).wanted).max()
+}
+
+/// What a Gateway that asks for nothing but hours has inside them: what was there when Tidegate came, `3` or `2-10`.
+fn floor_at_adoption(adopted: Option<&str>, scaling: Scaling, current: u32) -> u32 {
+    let kept = adopted.and_then(|text| text.split('-').next()?.parse().ok());
+    let found = if let Scaling::Hpa { min, .. } = scaling { min } else { current };
+    kept.unwrap_or(found).max(1)
+}
+
+fn planned(
+    objects: &Objects,
+    gateway: &Gateway,
+    id: &GatewayId,
+    floor_at_adoption: u32,
+    calendars: &Calendars,
+) -> Option<PlannedGateway> {
+    let annotations = &gateway.metadata.annotations;
+    let defaults = namespace_defaults(objects, &id.namespace);
+    let intent = GatewayIntent::of_gateway(annotations, &id.namespace, defaults).transpose()?;
+    let calendar = intent.as_ref().ok().and_then(|intent| intent.schedule.as_ref()?.calendar.clone());
+    let resolved = intent.and_then(|intent| {
+        let floor = if intent.adopts() { floor_at_adoption } else { intent.min.unwrap_or(1).max(1) };
+        let schedule = intent.schedule(&id.to_string(), floor, calendars).map_err(|problem| vec![problem])?;
+        Ok((intent, schedule.map(Arc::new)))
+    });
+    let (intent, schedule) = match resolved {
+        Ok((intent, schedule)) => (Ok(intent), schedule),
+        Err(problems) => (Err(problems), None),
+    };
+    let status = annotations.get(&format!("{PREFIX}status")).cloned();
+    Some(PlannedGateway { uid: gateway.metadata.uid.clone(), intent, schedule, calendar, status })
+}
