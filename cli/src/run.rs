@@ -9,6 +9,7 @@ use tidegate_core::plan::{Plan, Proxy};
 use tidegate_operator::{
     calendars,
     events::Events,
+    gateways::{self, Measure, Measured},
     index::{WatchState, Watches, read_manifests},
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
@@ -56,9 +57,12 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
     let (watches, _watching) = Watches::start(&client, &args.namespaces);
-    service.operator(client, watches.clone(), args.scaler.endpoint(), lease);
-    let demands = if role == Role::Both { Some(service.scaler(watches.plan()).await?) } else { None };
-    service.admin(watches.plan(), demands, Some(watches)).await
+    let demands = service.measure(watches.plan())?;
+    if role == Role::Both {
+        service.answer(watches.plan(), &demands).await?;
+    }
+    service.operator(client, watches.clone(), args.scaler.endpoint(), lease, &demands);
+    service.admin(watches.plan(), Some(demands), Some(watches)).await
 }
 
 pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
@@ -66,12 +70,14 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
         let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces);
-        let demands = service.scaler(watches.plan()).await?;
+        let demands = service.measure(watches.plan())?;
+        service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), Some(demands), Some(watches)).await;
     }
     let plan = read_manifests(&args.files)?.plan();
     let (_plan, plan) = watch::channel(Arc::new(plan));
-    let demands = service.scaler(plan.clone()).await?;
+    let demands = service.measure(plan.clone())?;
+    service.answer(plan.clone(), &demands).await?;
     service.admin(plan, Some(demands), None).await
 }
 
@@ -99,29 +105,39 @@ impl Service {
         Self { args, registry: Registry::default(), parts: JoinSet::new(), stop: watch::Sender::new(false) }
     }
 
-    /// Signals, their sources and the gRPC server.
-    async fn scaler(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Demands>> {
+    /// Signals and their sources.
+    fn measure(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(Signals::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
         let source = source_settings(&self.args)?;
         let stop = self.stop.subscribe();
-        let planned = plan.clone();
-        self.parts.spawn(async move { sources::run(source, signals, planned, stop).await.context("--prometheus-…") });
+        register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
+        self.parts.spawn(async move { sources::run(source, signals, plan, stop).await.context("--prometheus-…") });
+        Ok(demands)
+    }
 
+    /// The gRPC server.
+    async fn answer(&mut self, plan: watch::Receiver<Arc<Plan>>, demands: &Arc<Demands>) -> Result<()> {
         let address = self.args.grpc_address;
         let listener = TcpListener::bind(address).await.with_context(|| format!("--grpc-address {address}"))?;
         let metrics = ScalerMetrics::register(&mut self.registry);
-        register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
-        let scaler = Scaler::new(Arc::clone(&demands), plan, metrics);
+        let scaler = Scaler::new(Arc::clone(demands), plan, metrics);
         let settings = ServiceSettings { tls: tls_settings(&self.args) };
         let stop = self.stop.subscribe();
         self.parts.spawn(async move { Ok(serve(listener, settings, scaler, stop).await?) });
         tracing::info!(%address, "answers KEDA");
-        Ok(demands)
+        Ok(())
     }
 
     /// The Lease, and the reconciler that writes while it is held.
-    fn operator(&mut self, client: Client, watches: Watches, scaler: ScalerEndpoint, lease: LeaseSettings) {
+    fn operator(
+        &mut self,
+        client: Client,
+        watches: Watches,
+        scaler: ScalerEndpoint,
+        lease: LeaseSettings,
+        demands: &Arc<Demands>,
+    ) {
         let metrics = OperatorMetrics::register(&mut self.registry);
         let leading = watch::Sender::new(false);
         let (mut leads, shown) = (leading.subscribe(), metrics.clone());
@@ -135,6 +151,13 @@ impl Service {
         let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
         self.parts.spawn(async move {
             calendars::run(of_calendars, &instance, seen, leads, stop).await;
+            Ok(())
+        });
+        let gateways =
+            gateways::Reconciler::new(client.clone(), Events::new(client.clone(), &lease.holder), self.fleets(demands));
+        let (seen, leads, stop) = (watches.clone(), leading.subscribe(), self.stop.subscribe());
+        self.parts.spawn(async move {
+            gateways::run(gateways, seen, leads, stop).await;
             Ok(())
         });
         let leads = leading.subscribe();
@@ -155,6 +178,20 @@ impl Service {
             lease::compete(client, lease, leading, stop).await;
             Ok(())
         });
+    }
+
+    /// Tells the operator what the proxies of Gateways carry.
+    fn fleets(&self, demands: &Arc<Demands>) -> Measure {
+        if self.args.source.source == Source::Prometheus {
+            let why = "Gateways are measured on the proxies themselves, and --source is prometheus";
+            return Arc::new(move |_: &str, _| Measured::Unknown(why.to_owned()));
+        }
+        let signals = Arc::clone(demands.signals());
+        Arc::new(move |fleet: &str, signal| match (signals.cluster(fleet, signal), signals.at_least(fleet, signal)) {
+            (Ok(reading), _) => Measured::Exact(reading.value),
+            (Err(why), Ok(bound)) => Measured::AtLeast(bound.value, why.to_string()),
+            (Err(why), Err(_)) => Measured::Unknown(why.to_string()),
+        })
     }
 
     /// Serves the admin server, and waits for the end.

@@ -15,6 +15,9 @@ use crate::{
     signal::{Signal, Target},
 };
 
+/// The annotation of a Gateway in which Tidegate says how many proxies it has, and why.
+pub const STATUS: &str = "tidegate.dev/status";
+
 /// A Gateway by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct GatewayId {

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-pub use self::gateway::GatewayIntent;
+pub use self::gateway::{GatewayIntent, is_annotated};
 use crate::{
     calendar::{Calendar, Calendars},
+    fleet::STATUS,
     hours::Hours,
     key::{Key, PREFIX, Place},
     problem::Problem,
@@ -246,7 +247,7 @@ fn unknown_keys(annotations: &Annotations, place: Place) -> Vec<Problem> {
     let ours = annotations.keys().filter_map(|key| key.strip_prefix(PREFIX));
     ours.filter(|name| Key::find(name, place).is_none())
         // `status` is ours to write, on Gateways.
-        .filter(|name| !(place == Place::Gateway && *name == "status"))
+        .filter(|name| !(place == Place::Gateway && STATUS.strip_prefix(PREFIX) == Some(*name)))
         .map(|name| match Key::ALL.iter().copied().find(|key| key.name() == name) {
             Some(key) => Problem::Misplaced { key, place },
             None => Problem::UnknownAnnotation { name: shortened(name), nearest: Key::nearest(name, place) },

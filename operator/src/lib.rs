@@ -3,6 +3,7 @@
 
 pub mod calendars;
 pub mod events;
+pub mod gateways;
 pub mod index;
 pub mod lease;
 pub mod metrics;

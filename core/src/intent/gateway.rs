@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Annotations, Bounds, PREFIX, Reader, ScheduleIntent, unknown_keys};
 use crate::{
     calendar::Calendars,
+    fleet::STATUS,
     key::{Key, Place},
     problem::Problem,
     schedule::Schedule,
@@ -38,9 +39,7 @@ impl GatewayIntent {
         namespace: &str,
         defaults: &Annotations,
     ) -> Result<Option<Self>, Vec<Problem>> {
-        // `status` is what Tidegate itself writes.
-        let status = format!("{PREFIX}status");
-        if !own.keys().any(|key| key.starts_with(PREFIX) && *key != status) {
+        if !is_annotated(own) {
             return Ok(None);
         }
         let mut problems = unknown_keys(own, Place::Gateway);
@@ -82,6 +81,11 @@ impl GatewayIntent {
     pub fn adopts(&self) -> bool {
         self.targets.is_empty() && self.min.is_none()
     }
+}
+
+/// Whether a Gateway carries a key that somebody wrote.
+pub fn is_annotated(own: &Annotations) -> bool {
+    own.keys().any(|key| key.starts_with(PREFIX) && key != STATUS)
 }
 
 impl Reader<'_> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidegate_core::{
-    intent::{Annotations, check_namespace},
-    plan::{Plan, Replicas},
+    fleet::{EnvoyProxyId, GatewayId, STATUS},
+    intent::{Annotations, check_namespace, is_annotated},
+    plan::{ADOPTED_REPLICAS, Plan, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };
@@ -258,6 +259,20 @@ impl Objects {
     /// All Calendars by name.
     pub fn calendars(&self) -> impl Iterator<Item = &Calendar> {
         self.calendars.values().flat_map(BTreeMap::values)
+    }
+
+    /// The EnvoyProxies whose number of proxies is Tidegate's.
+    pub fn adopted_envoy_proxies(&self) -> impl Iterator<Item = EnvoyProxyId> {
+        let all = self.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.metadata);
+        let adopted = all.filter(|meta| meta.annotations.contains_key(ADOPTED_REPLICAS));
+        adopted.map(|meta| EnvoyProxyId { namespace: meta.namespace.clone(), name: meta.name.clone() })
+    }
+
+    /// The Gateways that were told a status and ask for nothing any more.
+    pub fn released_gateways(&self) -> impl Iterator<Item = GatewayId> {
+        let all = self.gateways.values().flat_map(BTreeMap::values).map(|gateway| &gateway.metadata);
+        let told = all.filter(|meta| meta.annotations.contains_key(STATUS) && !is_annotated(&meta.annotations));
+        told.map(|meta| GatewayId { namespace: meta.namespace.clone(), name: meta.name.clone() })
     }
 
     /// All ScaledObjects, whoever made them, by namespace and name.

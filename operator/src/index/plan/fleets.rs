@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_core::{
     calendar::Calendars,
-    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling, series_of_class, series_of_gateway},
-    intent::GatewayIntent,
-    key::{Key, PREFIX},
+    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, STATUS, Scaling, series_of_class, series_of_gateway},
+    intent::{GatewayIntent, is_annotated},
+    key::Key,
     plan::ADOPTED_REPLICAS,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn of_proxy(labels: &Labels) -> Option<Arc<str>> {
 /// Every fleet with at least one annotated Gateway.
 pub(super) fn fleets(objects: &Objects, calendars: &Calendars) -> Vec<Fleet> {
     let mut gateways = objects.gateways.values().flat_map(BTreeMap::values);
-    if !gateways.any(|gateway| gateway.metadata.annotations.keys().any(|key| key.starts_with(PREFIX))) {
+    if !gateways.any(|gateway| is_annotated(&gateway.metadata.annotations)) {
         return Vec::new();
     }
     let mut groups = BTreeMap::<Together<'_>, Vec<Front<'_>>>::new();
@@ -166,6 +166,6 @@ fn planned(
         Ok((intent, schedule)) => (Ok(intent), schedule),
         Err(problems) => (Err(problems), None),
     };
-    let status = annotations.get(&format!("{PREFIX}status")).cloned();
+    let status = annotations.get(STATUS).cloned();
     Some(PlannedGateway { uid: gateway.metadata.uid.clone(), intent, schedule, calendar, status })
 }

@@ -6,6 +6,7 @@
 
 mod annotations;
 mod conformance;
+mod gateways;
 mod hours;
 mod lease;
 mod outages;

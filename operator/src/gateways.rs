@@ -1,0 +1,15 @@
+//! Plan → EnvoyProxies: how many proxies the annotated Gateways have.
+//!
+//! Where Envoy Gateway's Deployment has no HPA, the number in the EnvoyProxy is ours; Envoy Gateway writes it through to the
+//! Deployment at each of its reconciles, so nobody is fought. Where there is an HPA, only its bounds are ours.
+
+mod decision;
+mod notice;
+mod object;
+mod reconcile;
+
+pub use self::{
+    decision::{Decision, History},
+    notice::Notice,
+    reconcile::{Measure, Measured, Reconciler, run},
+};

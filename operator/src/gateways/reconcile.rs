@@ -1,0 +1,441 @@
+//! Keeps the number of proxies. Level-triggered, once a second: what is measured and seen now decides.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tidegate_core::{
+    demand::Need,
+    fleet::{EnvoyProxyId, Fleet, GatewayId, Policy, Scaling},
+    plan::{ADOPTED_REPLICAS, Plan},
+    signal::{Signal, Target},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    decision::History,
+    notice::Notice,
+    object::{self, Numbers},
+};
+use crate::{
+    events::{self, Events},
+    index::Watches,
+};
+
+/// The owner of the numbers in server-side apply, that of the link of a Gateway to its EnvoyProxy, and that of its status:
+/// who applies owns just what was in the last apply.
+const FIELD_MANAGER: &str = "tidegate";
+const LINK_MANAGER: &str = "tidegate-link";
+const STATUS_MANAGER: &str = "tidegate-status";
+const ROUND: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A write that failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What a fleet's listeners carry: exactly, or at least so much, or nobody knows; and why not exactly.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measured {
+    /// All of it
+    Exact(f64),
+    /// Not all of it
+    AtLeast(f64, String),
+    /// None of it
+    Unknown(String),
+}
+
+/// Tells what the fleet of this name carries.
+pub type Measure = Arc<dyn Fn(&str, Signal) -> Measured + Send + Sync>;
+
+/// Brings EnvoyProxies to what the annotations of Gateways ask for.
+pub struct Reconciler {
+    client: Client,
+    events: Events<Notice>,
+    measure: Measure,
+    fleets: HashMap<String, Known>,
+    failed: HashMap<String, (Instant, String)>,
+}
+
+/// What is remembered of a fleet.
+#[derive(Default)]
+struct Known {
+    history: History,
+    /// How many, under which limits, and whether they are known to be right: as long as these are the same, so is the reason
+    told: Option<(u32, Policy, bool)>,
+    reason: String,
+    scaled: Option<Notice>,
+}
+
+/// Decides once a second, while this replica leads, until `shutdown` says so.
+pub async fn run(
+    mut reconciler: Reconciler,
+    watches: Watches,
+    leading: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let plan = watches.plan();
+    let mut ticks = interval(ROUND);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        let leads = *leading.borrow();
+        if leads && watches.missing().is_empty() {
+            let plan = plan.borrow().clone();
+            reconciler.reconcile(&plan, &watches).await;
+        } else {
+            // What others did meanwhile is not known.
+            reconciler.fleets.clear();
+        }
+    }
+}
+
+impl Reconciler {
+    /// A reconciler that writes with this client.
+    pub fn new(client: Client, events: Events<Notice>, measure: Measure) -> Self {
+        Self { client, events, measure, fleets: HashMap::new(), failed: HashMap::new() }
+    }
+
+    async fn reconcile(&mut self, plan: &Plan, watches: &Watches) {
+        let now = Instant::now();
+        self.failed.retain(|_, (at, _)| now.duration_since(*at) < RETRY);
+        let names: HashSet<_> = plan.fleets.iter().map(name).collect();
+        self.fleets.retain(|name, _| names.contains(name));
+        let mut kept = HashSet::new();
+        for fleet in &plan.fleets {
+            let notices = self.fleet(fleet, Utc::now(), now).await;
+            for (id, notices) in notices {
+                let uid = fleet.gateways.get(&id).map(|gateway| gateway.uid.clone());
+                let reference = reference(&id, uid);
+                kept.insert(events::key(&reference));
+                self.events.tell(&reference, &notices).await;
+            }
+        }
+        self.events.keep(&kept);
+        let used: HashSet<_> = plan.fleets.iter().filter_map(|fleet| fleet.envoy_proxy.as_ref()).collect();
+        let (adopted, told): (Vec<_>, Vec<_>) = watches
+            .objects(|objects| (objects.adopted_envoy_proxies().collect(), objects.released_gateways().collect()));
+        let client = self.client.clone();
+        for id in adopted.iter().filter(|id| !used.contains(id)) {
+            self.attempt(&id.to_string(), release(&client, id)).await;
+        }
+        for id in told {
+            let patch =
+                patch(gateways(&self.client, &id.namespace), &id.name, STATUS_MANAGER, object::with_status(&id, None));
+            self.attempt(&id.to_string(), patch).await;
+        }
+    }
+
+    /// One fleet. Returns what its Gateways should know.
+    async fn fleet(&mut self, fleet: &Fleet, at: DateTime<Utc>, now: Instant) -> BTreeMap<GatewayId, Vec<Notice>> {
+        let mut notices = annotations(fleet);
+        let tell_all = |notices: &mut BTreeMap<GatewayId, Vec<Notice>>, notice: &Notice| {
+            for of_gateway in notices.values_mut() {
+                of_gateway.push(notice.clone());
+            }
+        };
+        let Some(policy) = fleet.policy(at) else { return notices };
+        if let Some(missing) = &fleet.missing {
+            tell_all(&mut notices, &Notice::MissingEnvoyProxy(missing.clone()));
+            return notices;
+        }
+        let Some(envoy_proxy) = &fleet.envoy_proxy else {
+            for (id, notice) in self.create(fleet).await {
+                notices.entry(id).or_default().push(notice);
+            }
+            return notices;
+        };
+        if fleet.scaling == Scaling::DaemonSet {
+            tell_all(&mut notices, &Notice::DaemonSet);
+            return notices;
+        }
+        if !asks_for_anything(fleet) {
+            tell_all(&mut notices, &Notice::NoSignal);
+            return notices;
+        }
+        if !fleet.bystanders.is_empty() && fleet.gateways.values().any(|gateway| gateway.schedule.is_some()) {
+            tell_all(&mut notices, &Notice::Bystanders(fleet.bystanders.clone()));
+        }
+        let differ = fleet.contradictions();
+        if !differ.is_empty() {
+            tell_all(&mut notices, &Notice::Contradiction(differ));
+        }
+        if matches!(fleet.scaling, Scaling::Hpa { .. }) {
+            if !policy.targets.is_empty() {
+                tell_all(&mut notices, &Notice::HpaDecides);
+            }
+            if policy.limits.cap == Some(0) {
+                tell_all(&mut notices, &Notice::HpaKeepsOne);
+            }
+        }
+        let (numbers, status) = self.decide(fleet, policy, now);
+        let adopted = fleet.adopted.clone().unwrap_or_else(|| object::adopted(fleet.scaling, fleet.current));
+        if !numbers.are(fleet.scaling) || fleet.adopted.is_none() {
+            let api = envoy_proxies(&self.client, &envoy_proxy.namespace);
+            let object = object::envoy_proxy(envoy_proxy, numbers, &adopted);
+            tracing::info!(%envoy_proxy, ?numbers, "sets the number of proxies");
+            self.attempt(&envoy_proxy.to_string(), patch(api, &envoy_proxy.name, FIELD_MANAGER, object)).await;
+        }
+        for (id, gateway) in &fleet.gateways {
+            if gateway.status.as_deref() != Some(&status) {
+                let object = object::with_status(id, Some(&status));
+                let patch = patch(gateways(&self.client, &id.namespace), &id.name, STATUS_MANAGER, object);
+                self.attempt(&id.to_string(), patch).await;
+            }
+        }
+        if let Some(scaled) = self.fleets.get(&name(fleet)).and_then(|known| known.scaled.clone()) {
+            tell_all(&mut notices, &scaled);
+        }
+        for key in fleet.gateways.keys().map(ToString::to_string).chain([envoy_proxy.to_string()]) {
+            if let Some((_, error)) = self.failed.get(&key) {
+                tell_all(&mut notices, &Notice::Refused(error.clone()));
+            }
+        }
+        notices
+    }
+
+    /// The numbers to write, and the status to show.
+    fn decide(&mut self, fleet: &Fleet, policy: Policy, now: Instant) -> (Numbers, String) {
+        let known = self.fleets.entry(name(fleet)).or_default();
+        let (numbers, desired, is_known, because) = if let Scaling::Hpa { min, max } = fleet.scaling {
+            let (min, max) = bounds(fleet, &policy, min, max);
+            (
+                Numbers::Hpa { min, max },
+                fleet.current.clamp(min, max),
+                true,
+                format!("an HPA decides, from {min} to {max}"),
+            )
+        } else {
+            let (need, because) = need(fleet, &policy, &self.measure);
+            let decision = known.history.decide(fleet.current, need, &policy, fleet.drain, now);
+            (Numbers::Replicas(decision.replicas), decision.replicas, decision.wanted.is_some(), because)
+        };
+        let told = Some((desired, policy, is_known));
+        if known.told != told {
+            known.told = told;
+            let limits = known.told.as_ref().map(|(_, policy, _)| policy.limits);
+            known.reason = match limits.map(|limits| (limits.cap, limits.floor)) {
+                Some((Some(cap), _)) => format!("outside hours, at most {cap}; {because}"),
+                Some((None, floor)) => format!("{because}; at least {floor}"),
+                None => because,
+            };
+            if desired != fleet.current {
+                known.scaled = Some(Notice::Scaled(fleet.current, desired, known.reason.clone()));
+                tracing::info!(
+                    fleet = name(fleet),
+                    from = fleet.current,
+                    to = desired,
+                    reason = known.reason,
+                    "scales proxies"
+                );
+            }
+        }
+        let next_change = known.told.as_ref().and_then(|(_, policy, _)| policy.next_change);
+        (numbers, object::status(desired, &known.reason, next_change))
+    }
+
+    /// Gives those an EnvoyProxy that ask for one; tells the others what they need.
+    async fn create(&mut self, fleet: &Fleet) -> Vec<(GatewayId, Notice)> {
+        let mut told = Vec::new();
+        let client = self.client.clone();
+        for (id, gateway) in &fleet.gateways {
+            let asked = gateway.intent.as_ref().is_ok_and(|intent| intent.create_envoy_proxy);
+            if !asked || !fleet.may_create {
+                told.push((id.clone(), Notice::NoEnvoyProxy(id.clone(), fleet.may_create)));
+                continue;
+            }
+            self.attempt(&id.to_string(), give_envoy_proxy(&client, id, &gateway.uid)).await;
+            if let Some((_, error)) = self.failed.get(&id.to_string()) {
+                told.push((id.clone(), Notice::Refused(error.clone())));
+            }
+        }
+        told
+    }
+
+    /// Writes, unless the same failed just before.
+    async fn attempt(&mut self, what: &str, write: impl Future<Output = Result<(), kube::Error>>) {
+        if self.failed.contains_key(what) {
+            return;
+        }
+        let error = match timeout(DEADLINE, write).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => explained(&error),
+            Err(_) => format!("no answer within {DEADLINE:?}"),
+        };
+        tracing::warn!(what, error, "a write failed");
+        self.failed.insert(what.to_owned(), (Instant::now(), error));
+    }
+}
+
+/// What stands for a fleet here.
+fn name(fleet: &Fleet) -> String {
+    match (&fleet.envoy_proxy, fleet.series.first()) {
+        (Some(id), _) => id.to_string(),
+        (None, series) => series.map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+/// What is wrong with annotations, of each Gateway.
+fn annotations(fleet: &Fleet) -> BTreeMap<GatewayId, Vec<Notice>> {
+    let of_gateway = |gateway: &tidegate_core::fleet::PlannedGateway| match &gateway.intent {
+        Err(problems) => problems.iter().cloned().map(Notice::InvalidAnnotations).collect(),
+        Ok(intent) if intent.paused => vec![Notice::Paused],
+        Ok(intent) if intent.min == Some(0) => vec![Notice::ZeroOnlyOutsideHours],
+        Ok(_) => Vec::new(),
+    };
+    fleet.gateways.iter().map(|(id, gateway)| (id.clone(), of_gateway(gateway))).collect()
+}
+
+fn asks_for_anything(fleet: &Fleet) -> bool {
+    let mut intents = fleet.gateways.values().filter_map(|gateway| Some((gateway, gateway.intent.as_ref().ok()?)));
+    intents.any(|(gateway, intent)| {
+        gateway.schedule.is_some() || !intent.targets.is_empty() || intent.min.is_some() || intent.max.is_some()
+    })
+}
+
+/// Proxies of one set that the traffic needs, and what says so. Every set has as many as the EnvoyProxy says, so the one that
+/// needs most decides. `None` while it is not known, unless what is known asks for more than there is.
+fn need(fleet: &Fleet, policy: &Policy, measure: &Measure) -> (Option<u32>, String) {
+    let mut most: Option<Need> = None;
+    let mut unknown = None;
+    for series in &fleet.series {
+        for Target { signal, per_replica } in policy.targets.iter().copied() {
+            let value = match measure(series, signal) {
+                Measured::Exact(value) => value,
+                Measured::AtLeast(value, why) => {
+                    unknown = Some(why);
+                    value
+                }
+                Measured::Unknown(why) => {
+                    unknown = Some(why);
+                    continue;
+                }
+            };
+            let need = Need { signal, value, per_replica };
+            if most.as_ref().is_none_or(|most| need.replicas() > most.replicas()) {
+                most = Some(need);
+            }
+        }
+    }
+    let replicas = most.as_ref().map_or(0, Need::replicas);
+    match (most, unknown) {
+        (_, Some(why)) if replicas <= fleet.current => (None, format!("held, not measured: {why}")),
+        (None, _) => (Some(0), "hours alone decide".to_owned()),
+        (Some(need), _) => {
+            let Need { signal, value, per_replica } = need;
+            (Some(replicas), format!("{value:.0} {} at {per_replica} per proxy", signal.unit()))
+        }
+    }
+}
+
+/// The bounds of an HPA: outside hours no more than the cap, and never none.
+fn bounds(fleet: &Fleet, policy: &Policy, min: u32, max: u32) -> (u32, u32) {
+    let mut kept = fleet.adopted.as_deref().unwrap_or_default().split('-').map(|bound| bound.parse::<u32>().ok());
+    let (kept_min, kept_max) = (kept.next().flatten().unwrap_or(min), kept.next().flatten().unwrap_or(max));
+    let intents = || fleet.gateways.values().filter_map(|gateway| gateway.intent.as_ref().ok());
+    if let Some(cap) = policy.limits.cap {
+        return (policy.limits.floor.max(1), cap.max(1));
+    }
+    let floor = if intents().any(|intent| intent.min.is_some()) { policy.limits.floor } else { kept_min.max(1) };
+    let highest = if intents().any(|intent| intent.max.is_some()) { policy.max } else { kept_max };
+    (floor, highest.max(floor))
+}
+
+async fn patch(api: Api<DynamicObject>, name: &str, manager: &str, object: Value) -> Result<(), kube::Error> {
+    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(&object)).await.map(drop)
+}
+
+/// Makes an EnvoyProxy for a Gateway, unless it was made before, and links it.
+async fn give_envoy_proxy(client: &Client, id: &GatewayId, uid: &str) -> Result<(), kube::Error> {
+    let api = envoy_proxies(client, &id.namespace);
+    let own = object::own_envoy_proxy(id);
+    if let Some(there) = api.get_opt(&own.name).await? {
+        if object::is_created(there.labels()) {
+            return patch(gateways(client, &id.namespace), &id.name, LINK_MANAGER, object::link(id)).await;
+        }
+        let message =
+            format!("{own} exists already: name it in spec.infrastructure.parametersRef, or call it otherwise");
+        let status = kube::core::Status::failure(&message, "AlreadyExists").with_code(409);
+        return Err(kube::Error::Api(Box::new(status)));
+    }
+    let object: DynamicObject = serde_json::from_value(object::created(id, uid)).map_err(kube::Error::SerdeError)?;
+    let params = PostParams { field_manager: Some(LINK_MANAGER.to_owned()), ..PostParams::default() };
+    api.create(&params, &object).await?;
+    tracing::info!(gateway = %id, "made an EnvoyProxy");
+    patch(gateways(client, &id.namespace), &id.name, LINK_MANAGER, object::link(id)).await
+}
+
+/// Gives up the ownership of the numbers, which stay as they are: server-side apply would take away what nobody else owns.
+async fn release(client: &Client, id: &EnvoyProxyId) -> Result<(), kube::Error> {
+    let api = envoy_proxies(client, &id.namespace);
+    let Some(object) = api.get_opt(&id.name).await? else { return Ok(()) };
+    let others = object.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
+    let mut others = serde_json::to_value(others.collect::<Vec<_>>()).map_err(kube::Error::SerdeError)?;
+    if others.as_array().is_some_and(Vec::is_empty) {
+        // An empty list would be ignored; one empty entry says that nobody owns anything.
+        others = json!([{}]);
+    }
+    let change = json!({ "metadata": {
+        "resourceVersion": object.resource_version(),
+        "managedFields": others,
+        "annotations": { ADOPTED_REPLICAS: Value::Null },
+    } });
+    api.patch(
+        &id.name,
+        &PatchParams { field_manager: Some(LINK_MANAGER.to_owned()), ..PatchParams::default() },
+        &Patch::Merge(change),
+    )
+    .await?;
+    tracing::info!(%id, "no annotated Gateway uses it any more: its number of proxies stays, and is its owner's again");
+    Ok(())
+}
+
+fn reference(id: &GatewayId, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("gateway.networking.k8s.io/v1".to_owned()),
+        kind: Some("Gateway".to_owned()),
+        namespace: Some(id.namespace.clone()),
+        name: Some(id.name.clone()),
+        uid,
+        ..ObjectReference::default()
+    }
+}
+
+fn envoy_proxies(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    api(client, namespace, "gateway.envoyproxy.io", "v1alpha1", "EnvoyProxy", "envoyproxies")
+}
+
+fn gateways(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    api(client, namespace, "gateway.networking.k8s.io", "v1", "Gateway", "gateways")
+}
+
+fn api(client: &Client, namespace: &str, group: &str, version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: format!("{group}/{version}"),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+fn explained(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
+}
