@@ -1,4 +1,5 @@
-//! The admin server: is it alive, is it ready, what does it measure, and why does a workload have its replicas.
+//! The admin server: is it alive, is it ready, what does it measure, and why does a workload have its replicas and a Gateway
+//! its proxies.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,8 +13,8 @@ use axum::{
 };
 use prometheus_client::{encoding::text, registry::Registry};
 use serde::Deserialize;
-use tidegate_core::{plan::Plan, workload::WorkloadKind};
-use tidegate_scaler::{demand::Demands, explain};
+use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadKind};
+use tidegate_scaler::{demand::Demands, explain, savings::Savings};
 use tokio::{net::TcpListener, sync::watch};
 
 /// One thing that readiness depends on, or that is worth knowing.
@@ -29,10 +30,10 @@ pub(crate) struct Check {
 /// What the admin server shows.
 pub(crate) struct Admin {
     pub(crate) registry: Registry,
+    pub(crate) savings: Savings,
     pub(crate) checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
     pub(crate) plan: watch::Receiver<Arc<Plan>>,
-    /// `None` in a process that runs the operator alone: it measures nothing
-    pub(crate) demands: Option<Arc<Demands>>,
+    pub(crate) demands: Arc<Demands>,
 }
 
 /// Serves until `shutdown` says so.
@@ -42,7 +43,8 @@ pub(crate) async fn serve(address: SocketAddr, admin: Admin, mut shutdown: watch
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/explain/{namespace}/{kind}/{name}", get(explain_workload))
+        .route("/savings", get(savings))
+        .route("/explain/{namespace}/{kind}/{name}", get(explain_object))
         .with_state(Arc::new(admin));
     let stop = async move {
         // An error means that the sender is gone, which is a stop too.
@@ -77,6 +79,10 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+async fn savings(State(admin): State<Arc<Admin>>) -> Response {
+    Json(admin.savings.per_namespace()).into_response()
+}
+
 #[derive(Deserialize)]
 struct ExplainQuery {
     #[serde(default)]
@@ -91,21 +97,25 @@ enum Format {
     Page,
 }
 
-async fn explain_workload(
+async fn explain_object(
     State(admin): State<Arc<Admin>>,
     Path((namespace, kind, name)): Path<(String, String, String)>,
     Query(query): Query<ExplainQuery>,
 ) -> Response {
-    let Some(demands) = &admin.demands else {
-        let message = "this process runs the operator alone; ask one that runs the scaler\n";
-        return (StatusCode::NOT_FOUND, message).into_response();
-    };
+    let (plan, demands) = (admin.plan.borrow().clone(), &admin.demands);
+    if kind == "gateway" {
+        let explained = explain::explain_gateway(&plan, demands, &GatewayId { namespace, name });
+        return match explained {
+            Ok(explanation) if query.format == Format::Page => explanation.to_string().into_response(),
+            Ok(explanation) => Json(explanation).into_response(),
+            Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+        };
+    }
     let kind: WorkloadKind = match kind.parse() {
         Ok(kind) => kind,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let id = tidegate_core::workload::WorkloadId { namespace, kind, name };
-    let plan = admin.plan.borrow().clone();
     match explain::explain(&plan, demands, &id) {
         Ok(explanation) if query.format == Format::Page => explanation.to_string().into_response(),
         Ok(explanation) => Json(explanation).into_response(),

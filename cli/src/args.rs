@@ -36,12 +36,24 @@ pub(crate) enum Command {
     /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
     #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
     Routes(RoutesArgs),
-    /// Says why a workload has the replicas that it has
-    #[command(after_help = "Example:\n  tidegate explain deployment/task-api -n shop")]
+    /// Says why a workload has the replicas that it has, or a Gateway its proxies
+    #[command(
+        after_help = "Examples:\n  tidegate explain deployment/task-api -n shop\n  tidegate explain gateway/web -n edge"
+    )]
     Explain(ExplainArgs),
     /// Shows when it is open
     #[command(subcommand, disable_help_subcommand = true)]
     Calendar(CalendarCommand),
+    /// Keeps a workload, a Gateway or a namespace awake outside its hours for a while
+    #[command(
+        after_help = "Examples:\n  tidegate wake deployment/task-api --for 2h -n shop\n  tidegate wake namespace/staging --for 45m"
+    )]
+    Wake(WakeArgs),
+    /// Shows what schedules and scale-to-zero saved, per namespace
+    #[command(
+        after_help = "Examples:\n  tidegate savings\n  tidegate savings --prometheus-url http://127.0.0.1:9090 --range 30d --price-per-core-hour 0.035 --price-per-gib-hour 0.004"
+    )]
+    Savings(SavingsArgs),
     /// Prints the CustomResourceDefinitions that Tidegate brings
     #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
     Crds,
@@ -210,7 +222,13 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
     /// Measure on the proxies themselves, or ask a Prometheus that scrapes them
-    #[arg(long, env = "TIDEGATE_SOURCE", default_value = "envoy", value_enum)]
+    #[arg(
+        long,
+        env = "TIDEGATE_SOURCE",
+        default_value = "envoy",
+        value_enum,
+        requires_if("prometheus", "prometheus_url")
+    )]
     pub(crate) source: Source,
     /// An Envoy whose /stats/prometheus is scraped besides those that the cluster names; repeat for several
     #[arg(long = "proxy", env = "TIDEGATE_PROXY", value_delimiter = ',', value_name = "ADDRESS:PORT")]
@@ -230,7 +248,7 @@ pub(crate) enum Source {
 #[command(group = ArgGroup::new("credentials").multiple(false))]
 pub(crate) struct PrometheusArgs {
     /// Prometheus, such as http://prometheus.monitoring:9090
-    #[arg(long, env = "TIDEGATE_PROMETHEUS_URL", value_name = "URL", required_if_eq("source", "prometheus"))]
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_URL", value_name = "URL")]
     pub(crate) prometheus_url: Option<String>,
     /// A bearer token; read again when it changes
     #[arg(long, env = "TIDEGATE_PROMETHEUS_BEARER_TOKEN_FILE", value_name = "FILE", group = "credentials")]
@@ -297,9 +315,10 @@ pub(crate) struct RoutesArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// deployment/NAME or statefulset/NAME
-    pub(crate) workload: String,
-    /// The workload's namespace [default: the kubeconfig's]
+    /// deployment/NAME, statefulset/NAME or gateway/NAME
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) object: String,
+    /// Its namespace [default: the kubeconfig's]
     #[arg(long, short)]
     pub(crate) namespace: Option<String>,
     /// How to print
@@ -314,6 +333,52 @@ pub(crate) struct ExplainArgs {
     /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
     #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
     pub(crate) admin: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WakeArgs {
+    /// deployment/NAME, statefulset/NAME, gateway/NAME or namespace/NAME
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) object: String,
+    /// For how long from now
+    #[arg(long = "for", default_value = "2h", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) time: Duration,
+    /// Its namespace [default: the kubeconfig's]
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SavingsArgs {
+    /// How far back to look; needs --prometheus-url, which remembers what was before a restart
+    #[arg(long, default_value = "30d", value_name = "TIME")]
+    pub(crate) range: String,
+    /// The label with the workloads' namespace; exported_namespace where the scrape config sets namespace itself
+    #[arg(long, default_value = "namespace", value_name = "LABEL")]
+    pub(crate) namespace_label: String,
+    /// The price of a core for an hour, in any currency
+    #[arg(long, value_name = "PRICE", requires = "price_per_gib_hour")]
+    pub(crate) price_per_core_hour: Option<f64>,
+    /// The price of a GiB of memory for an hour
+    #[arg(long, value_name = "PRICE", requires = "price_per_core_hour")]
+    pub(crate) price_per_gib_hour: Option<f64>,
+    /// How to print
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub(crate) output: Output,
+    /// Where Tidegate is installed
+    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
+    pub(crate) system_namespace: String,
+    /// The name of its Helm release
+    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME")]
+    pub(crate) release: String,
+    /// The port of its admin server
+    #[arg(long, default_value = "8080", value_name = "PORT")]
+    pub(crate) admin_port: u16,
+    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
+    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
+    pub(crate) admin: Option<String>,
+    #[command(flatten)]
+    pub(crate) prometheus: PrometheusArgs,
 }
 
 #[derive(Debug, clap::Args)]

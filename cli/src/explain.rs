@@ -1,4 +1,4 @@
-//! `tidegate explain`: asks the scaler that runs in the cluster why a workload has its replicas.
+//! `tidegate explain`: asks the scaler that runs in the cluster why a workload has its replicas, or a Gateway its proxies.
 
 use anyhow::{Context, Result, anyhow};
 use axum::http::Request;
@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
     install_crypto();
-    let workload: WorkloadRef = args.workload.parse()?;
+    let (kind, name) = object(&args.object)?;
     let (config, prefix) = if let Some(url) = &args.admin {
         let url = url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
         (Config::new(url), String::new())
@@ -25,8 +25,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)?;
     let format = if args.output == Output::Json { "json" } else { "page" };
-    let kind = workload.kind.as_str().to_ascii_lowercase();
-    let path = format!("{prefix}/explain/{namespace}/{kind}/{}?format={format}", workload.name);
+    let path = format!("{prefix}/explain/{namespace}/{kind}/{name}?format={format}");
     let answer = client.request_text(Request::get(path).body(Vec::new())?).await.map_err(|error| match error {
         // What the scaler itself says is the answer: it names what it knows.
         kube::Error::Api(status) if !status.message.is_empty() => anyhow!("{}", status.message.trim_end()),
@@ -37,4 +36,14 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
     })?;
     print!("{answer}");
     Ok(())
+}
+
+/// Kind and name as the admin server wants them.
+fn object(given: &str) -> Result<(String, String)> {
+    if let Some(("gateway" | "gateways" | "gtw", name)) = given.split_once('/') {
+        return Ok(("gateway".to_owned(), name.to_owned()));
+    }
+    let workload: WorkloadRef =
+        given.parse().map_err(|_| anyhow!("{given:?}: write deployment/NAME, statefulset/NAME or gateway/NAME"))?;
+    Ok((workload.kind.as_str().to_ascii_lowercase(), workload.name))
 }

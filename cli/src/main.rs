@@ -7,6 +7,8 @@ mod demo;
 mod explain;
 mod manifests;
 mod run;
+mod savings;
+mod wake;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args),
+            Command::Wake(args) => wake::wake(args).await,
+            Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),
             Command::Demo(args) => demo::demo(args).await,
         }

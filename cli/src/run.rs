@@ -19,6 +19,7 @@ use tidegate_operator::{
 use tidegate_scaler::{
     demand::Demands,
     metrics::{ScalerMetrics, register_workloads},
+    savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
     signals::Signals,
     sources::{
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
         service.answer(watches.plan(), &demands).await?;
     }
     service.operator(client, watches.clone(), args.scaler.endpoint(), lease, &demands);
-    service.admin(watches.plan(), Some(demands), Some(watches)).await
+    service.admin(watches.plan(), demands, Some(watches)).await
 }
 
 pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
@@ -72,13 +73,13 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
-        return service.admin(watches.plan(), Some(demands), Some(watches)).await;
+        return service.admin(watches.plan(), demands, Some(watches)).await;
     }
     let plan = read_manifests(&args.files)?.plan();
     let (_plan, plan) = watch::channel(Arc::new(plan));
     let demands = service.measure(plan.clone())?;
     service.answer(plan.clone(), &demands).await?;
-    service.admin(plan, Some(demands), None).await
+    service.admin(plan, demands, None).await
 }
 
 /// Ring, for every TLS connection of the process.
@@ -96,13 +97,16 @@ async fn connect() -> Result<Client> {
 struct Service {
     args: ServeArgs,
     registry: Registry,
+    savings: Savings,
     parts: JoinSet<Result<()>>,
     stop: watch::Sender<bool>,
 }
 
 impl Service {
     fn new(args: ServeArgs) -> Self {
-        Self { args, registry: Registry::default(), parts: JoinSet::new(), stop: watch::Sender::new(false) }
+        let mut registry = Registry::default();
+        let savings = Savings::register(&mut registry);
+        Self { args, registry, savings, parts: JoinSet::new(), stop: watch::Sender::new(false) }
     }
 
     /// Signals and their sources.
@@ -153,6 +157,7 @@ impl Service {
             calendars::run(of_calendars, &instance, seen, leads, stop).await;
             Ok(())
         });
+        self.count_savings(demands, watches.plan(), leading.subscribe());
         let gateways =
             gateways::Reconciler::new(client.clone(), Events::new(client.clone(), &lease.holder), self.fleets(demands));
         let (seen, leads, stop) = (watches.clone(), leading.subscribe(), self.stop.subscribe());
@@ -194,16 +199,30 @@ impl Service {
         })
     }
 
+    /// Counts what is saved while this replica leads.
+    fn count_savings(
+        &mut self,
+        demands: &Arc<Demands>,
+        plan: watch::Receiver<Arc<Plan>>,
+        leads: watch::Receiver<bool>,
+    ) {
+        let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.subscribe());
+        self.parts.spawn(async move {
+            savings::run(savings, demands, plan, leads, stop).await;
+            Ok(())
+        });
+    }
+
     /// Serves the admin server, and waits for the end.
     async fn admin(
         mut self,
         plan: watch::Receiver<Arc<Plan>>,
-        demands: Option<Arc<Demands>>,
+        demands: Arc<Demands>,
         watches: Option<Watches>,
     ) -> Result<()> {
-        let measured = demands.clone();
-        let checks = Box::new(move || checks(watches.as_ref(), measured.as_deref().map(Demands::signals)));
-        let admin = Admin { registry: self.registry, checks, plan, demands };
+        let signals = Arc::clone(demands.signals());
+        let checks = Box::new(move || checks(watches.as_ref(), &signals));
+        let admin = Admin { registry: self.registry, savings: self.savings, checks, plan, demands };
         let (address, stop) = (self.args.admin_address, self.stop.subscribe());
         self.parts.spawn(admin::serve(address, admin, stop));
 
@@ -240,7 +259,7 @@ async fn supports_tolerance(client: &Client) -> bool {
     }
 }
 
-fn checks(watches: Option<&Watches>, signals: Option<&Arc<Signals>>) -> Vec<Check> {
+fn checks(watches: Option<&Watches>, signals: &Signals) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(watches) = watches {
         let needed = watches.missing();
@@ -251,7 +270,7 @@ fn checks(watches: Option<&Watches>, signals: Option<&Arc<Signals>>) -> Vec<Chec
             checks.push(Check { name: format!("watch {kind}{within}"), missing, required });
         }
     }
-    for source in signals.into_iter().flat_map(|signals| signals.sources()) {
+    for source in signals.sources() {
         checks.push(Check { name: format!("proxy {}", source.name), missing: source.error, required: false });
     }
     checks
@@ -290,7 +309,7 @@ fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
     Ok(SourceSettings { traffic, prometheus: url.map(|url| prometheus_settings(url, prometheus)).transpose()? })
 }
 
-fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<PrometheusSettings> {
+pub(crate) fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<PrometheusSettings> {
     let credentials =
         match (&args.prometheus_bearer_token_file, &args.prometheus_username, &args.prometheus_password_file) {
             (Some(file), ..) => Credentials::BearerTokenFile(file.clone()),

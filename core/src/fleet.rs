@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     intent::{Bounds, GatewayIntent},
+    plan::Requests,
     problem::Problem,
     schedule::{Limits, Schedule},
     signal::{Signal, Target},
@@ -108,6 +109,8 @@ pub struct Fleet {
     pub scaling: Scaling,
     /// Proxies of one set as they are now
     pub current: u32,
+    /// What one proxy reserves
+    pub requests: Requests,
     /// What was there when Tidegate came, while it owns the number
     pub adopted: Option<String>,
     /// How long a proxy that is taken away goes on serving what it has
@@ -216,6 +219,7 @@ mod tests {
             series: Vec::new(),
             scaling: Scaling::Replicas(None),
             current: 1,
+            requests: Requests::default(),
             adopted: None,
             drain: Duration::from_secs(60),
         }

@@ -37,6 +37,8 @@ pub struct PlannedWorkload {
     pub traffic: Vec<ClusterShare>,
     /// `spec.replicas` and `status.readyReplicas`
     pub replicas: Replicas,
+    /// What one replica reserves
+    pub requests: Requests,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
     /// The name of the Calendar that they are of
@@ -73,8 +75,28 @@ impl PlannedWorkload {
         let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
         let schedule =
             schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
-        Self { uid, intent, traffic, replicas, schedule, calendar: named, after: None, adopted }
+        Self {
+            uid,
+            intent,
+            traffic,
+            replicas,
+            requests: Requests::default(),
+            schedule,
+            calendar: named,
+            after: None,
+            adopted,
+        }
     }
+}
+
+/// What the containers of one pod request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// CPU in cores
+    pub cpu_cores: f64,
+    /// Memory in bytes
+    pub memory_bytes: f64,
 }
 
 /// What has to be Ready before another workload opens.

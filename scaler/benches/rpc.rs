@@ -19,7 +19,7 @@ use std::{
 use prometheus_client::registry::Registry;
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, Requests, RouteRef, ServiceId},
     workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
@@ -135,6 +135,7 @@ fn plan() -> Plan {
             intent: Ok(intent.clone()),
             traffic: vec![share.clone()],
             replicas: Replicas { wanted: 1, ready: 1 },
+            requests: Requests::default(),
             schedule: None,
             calendar: None,
             after: None,

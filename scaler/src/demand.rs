@@ -23,11 +23,12 @@ use std::{
     time::Duration,
 };
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tidegate_core::{
     demand::Need,
     intent::Intent,
     plan::{ClusterShare, Plan, ServiceId},
+    schedule::Limits,
     signal::{Signal, Target},
     trigger::{Traffic, Trigger, TriggerSchedule},
     workload::WorkloadId,
@@ -129,6 +130,16 @@ impl Demands {
         Self { hours: HoursNow::new(clock), ..self }
     }
 
+    /// The time by which hours count.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.hours.now()
+    }
+
+    /// The fewest replicas, and outside hours the most; `None` where there are no hours.
+    pub(crate) fn limits(&self, trigger: &Trigger, plan: &Plan) -> Option<Limits> {
+        self.hours.limits(trigger, plan)
+    }
+
     /// What demand is made of.
     pub fn signals(&self) -> &Arc<Signals> {
         &self.signals
@@ -153,6 +164,13 @@ impl Demands {
                 Ok(demand)
             }
         }
+    }
+
+    /// Replicas that the traffic would need if there were no hours, as far as it is known.
+    pub(crate) fn without_hours(&self, trigger: &Trigger, plan: &Plan) -> u32 {
+        let targets = trigger.targets.iter().filter(|target| target.signal != Signal::Schedule);
+        let known = targets.filter_map(|target| self.uncapped(trigger, *target, plan).ok());
+        known.map(|demand| demand.need.replicas()).max().unwrap_or(0)
     }
 
     fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {

@@ -1,5 +1,7 @@
-//! Why a workload has its replicas: the answer first, then how it came about, then what is wrong.
+//! Why a workload has its replicas and a Gateway its proxies: the answer first, then how it came about, then what is wrong.
 
+mod gateway;
+mod hours;
 mod page;
 
 use std::time::Duration;
@@ -13,6 +15,10 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 
+pub use self::{
+    gateway::{ExplainedFleetSignal, GatewayExplanation, UnknownGateway, explain_gateway},
+    hours::ExplainedHours,
+};
 use crate::{
     demand::{Demand, Demands, NoDemand, of_cluster, parts, trigger_of, unknown_workload},
     signals::{Reading, SourceStatus},
@@ -37,6 +43,8 @@ pub struct Explanation {
     pub desired: Option<Desired>,
     /// Whether all signals are known. While one is not, the HPA may go up and does not go down.
     pub complete: bool,
+    /// Its business hours
+    pub hours: Option<ExplainedHours>,
     /// Each signal, in the order of the annotations' documentation
     pub signals: Vec<ExplainedSignal>,
     /// The rules that lead to it
@@ -133,6 +141,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         replicas: workload.replicas,
         desired: None,
         complete: false,
+        hours: None,
         signals: Vec::new(),
         traffic: Vec::new(),
         problems: Vec::new(),
@@ -141,6 +150,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
     };
     let targets: &[Target] = match &workload.intent {
         Ok(intent) => {
+            explanation.hours = hours(id, workload, intent, plan, demands);
             explanation.intends(intent, plan, demands);
             &intent.targets
         }
@@ -179,6 +189,19 @@ impl Explanation {
             self.notices.push(format!("accepted, but not acted on by this version: {}", later.join(", ")));
         }
     }
+}
+
+fn hours(
+    id: &WorkloadId,
+    workload: &PlannedWorkload,
+    intent: &Intent,
+    plan: &Plan,
+    demands: &Demands,
+) -> Option<ExplainedHours> {
+    let schedule = workload.schedule.as_ref()?;
+    let limits = demands.limits(&trigger_of(id, intent), plan)?;
+    let hours = ExplainedHours::new(schedule, limits, workload.calendar.as_deref(), demands.now());
+    Some(hours.waiting(workload.after.as_ref()))
 }
 
 fn of_signal(target: Target, found: Result<Demand, NoDemand>) -> ExplainedSignal {

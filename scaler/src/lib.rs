@@ -8,6 +8,7 @@ pub mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod metrics;
+pub mod savings;
 pub mod service;
 pub mod signals;
 pub mod sources;

@@ -221,7 +221,7 @@ impl<'a> Workloads<'a> {
             let workload = PlannedWorkload::new(&id, uid, known.intent?, known.traffic, replicas, adopted, calendars);
             let after = workload.schedule.as_ref().and_then(|schedule| schedule.after.clone());
             let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
-            Some((id, PlannedWorkload { after, ..workload }))
+            Some((id, PlannedWorkload { after, requests: known.workload.requests(), ..workload }))
         };
         self.all.into_iter().filter_map(planned).collect()
     }

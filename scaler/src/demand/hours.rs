@@ -36,9 +36,13 @@ impl HoursNow {
         Self { clock, known: Mutex::default() }
     }
 
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
+    }
+
     /// `None` where there is no schedule.
     pub(super) fn limits(&self, trigger: &Trigger, plan: &Plan) -> Option<Limits> {
-        let now = (self.clock)();
+        let now = self.now();
         match (trigger.schedule.as_ref()?, &trigger.traffic) {
             (TriggerSchedule::Own(schedule), _) => Some(schedule.limits(now)),
             (TriggerSchedule::OfWorkload, Some(Traffic::Workload(id))) => {

@@ -22,6 +22,9 @@ impl Display for Explanation {
         writeln!(f, "{}\n", self.workload)?;
         paragraph(f, "", &self.answer())?;
         self.replicas(f)?;
+        if let Some(hours) = &self.hours {
+            paragraph(f, "", &format!("Hours: {hours}."))?;
+        }
         self.signals(f)?;
         self.traffic(f)?;
         section(f, "WHAT IS WRONG", &self.problems)?;
@@ -47,6 +50,13 @@ impl Explanation {
         let mut answer = String::new();
         if intent.paused {
             answer.push_str("Paused, so nothing is changed. Otherwise: ");
+        }
+        if let Some(cap) = self.hours.as_ref().and_then(|hours| hours.limits.cap) {
+            if cap == 0 {
+                answer.push_str("Outside its hours: no replica is wanted, whatever the traffic.");
+                return answer;
+            }
+            let _infallible = write!(answer, "Outside its hours, where demand counts for {} at most: ", count(cap));
         }
         if !self.complete {
             answer.push_str("At least ");
@@ -204,7 +214,7 @@ fn percent(part: f64) -> String {
     if (percent - percent.round()).abs() < 0.05 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
 }
 
-fn section(f: &mut Formatter<'_>, title: &str, items: &[String]) -> fmt::Result {
+pub(super) fn section(f: &mut Formatter<'_>, title: &str, items: &[String]) -> fmt::Result {
     if items.is_empty() {
         return Ok(());
     }
@@ -223,7 +233,7 @@ fn more(f: &mut Formatter<'_>, all: usize) -> fmt::Result {
 }
 
 /// Breaks lines at spaces. What has none, such as a cluster's name, stays whole so that it can be copied.
-fn paragraph(f: &mut Formatter<'_>, bullet: &str, text: &str) -> fmt::Result {
+pub(super) fn paragraph(f: &mut Formatter<'_>, bullet: &str, text: &str) -> fmt::Result {
     let indent = bullet.chars().count();
     let mut column = indent;
     write!(f, "{bullet}")?;

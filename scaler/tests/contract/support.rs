@@ -11,7 +11,7 @@ use std::{
 use prometheus_client::{encoding::text, registry::Registry};
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, Requests, RouteRef, ServiceId},
     workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
@@ -142,6 +142,7 @@ pub(crate) fn plan(names: &[&str]) -> Plan {
             intent: Ok(intent),
             traffic: vec![share.clone()],
             replicas: Replicas::default(),
+            requests: Requests::default(),
             schedule: None,
             calendar: None,
             after: None,

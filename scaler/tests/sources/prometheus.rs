@@ -3,7 +3,7 @@ use std::{fs, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, Requests, RouteRef, ServiceId},
     signal::Signal,
     workload::{WorkloadId, WorkloadKind},
 };
@@ -54,6 +54,7 @@ fn plan() -> Plan {
         intent: Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap),
         traffic: vec![share],
         replicas: Replicas { wanted: 1, ready: 1 },
+        requests: Requests::default(),
         schedule: None,
         calendar: None,
         after: None,

@@ -14,7 +14,7 @@ use super::{
     super::{
         Objects,
         discovery::{self, Front},
-        views::{EnvoyProxySpec, Gateway, Labels},
+        views::{EnvoyProxySpec, Gateway, Labels, Workload},
     },
     namespace_defaults, replicas,
 };
@@ -84,11 +84,11 @@ fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Opti
     let envoy_proxy = first.envoy_proxy.filter(|_| !own).map(id);
     let object = envoy_proxy.as_ref().and_then(|id| objects.envoy_proxies.get(&id.namespace)?.get(&id.name));
     let adopted = object.and_then(|object| object.metadata.annotations.get(ADOPTED_REPLICAS).cloned());
-    let running = proxies(objects, &series);
+    let deployments = deployments(objects, &series);
     let scaling = scaling(&first.spec);
     let current = match scaling {
         Scaling::Replicas(Some(replicas)) => replicas,
-        _ => running.unwrap_or(1),
+        _ => deployments.iter().map(|deployment| replicas(deployment).wanted).max().unwrap_or(1),
     };
     let floor = floor_at_adoption(adopted.as_deref(), scaling, current);
     let mut gateways = BTreeMap::new();
@@ -110,6 +110,7 @@ fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Opti
         series,
         scaling,
         current,
+        requests: deployments.first().map(|deployment| deployment.requests()).unwrap_or_default(),
         adopted,
         drain: first.spec.shutdown.drain_timeout(),
     })
@@ -131,12 +132,12 @@ fn scaling(spec: &EnvoyProxySpec) -> Scaling {
     }
 }
 
-/// The replicas of the Deployment that Envoy Gateway made, where it can be seen: the most of all sets.
-fn proxies(objects: &Objects, series: &[Arc<str>]) -> Option<u32> {
+/// The Deployments that Envoy Gateway made, where they can be seen.
+fn deployments<'a>(objects: &'a Objects, series: &[Arc<str>]) -> Vec<&'a Workload> {
     let deployments = objects.deployments.values().flat_map(BTreeMap::values);
     let ours =
         deployments.filter(|deployment| of_proxy(deployment.pod_labels()).is_some_and(|of| series.contains(&of)));
-    ours.map(|deployment| replicas(deployment).wanted).max()
+    ours.collect()
 }
 
 /// What a Gateway that asks for nothing but hours has inside them: what was there when Tidegate came, `3` or `2-10`.

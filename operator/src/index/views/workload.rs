@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube_quantity::ParsedQuantity;
 use serde::Deserialize;
-use tidegate_core::intent::Annotations;
+use tidegate_core::{intent::Annotations, plan::Requests};
 
 use super::{Labels, Meta};
 
@@ -42,6 +44,32 @@ impl Default for WorkloadSpec {
 #[serde(default)]
 pub(in crate::index) struct Template {
     pub(in crate::index) metadata: TemplateMeta,
+    spec: PodSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PodSpec {
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    resources: Resources,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    requests: ResourceList,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ResourceList {
+    cpu: Option<Quantity>,
+    memory: Option<Quantity>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -59,6 +87,19 @@ pub(in crate::index) struct WorkloadStatus {
 }
 
 impl Workload {
+    /// What one of its pods requests. A quantity that cannot be read counts nothing.
+    pub(in crate::index) fn requests(&self) -> Requests {
+        let value = |quantity: &Option<Quantity>| {
+            let parsed = ParsedQuantity::try_from(quantity.as_ref()?).ok();
+            parsed?.to_bytes_f64().filter(|value| value.is_finite() && *value >= 0.0)
+        };
+        let containers = || self.spec.template.spec.containers.iter().map(|container| &container.resources.requests);
+        Requests {
+            cpu_cores: containers().filter_map(|requests| value(&requests.cpu)).sum(),
+            memory_bytes: containers().filter_map(|requests| value(&requests.memory)).sum(),
+        }
+    }
+
     /// The labels of its pods.
     pub(in crate::index) fn pod_labels(&self) -> &Labels {
         &self.spec.template.metadata.labels

@@ -1,10 +1,13 @@
 //! How a Prometheus is asked: TLS, credentials, headers, a deadline, a size.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use prometheus_http_query::{Client, response::PromqlResult};
+use prometheus_http_query::{
+    Client,
+    response::{InstantVector, PromqlResult},
+};
 use reqwest::{Certificate, Identity, Response, StatusCode};
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -88,6 +91,14 @@ impl Prometheus {
     }
 
     /// An instant query, now.
+    /// The number of each row of an answer, by the value of one of its labels.
+    pub async fn by_label(&self, promql: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
+        let answer = self.ask(promql).await?;
+        let rows = answer.data().as_vector().ok_or_else(|| format!("{promql}: wants a vector"))?;
+        let row = |row: &InstantVector| Some((row.metric().get(label)?.clone(), row.sample().value()));
+        Ok(rows.iter().filter_map(row).filter(|(_, value)| value.is_finite()).collect())
+    }
+
     pub(super) async fn ask(&self, promql: &str) -> Result<PromqlResult, String> {
         let within = self.settings.timeout;
         let answer = timeout(within, self.answer(promql)).await;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tidegate_e2e::{
     cluster::Cluster,
-    kubectl::run,
-    scenario::{Scenario, http, http_stack, until},
+    kubectl::{apply, get, kubectl},
+    scenario::{Scenario, http, http_stack, task_api, until},
 };
 use tokio::time::Instant;
 
@@ -38,7 +39,7 @@ async fn outside_hours_a_cap_holds_replicas_down_while_the_traffic_goes_on() -> 
 
 #[tokio::test]
 async fn a_workload_that_sleeps_at_zero_wakes_by_an_override_and_its_scaled_object_never_changes() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("asleep").await?;
     let annotations = [
         ("requests-per-second", "20"),
@@ -51,9 +52,8 @@ async fn a_workload_that_sleeps_at_zero_wakes_by_an_override_and_its_scaled_obje
     scenario.wait_for_replicas("task-api", 0).await?;
     let before = scenario.get(&["scaledobject", "task-api"]).await?;
 
-    let end = run("date", &["-u", "-d", "+40 seconds", "+%Y-%m-%dT%H:%M:%SZ"], None).await?;
-    let awake = format!("tidegate.dev/keep-awake-until={}", end.trim());
-    scenario.kubectl(&["annotate", "deployment", "task-api", &awake]).await?;
+    let told = cluster.tidegate(&["wake", "deployment/task-api", "--for", "40s", "-n", &scenario.namespace]).await?;
+    ensure!(told.starts_with("deployment/task-api is awake until 20"), "{told}");
     scenario.wait_for_replicas("task-api", 2).await?;
     until("the override ends, and it sleeps again", async || {
         let replicas = scenario.replicas("task-api").await?;
@@ -65,4 +65,103 @@ async fn a_workload_that_sleeps_at_zero_wakes_by_an_override_and_its_scaled_obje
     ensure!(before["spec"] == after["spec"], "{before:#}\n{after:#}");
     ensure!(before["metadata"]["generation"] == after["metadata"]["generation"], "it was written");
     Ok(())
+}
+
+/// A whole namespace by two annotations, as the README has it.
+#[tokio::test]
+async fn a_namespace_sleeps_and_wakes_to_what_its_workloads_had() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("staging").await?;
+    let three = |name: &str| {
+        task_api(name, &[]).replace("spec:\n  selector: {matchLabels", "spec:\n  replicas: 3\n  selector: {matchLabels")
+    };
+    scenario.apply(&(three("api") + &three("worker"))).await?;
+    scenario.wait_for_replicas("worker", 3).await?;
+    apply(&calendar("e2e-never", "off")).await?;
+    let annotations = ["tidegate.dev/manage=all", "tidegate.dev/calendar=e2e-never"];
+    kubectl(&["annotate", "namespace", &scenario.namespace, annotations[0], annotations[1]]).await?;
+    scenario.wait_for_replicas("api", 0).await?;
+    scenario.wait_for_replicas("worker", 0).await?;
+    let explained = cluster.tidegate(&["explain", "deployment/api", "-n", &scenario.namespace]).await?;
+    let words: Vec<_> = explained.split_whitespace().collect();
+    let sentence = "Hours: closed, at most 0, for the years to come (off in Europe/Berlin, Calendar e2e-never).";
+    ensure!(words.join(" ").contains(sentence), "{explained}");
+
+    until("what was saved is counted", async || {
+        let savings = cluster.tidegate(&["savings", "-o", "json"]).await?;
+        let savings: Value = serde_json::from_str(&savings)?;
+        let hours = savings[&scenario.namespace]["replicaHours"].as_f64().unwrap_or(0.0);
+        ensure!(hours > 0.0, "{savings}");
+        Ok(())
+    })
+    .await?;
+
+    let target = format!("namespace/{}", scenario.namespace);
+    cluster.tidegate(&["wake", &target, "--for", "1h"]).await?;
+    scenario.wait_for_replicas("api", 3).await?;
+    scenario.wait_for_replicas("worker", 3).await
+}
+
+#[tokio::test]
+async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_it() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("calendar").await?;
+    apply(&calendar("e2e-always", "Mo-Su 00:00-24:00")).await?;
+    scenario.apply(&task_api("api", &[("calendar", "e2e-always")])).await?;
+    let status = async || Ok::<_, anyhow::Error>(get(&["calendar", "e2e-always"]).await?["status"].clone());
+    until("the Calendar is open and used by one", async || {
+        let status = status().await?;
+        ensure!(status["open"] == true && status["users"] == 1, "{status}");
+        ensure!(status["conditions"][0]["reason"] == "Resolved", "{status}");
+        Ok(())
+    })
+    .await?;
+    let shown = kubectl(&["get", "calendars", "e2e-always"]).await?;
+    let columns: Vec<_> =
+        shown.lines().next().context("no table")?.split("  ").filter(|word| !word.is_empty()).collect();
+    let columns: Vec<_> = columns.iter().map(|column| column.trim()).collect();
+    ensure!(columns == ["NAME", "HOURS", "TIMEZONE", "OPEN", "NEXT CHANGE", "USERS", "AGE"], "{shown}");
+
+    apply(&calendar("e2e-always", "off")).await?;
+    until("it is closed, and an event tells", async || {
+        ensure!(status().await?["open"] == false, "{}", status().await?);
+        let about = "involvedObject.kind=Calendar,involvedObject.name=e2e-always";
+        let events = get(&["events", "-n", "default", "--field-selector", about]).await?;
+        let reasons: Vec<_> = events["items"].as_array().into_iter().flatten().map(|event| &event["reason"]).collect();
+        ensure!(reasons.iter().any(|reason| *reason == "Opened"), "{reasons:?}");
+        ensure!(reasons.iter().any(|reason| *reason == "Closed"), "{reasons:?}");
+        Ok(())
+    })
+    .await?;
+    apply(&calendar("e2e-always", "always")).await?;
+    until("what is wrong is said on the Calendar and on who uses it", async || {
+        let status = status().await?;
+        ensure!(status["conditions"][0]["status"] == "False", "{status}");
+        ensure!(
+            status["conditions"][0]["message"].as_str().is_some_and(|text| text.contains("spec.hours")),
+            "{status}"
+        );
+        Ok(())
+    })
+    .await?;
+    let message = scenario.event("Deployment", "api", "InvalidAnnotations").await?;
+    ensure!(message.contains("Calendar e2e-always cannot be used"), "{message}");
+
+    let backwards = calendar("e2e-backwards", "24/7")
+        + "  overrides: [{from: \"2026-12-27T10:00:00Z\", until: \"2026-12-26T10:00:00Z\", state: Open}]\n";
+    let refused = apply(&backwards).await.err().context("it was accepted")?.to_string();
+    ensure!(refused.contains("until must be after from"), "{refused}");
+    Ok(())
+}
+
+fn calendar(name: &str, hours: &str) -> String {
+    format!(
+        "apiVersion: tidegate.dev/v1alpha1
+kind: Calendar
+metadata: {{name: {name}}}
+spec:
+  timeZone: Europe/Berlin
+  hours: {hours:?}
+"
+    )
 }

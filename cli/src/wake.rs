@@ -1,0 +1,110 @@
+//! `tidegate wake`: keeps a workload, a Gateway or a whole namespace awake for a while.
+
+use anyhow::{Context, Result, anyhow, bail};
+use chrono::{SecondsFormat, TimeDelta, Utc};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Namespace,
+};
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tidegate_core::{
+    key::Key,
+    workload::{WorkloadKind, WorkloadRef},
+};
+
+use crate::{args::WakeArgs, run::install_crypto};
+
+pub(crate) async fn wake(args: WakeArgs) -> Result<()> {
+    install_crypto();
+    let config = Config::infer().await.context("no cluster: set KUBECONFIG")?;
+    let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config)?;
+    let span = TimeDelta::from_std(args.time).ok().filter(|span| *span > TimeDelta::zero());
+    let until = span.and_then(|span| Utc::now().checked_add_signed(span));
+    let until =
+        until.with_context(|| format!("--for {}: wants a time such as 2h", humantime::format_duration(args.time)))?;
+    let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let wrong =
+        || anyhow!("{:?}: write deployment/NAME, statefulset/NAME, gateway/NAME or namespace/NAME", args.object);
+    let (kind, name) = args.object.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(wrong)?;
+    match kind {
+        "namespace" | "namespaces" | "ns" => {
+            let object = annotate(&Api::<Namespace>::all(client), name, &until).await?;
+            if !has_hours(&object) {
+                eprintln!("tidegate: the Namespace has no hours; what in it has hours of its own is awake");
+            }
+        }
+        "gateway" | "gateways" | "gtw" => {
+            let gateways = ApiResource {
+                group: "gateway.networking.k8s.io".to_owned(),
+                version: "v1".to_owned(),
+                api_version: "gateway.networking.k8s.io/v1".to_owned(),
+                kind: "Gateway".to_owned(),
+                plural: "gateways".to_owned(),
+            };
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &gateways);
+            one(&api, client, &namespace, name, &until).await?;
+        }
+        _ => {
+            let WorkloadRef { kind, name } = args.object.parse().map_err(|_| wrong())?;
+            match kind {
+                WorkloadKind::Deployment => {
+                    let api = Api::<Deployment>::namespaced(client.clone(), &namespace);
+                    one(&api, client, &namespace, &name, &until).await?;
+                }
+                WorkloadKind::StatefulSet => {
+                    let api = Api::<StatefulSet>::namespaced(client.clone(), &namespace);
+                    one(&api, client, &namespace, &name, &until).await?;
+                }
+            }
+        }
+    }
+    println!("{}/{name} is awake until {until}", kind_shown(kind));
+    Ok(())
+}
+
+/// What has no hours does not sleep, so an override would be a mistake that nobody notices.
+async fn one<T>(api: &Api<T>, client: Client, namespace: &str, name: &str, until: &str) -> Result<()>
+where
+    T: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let object = api.get(name).await.with_context(|| format!("{name} in namespace {namespace}"))?;
+    // Whether the Namespace may be read makes no difference to who may write the workload.
+    let defaults = Api::<Namespace>::all(client).get(namespace).await.is_ok_and(|namespace| has_hours(&namespace));
+    if !has_hours(&object) && !defaults {
+        bail!(
+            "{name} has no hours, nor has its Namespace: there is nothing to keep it awake from. Give it {} or {}",
+            Key::Hours.annotation(),
+            Key::Calendar.annotation()
+        );
+    }
+    annotate(api, name, until).await.map(drop)
+}
+
+async fn annotate<T>(api: &Api<T>, name: &str, until: &str) -> Result<T>
+where
+    T: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let change = json!({ "metadata": { "annotations": { Key::KeepAwakeUntil.annotation(): until } } });
+    let params = PatchParams { field_manager: Some("tidegate-cli".to_owned()), ..PatchParams::default() };
+    api.patch(name, &params, &Patch::Merge(change)).await.with_context(|| format!("cannot annotate {name}"))
+}
+
+fn has_hours(object: &impl ResourceExt) -> bool {
+    [Key::Hours, Key::Calendar].iter().any(|key| object.annotations().contains_key(&key.annotation()))
+}
+
+fn kind_shown(kind: &str) -> &str {
+    match kind {
+        "namespaces" | "ns" => "namespace",
+        "gateways" | "gtw" => "gateway",
+        "deploy" | "deployments" => "deployment",
+        "sts" | "statefulsets" => "statefulset",
+        other => other,
+    }
+}

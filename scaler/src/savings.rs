@@ -1,0 +1,216 @@
+//! What schedules and scale-to-zero save: replicas that would be there without them, and what those would reserve.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::{Registry, Unit},
+};
+use serde::{Deserialize, Serialize};
+use tidegate_core::{
+    fleet::Fleet,
+    plan::{Plan, PlannedWorkload, Requests},
+    workload::WorkloadId,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use crate::demand::{Demands, trigger_of};
+
+const ROUND: Duration = Duration::from_secs(10);
+/// Time in which nobody looked is not counted.
+const LONGEST: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Namespace {
+    namespace: String,
+}
+
+type PerNamespace = Family<Namespace, Counter<f64, AtomicU64>>;
+
+/// What was saved since this process began:
+///
+/// - `tidegate_saved_replica_seconds_total{namespace}`
+/// - `tidegate_saved_cpu_core_seconds_total{namespace}` and `tidegate_saved_memory_byte_seconds_total{namespace}`: what the
+///   containers of those replicas request
+///
+/// Only the replica that holds the Lease counts, so that the sum over all of them is right. Prometheus' `increase()` goes
+/// over restarts.
+#[derive(Debug, Clone, Default)]
+pub struct Savings {
+    replicas: PerNamespace,
+    cpu: PerNamespace,
+    memory: PerNamespace,
+    namespaces: Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>,
+}
+
+/// Of one namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Saved {
+    /// Replicas × seconds
+    pub replica_seconds: f64,
+    /// Cores × seconds
+    pub cpu_core_seconds: f64,
+    /// Bytes × seconds
+    pub memory_byte_seconds: f64,
+}
+
+impl Savings {
+    /// Registered as `tidegate_saved_…`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let savings = Self::default();
+        let registry = registry.sub_registry_with_prefix("tidegate_saved");
+        let help = "that schedules and scale-to-zero saved";
+        let unit = |unit: &str| Unit::Other(unit.to_owned());
+        registry.register_with_unit("replica", format!("Replicas {help}"), unit("seconds"), savings.replicas.clone());
+        registry.register_with_unit("cpu_core", format!("Requested CPU {help}"), unit("seconds"), savings.cpu.clone());
+        registry.register_with_unit(
+            "memory_byte",
+            format!("Requested memory {help}"),
+            unit("seconds"),
+            savings.memory.clone(),
+        );
+        savings
+    }
+
+    /// Counts what is saved now, for as long as it was.
+    pub fn account(&self, plan: &Plan, demands: &Demands, lasted: Duration) {
+        for (id, workload) in &plan.workloads {
+            self.add(&id.namespace, saved_replicas(id, workload, plan, demands), workload.requests, lasted);
+        }
+        for fleet in &plan.fleets {
+            if let Some(id) = fleet.gateways.keys().next() {
+                self.add(&id.namespace, saved_proxies(fleet, demands), fleet.requests, lasted);
+            }
+        }
+    }
+
+    /// What was saved so far.
+    pub fn per_namespace(&self) -> BTreeMap<String, Saved> {
+        let namespaces = self.namespaces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let of = |namespace: String| {
+            let label = Namespace { namespace: namespace.clone() };
+            let value = |family: &PerNamespace| family.get_or_create(&label).get();
+            let saved = Saved {
+                replica_seconds: value(&self.replicas),
+                cpu_core_seconds: value(&self.cpu),
+                memory_byte_seconds: value(&self.memory),
+            };
+            (namespace, saved)
+        };
+        namespaces.into_iter().map(of).collect()
+    }
+
+    fn add(&self, namespace: &str, replicas: u32, requests: Requests, lasted: Duration) {
+        if replicas == 0 {
+            return;
+        }
+        let label = Namespace { namespace: namespace.to_owned() };
+        let replica_seconds = f64::from(replicas) * lasted.as_secs_f64();
+        self.replicas.get_or_create(&label).inc_by(replica_seconds);
+        self.cpu.get_or_create(&label).inc_by(replica_seconds * requests.cpu_cores);
+        self.memory.get_or_create(&label).inc_by(replica_seconds * requests.memory_bytes);
+        self.namespaces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(label.namespace);
+    }
+}
+
+/// Without hours there would be the floor that holds inside them, and whatever the traffic needs. Without scale-to-zero there
+/// would be one.
+fn saved_replicas(id: &WorkloadId, workload: &PlannedWorkload, plan: &Plan, demands: &Demands) -> u32 {
+    let Some(intent) = workload.intent.as_ref().ok().filter(|intent| !intent.paused) else { return 0 };
+    let trigger = trigger_of(id, intent);
+    let closed = demands.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some());
+    let without = match &workload.schedule {
+        Some(schedule) if closed => {
+            let need = demands.without_hours(&trigger, plan);
+            need.max(schedule.floor).min(intent.bounds.max.max(schedule.floor))
+        }
+        _ => u32::from(intent.floor() == 0),
+    };
+    without.saturating_sub(workload.replicas.wanted)
+}
+
+fn saved_proxies(fleet: &Fleet, demands: &Demands) -> u32 {
+    let closed = fleet.policy(demands.now()).is_some_and(|policy| policy.limits.cap.is_some());
+    let floors = fleet.gateways.values().filter_map(|gateway| Some(gateway.schedule.as_ref()?.floor));
+    let without = if closed { floors.max().unwrap_or(0) } else { 0 };
+    without.saturating_sub(fleet.current) * u32::try_from(fleet.series.len()).unwrap_or(1)
+}
+
+/// Counts, while this replica leads, until `shutdown` says so.
+pub async fn run(
+    savings: Savings,
+    demands: Arc<Demands>,
+    plan: watch::Receiver<Arc<Plan>>,
+    leading: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut ticks = interval(ROUND);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        let lasted = last.elapsed().min(LONGEST);
+        last = Instant::now();
+        if *leading.borrow() {
+            let plan = plan.borrow().clone();
+            savings.account(&plan, &demands, lasted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::fixture::{demands, deployment, measure, plan, share};
+
+    const RULE: &str = "httproute/shop/web/rule/0";
+
+    fn saved(annotations: &[(&str, &str)], rate: f64, wanted: u32, at: &str) -> Saved {
+        let mut plan = plan("api", annotations, vec![share("web")]);
+        let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
+        workload.replicas.wanted = wanted;
+        workload.requests = Requests { cpu_cores: 0.5, memory_bytes: 1e9 };
+        let now: DateTime<Utc> = at.parse().unwrap();
+        let demands = demands().with_clock(Arc::new(move || now));
+        demands.signals().keep(&plan);
+        measure(demands.signals(), &[(RULE, [rate, 0.0, 0.0])]);
+        let savings = Savings::default();
+        savings.account(&plan, &demands, Duration::from_secs(10));
+        savings.per_namespace().remove("shop").unwrap_or_default()
+    }
+
+    const OFFICE: [(&str, &str); 4] =
+        [("requests-per-second", "100"), ("min-replicas", "2"), ("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
+
+    #[tokio::test(start_paused = true)]
+    async fn outside_hours_what_is_not_there_of_the_floor_and_the_need_is_saved() {
+        let night = "2026-03-02T22:00:00Z";
+        let two = Saved { replica_seconds: 20.0, cpu_core_seconds: 10.0, memory_byte_seconds: 20e9 };
+        assert_eq!(saved(&OFFICE, 0.0, 0, night), two);
+        assert_eq!(saved(&OFFICE, 450.0, 0, night).replica_seconds, 50.0, "five would carry the traffic");
+        assert_eq!(saved(&OFFICE, 9e9, 0, night).replica_seconds, 100.0, "but never more than the maximum");
+        assert_eq!(saved(&OFFICE, 0.0, 2, night), Saved::default(), "they are still there");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inside_hours_nothing_is_saved_but_by_zero() {
+        assert_eq!(saved(&OFFICE, 0.0, 1, "2026-03-02T12:00:00Z"), Saved::default());
+        let zero = [("prometheus-query", "sum(queue)"), ("prometheus-target", "5"), ("min-replicas", "0")];
+        assert_eq!(saved(&zero, 0.0, 0, "2026-03-02T12:00:00Z").replica_seconds, 10.0);
+        assert_eq!(saved(&zero, 0.0, 1, "2026-03-02T12:00:00Z"), Saved::default());
+    }
+}
