@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster test test-lint test-unit test-e2e bench bench-step build
+.PHONY: help demo cluster test test-lint test-unit test-e2e bench bench-step bench-opening build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -49,7 +49,11 @@ bench: ## The benchmarks of docs/benchmarks.md that need no peers
 
 bench-step: build ## A step of the load until replicas follow, beside KEDA's own prometheus trigger, on the real stack
 	cargo bench --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet -p tidegate-e2e
+	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet -p tidegate-e2e --bench step
+
+bench-opening: build ## Workloads that open at the same minute, beside KEDA's own cron trigger, on the real stack
+	cargo bench --quiet -p tidegate-e2e --no-run
+	$(BIN)/stack run --profile stock -- cargo bench --quiet -p tidegate-e2e --bench opening
 
 build:
 	cargo build $(PROGRAMS)

@@ -64,26 +64,29 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CalendarCommand {
-    /// Shows the next openings and closings of hours, and a week of them
+    /// Shows the next openings and closings of a Calendar or of hours, and a week of them
     #[command(
-        after_help = "Example:\n  tidegate calendar show --hours 'Mo-Fr 08:00-18:00; PH off' --timezone Europe/Berlin --country DE"
+        after_help = "Examples:\n  tidegate calendar show office\n  tidegate calendar show --hours 'Mo-Fr 08:00-18:00; PH off' --timezone Europe/Berlin --country DE"
     )]
     Show(CalendarShowArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CalendarShowArgs {
+    /// A Calendar of the cluster
+    #[arg(conflicts_with = "hours", required_unless_present = "hours")]
+    pub(crate) name: Option<String>,
     /// Opening hours in OpenStreetMap's notation
-    #[arg(long)]
-    pub(crate) hours: String,
+    #[arg(long, requires = "timezone")]
+    pub(crate) hours: Option<String>,
     /// An IANA time zone
-    #[arg(long, value_name = "ZONE")]
-    pub(crate) timezone: String,
+    #[arg(long, value_name = "ZONE", requires = "hours")]
+    pub(crate) timezone: Option<String>,
     /// The country (ISO 3166-1) whose public holidays PH means
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", requires = "hours")]
     pub(crate) country: Option<String>,
     /// A day that PH means too, such as 2026-12-24; repeat for several
-    #[arg(long = "holiday", value_name = "DATE")]
+    #[arg(long = "holiday", value_name = "DATE", requires = "hours")]
     pub(crate) holidays: Vec<chrono::NaiveDate>,
     /// From when, as RFC 3339 writes it [default: now]
     #[arg(long, value_name = "TIME")]

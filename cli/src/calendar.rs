@@ -5,30 +5,34 @@ use std::{
     io::{IsTerminal, Write, stdout},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde::Serialize;
 use tidegate_core::{
-    calendar::{Calendar, Interval},
-    hours::{Holidays, Hours},
+    calendar::{Calendar, CalendarSpec, Interval, KnownCalendar},
+    hours::{Exceptions, Holidays, Hours},
 };
 
-use crate::args::{CalendarShowArgs, Output};
+use crate::{
+    args::{CalendarShowArgs, Output},
+    run::install_crypto,
+};
 
 /// Transitions that are listed.
 const LISTED: usize = 10;
 /// Columns of a day in the picture: half an hour each.
 const COLUMNS: i64 = 48;
 
-pub(crate) fn show(args: &CalendarShowArgs) -> Result<()> {
-    let zone: Tz = args.timezone.parse().ok().with_context(|| {
-        format!("--timezone: got {:?}, wants an IANA time zone, such as \"Europe/Berlin\"", args.timezone)
-    })?;
-    let holidays = Holidays::new(args.country.as_deref(), args.holidays.iter().copied()).context("--country")?;
-    let hours = Hours::parse(&args.hours, &holidays)
-        .map_err(|wanted| anyhow::anyhow!("--hours: got {:?}, wants {wanted}", args.hours))?;
-    let calendar = Calendar::new(hours, zone);
+pub(crate) async fn show(args: &CalendarShowArgs) -> Result<()> {
+    let KnownCalendar { calendar, holidays, .. } = match &args.name {
+        Some(name) => of_cluster(name).await?,
+        None => of_flags(args)?,
+    };
     let from = args.from.unwrap_or_else(Utc::now);
     let to = args.to.unwrap_or(from + Duration::days(7));
     if to <= from {
@@ -43,12 +47,35 @@ pub(crate) fn show(args: &CalendarShowArgs) -> Result<()> {
         Output::Table => {
             let (within, colour) = (from..to, out.is_terminal());
             write!(out, "{}", Page { calendar: &calendar, holidays: &holidays, within, colour })?;
-            if calendar.hours.mention_holidays() && args.country.is_none() && args.holidays.is_empty() {
-                eprintln!("tidegate: PH is no day: no holidays are known; give --country or --holiday");
+            if calendar.hours.mention_holidays() && holidays.is_empty() {
+                let how = if args.name.is_some() { "set spec.holidays" } else { "give --country or --holiday" };
+                eprintln!("tidegate: PH is no day: no holidays are known; {how}");
             }
         }
     }
     Ok(())
+}
+
+fn of_flags(args: &CalendarShowArgs) -> Result<KnownCalendar> {
+    let (hours, zone) = (args.hours.as_deref().unwrap_or_default(), args.timezone.as_deref().unwrap_or_default());
+    let zone: Tz = zone
+        .parse()
+        .ok()
+        .with_context(|| format!("--timezone: got {zone:?}, wants an IANA time zone, such as \"Europe/Berlin\""))?;
+    let holidays = Holidays::new(args.country.as_deref(), args.holidays.iter().copied()).context("--country")?;
+    let hours = Hours::parse(hours, &holidays).map_err(|wanted| anyhow!("--hours: got {hours:?}, wants {wanted}"))?;
+    Ok(KnownCalendar { calendar: Calendar::new(hours, zone), holidays, exceptions: Exceptions::new() })
+}
+
+async fn of_cluster(name: &str) -> Result<KnownCalendar> {
+    install_crypto();
+    let client = Client::try_default().await.context("no cluster: set KUBECONFIG, or give --hours and --timezone")?;
+    let gvk = GroupVersionKind::gvk("tidegate.dev", "v1alpha1", "Calendar");
+    let api = Api::<DynamicObject>::all_with(client, &ApiResource::from_gvk_with_plural(&gvk, "calendars"));
+    let object = api.get(name).await.with_context(|| format!("Calendar {name}"))?;
+    let spec: CalendarSpec = serde_json::from_value(object.data.get("spec").cloned().unwrap_or_default())
+        .with_context(|| format!("Calendar {name}: spec"))?;
+    spec.resolve().map_err(|error| anyhow!("Calendar {name}: {error}"))
 }
 
 /// A time that it is open.

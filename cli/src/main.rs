@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             Command::Render(args) => manifests::render(&args),
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
-            Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args),
+            Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,
             Command::Wake(args) => wake::wake(args).await,
             Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),

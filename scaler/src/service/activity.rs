@@ -57,8 +57,8 @@ pub(super) fn changes(
 const AT_ONCE: usize = 64;
 /// The least time between two passes over all streams: answers of many queries may come one after another.
 const PASS: Duration = Duration::from_millis(200);
-/// Without any news, streams that KEDA closed are let go this often.
-const IDLE: Duration = Duration::from_secs(10);
+/// Without any news from sources: hours change by themselves, and streams that KEDA closed are let go.
+const IDLE: Duration = Duration::from_secs(1);
 
 impl Scaler {
     /// A stream's states from now on.
@@ -72,7 +72,7 @@ impl Scaler {
         states
     }
 
-    /// Tells every stream what changed, after each round of samples. Never ends.
+    /// Tells every stream what changed, after each round of samples and at least once a second. Never ends.
     ///
     /// One task for all streams: thousands of streams that each woke up every second would hold up calls, which one that
     /// gives way to them does not.

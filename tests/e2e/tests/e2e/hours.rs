@@ -104,7 +104,7 @@ async fn a_namespace_sleeps_and_wakes_to_what_its_workloads_had() -> Result<()> 
 
 #[tokio::test]
 async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_it() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("calendar").await?;
     apply(&calendar("e2e-always", "Mo-Su 00:00-24:00")).await?;
     scenario.apply(&task_api("api", &[("calendar", "e2e-always")])).await?;
@@ -119,6 +119,8 @@ async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_
     let shown = kubectl(&["get", "calendars", "e2e-always"]).await?;
     let columns: Vec<_> =
         shown.lines().next().context("no table")?.split("  ").filter(|word| !word.is_empty()).collect();
+    let week = cluster.tidegate(&["calendar", "show", "e2e-always"]).await?;
+    ensure!(week.starts_with("Mo-Su 00:00-24:00 in Europe/Berlin\nopen at "), "{week}");
     let columns: Vec<_> = columns.iter().map(|column| column.trim()).collect();
     ensure!(columns == ["NAME", "HOURS", "TIMEZONE", "OPEN", "NEXT CHANGE", "USERS", "AGE"], "{shown}");
 
