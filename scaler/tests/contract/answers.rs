@@ -80,6 +80,36 @@ async fn a_hand_written_object_asks_for_a_service_or_for_clusters_without_any_an
 }
 
 #[tokio::test]
+async fn a_hand_written_object_with_hours_of_its_own_is_floored_inside_them_and_capped_outside() {
+    let server = Server::start(plan(&["api"])).await;
+    server.measure(&[(&cluster("api"), [900.0, 0.0, 0.0])]);
+    let mut client = server.client().await;
+    let with = |hours| {
+        object(&[
+            ("service", "api"),
+            ("requestsPerSecond", "100"),
+            ("hours", hours),
+            ("timezone", "Europe/Berlin"),
+            ("minReplicas", "3"),
+            ("offHoursReplicas", "2"),
+        ])
+    };
+    let (open, closed) = (with("24/7"), with("off"));
+    let spec = client.get_metric_spec(open.clone()).await.unwrap().into_inner();
+    let names: Vec<_> =
+        spec.metric_specs.iter().map(|spec| (spec.metric_name.as_str(), spec.target_size_float)).collect();
+    assert_eq!(names, [("requests-per-second", 100.0), ("schedule", 1.0)]);
+    assert_eq!(metric(&mut client, &open, "schedule").await.unwrap(), 3.0);
+    assert_eq!(metric(&mut client, &open, "requests-per-second").await.unwrap(), 900.0);
+    assert_eq!(metric(&mut client, &closed, "schedule").await.unwrap(), 0.0);
+    assert_eq!(metric(&mut client, &closed, "requests-per-second").await.unwrap(), 200.0);
+    let half = object(&[("service", "api"), ("requestsPerSecond", "100"), ("hours", "24/7")]);
+    let refused = metric(&mut client, &half, "schedule").await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("timezone"), "{}", refused.message());
+}
+
+#[tokio::test]
 async fn a_key_that_keda_resolved_from_the_environment_counts_with_its_suffix() {
     let server = Server::start(plan(&["api"])).await;
     let mut client = server.client().await;
