@@ -316,6 +316,17 @@ pub(crate) struct RoutesArgs {
     pub(crate) output: Output,
 }
 
+/// Where the Tidegate is that is asked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstalledArgs {
+    /// Where Tidegate is installed
+    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
+    pub(crate) system_namespace: String,
+    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
+    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
+    pub(crate) admin: Option<String>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
     /// deployment/NAME, statefulset/NAME or gateway/NAME
@@ -327,15 +338,11 @@ pub(crate) struct ExplainArgs {
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
-    /// Where Tidegate is installed
-    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
-    pub(crate) system_namespace: String,
+    #[command(flatten)]
+    pub(crate) installed: InstalledArgs,
     /// The name of its Service there
     #[arg(long, env = "TIDEGATE_SERVICE", default_value = "tidegate", value_name = "NAME")]
     pub(crate) service: String,
-    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
-    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
-    pub(crate) admin: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -368,18 +375,14 @@ pub(crate) struct SavingsArgs {
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
-    /// Where Tidegate is installed
-    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
-    pub(crate) system_namespace: String,
+    #[command(flatten)]
+    pub(crate) installed: InstalledArgs,
     /// The name of its Helm release
     #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME")]
     pub(crate) release: String,
     /// The port of its admin server
     #[arg(long, default_value = "8080", value_name = "PORT")]
     pub(crate) admin_port: u16,
-    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
-    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
-    pub(crate) admin: Option<String>,
     #[command(flatten)]
     pub(crate) prometheus: PrometheusArgs,
 }

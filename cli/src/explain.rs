@@ -13,13 +13,14 @@ use crate::{
 pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
     install_crypto();
     let (kind, name) = object(&args.object)?;
-    let (config, prefix) = if let Some(url) = &args.admin {
+    let (config, prefix) = if let Some(url) = &args.installed.admin {
         let url = url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
         (Config::new(url), String::new())
     } else {
         let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin URL")?;
         // The API server forwards to the Service: whoever may get `services/proxy` needs no port-forward.
-        let service = format!("/api/v1/namespaces/{}/services/{}:admin/proxy", args.system_namespace, args.service);
+        let service =
+            format!("/api/v1/namespaces/{}/services/{}:admin/proxy", args.installed.system_namespace, args.service);
         (config, service)
     };
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -31,7 +32,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
         kube::Error::Api(status) if !status.message.is_empty() => anyhow!("{}", status.message.trim_end()),
         error => anyhow!(error).context(format!(
             "no answer from Service {} in namespace {} (--system-namespace and --service say where Tidegate is)",
-            args.service, args.system_namespace
+            args.service, args.installed.system_namespace
         )),
     })?;
     print!("{answer}");

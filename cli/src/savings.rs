@@ -115,13 +115,13 @@ async fn of_prometheus(url: &str, args: &SavingsArgs) -> Result<BTreeMap<String,
 
 /// The sum over all pods: each counted while it led.
 async fn of_pods(args: &SavingsArgs) -> Result<BTreeMap<String, Saved>> {
-    if let Some(url) = &args.admin {
+    if let Some(url) = &args.installed.admin {
         let url = url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
         return ask(&Client::try_from(Config::new(url))?, "/savings").await;
     }
     let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin or --prometheus-url")?;
     let client = Client::try_from(config)?;
-    let namespace = &args.system_namespace;
+    let namespace = &args.installed.system_namespace;
     let of_tidegate = ListParams::default()
         .labels(&format!("app.kubernetes.io/name=tidegate,app.kubernetes.io/instance={}", args.release));
     let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&of_tidegate).await?;

@@ -10,14 +10,11 @@ use serde::Serialize;
 
 use crate::{
     intent::{Bounds, GatewayIntent},
-    plan::Requests,
     problem::Problem,
     schedule::{Limits, Schedule},
     signal::{Signal, Target},
+    workload::Requests,
 };
-
-/// The annotation of a Gateway in which Tidegate says how many proxies it has, and why.
-pub const STATUS: &str = "tidegate.dev/status";
 
 /// A Gateway by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

@@ -7,6 +7,9 @@ use serde::Serialize;
 /// The prefix of every annotation of Tidegate.
 pub const PREFIX: &str = "tidegate.dev/";
 
+/// The annotation of a Gateway in which Tidegate says how many proxies it has, and why.
+pub const STATUS: &str = "tidegate.dev/status";
+
 /// The kinds of object that annotations are written on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Place {

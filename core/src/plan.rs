@@ -8,7 +8,12 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    calendar::Calendars, fleet::Fleet, intent::Intent, problem::Problem, schedule::Schedule, workload::WorkloadId,
+    calendar::Calendars,
+    fleet::Fleet,
+    intent::Intent,
+    problem::Problem,
+    schedule::Schedule,
+    workload::{Requests, WorkloadId},
 };
 
 /// Everything that the scaler has to know of the cluster.
@@ -87,16 +92,6 @@ impl PlannedWorkload {
             adopted,
         }
     }
-}
-
-/// What the containers of one pod request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Requests {
-    /// CPU in cores
-    pub cpu_cores: f64,
-    /// Memory in bytes
-    pub memory_bytes: f64,
 }
 
 /// What has to be Ready before another workload opens.

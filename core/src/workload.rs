@@ -107,6 +107,16 @@ impl fmt::Display for WorkloadId {
     }
 }
 
+/// What the containers of one pod request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// CPU in cores
+    pub cpu_cores: f64,
+    /// Memory in bytes
+    pub memory_bytes: f64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ mod decision;
 mod notice;
 mod object;
 mod reconcile;
+mod write;
 
 pub use self::{
     decision::{Decision, History},

@@ -19,8 +19,8 @@ use std::{
 use prometheus_client::registry::Registry;
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, Requests, RouteRef, ServiceId},
-    workload::{WorkloadId, WorkloadKind},
+    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, RouteRef, ServiceId},
+    workload::{Requests, WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
 use tidegate_scaler::{

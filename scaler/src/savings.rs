@@ -14,8 +14,8 @@ use prometheus_client::{
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     fleet::Fleet,
-    plan::{Plan, PlannedWorkload, Requests},
-    workload::WorkloadId,
+    plan::{Plan, PlannedWorkload},
+    workload::{Requests, WorkloadId},
 };
 use tokio::{
     sync::watch,

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::{Annotations, Bounds, PREFIX, Reader, ScheduleIntent, unknown_keys};
 use crate::{
     calendar::Calendars,
-    fleet::STATUS,
-    key::{Key, Place},
+    key::{Key, Place, STATUS},
     problem::Problem,
     schedule::Schedule,
     signal::{Signal, Target},

@@ -3,7 +3,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tidegate_core::{
-    fleet::{EnvoyProxyId, GatewayId, STATUS, Scaling},
+    fleet::{EnvoyProxyId, GatewayId, Scaling},
+    key::STATUS,
     plan::ADOPTED_REPLICAS,
 };
 

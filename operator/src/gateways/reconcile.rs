@@ -8,15 +8,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
-};
-use serde_json::{Value, json};
+use kube::Client;
 use tidegate_core::{
     demand::Need,
-    fleet::{EnvoyProxyId, Fleet, GatewayId, Policy, Scaling},
-    plan::{ADOPTED_REPLICAS, Plan},
+    fleet::{Fleet, GatewayId, Policy, Scaling},
+    plan::Plan,
     signal::{Signal, Target},
 };
 use tokio::{
@@ -28,17 +24,13 @@ use super::{
     decision::History,
     notice::Notice,
     object::{self, Numbers},
+    write::{self, FIELD_MANAGER, STATUS_MANAGER, envoy_proxies, explained, gateways, patch},
 };
 use crate::{
     events::{self, Events},
     index::Watches,
 };
 
-/// The owner of the numbers in server-side apply, that of the link of a Gateway to its EnvoyProxy, and that of its status:
-/// who applies owns just what was in the last apply.
-const FIELD_MANAGER: &str = "tidegate";
-const LINK_MANAGER: &str = "tidegate-link";
-const STATUS_MANAGER: &str = "tidegate-status";
 const ROUND: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A write that failed is tried again after this.
@@ -130,7 +122,7 @@ impl Reconciler {
             .objects(|objects| (objects.adopted_envoy_proxies().collect(), objects.released_gateways().collect()));
         let client = self.client.clone();
         for id in adopted.iter().filter(|id| !used.contains(id)) {
-            self.attempt(&id.to_string(), release(&client, id)).await;
+            self.attempt(&id.to_string(), write::release(&client, id)).await;
         }
         for id in told {
             let patch =
@@ -257,7 +249,7 @@ impl Reconciler {
                 told.push((id.clone(), Notice::NoEnvoyProxy(id.clone(), fleet.may_create)));
                 continue;
             }
-            self.attempt(&id.to_string(), give_envoy_proxy(&client, id, &gateway.uid)).await;
+            self.attempt(&id.to_string(), write::give_envoy_proxy(&client, id, &gateway.uid)).await;
             if let Some((_, error)) = self.failed.get(&id.to_string()) {
                 told.push((id.clone(), Notice::Refused(error.clone())));
             }
@@ -354,55 +346,6 @@ fn bounds(fleet: &Fleet, policy: &Policy, min: u32, max: u32) -> (u32, u32) {
     (floor, highest.max(floor))
 }
 
-async fn patch(api: Api<DynamicObject>, name: &str, manager: &str, object: Value) -> Result<(), kube::Error> {
-    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(&object)).await.map(drop)
-}
-
-/// Makes an EnvoyProxy for a Gateway, unless it was made before, and links it.
-async fn give_envoy_proxy(client: &Client, id: &GatewayId, uid: &str) -> Result<(), kube::Error> {
-    let api = envoy_proxies(client, &id.namespace);
-    let own = object::own_envoy_proxy(id);
-    if let Some(there) = api.get_opt(&own.name).await? {
-        if object::is_created(there.labels()) {
-            return patch(gateways(client, &id.namespace), &id.name, LINK_MANAGER, object::link(id)).await;
-        }
-        let message =
-            format!("{own} exists already: name it in spec.infrastructure.parametersRef, or call it otherwise");
-        let status = kube::core::Status::failure(&message, "AlreadyExists").with_code(409);
-        return Err(kube::Error::Api(Box::new(status)));
-    }
-    let object: DynamicObject = serde_json::from_value(object::created(id, uid)).map_err(kube::Error::SerdeError)?;
-    let params = PostParams { field_manager: Some(LINK_MANAGER.to_owned()), ..PostParams::default() };
-    api.create(&params, &object).await?;
-    tracing::info!(gateway = %id, "made an EnvoyProxy");
-    patch(gateways(client, &id.namespace), &id.name, LINK_MANAGER, object::link(id)).await
-}
-
-/// Gives up the ownership of the numbers, which stay as they are: server-side apply would take away what nobody else owns.
-async fn release(client: &Client, id: &EnvoyProxyId) -> Result<(), kube::Error> {
-    let api = envoy_proxies(client, &id.namespace);
-    let Some(object) = api.get_opt(&id.name).await? else { return Ok(()) };
-    let others = object.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
-    let mut others = serde_json::to_value(others.collect::<Vec<_>>()).map_err(kube::Error::SerdeError)?;
-    if others.as_array().is_some_and(Vec::is_empty) {
-        // An empty list would be ignored; one empty entry says that nobody owns anything.
-        others = json!([{}]);
-    }
-    let change = json!({ "metadata": {
-        "resourceVersion": object.resource_version(),
-        "managedFields": others,
-        "annotations": { ADOPTED_REPLICAS: Value::Null },
-    } });
-    api.patch(
-        &id.name,
-        &PatchParams { field_manager: Some(LINK_MANAGER.to_owned()), ..PatchParams::default() },
-        &Patch::Merge(change),
-    )
-    .await?;
-    tracing::info!(%id, "no annotated Gateway uses it any more: its number of proxies stays, and is its owner's again");
-    Ok(())
-}
-
 fn reference(id: &GatewayId, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some("gateway.networking.k8s.io/v1".to_owned()),
@@ -411,31 +354,5 @@ fn reference(id: &GatewayId, uid: Option<String>) -> ObjectReference {
         name: Some(id.name.clone()),
         uid,
         ..ObjectReference::default()
-    }
-}
-
-fn envoy_proxies(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    api(client, namespace, "gateway.envoyproxy.io", "v1alpha1", "EnvoyProxy", "envoyproxies")
-}
-
-fn gateways(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    api(client, namespace, "gateway.networking.k8s.io", "v1", "Gateway", "gateways")
-}
-
-fn api(client: &Client, namespace: &str, group: &str, version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
-fn explained(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidegate_core::{
-    fleet::{EnvoyProxyId, GatewayId, STATUS},
+    fleet::{EnvoyProxyId, GatewayId},
     intent::{Annotations, check_namespace, is_annotated},
+    key::STATUS,
     plan::{ADOPTED_REPLICAS, Plan, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},

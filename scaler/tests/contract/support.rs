@@ -11,8 +11,8 @@ use std::{
 use prometheus_client::{encoding::text, registry::Registry};
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, Requests, RouteRef, ServiceId},
-    workload::{WorkloadId, WorkloadKind},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    workload::{Requests, WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
 use tidegate_scaler::{

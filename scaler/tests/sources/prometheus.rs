@@ -3,9 +3,9 @@ use std::{fs, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tidegate_core::{
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, Requests, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
     signal::Signal,
-    workload::{WorkloadId, WorkloadKind},
+    workload::{Requests, WorkloadId, WorkloadKind},
 };
 use tidegate_scaler::{
     signals::{NoReading, Signals},

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_core::{
     calendar::Calendars,
-    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, STATUS, Scaling, series_of_class, series_of_gateway},
+    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling, series_of_class, series_of_gateway},
     intent::{GatewayIntent, is_annotated},
-    key::Key,
+    key::{Key, STATUS},
     plan::ADOPTED_REPLICAS,
 };
 

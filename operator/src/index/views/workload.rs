@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube_quantity::ParsedQuantity;
 use serde::Deserialize;
-use tidegate_core::{intent::Annotations, plan::Requests};
+use tidegate_core::{intent::Annotations, workload::Requests};
 
 use super::{Labels, Meta};
 
