@@ -185,7 +185,7 @@ async fn programs_get_the_same_in_camel_case() {
         "intent": { "bounds": { "min": 1, "max": 20 }, "scaleDownAfterSeconds": 300, "paused": false },
         "replicas": { "wanted": 6, "ready": 5 },
         "desired": { "replicas": 7, "unbounded": 7, "decidedBy": "requests-per-second", "limit": null },
-        "complete": true,
+        "hours": null, "complete": true,
         "signals": [
             {
                 "signal": "requests-per-second", "unit": "requests/s", "perReplica": 100.0, "value": 700.0,
@@ -215,4 +215,65 @@ async fn programs_get_the_same_in_camel_case() {
         "sources": [{ "name": "test", "lastSuccessSeconds": 0.0, "error": null }],
     });
     assert_eq!(json, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outside_hours_the_cap_and_the_next_opening_are_told() {
+    let hours = [("requests-per-second", "100"), ("hours", "Mo-Fr 08:00-18:00"), ("timezone", "Europe/Berlin")];
+    let at = |cap: &'static str| {
+        let plan = plan("api", &[&hours[..], &[("off-hours-replicas", cap)]].concat(), vec![share("web")]);
+        let night = chrono::DateTime::parse_from_rfc3339("2026-03-27T22:00:00+01:00").unwrap().to_utc();
+        let demands = demands().with_clock(std::sync::Arc::new(move || night));
+        demands.signals().keep(&plan);
+        measure(demands.signals(), &[(RULE, [700.0, 0.0, 0.0])]);
+        page(&plan, &demands)
+    };
+    let capped = at("2");
+    let words: Vec<_> = capped.split_whitespace().collect();
+    let answer = "Outside its hours, where demand counts for 2 replicas at most: 2 replicas wanted: 200.0 requests/s";
+    assert!(words.join(" ").contains(answer), "{capped}");
+    // The clocks go forward on that week-end.
+    let sentence = "Hours: closed, at most 2, until 2026-03-30T08:00:00+02:00 (Mo-Fr 08:00-18:00 in Europe/Berlin).";
+    assert!(words.join(" ").contains(sentence), "{capped}");
+    assert!(at("0").contains("Outside its hours: no replica is wanted, whatever the traffic."), "{}", at("0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_explained_with_what_all_its_proxies_carry() {
+    use tidegate_core::{
+        fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling, series_of_gateway},
+        intent::{Annotations, GatewayIntent},
+        workload::Requests,
+    };
+    let annotations = [("tidegate.dev/requests-per-second", "200"), ("tidegate.dev/max-replicas", "5")];
+    let annotations: Annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let intent = GatewayIntent::of_gateway(&annotations, "edge", &Annotations::new()).map(Option::unwrap);
+    let id = GatewayId { namespace: "edge".into(), name: "web".into() };
+    let gateway = PlannedGateway { uid: String::new(), intent, schedule: None, calendar: None, status: None };
+    let fleet = Fleet {
+        envoy_proxy: Some(EnvoyProxyId { namespace: "edge".into(), name: "own".into() }),
+        may_create: false,
+        missing: None,
+        gateways: [(id.clone(), gateway)].into(),
+        bystanders: Vec::new(),
+        series: vec![series_of_gateway("edge", "web")],
+        scaling: Scaling::Replicas(Some(2)),
+        current: 2,
+        requests: Requests::default(),
+        adopted: None,
+        drain: Duration::from_secs(60),
+    };
+    let plan = Plan { fleets: vec![fleet], ..Plan::default() };
+    let demands = measured(&plan, &[("gateway/edge/web", [700.0, 0.0, 0.0])]);
+    let expected = "\
+gateway/web in namespace edge
+
+4 proxies wanted. It has 2 proxies, as EnvoyProxy edge/own says.
+
+SIGNAL                 ALL PROXIES    PER PROXY   PROXIES
+requests-per-second          700.0          200         4
+";
+    assert_eq!(explain_gateway(&plan, &demands, &id).unwrap().to_string(), expected);
+    let unknown = explain_gateway(&plan, &demands, &GatewayId { name: "wep".into(), ..id }).unwrap_err();
+    assert!(unknown.to_string().ends_with("known: gateway/web in namespace edge"), "{unknown}");
 }

@@ -15,24 +15,34 @@ use tidegate_e2e::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// Of each kind.
-const WORKLOADS: usize = 150;
+/// Of each kind: few, and many.
+const COUNTS: [usize; 2] = [15, 150];
 /// Until everything is set up and asleep.
-const SETTLE: u64 = 330;
+const SETTLE: u64 = 240;
 const WATCHED: Duration = Duration::from_secs(180);
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let _cluster = Cluster::shared().await?;
-    let scenario = Scenario::new("opening").await?;
+    println!(
+        "| workloads of each kind; seconds after the minute | first | median | last | opened |\n|---|---|---|---|---|"
+    );
+    for count in COUNTS {
+        opening(count).await?;
+    }
+    Ok(())
+}
+
+async fn opening(count: usize) -> Result<()> {
+    let scenario = Scenario::new(&format!("opening-{count}")).await?;
     let now: u64 = run("date", &["+%s"], None).await?.trim().parse()?;
     // The first whole minute after everything is asleep.
     let opens = (now + SETTLE).div_ceil(60) * 60;
     let clock = run("date", &["-u", "-d", &format!("@{opens}"), "+%H:%M"], None).await?;
     let (hour, minute) = clock.trim().split_once(':').context("date")?;
     let (started, in_seconds) = (Instant::now(), opens - now);
-    scenario.apply(&manifests(hour, minute)).await?;
-    eprintln!("{WORKLOADS} workloads of each kind; they open at {hour}:{minute} UTC, in {in_seconds} s");
+    scenario.apply(&manifests(count, hour, minute)).await?;
+    eprintln!("{count} workloads of each kind; they open at {hour}:{minute} UTC, in {in_seconds} s");
     until("all are asleep", async || {
         let awake = replicas(&scenario).await?.values().filter(|replicas| **replicas > 0).count();
         ensure!(awake == 0, "{awake} are awake");
@@ -40,14 +50,14 @@ async fn main() -> Result<()> {
         Ok(())
     })
     .await?;
-    let seen = watch(&scenario, opens).await?;
-    report(&seen);
+    let seen = watch(&scenario, count, opens).await?;
+    report(count, &seen);
     Ok(())
 }
 
-fn manifests(hour: &str, minute: &str) -> String {
+fn manifests(count: usize, hour: &str, minute: &str) -> String {
     let mut yaml = String::new();
-    for index in 0..WORKLOADS {
+    for index in 0..count {
         let hours = format!(
             "tidegate.dev/hours: \"{hour}:{minute}-23:59\", tidegate.dev/timezone: UTC, tidegate.dev/min-replicas: \"1\", \
              tidegate.dev/scale-down-after: 0s"
@@ -97,7 +107,7 @@ async fn replicas(scenario: &Scenario) -> Result<BTreeMap<String, u64>> {
 }
 
 /// Seconds from the opening to the first replica, by name.
-async fn watch(scenario: &Scenario, opens: u64) -> Result<BTreeMap<String, f64>> {
+async fn watch(scenario: &Scenario, count: usize, opens: u64) -> Result<BTreeMap<String, f64>> {
     let mut seen = BTreeMap::new();
     let mut looks = interval(Duration::from_millis(250));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,16 +123,13 @@ async fn watch(scenario: &Scenario, opens: u64) -> Result<BTreeMap<String, f64>>
                 seen.entry(name).or_insert(late);
             }
         }
-        if seen.len() == 2 * WORKLOADS || late > WATCHED.as_secs_f64() {
+        if seen.len() == 2 * count || late > WATCHED.as_secs_f64() {
             return Ok(seen);
         }
     }
 }
 
-fn report(seen: &BTreeMap<String, f64>) {
-    println!(
-        "| {WORKLOADS} workloads each; seconds after the minute | first | median | last | opened |\n|---|---|---|---|---|"
-    );
+fn report(count: usize, seen: &BTreeMap<String, f64>) {
     for (prefix, what) in [("tidegate-", "Tidegate"), ("keda-", "KEDA's cron trigger")] {
         let mut late: Vec<f64> =
             seen.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, late)| *late).collect();

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate_core::{plan::RouteRef, workload::WorkloadKind};
+use tidegate_core::{fleet::Scaling, plan::RouteRef, workload::WorkloadKind};
 
 use super::*;
 
@@ -332,6 +332,95 @@ fn proxies_are_the_running_pods_of_envoy_gateway() {
     let stats = "10.0.0.1:19001".parse().unwrap();
     let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready, fleet: None };
     assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false), proxy("eg/e", false)]);
+}
+
+/// A Gateway of the class `eg`, with annotations, and an EnvoyProxy of its own if it names one.
+fn front(name: &str, annotations: &Value, own: Option<&str>) -> Value {
+    let mut gateway = gateway();
+    gateway["metadata"] = json!({"name": name, "namespace": "gateways", "annotations": annotations});
+    if let Some(own) = own {
+        let reference = json!({"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": own});
+        gateway["spec"]["infrastructure"] = json!({"parametersRef": reference});
+    }
+    gateway
+}
+
+fn envoy_proxy(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": {"name": name, "namespace": "gateways"}, "spec": spec})
+}
+
+fn class_with(envoy_proxy: &str) -> Value {
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "eg"},
+        "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller", "parametersRef": {
+            "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": envoy_proxy, "namespace": "gateways"}}})
+}
+
+/// The EnvoyProxy of a fleet, its Gateways, those without annotations, and its sets of proxies.
+type ShownFleet<'a> = (Option<String>, Vec<&'a str>, Vec<&'a str>, Vec<&'a str>);
+
+fn fleets(plan: &Plan) -> Vec<ShownFleet<'_>> {
+    let shown = plan.fleets.iter().map(|fleet| {
+        let gateways = fleet.gateways.keys().map(|id| id.name.as_str()).collect();
+        let others = fleet.bystanders.iter().map(|id| id.name.as_str()).collect();
+        let series = fleet.series.iter().map(|series| &**series).collect();
+        (fleet.envoy_proxy.as_ref().map(|id| id.name.clone()), gateways, others, series)
+    });
+    shown.collect()
+}
+
+fn two() -> Value {
+    json!({"tidegate.dev/min-replicas": "2"})
+}
+
+#[test]
+fn gateways_are_answered_together_by_the_envoy_proxy_nearest_to_them() {
+    let none = json!({});
+    let create = json!({"tidegate.dev/min-replicas": "2", "tidegate.dev/create-envoyproxy": "true"});
+    let own = |name: &str| Some(name.to_owned());
+    let set = |name: &'static str| vec![name];
+    let plan = plan_of([
+        class_with("of-class"),
+        envoy_proxy("of-class", &json!({})),
+        envoy_proxy("own", &json!({"provider": {"kubernetes": {"envoyDeployment": {"replicas": 4}}}})),
+        front("a", &two(), Some("own")),
+        front("b", &two(), None),
+        front("c", &create, None),
+        front("d", &none, Some("own")),
+        front("e", &two(), Some("gone")),
+    ]);
+    assert_eq!(
+        fleets(&plan),
+        [
+            (own("of-class"), vec!["b"], vec!["edge"], vec!["gateway/gateways/b", "gateway/gateways/edge"]),
+            (own("own"), vec!["a"], vec!["d"], vec!["gateway/gateways/a", "gateway/gateways/d"]),
+            (None, vec!["c"], vec![], set("gateway/gateways/c")),
+            (None, vec!["e"], vec![], set("gateway/gateways/e")),
+        ]
+    );
+    let of =
+        |gateway: &str| plan.fleets.iter().find(|fleet| fleet.gateways.keys().any(|id| id.name == gateway)).unwrap();
+    assert_eq!((of("a").scaling, of("a").current), (Scaling::Replicas(Some(4)), 4));
+    assert!(of("c").may_create && !of("e").may_create);
+    assert_eq!(of("e").missing.as_ref().unwrap().name, "gone");
+}
+
+#[test]
+fn a_class_that_merges_its_gateways_has_one_set_of_proxies() {
+    let merging = envoy_proxy(
+        "of-class",
+        &json!({"mergeGateways": true, "provider": {"kubernetes": {"envoyHpa":
+        {"minReplicas": 2, "maxReplicas": 9}}}}),
+    );
+    let plan = plan_of([class_with("of-class"), merging, front("a", &two(), None), front("b", &two(), None)]);
+    let all = (Some("of-class".to_owned()), vec!["a", "b"], vec!["edge"], vec!["gatewayclass/eg"]);
+    assert_eq!(fleets(&plan), [all]);
+    assert_eq!(plan.fleets[0].scaling, Scaling::Hpa { min: 2, max: 9 });
+}
+
+#[test]
+fn without_an_annotated_gateway_there_is_no_fleet() {
+    assert_eq!(fleets(&plan_of([front("a", &json!({"tidegate.dev/status": "{}"}), None)])), []);
 }
 
 /// Routes of any kind with any weights to Services that may or may not exist.
