@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 /// Of each kind: few, and many.
 const COUNTS: [usize; 2] = [15, 150];
 /// Until everything is set up and asleep.
-const SETTLE: u64 = 240;
+const SETTLE: u64 = 150;
 const WATCHED: Duration = Duration::from_secs(180);
 
 #[tokio::main]
@@ -136,7 +136,7 @@ fn report(count: usize, seen: &BTreeMap<String, f64>) {
         late.sort_by(f64::total_cmp);
         let at = |index: usize| late.get(index).map_or_else(|| "-".to_owned(), |late| format!("{late:.1}"));
         println!(
-            "| {what} | {} | {} | {} | {} |",
+            "| {count}: {what} | {} | {} | {} | {} |",
             at(0),
             at(late.len() / 2),
             at(late.len().saturating_sub(1)),
