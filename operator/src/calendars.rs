@@ -153,7 +153,10 @@ async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) {
 
 fn users(plan: &Plan) -> BTreeMap<&str, usize> {
     let mut users = BTreeMap::new();
-    for name in plan.workloads.values().filter_map(|workload| workload.calendar.as_deref()) {
+    let of_workloads = plan.workloads.values().filter_map(|workload| workload.calendar.as_deref());
+    let gateways = plan.fleets.iter().flat_map(|fleet| fleet.gateways.values());
+    let of_gateways = gateways.filter_map(|gateway| gateway.calendar.as_deref());
+    for name in of_workloads.chain(of_gateways) {
         *users.entry(name).or_default() += 1;
     }
     users

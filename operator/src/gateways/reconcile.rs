@@ -221,8 +221,8 @@ impl Reconciler {
             let limits = known.told.as_ref().map(|(_, policy, _)| policy.limits);
             known.reason = match limits.map(|limits| (limits.cap, limits.floor)) {
                 Some((Some(cap), _)) => format!("outside hours, at most {cap}; {because}"),
-                Some((None, floor)) => format!("{because}; at least {floor}"),
-                None => because,
+                Some((None, floor)) if floor == desired => format!("at least {floor}; {because}"),
+                _ => because,
             };
             if desired != fleet.current {
                 known.scaled = Some(Notice::Scaled(fleet.current, desired, known.reason.clone()));

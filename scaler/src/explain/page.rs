@@ -7,6 +7,7 @@ use tidegate_core::{
     intent::Bounds,
     key::Key,
     plan::Replicas,
+    signal::Signal,
     workload::WorkloadId,
 };
 
@@ -81,6 +82,9 @@ impl Explanation {
             };
         };
         let ExplainedSignal { signal, unit, per_replica, .. } = signal;
+        if *signal == Signal::Schedule && limit.is_none() {
+            return ": the least inside its hours.".to_owned();
+        }
         let division = format!("{value:.1} {unit} ÷ {per_replica} per replica");
         match limit {
             None => format!(": {division}, decided by {signal}."),
