@@ -122,11 +122,22 @@ impl Sandbox {
             fs::create_dir_all(self.root.join(folder))?;
         }
         symlink("/run", self.root.join("var/run"))?;
+        self.hide_output()?;
         for bind in &self.binds {
             let bound = bind.mount(&self.root);
             bound.with_context(|| format!("cannot put {} at {}", bind.from.display(), bind.to))?;
         }
         Ok(())
+    }
+
+    /// Envoy Gateway's hooks write to the output of process 1, which is a container's own elsewhere, and the stack's here.
+    fn hide_output(&self) -> Result<()> {
+        let outputs = self.root.join("run/process-1");
+        fs::create_dir_all(&outputs)?;
+        for number in ["1", "2"] {
+            File::create(outputs.join(number))?;
+        }
+        Ok(mount_bind_recursive(&outputs, self.root.join("proc/1/fd"))?)
     }
 
     /// Shows `/name` of the machine, if there is one. Links stay links, so that /bin still leads to /usr/bin.
