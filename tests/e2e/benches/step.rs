@@ -63,7 +63,7 @@ async fn main() -> Result<()> {
 
 /// One namespace under load.
 struct Run {
-    namespace: String,
+    scenario: Scenario,
     step: Instant,
     _loads: [Load; 2],
 }
@@ -71,7 +71,6 @@ struct Run {
 impl Run {
     async fn start(number: u32) -> Result<Self> {
         let scenario = Scenario::new(&format!("step-{number}")).await?;
-        let namespace = scenario.namespace.clone();
         let route = |name: &str| {
             let rules = format!("  hostnames: [{name}.example.com]\n  rules:");
             http_route(name, &[(name, 1)]).replace("  rules:", &rules)
@@ -81,17 +80,17 @@ impl Run {
             + &task_api("keda", &[])
             + &route("tidegate")
             + &route("keda")
-            + &kedas_own(&namespace);
+            + &kedas_own(&scenario.namespace);
         scenario.apply(&manifests).await?;
         let entrance = scenario.gateway("web", 8080).await?;
         let step = Instant::now() + SETTLE + APART * number;
         let loads = ["tidegate", "keda"].map(|name| load(name, entrance, step));
         let [ours, theirs] = loads;
-        Ok(Self { namespace, step, _loads: [ours?, theirs?] })
+        Ok(Self { scenario, step, _loads: [ours?, theirs?] })
     }
 
     fn step(&self) -> (String, Instant) {
-        (self.namespace.clone(), self.step)
+        (self.scenario.namespace.clone(), self.step)
     }
 }
 
@@ -172,7 +171,9 @@ async fn watch_replicas(runs: &[Run]) -> Vec<Replicas> {
         let Ok(deployments) = get(&["deployments", "-A"]).await else { continue };
         for deployment in deployments["items"].as_array().into_iter().flatten() {
             let (namespace, name) = (&deployment["metadata"]["namespace"], &deployment["metadata"]["name"]);
-            let Some(index) = runs.iter().position(|run| *namespace == run.namespace.as_str()) else { continue };
+            let Some(index) = runs.iter().position(|run| *namespace == run.scenario.namespace.as_str()) else {
+                continue;
+            };
             let since = runs[index].step.elapsed().as_secs_f64();
             let replicas = deployment["spec"]["replicas"].as_f64().unwrap_or_default();
             for (of, (more, all)) in &mut seen[index] {

@@ -26,6 +26,16 @@ pub struct Scenario {
     pub namespace: String,
 }
 
+impl Drop for Scenario {
+    /// What a test has left takes a process per pod, and of the things that a machine has only so many of.
+    fn drop(&mut self) {
+        let mut delete = std::process::Command::new("kubectl");
+        delete.args(["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"]);
+        // A cluster that does not answer now is on its way out.
+        let _ = delete.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
+    }
+}
+
 impl Scenario {
     /// A fresh namespace.
     pub async fn new(name: &str) -> Result<Self> {
