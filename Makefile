@@ -42,7 +42,7 @@ test-e2e: build ## End-to-end tests on the real peers, which are built first whe
 	cargo test --quiet -p tidegate-stack 2>&1 | tee -a $(LOG)
 	HELM="$$($(BIN)/stack path helm)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --with prometheus -- cargo test --quiet -p tidegate-e2e -- --test-threads=6 2>&1 | tee -a $(LOG)
+	$(BIN)/stack run --with prometheus --with kafka -- cargo test --quiet -p tidegate-e2e -- --test-threads=6 2>&1 | tee -a $(LOG)
 
 bench: ## The benchmarks of docs/benchmarks.md that need no peers
 	cargo bench --quiet

@@ -119,6 +119,8 @@ it "KEDA's side of TLS without a certificate is refused" \
     refuses "tls.clusterTriggerAuthentication needs" --set tls.clusterTriggerAuthentication=t
 it "a client CA without a certificate is refused" refuses "tls.clientCaKey needs" --set tls.clientCaKey=ca.crt
 it "credentials without a URL ask for it" refuses "set prometheus.url" --set prometheus.username=me
+it "a Kafka cluster becomes a file of its own" has "brokers:" --set 'kafka.clusters.default.brokers={kafka:9092}'
+it "a Kafka broker without a port is refused" refuses "brokers" --set 'kafka.clusters.default.brokers={kafka}'
 it "no account at all is refused" refuses "set serviceAccount.name" --set serviceAccount.create=false
 it "every kind that the operator reads may be read" kinds_are_readable
 if [ -n "${TIDEGATE:-}" ]; then

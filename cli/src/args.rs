@@ -238,6 +238,10 @@ pub(crate) struct SourceArgs {
     pub(crate) proxies: Vec<SocketAddr>,
     #[command(flatten)]
     pub(crate) prometheus: PrometheusArgs,
+    /// The Kafka clusters whose lag is asked for, by name: a YAML file such as `clusters: {default: {brokers: [kafka:9092]}}`
+    #[cfg(feature = "kafka")]
+    #[arg(long, env = "TIDEGATE_KAFKA_CONFIG", value_name = "FILE")]
+    pub(crate) kafka_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

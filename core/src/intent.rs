@@ -12,6 +12,7 @@ pub use self::gateway::{GatewayIntent, is_annotated};
 use crate::{
     calendar::{Calendar, Calendars},
     hours::Hours,
+    kafka::KafkaLag,
     key::{Key, PREFIX, Place, STATUS},
     problem::Problem,
     schedule::Schedule,
@@ -64,8 +65,8 @@ pub struct Intent {
     pub scale_down_after: Duration,
     /// Leave what exists as it is
     pub paused: bool,
-    /// Kafka lag
-    pub kafka: Option<KafkaIntent>,
+    /// Whose Kafka lag counts
+    pub kafka: Option<KafkaLag>,
     /// LLM tokens
     pub tokens: Option<TokenIntent>,
     /// Business hours
@@ -74,21 +75,6 @@ pub struct Intent {
     pub adopts: bool,
     /// Whether a request wakes the workload from zero
     pub wake_on_request: Option<bool>,
-}
-
-/// The lag of a consumer group as a signal.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KafkaIntent {
-    /// Messages waiting per replica
-    pub lag: PerReplica,
-    /// The consumer group
-    pub group: String,
-    /// Its topics; empty for all that the group has offsets for
-    pub topics: Vec<String>,
-    /// The cluster's name in the chart's values
-    pub cluster: String,
-    /// Never more replicas than partitions
-    pub partition_cap: bool,
 }
 
 /// Token throughput of an LLM as a signal.
@@ -188,9 +174,6 @@ impl Intent {
     /// The keys that were accepted but that this version does not act on yet.
     pub fn not_acted_on_yet(&self) -> Vec<Key> {
         let mut keys = Vec::new();
-        if self.kafka.is_some() {
-            keys.push(Key::KafkaLag);
-        }
         if let Some(tokens) = &self.tokens {
             keys.extend(tokens.input.map(|_| Key::InputTokensPerSecond));
             keys.extend(tokens.output.map(|_| Key::OutputTokensPerSecond));
@@ -200,9 +183,10 @@ impl Intent {
     }
 
     /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway takes away the cluster that
-    /// would count the request that should wake the workload: only a query sees demand from there.
+    /// would count the request that should wake the workload: only a query and Kafka's lag see demand from there.
     pub fn floor(&self) -> u32 {
-        let wakes = self.targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
+        let sees = |target: &Target| matches!(target.signal, Signal::PrometheusQuery | Signal::KafkaLag);
+        let wakes = self.targets.iter().any(sees);
         if wakes { self.bounds.min } else { self.bounds.min.max(1) }
     }
 
@@ -359,17 +343,17 @@ impl Reader<'_> {
         }
     }
 
-    fn kafka(&mut self) -> Option<KafkaIntent> {
-        let lag = self.read(Key::KafkaLag, value::per_replica);
+    fn kafka(&mut self) -> Option<KafkaLag> {
         let group = self.read(Key::KafkaGroup, value::text);
         let topics = self.read(Key::KafkaTopics, value::topics);
         let cluster = self.read(Key::KafkaCluster, value::object_name);
+        let no_offset = self.read(Key::KafkaNoOffset, value::no_offset);
         let partition_cap = self.read(Key::KafkaPartitionCap, value::boolean);
-        Some(KafkaIntent {
-            lag: lag?,
+        Some(KafkaLag {
             group: group?,
             topics: topics.unwrap_or_default(),
             cluster: cluster.unwrap_or_else(|| "default".to_owned()),
+            no_offset: no_offset.unwrap_or_default(),
             partition_cap: partition_cap.unwrap_or(true),
         })
     }

@@ -68,6 +68,7 @@ keys! {
     KafkaGroup "kafka-group" "kafkaGroup" false "The consumer group whose lag counts";
     KafkaTopics "kafka-topics" "kafkaTopics" false "The topics whose lag counts";
     KafkaCluster "kafka-cluster" "kafkaCluster" false "The name of the Kafka cluster in the chart's values";
+    KafkaNoOffset "kafka-no-offset" "kafkaNoOffset" false "What a partition counts without a committed offset";
     KafkaPartitionCap "kafka-partition-cap" "kafkaPartitionCap" false "Whether replicas stop at the number of partitions";
     InputTokensPerSecond "input-tokens-per-second" "inputTokensPerSecond" false "Uncached prefill tokens/s of one replica";
     OutputTokensPerSecond "output-tokens-per-second" "outputTokensPerSecond" false "Decode tokens/s of one replica";

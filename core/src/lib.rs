@@ -15,6 +15,7 @@ pub mod demand;
 pub mod fleet;
 pub mod hours;
 pub mod intent;
+pub mod kafka;
 pub mod key;
 pub mod plan;
 pub mod problem;

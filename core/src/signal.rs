@@ -17,6 +17,8 @@ pub enum Signal {
     Concurrency,
     /// Open TCP connections.
     Connections,
+    /// Messages that wait for the workload's consumer group.
+    KafkaLag,
     /// The answer of the workload's own PromQL query, in the query's own unit.
     PrometheusQuery,
     /// Replicas that business hours ask for: the floor inside them, 0 outside.
@@ -25,8 +27,14 @@ pub enum Signal {
 
 impl Signal {
     /// All signals, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::RequestsPerSecond, Self::Concurrency, Self::Connections, Self::PrometheusQuery, Self::Schedule];
+    pub const ALL: [Self; 6] = [
+        Self::RequestsPerSecond,
+        Self::Concurrency,
+        Self::Connections,
+        Self::KafkaLag,
+        Self::PrometheusQuery,
+        Self::Schedule,
+    ];
 
     /// The name of the metric in the HPA, less KEDA's `s0-` prefix.
     pub fn metric_name(self) -> &'static str {
@@ -34,6 +42,7 @@ impl Signal {
             Self::RequestsPerSecond => "requests-per-second",
             Self::Concurrency => "concurrency",
             Self::Connections => "connections",
+            Self::KafkaLag => "kafka-lag",
             Self::PrometheusQuery => "prometheus-query",
             Self::Schedule => "schedule",
         }
@@ -45,6 +54,7 @@ impl Signal {
             Self::RequestsPerSecond => Some(Key::RequestsPerSecond),
             Self::Concurrency => Some(Key::Concurrency),
             Self::Connections => Some(Key::Connections),
+            Self::KafkaLag => Some(Key::KafkaLag),
             Self::PrometheusQuery => Some(Key::PrometheusTarget),
             Self::Schedule => None,
         }
@@ -56,6 +66,7 @@ impl Signal {
             Self::RequestsPerSecond => "requests/s",
             Self::Concurrency => "requests in flight",
             Self::Connections => "connections",
+            Self::KafkaLag => "messages",
             Self::PrometheusQuery => "(query)",
             Self::Schedule => "replicas",
         }

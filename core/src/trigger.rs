@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     calendar::Calendar,
     intent::shortened,
+    kafka::KafkaLag,
     key::Key,
     plan::ServiceId,
     problem::Problem,
@@ -50,6 +51,8 @@ pub struct Trigger {
     pub traffic: Option<Traffic>,
     /// The PromQL of [`Signal::PrometheusQuery`]
     pub query: Option<String>,
+    /// Whose lag is [`Signal::KafkaLag`]
+    pub kafka: Option<KafkaLag>,
     /// Whose hours count, if any do
     pub schedule: Option<TriggerSchedule>,
 }
@@ -97,7 +100,12 @@ impl Trigger {
     }
 
     /// The metadata that [`Self::parse`] reads back, less the scaler's address. Keys in alphabetical order.
-    pub fn metadata(targets: &[Target], query: Option<&str>, workload: &WorkloadRef) -> Vec<(&'static str, String)> {
+    pub fn metadata(
+        targets: &[Target],
+        query: Option<&str>,
+        kafka: Option<&KafkaLag>,
+        workload: &WorkloadRef,
+    ) -> Vec<(&'static str, String)> {
         let mut metadata: Vec<_> = targets
             .iter()
             .map(|target| match target.signal.target_key() {
@@ -106,15 +114,34 @@ impl Trigger {
             })
             .collect();
         metadata.extend(query.map(|query| (Key::PrometheusQuery.camel_case(), query.to_owned())));
+        metadata.extend(kafka.into_iter().flat_map(of_kafka));
         metadata.push((WORKLOAD, workload.to_string()));
         metadata.sort();
         metadata
     }
 }
 
+fn of_kafka(lag: &KafkaLag) -> Vec<(&'static str, String)> {
+    let mut metadata = vec![
+        (Key::KafkaCluster.camel_case(), lag.cluster.clone()),
+        (Key::KafkaGroup.camel_case(), lag.group.clone()),
+        (Key::KafkaNoOffset.camel_case(), lag.no_offset.as_str().to_owned()),
+        (Key::KafkaPartitionCap.camel_case(), lag.partition_cap.to_string()),
+    ];
+    if !lag.topics.is_empty() {
+        metadata.push((Key::KafkaTopics.camel_case(), lag.topics.join(",")));
+    }
+    metadata
+}
+
 fn keys() -> impl Iterator<Item = Key> {
     Signal::ALL.into_iter().filter_map(Signal::target_key).chain([
         Key::PrometheusQuery,
+        Key::KafkaGroup,
+        Key::KafkaTopics,
+        Key::KafkaCluster,
+        Key::KafkaNoOffset,
+        Key::KafkaPartitionCap,
         Key::Hours,
         Key::Timezone,
         Key::OffHoursReplicas,
@@ -168,15 +195,16 @@ impl Reader<'_> {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
         let query = self.read(Key::PrometheusQuery.camel_case(), value::query);
+        let kafka = self.kafka();
         let traffic = self.traffic(namespace);
-        self.check(&targets, query.as_ref(), traffic.as_ref());
+        self.check(&targets, query.as_ref(), kafka.as_ref(), traffic.as_ref());
         if schedule == Some(TriggerSchedule::OfWorkload) && !matches!(traffic, Some(Traffic::Workload(_))) {
             let message = format!(
                 "trigger metadata has {SCHEDULE}, which needs {WORKLOAD}; hours of its own are given with hours and timezone"
             );
             self.problems.push(Problem::Contradiction(message));
         }
-        Trigger { targets, traffic, query, schedule }
+        Trigger { targets, traffic, query, kafka, schedule }
     }
 
     fn schedule(&mut self, name: &str) -> Option<TriggerSchedule> {
@@ -205,6 +233,21 @@ impl Reader<'_> {
         }
     }
 
+    fn kafka(&mut self) -> Option<KafkaLag> {
+        let group = self.read(Key::KafkaGroup.camel_case(), value::text);
+        let topics = self.read(Key::KafkaTopics.camel_case(), value::topics);
+        let cluster = self.read(Key::KafkaCluster.camel_case(), value::object_name);
+        let no_offset = self.read(Key::KafkaNoOffset.camel_case(), value::no_offset);
+        let partition_cap = self.read(Key::KafkaPartitionCap.camel_case(), value::boolean);
+        Some(KafkaLag {
+            group: group?,
+            topics: topics.unwrap_or_default(),
+            cluster: cluster.unwrap_or_else(|| "default".to_owned()),
+            no_offset: no_offset.unwrap_or_default(),
+            partition_cap: partition_cap.unwrap_or(true),
+        })
+    }
+
     fn traffic(&mut self, namespace: &str) -> Option<Traffic> {
         let workload = self.read(WORKLOAD, |v| {
             v.parse::<WorkloadRef>()
@@ -229,16 +272,25 @@ impl Reader<'_> {
         first
     }
 
-    fn check(&mut self, targets: &[Target], query: Option<&String>, traffic: Option<&Traffic>) {
+    fn check(
+        &mut self,
+        targets: &[Target],
+        query: Option<&String>,
+        kafka: Option<&KafkaLag>,
+        traffic: Option<&Traffic>,
+    ) {
         if !self.problems.is_empty() {
             return;
         }
         let has_query_target = targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
+        let has_lag = targets.iter().any(|target| target.signal == Signal::KafkaLag);
         let message = if targets.is_empty() && query.is_none() {
             let keys: Vec<_> = Signal::ALL.into_iter().filter_map(Signal::target_key).map(Key::camel_case).collect();
             format!("trigger metadata has no target: give at least one of {}", keys.join(", "))
         } else if has_query_target != query.is_some() {
             "trigger metadata needs prometheusQuery and prometheusTarget together".to_owned()
+        } else if has_lag != kafka.is_some() {
+            "trigger metadata needs kafkaLag and kafkaGroup together".to_owned()
         } else if traffic.is_none() && targets.iter().any(|target| target.signal.is_traffic()) {
             format!(
                 "trigger metadata does not say whose traffic counts: give {SERVICE} (a Service of this namespace) or {CLUSTERS}"
@@ -333,7 +385,7 @@ mod tests {
             targets.extend(concurrency.map(|c| Target { signal: Signal::Concurrency, per_replica: per_replica(c) }));
             let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
             let written: HashMap<_, _> =
-                Trigger::metadata(&targets, None, &workload).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+                Trigger::metadata(&targets, None, None, &workload).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
             let read = Trigger::parse("shop", &written).unwrap();
             prop_assert_eq!(read.targets, targets);
             prop_assert_eq!(read.traffic, Some(Traffic::Workload(workload.within("shop"))));

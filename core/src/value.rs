@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use crate::{
     hours::{Holidays, Hours},
+    kafka::NoOffset,
     signal::PerReplica,
     workload::WorkloadRef,
 };
@@ -70,6 +71,11 @@ pub(crate) fn topics(value: &str) -> Result<Vec<String>, Wanted> {
     } else {
         Err("topic names separated by commas, of letters, digits, dots, dashes and underscores".into())
     }
+}
+
+pub(crate) fn no_offset(value: &str) -> Result<NoOffset, Wanted> {
+    let found = NoOffset::ALL.into_iter().find(|policy| policy.as_str() == value);
+    found.ok_or_else(|| "earliest, latest, zero or hold".into())
 }
 
 pub(crate) fn text(value: &str) -> Result<String, Wanted> {

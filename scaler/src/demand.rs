@@ -230,6 +230,7 @@ impl Demands {
 
     fn measured(&self, trigger: &Trigger, signal: Signal, plan: &Plan) -> Result<Reading, NoDemand> {
         let reading = match (&trigger.query, &trigger.traffic) {
+            _ if signal == Signal::KafkaLag => self.lag(trigger),
             (Some(query), _) if !signal.is_traffic() => {
                 self.signals.keep_query(query);
                 let reading = self.signals.query(query);
@@ -243,6 +244,18 @@ impl Demands {
         }
         let reason = NoReading::BadAnswer { reason: format!("the sum is {}, wants a finite number", reading.value) };
         Err(NoDemand::NoReading { name: signal.to_string(), reason })
+    }
+
+    /// Messages that wait, but no more than as many replicas as there are partitions can take.
+    fn lag(&self, trigger: &Trigger) -> Result<Reading, NoDemand> {
+        let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
+        self.signals.keep_lag(kafka);
+        let found = self.signals.lag(kafka);
+        let (lag, age) = found.map_err(|reason| NoDemand::NoReading { name: kafka.to_string(), reason })?;
+        let target = trigger.targets.iter().find(|target| target.signal == Signal::KafkaLag);
+        let most = target.map_or(f64::INFINITY, |target| f64::from(lag.partitions) * target.per_replica.get());
+        let messages = lag.messages as f64;
+        Ok(Reading { value: if kafka.partition_cap { messages.min(most) } else { messages }, age })
     }
 
     /// Why the traffic of this workload is not counted in whole, if it is not.
@@ -275,6 +288,7 @@ pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
         targets: intent.targets.clone(),
         traffic: Some(Traffic::Workload(id.clone())),
         query: intent.query.clone(),
+        kafka: intent.kafka.clone(),
         schedule: intent
             .targets
             .iter()

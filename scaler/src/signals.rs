@@ -4,6 +4,7 @@
 //! round in the making. Memory is bounded by the clusters that the Plan names and that hand-written triggers ask for;
 //! everything else that a proxy tells is dropped at the door.
 
+mod asked;
 mod metrics;
 mod names;
 mod proxies;
@@ -20,21 +21,23 @@ use std::{
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tidegate_core::{
+    kafka::{KafkaLag, Lag},
     plan::{Plan, Proxy},
     signal::Signal,
 };
 use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::metrics::SourceMetrics;
+use self::{
+    asked::Asked,
+    names::Wanted,
+    queries::Queries,
+    rounds::{Rounds, Shown},
+};
 pub use self::{
     names::Series,
     proxies::{Counters, Sample},
     rounds::ClusterValues,
-};
-use self::{
-    names::Wanted,
-    queries::Queries,
-    rounds::{Rounds, Shown},
 };
 
 /// One measured number.
@@ -91,6 +94,7 @@ pub struct Signals {
     rounds: Mutex<Rounds>,
     shown: RwLock<Arc<Shown>>,
     queries: Mutex<Queries>,
+    lags: Mutex<Asked<KafkaLag, Lag>>,
     version: watch::Sender<u64>,
     metrics: SourceMetrics,
 }
@@ -113,6 +117,7 @@ impl Signals {
             rounds: Mutex::default(),
             shown: RwLock::default(),
             queries: Mutex::default(),
+            lags: Mutex::new(Asked::new("no Kafka broker was asked yet; --kafka-config names the clusters")),
             version: watch::Sender::new(0),
             metrics: SourceMetrics::default(),
         }
@@ -130,7 +135,9 @@ impl Signals {
         clusters.dedup();
         lock(&self.wanted).plan(clusters);
         let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
-        lock(&self.queries).plan(intents.filter_map(|intent| intent.query.as_deref()), Instant::now());
+        let now = Instant::now();
+        lock(&self.queries).plan(intents.clone().filter_map(|intent| intent.query.as_deref()), now);
+        lock(&self.lags).plan(intents.filter_map(|intent| intent.kafka.clone()), now);
     }
 
     /// Keeps clusters that a hand-written trigger names, for 10 minutes from now.
@@ -144,6 +151,11 @@ impl Signals {
     /// Asks this query, for 10 minutes from now.
     pub fn keep_query(&self, promql: &str) {
         lock(&self.queries).keep(promql, Instant::now());
+    }
+
+    /// Asks for this lag, for 10 minutes from now.
+    pub fn keep_lag(&self, lag: &KafkaLag) {
+        lock(&self.lags).keep(lag.clone(), Instant::now());
     }
 
     /// The signal of one Envoy cluster. One that no proxy names, while proxies answer, carries nothing: 0.
@@ -193,6 +205,11 @@ impl Signals {
     /// The answer of a query.
     pub fn query(&self, promql: &str) -> Result<Reading, NoReading> {
         lock(&self.queries).reading(promql, Instant::now(), self.stale_after)
+    }
+
+    /// The lag of a consumer group, and its age.
+    pub fn lag(&self, lag: &KafkaLag) -> Result<(Lag, Duration), NoReading> {
+        lock(&self.lags).answer(lag, Instant::now(), self.stale_after)
     }
 
     /// Changes after each round of samples.
@@ -283,6 +300,22 @@ impl Signals {
     /// Takes in the answer of a query.
     pub fn commit_query(&self, promql: &str, answer: Result<f64, String>) {
         lock(&self.queries).commit(promql, answer, Instant::now());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The lags to ask for.
+    pub fn wanted_lags(&self) -> Vec<KafkaLag> {
+        lock(&self.lags).wanted(Instant::now())
+    }
+
+    /// Takes in what a sweep of a Kafka cluster has found.
+    pub fn commit_lags(&self, lags: Vec<(KafkaLag, Result<Lag, String>)>) {
+        let now = Instant::now();
+        let mut known = lock(&self.lags);
+        for (lag, answer) in lags {
+            known.commit(&lag, answer, now);
+        }
+        drop(known);
         self.version.send_modify(|version| *version += 1);
     }
 

@@ -1,6 +1,8 @@
 //! Where signals come from.
 
 pub mod envoy;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod prometheus;
 
 use std::sync::Arc;
@@ -18,6 +20,21 @@ pub struct SourceSettings {
     pub traffic: TrafficSource,
     /// The Prometheus of users' own queries, and of traffic where it is measured there
     pub prometheus: Option<PrometheusSettings>,
+    /// The Kafka clusters whose lag counts
+    #[cfg(feature = "kafka")]
+    pub kafka: kafka::KafkaSettings,
+}
+
+impl SourceSettings {
+    /// Traffic alone.
+    pub fn of(traffic: TrafficSource) -> Self {
+        Self {
+            traffic,
+            prometheus: None,
+            #[cfg(feature = "kafka")]
+            kafka: kafka::KafkaSettings::default(),
+        }
+    }
 }
 
 /// Where traffic is measured.
@@ -52,7 +69,11 @@ pub async fn run(
             prometheus::run(prometheus, clusters, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
         }
     };
-    tokio::join!(keeping, scraping, asking);
+    #[cfg(feature = "kafka")]
+    let sweeping = kafka::run(settings.kafka, Arc::clone(&signals), shutdown.clone());
+    #[cfg(not(feature = "kafka"))]
+    let sweeping = std::future::ready(());
+    tokio::join!(keeping, scraping, asking, sweeping);
     Ok(())
 }
 

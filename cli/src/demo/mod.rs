@@ -179,7 +179,7 @@ async fn start_scaler(example: &Example, envoy: &Envoy, stop: &watch::Sender<boo
     let stale_after = Duration::from_secs(300);
     let signals = Arc::new(Signals::new(stale_after));
     let proxy = Proxy { name: "the demo's Envoy".to_owned(), stats: envoy.admin, ready: true, fleet: None };
-    let source = SourceSettings { traffic: TrafficSource::Envoy(vec![proxy]), prometheus: None };
+    let source = SourceSettings::of(TrafficSource::Envoy(vec![proxy]));
     tokio::spawn(sources::run(source, Arc::clone(&signals), plan.clone(), stop.subscribe()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

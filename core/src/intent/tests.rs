@@ -47,7 +47,7 @@ fn every_annotation_of_the_design_parses_into_types() {
     .unwrap()
     .unwrap();
     assert_eq!(intent.bounds, Bounds { min: 1, max: 20 });
-    assert_eq!(intent.targets.len(), 5);
+    assert_eq!(intent.targets.len(), 6);
     assert_eq!((intent.floor(), intent.lowest()), (1, 0));
     assert_eq!(intent.scale_down_after, Duration::from_secs(120));
     let kafka = intent.kafka.as_ref().unwrap();
@@ -55,7 +55,7 @@ fn every_annotation_of_the_design_parses_into_types() {
     assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
     assert_eq!(
         intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(),
-        ["kafka-lag", "input-tokens-per-second", "output-tokens-per-second", "wake-on-request"]
+        ["input-tokens-per-second", "output-tokens-per-second", "wake-on-request"]
     );
 }
 

@@ -115,10 +115,11 @@ fn build(
     settings: &Settings,
 ) -> Value {
     let reference = WorkloadRef { kind: id.kind, name: id.name.clone() };
-    let mut metadata: serde_json::Map<_, _> = Trigger::metadata(&intent.targets, intent.query.as_deref(), &reference)
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), Value::from(value)))
-        .collect();
+    let mut metadata: serde_json::Map<_, _> =
+        Trigger::metadata(&intent.targets, intent.query.as_deref(), intent.kafka.as_ref(), &reference)
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), Value::from(value)))
+            .collect();
     metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler.address.as_str()));
     if settings.scaler.tls {
         metadata.insert("enableTLS".to_owned(), Value::from("true"));

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tidegate_core::{
+    kafka::KafkaLag,
     signal::Signal,
     trigger::{Traffic, Trigger},
 };
@@ -22,6 +23,7 @@ const MOST: usize = 100_000;
 pub(super) struct LastValues {
     of_traffic: HashMap<Traffic, Entry>,
     of_queries: HashMap<String, Entry>,
+    of_lags: HashMap<KafkaLag, Entry>,
     looked: Option<Instant>,
 }
 
@@ -73,14 +75,15 @@ impl LastValues {
             return;
         }
         self.make_room(now);
-        if self.of_traffic.len() + self.of_queries.len() >= MOST {
+        if self.count() >= MOST {
             return;
         }
         let entry = Entry { asked: now, unseen_until: None, values: vec![(signal, value)] };
-        match (&trigger.query, &trigger.traffic) {
-            (Some(query), _) if !signal.is_traffic() => _ = self.of_queries.insert(query.clone(), entry),
-            (_, Some(traffic)) => _ = self.of_traffic.insert(traffic.clone(), entry),
-            (_, None) => {}
+        match (signal, &trigger.query, &trigger.kafka, &trigger.traffic) {
+            (Signal::PrometheusQuery, Some(query), ..) => _ = self.of_queries.insert(query.clone(), entry),
+            (Signal::KafkaLag, _, Some(lag), _) => _ = self.of_lags.insert(lag.clone(), entry),
+            (.., Some(traffic)) if signal.is_traffic() => _ = self.of_traffic.insert(traffic.clone(), entry),
+            _ => {}
         }
     }
 
@@ -104,15 +107,15 @@ impl LastValues {
         entry.unseen_until.is_some_and(|until| now <= until)
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.of_traffic.len() + self.of_queries.len()
+    pub(super) fn count(&self) -> usize {
+        self.of_traffic.len() + self.of_queries.len() + self.of_lags.len()
     }
 
     fn entry(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<&mut Entry> {
-        let entry = match (&trigger.query, &trigger.traffic) {
-            (Some(query), _) if !signal.is_traffic() => self.of_queries.get_mut(query),
-            (_, traffic) => self.of_traffic.get_mut(traffic.as_ref()?),
+        let entry = match signal {
+            Signal::PrometheusQuery => self.of_queries.get_mut(trigger.query.as_ref()?),
+            Signal::KafkaLag => self.of_lags.get_mut(trigger.kafka.as_ref()?),
+            _ => self.of_traffic.get_mut(trigger.traffic.as_ref()?),
         }?;
         entry.asked = now;
         Some(entry)
@@ -127,5 +130,6 @@ impl LastValues {
         let wanted = |entry: &Entry| now.duration_since(entry.asked) < FORGET_AFTER;
         self.of_traffic.retain(|_, entry| wanted(entry));
         self.of_queries.retain(|_, entry| wanted(entry));
+        self.of_lags.retain(|_, entry| wanted(entry));
     }
 }

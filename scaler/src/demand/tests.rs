@@ -21,7 +21,13 @@ fn target(signal: Signal) -> Target {
 }
 
 fn of(traffic: Traffic) -> Trigger {
-    Trigger { targets: vec![target(Signal::RequestsPerSecond)], traffic: Some(traffic), query: None, schedule: None }
+    Trigger {
+        targets: vec![target(Signal::RequestsPerSecond)],
+        traffic: Some(traffic),
+        query: None,
+        kafka: None,
+        schedule: None,
+    }
 }
 
 fn api() -> Trigger {
@@ -347,8 +353,13 @@ async fn activity_needs_one_value_above_zero_and_stays_as_it_was_without_data() 
 async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
     let demands = demands();
     let signal = Signal::PrometheusQuery;
-    let trigger =
-        Trigger { targets: vec![target(signal)], traffic: None, query: Some("sum(up)".into()), schedule: None };
+    let trigger = Trigger {
+        targets: vec![target(signal)],
+        traffic: None,
+        query: Some("sum(up)".into()),
+        kafka: None,
+        schedule: None,
+    };
     let nothing = Plan::default();
     let error = value(&demands, &trigger, &nothing).unwrap_err();
     assert!(error.starts_with("query sum(up): no value yet"), "{error}");
@@ -371,11 +382,11 @@ async fn what_nobody_asks_for_is_forgotten() {
         measure(demands.signals(), &[]);
         assert_eq!(value(&demands, &named(&name), &plan), Ok(0.0));
     }
-    assert_eq!(demands.lock().len(), 50);
+    assert_eq!(demands.lock().count(), 50);
     advance(Duration::from_secs(601)).await;
     measure(demands.signals(), &[]);
     assert_eq!(value(&demands, &api(), &plan), Ok(0.0));
-    assert_eq!(demands.lock().len(), 1);
+    assert_eq!(demands.lock().count(), 1);
 }
 
 /// What can happen to a workload between two questions.

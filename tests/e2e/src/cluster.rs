@@ -58,5 +58,7 @@ async fn install() -> Result<()> {
     .await?;
     let install = ["upgrade", "--install", "tidegate", chart, "--namespace", "tidegate-system", "--create-namespace"];
     let wait = ["--wait", "--timeout", "120s", "--set", "image.repository=tidegate"];
-    run("helm", &[&install[..], &wait[..]].concat(), None).await.map(drop)
+    let kafka =
+        ["--set", "kafka.clusters.default.brokers={kafka.messaging.svc:9092}", "--set", "kafka.intervalSeconds=1"];
+    run("helm", &[&install[..], &wait[..], &kafka[..]].concat(), None).await.map(drop)
 }

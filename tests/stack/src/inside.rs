@@ -38,7 +38,7 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
         let client = plane.boot_kubernetes().await?;
         services::serve(client.clone()).await.context("the DNS server")?;
         tokio::spawn(Runner::new(&plane, client.clone()).run());
-        plane.boot_rest(&client).await
+        Box::pin(plane.boot_rest(&client)).await
     };
     tokio::select! {
         booted = boot => booted.context("the stack did not boot")?,

@@ -102,7 +102,7 @@ fn obey(command: Command) -> Result<ExitCode> {
         }
         Command::Run { with, without, profile, command } => {
             let mut components = vec![Component::Keda, Component::EnvoyGateway, Component::Helm];
-            components.extend(with.into_iter().filter(|part| *part == Component::Prometheus));
+            components.extend(with.into_iter().filter(|part| matches!(part, Component::Prometheus | Component::Kafka)));
             components.retain(|part| !without.contains(part));
             let peers = Settings::peers(&components)?;
             tidegate_stack::run_stack(&Settings { components, profile, command, programs: programs()?, peers })

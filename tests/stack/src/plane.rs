@@ -2,6 +2,7 @@
 
 mod apply;
 mod envoy_gateway;
+mod kafka;
 mod keda;
 mod kubernetes;
 mod kwok;
@@ -97,7 +98,9 @@ impl Plane {
         let prometheus = async {
             if self.settings.has(Component::Prometheus) { prometheus::boot(self, client).await } else { Ok(()) }
         };
-        try_join!(controllers, kwok, keda, gateway, prometheus)?;
+        let kafka =
+            async { if self.settings.has(Component::Kafka) { kafka::boot(self, client).await } else { Ok(()) } };
+        try_join!(controllers, kwok, keda, gateway, prometheus, kafka)?;
         Ok(())
     }
 

@@ -19,6 +19,8 @@ pub enum Component {
     Helm,
     /// A Prometheus at prometheus.monitoring.svc:9090 that scrapes the proxy pods every second.
     Prometheus,
+    /// A Kafka broker at kafka.messaging.svc:9092, and the command `kafka CLASS ARGUMENTS…`.
+    Kafka,
 }
 
 /// How fast the HPA controller is.
@@ -67,6 +69,7 @@ impl Settings {
                 Component::EnvoyGateway => &["envoy", "envoy-gateway", "envoy-gateway-crds", "gateway-api-crds"],
                 Component::Helm => &["helm"],
                 Component::Prometheus => &["prometheus"],
+                Component::Kafka => &["kafka"],
             });
         }
         names

@@ -8,6 +8,7 @@ mod annotations;
 mod conformance;
 mod gateways;
 mod hours;
+mod kafka;
 mod lease;
 mod outages;
 mod standalone;

@@ -51,6 +51,15 @@ pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
             fs::remove_dir_all(to.join("wheel"))?;
             fs::remove_file(wheel)?;
         }
+        Recipe::Jars { artifacts } => {
+            fs::write(to.join("pom.xml"), pom(artifacts))?;
+            let mut fetch = Command::new("mvn");
+            fetch.args(["--batch-mode", "--quiet", "dependency:copy-dependencies", "-DoutputDirectory=lib"]);
+            progress.run(fetch.current_dir(to), &log)?;
+            let program = to.join(peer.name);
+            fs::write(&program, RUN_CLASS)?;
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        }
         Recipe::Files { module, copy } => {
             let source = download(&format!("{module}@{}", peer.version))?.folder;
             for (from, name) in *copy {
@@ -60,6 +69,29 @@ pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
     }
     progress.done();
     Ok(())
+}
+
+/// Small, and quick to start, rather than fast. The command's own settings come first.
+const RUN_CLASS: &str = "#!/bin/sh\n\
+    exec java ${JAVA_ARGS:--Xmx256m -Xms32m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp \"$(dirname \"$0\")/lib/*\" \"$@\"\n";
+
+fn pom(artifacts: &[&str]) -> String {
+    let dependency = |artifact: &&str| {
+        let mut parts = artifact.split(':');
+        let mut part = || parts.next().unwrap_or_default();
+        format!(
+            "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>\n",
+            part(),
+            part(),
+            part()
+        )
+    };
+    let dependencies: String = artifacts.iter().map(dependency).collect();
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n\
+         <groupId>local.peers</groupId><artifactId>peer</artifactId><version>1</version><packaging>pom</packaging>\n\
+         <dependencies>\n{dependencies}</dependencies>\n</project>\n"
+    )
 }
 
 /// The flags are the same for all, so that packages which several peers share are compiled once.
