@@ -57,11 +57,11 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// What commands inside find in their environment: our own programs, `kubectl` and `helm` in front of `PATH`, and how
+/// What commands inside find in their environment: our own programs, `kubectl`, `helm` and `kafka` in front of `PATH`, and how
 /// to reach the API server and the stack.
 pub(crate) fn environment(settings: &Settings, run: &Path) -> Result<Vec<(&'static str, OsString)>> {
     let mut folders = vec![settings.programs.clone()];
-    for name in ["kubectl", "helm"] {
+    for name in ["kubectl", "helm", "kafka"] {
         folders.extend(settings.peers.get(name).and_then(|program| program.parent()).map(Path::to_owned));
     }
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
