@@ -15,7 +15,9 @@ LOG := $(BIN)/../test-log
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: build ## The main job on this machine: a real Envoy, a changing load, replicas that follow
+demo: ## The main job on this machine: a real Envoy, a changing load, replicas that follow
+	cargo build -p tidegate --no-default-features # Kafka has no part in it, and takes minutes to build
+	cargo build -p task-api -p tidegate-stack
 	$(BIN)/stack build envoy
 	$(BIN)/tidegate demo --envoy "$$($(BIN)/stack path envoy)"
 

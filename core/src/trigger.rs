@@ -316,7 +316,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::workload::WorkloadKind;
+    use crate::{kafka::NoOffset, workload::WorkloadKind};
 
     fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(
             problems(&[("service", "api"), ("requestPerSecond", "100")]),
             [
-                "trigger metadata has no target: give at least one of requestsPerSecond, concurrency, connections, \
+                "trigger metadata has no target: give at least one of requestsPerSecond, concurrency, connections, kafkaLag, \
                  prometheusTarget",
                 "trigger metadata has no key requestPerSecond; did you mean requestsPerSecond?"
             ]
@@ -369,6 +369,7 @@ mod tests {
             problems(&[("requestsPerSecond", "1"), ("service", "a"), ("clusters", "b")]),
             ["trigger metadata has more than one of workload, service and clusters: keep one"]
         );
+        assert_eq!(problems(&[("kafkaLag", "10")]), ["trigger metadata needs kafkaLag and kafkaGroup together"]);
         assert_eq!(
             problems(&[("prometheusQuery", "sum(x)")]),
             ["trigger metadata needs prometheusQuery and prometheusTarget together"]
@@ -389,6 +390,16 @@ mod tests {
             let read = Trigger::parse("shop", &written).unwrap();
             prop_assert_eq!(read.targets, targets);
             prop_assert_eq!(read.traffic, Some(Traffic::Workload(workload.within("shop"))));
+        }
+
+        #[test]
+        fn whose_lag_counts_is_read_back(group in "[a-z]{1,20}", topics in proptest::collection::vec("[a-z.]{1,9}x", 0..3), cap: bool) {
+            let lag = KafkaLag { cluster: "events".into(), group, topics, no_offset: NoOffset::Hold, partition_cap: cap };
+            let targets = [Target { signal: Signal::KafkaLag, per_replica: PerReplica::ONE }];
+            let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
+            let written: HashMap<_, _> = Trigger::metadata(&targets, None, Some(&lag), &workload)
+                .into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+            prop_assert_eq!(Trigger::parse("shop", &written).unwrap().kafka, Some(lag));
         }
 
         #[test]

@@ -196,6 +196,10 @@ impl Explanation {
         let answering = self.sources.iter().filter(|source| source.error.is_none());
         let oldest = answering.clone().filter_map(|source| source.last_success_seconds).fold(0.0, f64::max);
         let count = answering.count();
+        let elsewhere = |signal: &ExplainedSignal| !matches!(signal.signal, Signal::KafkaLag | Signal::Schedule);
+        if self.sources.is_empty() && !self.signals.iter().any(elsewhere) {
+            return Ok(());
+        }
         match self.sources.len() {
             0 => writeln!(f, "\nNothing measures: no proxy and no Prometheus is known."),
             all if count == 0 => writeln!(f, "\nSources: 0 of {all} answer."),

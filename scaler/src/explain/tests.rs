@@ -78,7 +78,7 @@ async fn a_bound_that_was_met_is_named_with_what_would_be_needed() {
         (at(&[rps], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
         (at(&[rps, ("min-replicas", "0")], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
         (at(&[rps, ("paused", "true")], 650.0), "Paused, so nothing is changed. Otherwise: 7 replicas wanted: 650.0"),
-        (at(&[("kafka-lag", "50"), ("kafka-group", "tasks")], 0.0), "It has no signal to scale on:"),
+        (at(&[("input-tokens-per-second", "50")], 0.0), "It has no signal to scale on:"),
     ] {
         assert!(text.contains(expected), "{expected}\n\n{text}");
     }

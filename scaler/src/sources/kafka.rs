@@ -84,13 +84,14 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
         let asked = wanted.clone();
         let swept = tokio::task::spawn_blocking(move || {
             let answers = sweep(&admin, &mut known, &asked, read_committed, WITHIN);
-            (answers, known)
+            (answers, known, admin.complaint())
         });
         match swept.await {
-            Ok((answers, known)) => {
+            Ok((answers, known, complaint)) => {
                 topics = known;
+                let complaint = complaint.map(|complaint| format!(" ({complaint})")).unwrap_or_default();
                 let prefixed = answers.into_iter().map(|(lag, answer)| {
-                    let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}"));
+                    let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}{complaint}"));
                     (lag, answer)
                 });
                 signals.commit_lags(prefixed.collect());

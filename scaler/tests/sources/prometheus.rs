@@ -69,7 +69,7 @@ async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
     let signals = Arc::new(Signals::new(Duration::from_secs(300)));
     let (_plan, planned) = watch::channel(Arc::new(plan()));
     let (_stop, stopped) = watch::channel(false);
-    let source = SourceSettings { traffic: TrafficSource::Prometheus, prometheus: Some(settings) };
+    let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
     let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
     let mut rounds = signals.rounds();
     let both = async {
@@ -153,7 +153,8 @@ async fn a_failing_server_keeps_the_last_answer() {
     let server = Server::that(Answer(answer("200 OK", &body.to_string()))).await;
     let (_plan, planned) = watch::channel(Arc::new(plan()));
     let (_stop, stopped) = watch::channel(false);
-    let source = SourceSettings { traffic: TrafficSource::Prometheus, prometheus: Some(settings(&server)) };
+    let source =
+        SourceSettings { prometheus: Some(settings(&server)), ..SourceSettings::of(TrafficSource::Prometheus) };
     tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
     let mut rounds = signals.rounds();
     let until = async |wanted: &dyn Fn(&Signals) -> bool, rounds: &mut watch::Receiver<u64>| {

@@ -48,6 +48,19 @@ impl<Guard> Cluster<Guard> {
     }
 }
 
+/// The CA of the stack's broker, and the password of its user, right and wrong.
+async fn kafka_secret() -> Result<()> {
+    let state = std::env::var("KUBECONFIG").context("these tests run in the stack, by `make test-e2e`")?;
+    let ca = std::path::Path::new(&state).with_file_name("pki").join("kafka-ca.crt");
+    let ca = std::fs::read_to_string(&ca).with_context(|| ca.display().to_string())?;
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kafka", "namespace": "tidegate-system"},
+        "stringData": {"ca.crt": ca, "password": "lag-reader", "wrong": "no-idea"},
+    });
+    apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: tidegate-system}\n").await?;
+    apply(&secret.to_string()).await
+}
+
 async fn install() -> Result<()> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/tidegate");
     run("helm", &["lint", "--strict", chart], None).await?;
@@ -58,7 +71,8 @@ async fn install() -> Result<()> {
     .await?;
     let install = ["upgrade", "--install", "tidegate", chart, "--namespace", "tidegate-system", "--create-namespace"];
     let wait = ["--wait", "--timeout", "120s", "--set", "image.repository=tidegate"];
-    let kafka =
-        ["--set", "kafka.clusters.default.brokers={kafka.messaging.svc:9092}", "--set", "kafka.intervalSeconds=1"];
+    let values = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka-values.yaml");
+    kafka_secret().await?;
+    let kafka = ["--values", values];
     run("helm", &[&install[..], &wait[..], &kafka[..]].concat(), None).await.map(drop)
 }

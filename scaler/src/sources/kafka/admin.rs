@@ -9,10 +9,15 @@ use std::{
     collections::HashMap,
     ffi::{CStr, CString, c_void},
     ptr::{self, NonNull},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use rdkafka::{admin::AdminClient, client::DefaultClientContext, config::FromClientConfig};
+use rdkafka::{
+    ClientContext,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+};
 use rdkafka_sys as ffi;
 
 /// A partition of a topic.
@@ -28,8 +33,32 @@ pub(super) enum End {
     Latest,
 }
 
-/// A connection to a Kafka cluster that joins no group and reads no message.
-pub(super) struct Admin(AdminClient<DefaultClientContext>);
+/// A connection to a Kafka cluster that joins no group and reads no message. It is a consumer's, because a producer's makes
+/// topics that it asks about and that are not there.
+pub(super) struct Admin(BaseConsumer<Context>);
+
+/// What the connection last complained of: the errors of calls say only that it is down.
+#[derive(Default)]
+pub(super) struct Context(Mutex<Option<String>>);
+
+impl Context {
+    fn last(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // It follows on why they are down.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        let text = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
+        *self.last() = Some(text);
+    }
+}
+
+impl ConsumerContext for Context {}
 
 /// Groups that are asked for at one time: each is a request to its coordinator.
 const AT_ONCE: usize = 500;
@@ -37,7 +66,14 @@ const AT_ONCE: usize = 500;
 impl Admin {
     /// With librdkafka's settings. A wrong one is named in the error.
     pub(super) fn new(settings: &rdkafka::ClientConfig) -> Result<Self, String> {
-        AdminClient::from_config(settings).map(Self).map_err(|error| error.to_string())
+        settings.create_with_context(Context::default()).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// What the connection complained of since the last call.
+    pub(super) fn complaint(&self) -> Option<String> {
+        // No topic is assigned, so that nothing but the connection's own news can come.
+        while self.0.poll(Duration::ZERO).is_some() {}
+        self.0.context().last().take()
     }
 
     /// The partitions of each of these topics, or of all; topics that are not there are left out.
@@ -46,7 +82,7 @@ impl Admin {
         topic: Option<&str>,
         within: Duration,
     ) -> Result<HashMap<String, Vec<i32>>, String> {
-        let metadata = self.0.inner().fetch_metadata(topic, within).map_err(|error| error.to_string())?;
+        let metadata = self.0.fetch_metadata(topic, within).map_err(|error| error.to_string())?;
         let known = metadata.topics().iter().filter(|topic| topic.error().is_none());
         let ids = |topic: &rdkafka::metadata::MetadataTopic| {
             topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect()
@@ -155,7 +191,7 @@ impl Admin {
     }
 
     fn native(&self) -> *mut ffi::rd_kafka_t {
-        self.0.inner().native_ptr()
+        self.0.client().native_ptr()
     }
 
     fn queue(&self) -> Result<Queue, String> {

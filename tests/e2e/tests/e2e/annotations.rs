@@ -115,10 +115,10 @@ async fn a_workload_that_no_route_reaches_is_told_so() -> Result<()> {
 async fn keys_of_later_releases_are_accepted_and_said_not_to_act_yet() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = scaled("later").await?;
-    let lag = ["tidegate.dev/kafka-lag=50", "tidegate.dev/kafka-group=tasks"];
-    scenario.kubectl(&["annotate", "deployment", "task-api", lag[0], lag[1]]).await?;
+    let tokens = ["tidegate.dev/input-tokens-per-second=4000", "tidegate.dev/model=qwen3-8b"];
+    scenario.kubectl(&["annotate", "deployment", "task-api", tokens[0], tokens[1]]).await?;
     let message = scenario.event("Deployment", "task-api", "NotActedOnYet").await?;
-    ensure!(message.contains("tidegate.dev/kafka-lag"), "{message}");
+    ensure!(message.contains("tidegate.dev/input-tokens-per-second"), "{message}");
     Ok(())
 }
 

@@ -97,3 +97,80 @@ async fn what_cannot_be_asked_for_says_so_and_changes_nothing() -> Result<()> {
     })
     .await
 }
+
+/// What `explain` says, in one line.
+async fn explained(cluster: &Cluster, scenario: &Scenario, name: &str) -> Result<String> {
+    let page = cluster.tidegate(&["explain", &format!("deployment/{name}"), "-n", &scenario.namespace]).await?;
+    Ok(page.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[tokio::test]
+async fn a_user_with_a_password_over_tls_reads_lag_as_far_as_acls_allow() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-secure").await?;
+    topic("payments", 2).await?;
+    produce("payments", 20).await?;
+    consume("payments", "ledger", 5).await?;
+    let annotations = |cluster| {
+        [("kafka-lag", "5"), ("kafka-group", "ledger"), ("kafka-topics", "payments"), ("kafka-cluster", cluster)]
+    };
+    let manifests = task_api("ledger", &annotations("secure"))
+        + &task_api("locked-out", &annotations("wrong-password"))
+        + &task_api("nowhere", &annotations("missing"));
+    scenario.apply(&manifests).await?;
+    for (name, wanted) in [
+        ("ledger", "uthoriz"),
+        ("locked-out", "uthentication failed"),
+        ("nowhere", "no Kafka cluster is called missing; the configuration has default, secure, wrong-password"),
+    ] {
+        until(&format!("explain says what is wrong with {name}"), async || {
+            let explained = explained(&cluster, &scenario, name).await?;
+            ensure!(explained.contains(wanted), "{explained}");
+            Ok(())
+        })
+        .await?;
+    }
+    for allowed in [["--topic", "payments"], ["--group", "ledger"]] {
+        let args = ["--add", "--allow-principal", "User:tidegate", "--operation", "Describe"];
+        kafka("AclCommand", &[&args[..], &allowed].concat(), None).await?;
+    }
+    // 15 wait, at 5 a replica; 2 partitions.
+    scenario.wait_for_replicas("ledger", 2).await
+}
+
+#[tokio::test]
+async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-lag").await?;
+    topic("events", 3).await?;
+    topic("retries", 1).await?;
+    produce("events", 90).await?;
+    produce("retries", 12).await?;
+    consume("events", "workers", 40).await?;
+    consume("retries", "workers", 2).await?;
+    // Both topics of the group, because none is named.
+    let annotations = [("kafka-lag", "1000"), ("kafka-group", "workers"), ("kafka-partition-cap", "false")];
+    scenario.apply(&task_api("workers", &annotations)).await?;
+    let same = async |situation: &str, wanted: u64| {
+        let theirs = oracle("workers").await?;
+        ensure!(theirs == wanted, "{situation}: Kafka's own tool says {theirs}, not {wanted}");
+        until(&format!("{situation}: the lag is {wanted}"), async || {
+            let page =
+                cluster.tidegate(&["explain", "deployment/workers", "-n", &scenario.namespace, "-o", "json"]).await?;
+            let page: serde_json::Value = serde_json::from_str(&page)?;
+            let ours = page["signals"][0]["value"].as_f64();
+            ensure!(ours == Some(wanted as f64), "{}", page["signals"]);
+            Ok(())
+        })
+        .await
+    };
+    same("two topics, partly read", 60).await?;
+    let reset = ["--group", "workers", "--topic", "events", "--reset-offsets", "--to-earliest", "--execute"];
+    kafka("consumer.group.ConsumerGroupCommand", &reset, None).await?;
+    same("offsets reset to the start", 100).await?;
+    kafka("TopicCommand", &["--alter", "--topic", "retries", "--partitions", "3"], None).await?;
+    same("partitions added, where nobody has committed", 100).await?;
+    let end = ["--group", "workers", "--all-topics", "--reset-offsets", "--to-latest", "--execute"];
+    kafka("consumer.group.ConsumerGroupCommand", &end, None).await?;
+    same("all skipped", 0).await
+}

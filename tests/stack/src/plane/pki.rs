@@ -27,7 +27,7 @@ pub(super) struct Pki {
 }
 
 impl Pki {
-    /// Makes three authorities (cluster, front proxy, KEDA), and what they sign, in `folder`.
+    /// Makes four authorities (cluster, front proxy, KEDA, Kafka), and what they sign, in `folder`.
     pub(super) fn write(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let pki = Self { folder: folder.to_owned() };
@@ -60,6 +60,10 @@ impl Pki {
         let names =
             &["127.0.0.1", "localhost", "keda-operator.keda.svc", "keda-metrics-apiserver.keda.svc"] as &'static [_];
         pki.certificate(&keda, "keda", &Subject { common_name: "keda", organization: None, names })?;
+
+        let kafka = pki.authority("kafka-ca")?;
+        let names = &["kafka.messaging.svc", "10.244.255.252"] as &'static [_];
+        pki.certificate(&kafka, "kafka", &Subject { common_name: "kafka", organization: None, names })?;
 
         let tokens = KeyPair::generate()?;
         fs::write(pki.path("tokens.key"), tokens.serialize_pem())?;
