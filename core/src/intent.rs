@@ -12,12 +12,12 @@ pub use self::gateway::{GatewayIntent, is_annotated};
 use crate::{
     calendar::{Calendar, Calendars},
     hours::Hours,
-    kafka::KafkaLag,
+    kafka::KafkaIntent,
     key::{Key, PREFIX, Place, STATUS},
     problem::Problem,
     schedule::Schedule,
     signal::{PerReplica, Signal, Target},
-    value::{self, Wanted},
+    value::{self, ReadKeys, Wanted},
     workload::WorkloadRef,
 };
 
@@ -66,7 +66,7 @@ pub struct Intent {
     /// Leave what exists as it is
     pub paused: bool,
     /// Whose Kafka lag counts
-    pub kafka: Option<KafkaLag>,
+    pub kafka: Option<KafkaIntent>,
     /// LLM tokens
     pub tokens: Option<TokenIntent>,
     /// Business hours
@@ -185,7 +185,7 @@ impl Intent {
     /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway takes away the cluster that
     /// would count the request that should wake the workload: only a query and Kafka's lag see demand from there.
     pub fn floor(&self) -> u32 {
-        let sees = |target: &Target| matches!(target.signal, Signal::PrometheusQuery | Signal::KafkaLag);
+        let sees = |target: &Target| target.signal == Signal::PrometheusQuery || target.signal.is_kafka();
         let wakes = self.targets.iter().any(sees);
         if wakes { self.bounds.min } else { self.bounds.min.max(1) }
     }
@@ -246,7 +246,7 @@ struct Reader<'a> {
     problems: &'a mut Vec<Problem>,
 }
 
-impl Reader<'_> {
+impl ReadKeys for Reader<'_> {
     fn read<T>(&mut self, key: Key, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T> {
         let annotation = key.annotation();
         let (value, inherited) = match (self.own.get(&annotation), self.defaults.get(&annotation)) {
@@ -261,7 +261,9 @@ impl Reader<'_> {
             })
             .ok()
     }
+}
 
+impl Reader<'_> {
     /// Whether the object or its Namespace has the key.
     fn has(&self, key: Key) -> bool {
         let annotation = key.annotation();
@@ -278,8 +280,10 @@ impl Reader<'_> {
         self.needs(Key::PrometheusQuery, &[Key::PrometheusTarget]);
         self.needs(Key::PrometheusTarget, &[Key::PrometheusQuery]);
         self.needs(Key::KafkaLag, &[Key::KafkaGroup]);
-        self.needs(Key::KafkaGroup, &[Key::KafkaLag]);
-        self.needs(Key::KafkaTopics, &[Key::KafkaLag]);
+        self.needs(Key::KafkaLagSeconds, &[Key::KafkaGroup]);
+        for key in Key::OF_KAFKA {
+            self.needs(key, &[Key::KafkaLag, Key::KafkaLagSeconds]);
+        }
         self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
         self.needs(Key::After, &[Key::Hours, Key::Calendar]);
         self.check_hours();
@@ -334,28 +338,13 @@ impl Reader<'_> {
             query: self.read(Key::PrometheusQuery, value::query),
             scale_down_after: self.read(Key::ScaleDownAfter, value::scale_down_after).unwrap_or(Duration::from_mins(5)),
             paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
-            kafka: self.kafka(),
+            kafka: KafkaIntent::read(self),
             tokens: self.tokens(),
             adopts: targets.len() == 1 && has_hours && !self.has(Key::MinReplicas),
             targets,
             schedule,
             wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
         }
-    }
-
-    fn kafka(&mut self) -> Option<KafkaLag> {
-        let group = self.read(Key::KafkaGroup, value::text);
-        let topics = self.read(Key::KafkaTopics, value::topics);
-        let cluster = self.read(Key::KafkaCluster, value::object_name);
-        let no_offset = self.read(Key::KafkaNoOffset, value::no_offset);
-        let partition_cap = self.read(Key::KafkaPartitionCap, value::boolean);
-        Some(KafkaLag {
-            group: group?,
-            topics: topics.unwrap_or_default(),
-            cluster: cluster.unwrap_or_else(|| "default".to_owned()),
-            no_offset: no_offset.unwrap_or_default(),
-            partition_cap: partition_cap.unwrap_or(true),
-        })
     }
 
     fn tokens(&mut self) -> Option<TokenIntent> {

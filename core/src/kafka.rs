@@ -1,8 +1,53 @@
-//! Whose Kafka lag counts, and what a partition of it is worth.
+//! Whose Kafka lag counts, what a partition of it is worth, and how many replicas it may ask for.
 
-use std::fmt;
+mod drain;
+mod keys;
+mod lag;
+
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Serialize;
+
+pub use self::{
+    drain::{Rates, Throughput},
+    lag::{Lag, NothingCommitted, PartitionOffsets, lag},
+};
+use crate::signal::PerReplica;
+
+/// What a workload asks for that consumes from Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KafkaIntent {
+    /// Whose lag counts
+    pub lag: KafkaLag,
+    /// More messages than this wake the workload from zero
+    pub activation: u64,
+    /// The most replicas that lag asks for
+    pub cap: PartitionCap,
+    /// Whether replicas are rounded up so that all have the same number of partitions
+    pub even: bool,
+}
+
+impl KafkaIntent {
+    /// What of a group's `value` is told to the HPA when one replica carries `per_replica`: no more than there are partitions
+    /// for, and where it is asked for, a number of replicas that divides them.
+    ///
+    /// KEDA's kafka scaler has the same two as `allowIdleConsumers` and `ensureEvenDistributionOfPartitions`.
+    pub fn told(&self, value: f64, per_replica: PerReplica, lag: &Lag) -> f64 {
+        let most = match self.cap {
+            PartitionCap::All => f64::from(lag.partitions),
+            PartitionCap::WithLag => f64::from(lag.with_lag),
+            PartitionCap::None => f64::INFINITY,
+        };
+        let value = value.min(most * per_replica.get());
+        let replicas = (value / per_replica.get()).ceil();
+        if !self.even || replicas < 1.0 || replicas > f64::from(lag.partitions) {
+            return value;
+        }
+        let divides = |replicas: &u32| lag.partitions.is_multiple_of(*replicas);
+        let next = (replicas as u32..=lag.partitions).find(divides).unwrap_or(lag.partitions);
+        f64::from(next) * per_replica.get()
+    }
+}
 
 /// The lag of one consumer group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,10 +58,12 @@ pub struct KafkaLag {
     pub group: String,
     /// Its topics; empty for all that the group has offsets for
     pub topics: Vec<String>,
+    /// The partitions of these topics that count
+    pub partitions: Partitions,
     /// What a partition counts on which the group has committed nothing
     pub no_offset: NoOffset,
-    /// Never more replicas than partitions
-    pub partition_cap: bool,
+    /// A partition on which messages wait and nothing was committed for so long does not count
+    pub stuck_after: Option<Duration>,
 }
 
 impl fmt::Display for KafkaLag {
@@ -25,7 +72,75 @@ impl fmt::Display for KafkaLag {
         if !self.topics.is_empty() {
             write!(f, " on {}", self.topics.join(", "))?;
         }
+        if self.partitions != Partitions::default() {
+            write!(f, " (partitions {})", self.partitions)?;
+        }
         write!(f, " of Kafka cluster {}", self.cluster)
+    }
+}
+
+/// Numbers of partitions, as ranges: `1,3-5`. All of them where there is no range.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partitions(Vec<(u32, u32)>);
+
+impl Partitions {
+    /// Whether this partition counts.
+    pub fn contains(&self, partition: i32) -> bool {
+        let within = |(from, to): &(u32, u32)| u32::try_from(partition).is_ok_and(|id| (*from..=*to).contains(&id));
+        self.0.is_empty() || self.0.iter().any(within)
+    }
+}
+
+/// The text is not a list of partitions.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("numbers and ranges of partitions separated by commas, such as \"1,3-5\"")]
+pub struct NotPartitions;
+
+impl FromStr for Partitions {
+    type Err = NotPartitions;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| NotPartitions);
+        let range = |text: &str| {
+            let (from, to) = text.split_once('-').unwrap_or((text, text));
+            let (from, to) = (number(from)?, number(to)?);
+            if from <= to { Ok((from, to)) } else { Err(NotPartitions) }
+        };
+        text.split(',').map(range).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Partitions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = |(from, to): &(u32, u32)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+        f.write_str(&self.0.iter().map(range).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// The most replicas that a lag asks for: a partition is read by one member of the group, so more would be idle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionCap {
+    /// As many as there are partitions
+    #[default]
+    All,
+    /// As many as there are partitions on which something waits
+    WithLag,
+    /// Any number
+    None,
+}
+
+impl PartitionCap {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::All, Self::WithLag, Self::None];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "true",
+            Self::WithLag => "with-lag",
+            Self::None => "false",
+        }
     }
 }
 
@@ -59,112 +174,62 @@ impl NoOffset {
     }
 }
 
-/// Offsets of one partition, all of one sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartitionOffsets {
-    /// The first that is still there
-    pub earliest: i64,
-    /// The one that the next message gets, or with read-committed isolation the first of an open transaction
-    pub latest: i64,
-    /// The next that the group will read, if it has committed any
-    pub committed: Option<i64>,
-}
-
-/// The lag of a group over all of its partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lag {
-    /// Messages that wait
-    pub messages: u64,
-    /// Partitions that they may be on
-    pub partitions: u32,
-}
-
-/// A partition has no committed offset, and the policy is [`NoOffset::Hold`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the group has committed no offset on {0} of its partitions, and kafka-no-offset is hold")]
-pub struct NothingCommitted(pub u32);
-
-/// Adds up partitions.
-///
-/// What retention has deleted cannot be read any more, so a committed offset before the start of the log counts as its start
-/// (KEDA counts it as lag, kedacore/keda#7936).
-pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, NothingCommitted> {
-    let uncommitted = partitions.iter().filter(|partition| partition.committed.is_none());
-    if no_offset == NoOffset::Hold && uncommitted.clone().next().is_some() {
-        return Err(NothingCommitted(u32::try_from(uncommitted.count()).unwrap_or(u32::MAX)));
-    }
-    let waiting = |partition: &PartitionOffsets| {
-        let PartitionOffsets { earliest, latest, committed } = *partition;
-        let from = match (committed, no_offset) {
-            (Some(committed), _) => committed.max(earliest),
-            (None, NoOffset::Earliest) => earliest,
-            (None, _) => latest,
-        };
-        u64::try_from(latest.saturating_sub(from)).unwrap_or(0)
-    };
-    let mut messages = partitions.iter().map(waiting).fold(0, u64::saturating_add);
-    // Nobody commits the first offset while there is no replica.
-    let untouched = uncommitted.clone().any(|partition| partition.latest > partition.earliest);
-    if messages == 0 && no_offset == NoOffset::Latest && untouched {
-        messages = 1;
-    }
-    Ok(Lag { messages, partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX) })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn partition(earliest: i64, latest: i64, committed: impl Into<Option<i64>>) -> PartitionOffsets {
-        PartitionOffsets { earliest, latest, committed: committed.into() }
-    }
-
-    fn messages(partitions: &[PartitionOffsets], no_offset: NoOffset) -> u64 {
-        lag(partitions, no_offset).unwrap().messages
-    }
-
-    #[test]
-    fn lag_is_what_waits_on_all_partitions() {
-        let all = [partition(0, 100, 70), partition(0, 50, 50), partition(10, 20, 15)];
-        assert_eq!(lag(&all, NoOffset::Latest), Ok(Lag { messages: 35, partitions: 3 }));
-    }
-
-    #[test]
-    fn what_retention_deleted_does_not_wait() {
-        assert_eq!(messages(&[partition(900, 1000, 10)], NoOffset::Latest), 100);
+    fn told(cap: PartitionCap, even: bool, value: f64) -> f64 {
+        let lag = KafkaLag {
+            cluster: "default".into(),
+            group: "billing".into(),
+            topics: Vec::new(),
+            partitions: Partitions::default(),
+            no_offset: NoOffset::default(),
+            stuck_after: None,
+        };
+        let found = Lag { partitions: 12, with_lag: 5, ..Lag::default() };
+        KafkaIntent { lag, activation: 0, cap, even }.told(value, PerReplica::new(10.0).unwrap(), &found)
     }
 
     #[test]
-    fn an_offset_beyond_the_end_is_no_negative_lag() {
-        assert_eq!(messages(&[partition(0, 5, 9), partition(0, 8, 6)], NoOffset::Latest), 2);
+    fn no_more_replicas_are_asked_for_than_partitions_can_feed() {
+        assert_eq!(told(PartitionCap::All, false, 1000.0), 120.0);
+        assert_eq!(told(PartitionCap::WithLag, false, 1000.0), 50.0);
+        assert_eq!(told(PartitionCap::None, false, 1000.0), 1000.0);
     }
 
     #[test]
-    fn a_partition_without_an_offset_counts_as_asked_for() {
-        let all = [partition(10, 100, None), partition(0, 10, 4)];
-        assert_eq!(messages(&all, NoOffset::Earliest), 96);
-        assert_eq!(messages(&all, NoOffset::Latest), 6);
-        assert_eq!(messages(&all, NoOffset::Zero), 6);
-        assert_eq!(lag(&all, NoOffset::Hold), Err(NothingCommitted(1)));
+    fn even_replicas_divide_the_partitions_and_are_never_fewer_than_needed() {
+        for (needed, even) in [(1.0, 1.0), (5.0, 6.0), (7.0, 12.0), (11.5, 12.0), (0.0, 0.0)] {
+            assert_eq!(told(PartitionCap::All, true, needed * 10.0), even * 10.0, "{needed}");
+        }
+        assert_eq!(told(PartitionCap::None, true, 1000.0), 1000.0, "idle replicas were asked for");
     }
 
     #[test]
-    fn a_group_that_has_committed_nothing_is_worth_one_replica_and_not_all() {
-        let all = [partition(0, 1_000_000, None), partition(0, 1_000_000, None)];
-        assert_eq!(messages(&all, NoOffset::Latest), 1);
-        assert_eq!(messages(&all, NoOffset::Zero), 0);
-        assert_eq!(messages(&[partition(7, 7, None)], NoOffset::Latest), 0, "there is nothing to read");
+    fn partitions_are_numbers_and_ranges() {
+        let some: Partitions = "1, 3-5".parse().unwrap();
+        let counted: Vec<_> = (-1..8).filter(|id| some.contains(*id)).collect();
+        assert_eq!((counted, some.to_string().as_str()), (vec![1, 3, 4, 5], "1,3-5"));
+        assert!(Partitions::default().contains(7));
+        for wrong in ["", "x", "5-3", "1,,2", "-1", "1-2-3", "4294967296"] {
+            assert_eq!(wrong.parse::<Partitions>(), Err(NotPartitions), "{wrong}");
+        }
     }
 
     proptest! {
         #[test]
-        fn no_offsets_overflow(all in proptest::collection::vec((any::<i64>(), any::<i64>(), any::<Option<i64>>()), 0..20)) {
-            let all: Vec<_> = all.into_iter().map(|(earliest, latest, committed)| partition(earliest, latest, committed)).collect();
-            for policy in NoOffset::ALL {
-                let _ = lag(&all, policy);
+        fn partitions_are_read_back(text in "[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}){0,3}") {
+            if let Ok(partitions) = text.parse::<Partitions>() {
+                prop_assert_eq!(partitions.to_string().parse(), Ok(partitions));
             }
+        }
+
+        #[test]
+        fn no_list_of_partitions_panics(text in ".{0,40}") {
+            let _ = text.parse::<Partitions>();
         }
     }
 }

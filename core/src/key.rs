@@ -65,11 +65,16 @@ keys! {
     Concurrency "concurrency" "concurrency" true "Requests in flight that one replica carries";
     Connections "connections" "connections" true "Open TCP connections that one replica carries";
     KafkaLag "kafka-lag" "kafkaLag" false "Messages waiting per replica";
+    KafkaLagSeconds "kafka-lag-seconds" "kafkaLagSeconds" false "Seconds in which what waits is to be read";
     KafkaGroup "kafka-group" "kafkaGroup" false "The consumer group whose lag counts";
     KafkaTopics "kafka-topics" "kafkaTopics" false "The topics whose lag counts";
     KafkaCluster "kafka-cluster" "kafkaCluster" false "The name of the Kafka cluster in the chart's values";
+    KafkaPartitions "kafka-partitions" "kafkaPartitions" false "The partitions whose lag counts";
     KafkaNoOffset "kafka-no-offset" "kafkaNoOffset" false "What a partition counts without a committed offset";
+    KafkaStuckAfter "kafka-stuck-after" "kafkaStuckAfter" false "How long a partition may stand still and count";
+    KafkaActivation "kafka-activation" "kafkaActivation" false "More messages than this wake the workload from zero";
     KafkaPartitionCap "kafka-partition-cap" "kafkaPartitionCap" false "Whether replicas stop at the number of partitions";
+    KafkaEvenDistribution "kafka-even-distribution" "kafkaEvenDistribution" false "Whether all replicas have as many partitions";
     InputTokensPerSecond "input-tokens-per-second" "inputTokensPerSecond" false "Uncached prefill tokens/s of one replica";
     OutputTokensPerSecond "output-tokens-per-second" "outputTokensPerSecond" false "Decode tokens/s of one replica";
     Model "model" "model" false "The model's name in requests";

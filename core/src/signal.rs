@@ -19,6 +19,8 @@ pub enum Signal {
     Connections,
     /// Messages that wait for the workload's consumer group.
     KafkaLag,
+    /// Seconds that one replica would need for what waits for the workload's consumer group, and for what arrives meanwhile.
+    KafkaLagSeconds,
     /// The answer of the workload's own PromQL query, in the query's own unit.
     PrometheusQuery,
     /// Replicas that business hours ask for: the floor inside them, 0 outside.
@@ -27,11 +29,12 @@ pub enum Signal {
 
 impl Signal {
     /// All signals, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RequestsPerSecond,
         Self::Concurrency,
         Self::Connections,
         Self::KafkaLag,
+        Self::KafkaLagSeconds,
         Self::PrometheusQuery,
         Self::Schedule,
     ];
@@ -43,6 +46,7 @@ impl Signal {
             Self::Concurrency => "concurrency",
             Self::Connections => "connections",
             Self::KafkaLag => "kafka-lag",
+            Self::KafkaLagSeconds => "kafka-lag-seconds",
             Self::PrometheusQuery => "prometheus-query",
             Self::Schedule => "schedule",
         }
@@ -55,6 +59,7 @@ impl Signal {
             Self::Concurrency => Some(Key::Concurrency),
             Self::Connections => Some(Key::Connections),
             Self::KafkaLag => Some(Key::KafkaLag),
+            Self::KafkaLagSeconds => Some(Key::KafkaLagSeconds),
             Self::PrometheusQuery => Some(Key::PrometheusTarget),
             Self::Schedule => None,
         }
@@ -67,9 +72,15 @@ impl Signal {
             Self::Concurrency => "requests in flight",
             Self::Connections => "connections",
             Self::KafkaLag => "messages",
+            Self::KafkaLagSeconds => "s of work",
             Self::PrometheusQuery => "(query)",
             Self::Schedule => "replicas",
         }
+    }
+
+    /// Whether the signal is what waits in Kafka.
+    pub fn is_kafka(self) -> bool {
+        matches!(self, Self::KafkaLag | Self::KafkaLagSeconds)
     }
 
     /// Whether the signal is measured on the Envoy clusters that carry the workload's traffic.

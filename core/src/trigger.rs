@@ -9,13 +9,13 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     calendar::Calendar,
     intent::shortened,
-    kafka::KafkaLag,
+    kafka::KafkaIntent,
     key::Key,
     plan::ServiceId,
     problem::Problem,
     schedule::Schedule,
     signal::{PerReplica, Signal, Target},
-    value,
+    value::{self, ReadKeys, Wanted},
     workload::{WorkloadId, WorkloadRef},
 };
 
@@ -51,8 +51,8 @@ pub struct Trigger {
     pub traffic: Option<Traffic>,
     /// The PromQL of [`Signal::PrometheusQuery`]
     pub query: Option<String>,
-    /// Whose lag is [`Signal::KafkaLag`]
-    pub kafka: Option<KafkaLag>,
+    /// Whose lag is [`Signal::KafkaLag`] and [`Signal::KafkaLagSeconds`]
+    pub kafka: Option<KafkaIntent>,
     /// Whose hours count, if any do
     pub schedule: Option<TriggerSchedule>,
 }
@@ -103,7 +103,7 @@ impl Trigger {
     pub fn metadata(
         targets: &[Target],
         query: Option<&str>,
-        kafka: Option<&KafkaLag>,
+        kafka: Option<&KafkaIntent>,
         workload: &WorkloadRef,
     ) -> Vec<(&'static str, String)> {
         let mut metadata: Vec<_> = targets
@@ -114,40 +114,19 @@ impl Trigger {
             })
             .collect();
         metadata.extend(query.map(|query| (Key::PrometheusQuery.camel_case(), query.to_owned())));
-        metadata.extend(kafka.into_iter().flat_map(of_kafka));
+        metadata.extend(kafka.into_iter().flat_map(KafkaIntent::metadata));
         metadata.push((WORKLOAD, workload.to_string()));
         metadata.sort();
         metadata
     }
 }
 
-fn of_kafka(lag: &KafkaLag) -> Vec<(&'static str, String)> {
-    let mut metadata = vec![
-        (Key::KafkaCluster.camel_case(), lag.cluster.clone()),
-        (Key::KafkaGroup.camel_case(), lag.group.clone()),
-        (Key::KafkaNoOffset.camel_case(), lag.no_offset.as_str().to_owned()),
-        (Key::KafkaPartitionCap.camel_case(), lag.partition_cap.to_string()),
-    ];
-    if !lag.topics.is_empty() {
-        metadata.push((Key::KafkaTopics.camel_case(), lag.topics.join(",")));
-    }
-    metadata
-}
-
 fn keys() -> impl Iterator<Item = Key> {
-    Signal::ALL.into_iter().filter_map(Signal::target_key).chain([
-        Key::PrometheusQuery,
-        Key::KafkaGroup,
-        Key::KafkaTopics,
-        Key::KafkaCluster,
-        Key::KafkaNoOffset,
-        Key::KafkaPartitionCap,
-        Key::Hours,
-        Key::Timezone,
-        Key::OffHoursReplicas,
-        Key::WarmUp,
-        Key::MinReplicas,
-    ])
+    Signal::ALL.into_iter().filter_map(Signal::target_key).chain(
+        [Key::PrometheusQuery, Key::Hours, Key::Timezone, Key::OffHoursReplicas, Key::WarmUp, Key::MinReplicas]
+            .into_iter()
+            .chain(Key::OF_KAFKA),
+    )
 }
 
 /// KEDA resolves `xFromEnv` itself but leaves the key as it was written.
@@ -174,8 +153,14 @@ struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
+impl ReadKeys for Reader<'_> {
+    fn read<T>(&mut self, key: Key, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T> {
+        self.named(key.camel_case(), parse)
+    }
+}
+
 impl Reader<'_> {
-    fn read<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    fn named<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T> {
         let value = self.metadata.get(key).or_else(|| self.metadata.get(&format!("{key}FromEnv")))?;
         let malformed =
             |wanted| Problem::Malformed { key: key.to_owned(), got: shortened(value), wanted, inherited: None };
@@ -186,7 +171,7 @@ impl Reader<'_> {
         let mut targets = Vec::new();
         for signal in Signal::ALL {
             let Some(key) = signal.target_key() else { continue };
-            if let Some(per_replica) = self.read(key.camel_case(), value::per_replica) {
+            if let Some(per_replica) = self.read(key, value::per_replica) {
                 targets.push(Target { signal, per_replica });
             }
         }
@@ -194,8 +179,8 @@ impl Reader<'_> {
         if schedule.is_some() {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
-        let query = self.read(Key::PrometheusQuery.camel_case(), value::query);
-        let kafka = self.kafka();
+        let query = self.read(Key::PrometheusQuery, value::query);
+        let kafka = KafkaIntent::read(self);
         let traffic = self.traffic(namespace);
         self.check(&targets, query.as_ref(), kafka.as_ref(), traffic.as_ref());
         if schedule == Some(TriggerSchedule::OfWorkload) && !matches!(traffic, Some(Traffic::Workload(_))) {
@@ -208,12 +193,12 @@ impl Reader<'_> {
     }
 
     fn schedule(&mut self, name: &str) -> Option<TriggerSchedule> {
-        let of_workload = self.read(SCHEDULE, value::boolean);
-        let hours = self.read(Key::Hours.camel_case(), value::hours);
-        let zone = self.read(Key::Timezone.camel_case(), value::time_zone);
-        let off_hours_replicas = self.read(Key::OffHoursReplicas.camel_case(), value::replicas);
-        let warm_up = self.read(Key::WarmUp.camel_case(), value::warm_up).unwrap_or_default();
-        let floor = self.read(Key::MinReplicas.camel_case(), value::replicas);
+        let of_workload = self.named(SCHEDULE, value::boolean);
+        let hours = self.read(Key::Hours, value::hours);
+        let zone = self.read(Key::Timezone, value::time_zone);
+        let off_hours_replicas = self.read(Key::OffHoursReplicas, value::replicas);
+        let warm_up = self.read(Key::WarmUp, value::warm_up).unwrap_or_default();
+        let floor = self.read(Key::MinReplicas, value::replicas);
         match (hours, zone) {
             (Some(hours), Some(zone)) => Some(TriggerSchedule::Own(Arc::new(Schedule {
                 calendar: Calendar::new(hours, zone),
@@ -233,31 +218,16 @@ impl Reader<'_> {
         }
     }
 
-    fn kafka(&mut self) -> Option<KafkaLag> {
-        let group = self.read(Key::KafkaGroup.camel_case(), value::text);
-        let topics = self.read(Key::KafkaTopics.camel_case(), value::topics);
-        let cluster = self.read(Key::KafkaCluster.camel_case(), value::object_name);
-        let no_offset = self.read(Key::KafkaNoOffset.camel_case(), value::no_offset);
-        let partition_cap = self.read(Key::KafkaPartitionCap.camel_case(), value::boolean);
-        Some(KafkaLag {
-            group: group?,
-            topics: topics.unwrap_or_default(),
-            cluster: cluster.unwrap_or_else(|| "default".to_owned()),
-            no_offset: no_offset.unwrap_or_default(),
-            partition_cap: partition_cap.unwrap_or(true),
-        })
-    }
-
     fn traffic(&mut self, namespace: &str) -> Option<Traffic> {
-        let workload = self.read(WORKLOAD, |v| {
+        let workload = self.named(WORKLOAD, |v| {
             v.parse::<WorkloadRef>()
                 .map_err(|_| "a workload of this namespace, such as \"deployment/task-api\"".to_owned())
         });
-        let service = self.read(SERVICE, |v| {
+        let service = self.named(SERVICE, |v| {
             value::object_name(v)
                 .map_err(|_| "the name of a Service in this namespace, such as \"task-api\"".to_owned())
         });
-        let clusters = self.read(CLUSTERS, cluster_names);
+        let clusters = self.named(CLUSTERS, cluster_names);
         let service = service.map(|name| Traffic::Service(ServiceId { namespace: namespace.to_owned(), name }));
         let mut given =
             [workload.map(|w| Traffic::Workload(w.within(namespace))), service, clusters.map(Traffic::Clusters)]
@@ -276,21 +246,24 @@ impl Reader<'_> {
         &mut self,
         targets: &[Target],
         query: Option<&String>,
-        kafka: Option<&KafkaLag>,
+        kafka: Option<&KafkaIntent>,
         traffic: Option<&Traffic>,
     ) {
         if !self.problems.is_empty() {
             return;
         }
         let has_query_target = targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
-        let has_lag = targets.iter().any(|target| target.signal == Signal::KafkaLag);
+        let has_lag = targets.iter().any(|target| target.signal.is_kafka());
+        let seconds = targets.iter().any(|target| target.signal == Signal::KafkaLagSeconds);
         let message = if targets.is_empty() && query.is_none() {
             let keys: Vec<_> = Signal::ALL.into_iter().filter_map(Signal::target_key).map(Key::camel_case).collect();
             format!("trigger metadata has no target: give at least one of {}", keys.join(", "))
         } else if has_query_target != query.is_some() {
             "trigger metadata needs prometheusQuery and prometheusTarget together".to_owned()
         } else if has_lag != kafka.is_some() {
-            "trigger metadata needs kafkaLag and kafkaGroup together".to_owned()
+            "trigger metadata needs kafkaLag (or kafkaLagSeconds) and kafkaGroup together".to_owned()
+        } else if seconds && !matches!(traffic, Some(Traffic::Workload(_))) {
+            format!("trigger metadata has kafkaLagSeconds, which needs {WORKLOAD}: whose replicas read")
         } else if traffic.is_none() && targets.iter().any(|target| target.signal.is_traffic()) {
             format!(
                 "trigger metadata does not say whose traffic counts: give {SERVICE} (a Service of this namespace) or {CLUSTERS}"
@@ -316,7 +289,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{kafka::NoOffset, workload::WorkloadKind};
+    use crate::workload::WorkloadKind;
 
     fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -351,7 +324,7 @@ mod tests {
             problems(&[("service", "api"), ("requestPerSecond", "100")]),
             [
                 "trigger metadata has no target: give at least one of requestsPerSecond, concurrency, connections, kafkaLag, \
-                 prometheusTarget",
+                 kafkaLagSeconds, prometheusTarget",
                 "trigger metadata has no key requestPerSecond; did you mean requestsPerSecond?"
             ]
         );
@@ -369,7 +342,10 @@ mod tests {
             problems(&[("requestsPerSecond", "1"), ("service", "a"), ("clusters", "b")]),
             ["trigger metadata has more than one of workload, service and clusters: keep one"]
         );
-        assert_eq!(problems(&[("kafkaLag", "10")]), ["trigger metadata needs kafkaLag and kafkaGroup together"]);
+        assert_eq!(
+            problems(&[("kafkaLag", "10")]),
+            ["trigger metadata needs kafkaLag (or kafkaLagSeconds) and kafkaGroup together"]
+        );
         assert_eq!(
             problems(&[("prometheusQuery", "sum(x)")]),
             ["trigger metadata needs prometheusQuery and prometheusTarget together"]
@@ -390,16 +366,6 @@ mod tests {
             let read = Trigger::parse("shop", &written).unwrap();
             prop_assert_eq!(read.targets, targets);
             prop_assert_eq!(read.traffic, Some(Traffic::Workload(workload.within("shop"))));
-        }
-
-        #[test]
-        fn whose_lag_counts_is_read_back(group in "[a-z]{1,20}", topics in proptest::collection::vec("[a-z.]{1,9}x", 0..3), cap: bool) {
-            let lag = KafkaLag { cluster: "events".into(), group, topics, no_offset: NoOffset::Hold, partition_cap: cap };
-            let targets = [Target { signal: Signal::KafkaLag, per_replica: PerReplica::ONE }];
-            let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
-            let written: HashMap<_, _> = Trigger::metadata(&targets, None, Some(&lag), &workload)
-                .into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-            prop_assert_eq!(Trigger::parse("shop", &written).unwrap().kafka, Some(lag));
         }
 
         #[test]

@@ -7,13 +7,20 @@ use chrono_tz::Tz;
 
 use crate::{
     hours::{Holidays, Hours},
-    kafka::NoOffset,
+    kafka::{NoOffset, NotPartitions, PartitionCap, Partitions},
+    key::Key,
     signal::PerReplica,
     workload::WorkloadRef,
 };
 
 /// What would have been right, to stand after "wants".
 pub(crate) type Wanted = String;
+
+/// Where keys are written: annotations, or the metadata of a trigger. What is wrong is collected there.
+pub(crate) trait ReadKeys {
+    /// `None` where the key is not there, or wrong.
+    fn read<T>(&mut self, key: Key, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T>;
+}
 
 pub(crate) fn replicas(value: &str) -> Result<u32, Wanted> {
     match value.parse::<u32>() {
@@ -76,6 +83,27 @@ pub(crate) fn topics(value: &str) -> Result<Vec<String>, Wanted> {
 pub(crate) fn no_offset(value: &str) -> Result<NoOffset, Wanted> {
     let found = NoOffset::ALL.into_iter().find(|policy| policy.as_str() == value);
     found.ok_or_else(|| "earliest, latest, zero or hold".into())
+}
+
+pub(crate) fn partition_cap(value: &str) -> Result<PartitionCap, Wanted> {
+    let found = PartitionCap::ALL.into_iter().find(|cap| cap.as_str() == value);
+    found.ok_or_else(|| "true, false or with-lag".into())
+}
+
+pub(crate) fn partitions(value: &str) -> Result<Partitions, Wanted> {
+    value.parse().map_err(|error: NotPartitions| error.to_string())
+}
+
+pub(crate) fn messages(value: &str) -> Result<u64, Wanted> {
+    value.parse().map_err(|_| "a whole number of messages, such as \"100\"".into())
+}
+
+/// Shorter than a consumer needs to commit, and healthy partitions would count as stuck.
+pub(crate) fn stuck_after(value: &str) -> Result<Duration, Wanted> {
+    match humantime::parse_duration(value) {
+        Ok(time) if (Duration::from_secs(30)..=Duration::from_hours(7 * 24)).contains(&time) => Ok(time),
+        _ => Err("a time from 30s to 7days, such as \"10m\"".into()),
+    }
 }
 
 pub(crate) fn text(value: &str) -> Result<String, Wanted> {

@@ -15,6 +15,7 @@
 //!   deleted and made anew: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
 
 mod hours;
+mod kafka;
 mod last;
 mod neighbours;
 
@@ -36,8 +37,9 @@ use tidegate_core::{
 use tokio::time::Instant;
 
 pub use self::hours::Clock;
+pub(crate) use self::kafka::KafkaNow;
 pub(crate) use self::neighbours::unknown_workload;
-use self::{hours::HoursNow, last::LastValues, neighbours::unknown_service};
+use self::{hours::HoursNow, kafka::Consumers, last::LastValues, neighbours::unknown_service};
 use crate::signals::{NoReading, Reading, Signals};
 
 /// Why there is no value for a target.
@@ -115,13 +117,20 @@ pub struct Demands {
     signals: Arc<Signals>,
     stale_after: Duration,
     last: Mutex<LastValues>,
+    consumers: Mutex<Consumers>,
     hours: HoursNow,
 }
 
 impl Demands {
     /// Demand over `signals`. Sums are held for `stale_after`, which is to be that of the signals.
     pub fn new(signals: Arc<Signals>, stale_after: Duration) -> Self {
-        Self { signals, stale_after, last: Mutex::default(), hours: HoursNow::new(Arc::new(Utc::now)) }
+        Self {
+            signals,
+            stale_after,
+            last: Mutex::default(),
+            consumers: Mutex::default(),
+            hours: HoursNow::new(Arc::new(Utc::now)),
+        }
     }
 
     /// The same by another clock, for business hours.
@@ -177,7 +186,7 @@ impl Demands {
         let Target { signal, per_replica } = target;
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
-        let measured = self.measured(trigger, signal, plan).and_then(|reading| {
+        let measured = self.measured(trigger, target, plan).and_then(|reading| {
             let unseen = signal.is_traffic().then(|| self.unseen(trigger, plan, now)).flatten();
             unseen.map_or(Ok(reading), Err)
         });
@@ -212,6 +221,14 @@ impl Demands {
         }
         let mut missing = None;
         for target in &trigger.targets {
+            if target.signal.is_kafka() {
+                match self.wakes(trigger, target.signal) {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => {}
+                    Err(reason) => missing = missing.or(Some(reason)),
+                }
+                continue;
+            }
             let value = match self.demand(trigger, *target, plan) {
                 Ok(demand) => Some(demand.need.value),
                 Err(reason) => {
@@ -228,9 +245,10 @@ impl Demands {
         missing.map_or(Ok(false), Err)
     }
 
-    fn measured(&self, trigger: &Trigger, signal: Signal, plan: &Plan) -> Result<Reading, NoDemand> {
+    fn measured(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Reading, NoDemand> {
+        let signal = target.signal;
         let reading = match (&trigger.query, &trigger.traffic) {
-            _ if signal == Signal::KafkaLag => self.lag(trigger),
+            _ if signal.is_kafka() => self.kafka(trigger, target, plan),
             (Some(query), _) if !signal.is_traffic() => {
                 self.signals.keep_query(query);
                 let reading = self.signals.query(query);
@@ -244,18 +262,6 @@ impl Demands {
         }
         let reason = NoReading::BadAnswer { reason: format!("the sum is {}, wants a finite number", reading.value) };
         Err(NoDemand::NoReading { name: signal.to_string(), reason })
-    }
-
-    /// Messages that wait, but no more than as many replicas as there are partitions can take.
-    fn lag(&self, trigger: &Trigger) -> Result<Reading, NoDemand> {
-        let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
-        self.signals.keep_lag(kafka);
-        let found = self.signals.lag(kafka);
-        let (lag, age) = found.map_err(|reason| NoDemand::NoReading { name: kafka.to_string(), reason })?;
-        let target = trigger.targets.iter().find(|target| target.signal == Signal::KafkaLag);
-        let most = target.map_or(f64::INFINITY, |target| f64::from(lag.partitions) * target.per_replica.get());
-        let messages = lag.messages as f64;
-        Ok(Reading { value: if kafka.partition_cap { messages.min(most) } else { messages }, age })
     }
 
     /// Why the traffic of this workload is not counted in whole, if it is not.

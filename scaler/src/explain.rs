@@ -2,6 +2,7 @@
 
 mod gateway;
 mod hours;
+mod kafka;
 mod page;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tidegate_core::{
 pub use self::{
     gateway::{ExplainedFleetSignal, GatewayExplanation, UnknownGateway, explain_gateway},
     hours::ExplainedHours,
+    kafka::ExplainedKafka,
 };
 use crate::{
     demand::{Demand, Demands, NoDemand, of_cluster, parts, trigger_of, unknown_workload},
@@ -45,6 +47,8 @@ pub struct Explanation {
     pub complete: bool,
     /// Its business hours
     pub hours: Option<ExplainedHours>,
+    /// The consumer group whose lag counts, once it was swept
+    pub kafka: Option<ExplainedKafka>,
     /// Each signal, in the order of the annotations' documentation
     pub signals: Vec<ExplainedSignal>,
     /// The rules that lead to it
@@ -142,6 +146,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         desired: None,
         complete: false,
         hours: None,
+        kafka: None,
         signals: Vec::new(),
         traffic: Vec::new(),
         problems: Vec::new(),
@@ -170,6 +175,8 @@ impl Explanation {
         let bounds = Bounds { min: intent.lowest(), ..intent.bounds };
         self.intent = Some(ExplainedIntent { bounds, scale_down_after, paused });
         let trigger = trigger_of(&self.workload, intent);
+        let group = trigger.kafka.as_ref().zip(demands.kafka_now(&trigger, plan).ok());
+        self.kafka = group.map(|(kafka, now)| ExplainedKafka::new(&trigger, kafka, &now));
         let mut needs: Vec<Need> = Vec::new();
         for target in &trigger.targets {
             let found = demands.demand(&trigger, *target, plan);
@@ -178,6 +185,15 @@ impl Explanation {
         }
         self.complete = needs.len() == trigger.targets.len();
         self.desired = (!needs.is_empty()).then(|| desired(&needs, bounds));
+        let most = self.kafka.as_ref().and_then(ExplainedKafka::most);
+        if let Some(most) =
+            most.filter(|most| needs.iter().any(|need| need.signal.is_kafka() && need.replicas() == *most))
+        {
+            self.notices.push(format!(
+                "More than {most} replicas would have nothing to read: a partition is read by one of them \
+                 (tidegate.dev/kafka-partition-cap)"
+            ));
+        }
         self.problems.extend(self.signals.iter().filter_map(|signal| signal.problem.clone()));
         // Every signal says the same when no route leads to the workload.
         self.problems.dedup();

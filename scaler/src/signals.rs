@@ -137,7 +137,7 @@ impl Signals {
         let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
         let now = Instant::now();
         lock(&self.queries).plan(intents.clone().filter_map(|intent| intent.query.as_deref()), now);
-        lock(&self.lags).plan(intents.filter_map(|intent| intent.kafka.clone()), now);
+        lock(&self.lags).plan(intents.filter_map(|intent| Some(intent.kafka.as_ref()?.lag.clone())), now);
     }
 
     /// Keeps clusters that a hand-written trigger names, for 10 minutes from now.
@@ -210,6 +210,11 @@ impl Signals {
     /// The lag of a consumer group, and its age.
     pub fn lag(&self, lag: &KafkaLag) -> Result<(Lag, Duration), NoReading> {
         lock(&self.lags).answer(lag, Instant::now(), self.stale_after)
+    }
+
+    /// The same, of whatever age.
+    pub fn last_lag(&self, lag: &KafkaLag) -> Option<Lag> {
+        lock(&self.lags).last(lag)
     }
 
     /// Changes after each round of samples.

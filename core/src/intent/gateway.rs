@@ -9,7 +9,7 @@ use crate::{
     problem::Problem,
     schedule::Schedule,
     signal::{Signal, Target},
-    value,
+    value::{self, ReadKeys},
 };
 
 /// What the annotations of one Gateway ask for.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kafka::PartitionCap;
 
 fn annotations(pairs: &[(&str, &str)]) -> Annotations {
     pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()
@@ -51,7 +52,7 @@ fn every_annotation_of_the_design_parses_into_types() {
     assert_eq!((intent.floor(), intent.lowest()), (1, 0));
     assert_eq!(intent.scale_down_after, Duration::from_secs(120));
     let kafka = intent.kafka.as_ref().unwrap();
-    assert_eq!((kafka.topics.len(), kafka.cluster.as_str(), kafka.partition_cap), (2, "events", false));
+    assert_eq!((kafka.lag.topics.len(), kafka.lag.cluster.as_str(), kafka.cap), (2, "events", PartitionCap::None));
     assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
     assert_eq!(
         intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(),
@@ -141,6 +142,8 @@ fn halves_of_a_pair_ask_for_the_other_half() {
         ("prometheus-query", "sum(x)", "tidegate.dev/prometheus-target"),
         ("prometheus-target", "1", "tidegate.dev/prometheus-query"),
         ("kafka-lag", "50", "tidegate.dev/kafka-group"),
+        ("kafka-lag-seconds", "60", "tidegate.dev/kafka-group"),
+        ("kafka-partitions", "0", "tidegate.dev/kafka-lag or tidegate.dev/kafka-lag-seconds"),
         ("hours", "24/7", "tidegate.dev/timezone or tidegate.dev/calendar"),
     ] {
         assert_eq!(parse(&[(key, value)]).unwrap_err(), [format!("tidegate.dev/{key} needs {other} beside it")]);
@@ -163,7 +166,7 @@ fn a_namespace_is_checked_by_itself() {
 proptest! {
     #[test]
     fn no_input_panics_and_every_problem_fits_an_event(
-        pairs in proptest::collection::btree_map("(min-replicas|hours|timezone|warm-up|kafka-topics|[a-z-]{0,20})", ".{0,400}", 0..6)
+        pairs in proptest::collection::btree_map("(min-replicas|hours|timezone|warm-up|kafka-topics|kafka-partitions|kafka-stuck-after|[a-z-]{0,20})", ".{0,400}", 0..6)
     ) {
         let own = pairs.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
         if let Err(problems) = Intent::of_workload(&own, "shop", &Annotations::new()) {

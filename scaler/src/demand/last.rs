@@ -1,9 +1,8 @@
-//! The last known values of triggers.
+//! The last known values of triggers, but for Kafka's, which the store of signals holds itself.
 
 use std::{collections::HashMap, time::Duration};
 
 use tidegate_core::{
-    kafka::KafkaLag,
     signal::Signal,
     trigger::{Traffic, Trigger},
 };
@@ -23,7 +22,6 @@ const MOST: usize = 100_000;
 pub(super) struct LastValues {
     of_traffic: HashMap<Traffic, Entry>,
     of_queries: HashMap<String, Entry>,
-    of_lags: HashMap<KafkaLag, Entry>,
     looked: Option<Instant>,
 }
 
@@ -79,9 +77,8 @@ impl LastValues {
             return;
         }
         let entry = Entry { asked: now, unseen_until: None, values: vec![(signal, value)] };
-        match (signal, &trigger.query, &trigger.kafka, &trigger.traffic) {
-            (Signal::PrometheusQuery, Some(query), ..) => _ = self.of_queries.insert(query.clone(), entry),
-            (Signal::KafkaLag, _, Some(lag), _) => _ = self.of_lags.insert(lag.clone(), entry),
+        match (signal, &trigger.query, &trigger.traffic) {
+            (Signal::PrometheusQuery, Some(query), _) => _ = self.of_queries.insert(query.clone(), entry),
             (.., Some(traffic)) if signal.is_traffic() => _ = self.of_traffic.insert(traffic.clone(), entry),
             _ => {}
         }
@@ -108,13 +105,14 @@ impl LastValues {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.of_traffic.len() + self.of_queries.len() + self.of_lags.len()
+        self.of_traffic.len() + self.of_queries.len()
     }
 
     fn entry(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<&mut Entry> {
         let entry = match signal {
             Signal::PrometheusQuery => self.of_queries.get_mut(trigger.query.as_ref()?),
-            Signal::KafkaLag => self.of_lags.get_mut(trigger.kafka.as_ref()?),
+            // The store of signals holds it.
+            Signal::KafkaLag | Signal::KafkaLagSeconds => None,
             _ => self.of_traffic.get_mut(trigger.traffic.as_ref()?),
         }?;
         entry.asked = now;
@@ -130,6 +128,5 @@ impl LastValues {
         let wanted = |entry: &Entry| now.duration_since(entry.asked) < FORGET_AFTER;
         self.of_traffic.retain(|_, entry| wanted(entry));
         self.of_queries.retain(|_, entry| wanted(entry));
-        self.of_lags.retain(|_, entry| wanted(entry));
     }
 }

@@ -1,7 +1,6 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 use tidegate_core::{
-    kafka::{KafkaLag, Lag, NoOffset},
     plan::Prerequisite,
     schedule::Schedule,
     signal::PerReplica,
@@ -369,36 +368,6 @@ async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
     advance(STALE_AFTER * 2).await;
     assert!(value(&demands, &trigger, &nothing).is_err());
     assert_eq!(demands.is_active(&trigger, &nothing), Ok(true));
-}
-
-#[tokio::test(start_paused = true)]
-async fn lag_asks_for_no_more_replicas_than_partitions_and_is_held_while_no_broker_answers() {
-    let demands = demands();
-    let lag = |partition_cap| KafkaLag {
-        cluster: "default".into(),
-        group: "billing".into(),
-        topics: Vec::new(),
-        no_offset: NoOffset::Latest,
-        partition_cap,
-    };
-    let trigger = |kafka: KafkaLag| {
-        let targets = vec![target(Signal::KafkaLag)];
-        Trigger { targets, traffic: None, query: None, kafka: Some(kafka), schedule: None }
-    };
-    let (nothing, capped, all) = (Plan::default(), trigger(lag(true)), trigger(lag(false)));
-    assert!(value(&demands, &capped, &nothing).unwrap_err().contains("no Kafka broker was asked yet"));
-    let _ = value(&demands, &all, &nothing);
-    let found = Lag { messages: 1000, partitions: 4 };
-    demands.signals().commit_lags(vec![(lag(true), Ok(found)), (lag(false), Ok(found))]);
-    assert_eq!(value(&demands, &capped, &nothing), Ok(400.0));
-    assert_eq!(value(&demands, &all, &nothing), Ok(1000.0));
-    demands.signals().commit_lags(vec![(lag(true), Err("broker away".to_owned()))]);
-    assert_eq!(value(&demands, &capped, &nothing), Ok(400.0));
-    advance(STALE_AFTER * 2).await;
-    assert!(value(&demands, &capped, &nothing).unwrap_err().contains("broker away"));
-    assert_eq!(demands.is_active(&capped, &nothing), Ok(true));
-    demands.signals().commit_lags(vec![(lag(true), Ok(Lag { messages: 0, partitions: 4 }))]);
-    assert_eq!(demands.is_active(&capped, &nothing), Ok(false));
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,10 @@ impl Display for Explanation {
             paragraph(f, "", &format!("Hours: {hours}."))?;
         }
         self.signals(f)?;
+        if let Some(kafka) = &self.kafka {
+            writeln!(f, "\nKAFKA")?;
+            paragraph(f, "", &kafka.to_string())?;
+        }
         self.traffic(f)?;
         section(f, "WHAT IS WRONG", &self.problems)?;
         section(f, "NOTES", &self.notices)?;
@@ -196,7 +200,7 @@ impl Explanation {
         let answering = self.sources.iter().filter(|source| source.error.is_none());
         let oldest = answering.clone().filter_map(|source| source.last_success_seconds).fold(0.0, f64::max);
         let count = answering.count();
-        let elsewhere = |signal: &ExplainedSignal| !matches!(signal.signal, Signal::KafkaLag | Signal::Schedule);
+        let elsewhere = |signal: &ExplainedSignal| !signal.signal.is_kafka() && signal.signal != Signal::Schedule;
         if self.sources.is_empty() && !self.signals.iter().any(elsewhere) {
             return Ok(());
         }

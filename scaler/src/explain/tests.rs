@@ -1,4 +1,7 @@
-use tidegate_core::plan::ClusterShare;
+use tidegate_core::{
+    kafka::{Lag, Rates},
+    plan::ClusterShare,
+};
 use tokio::time::advance;
 
 use super::*;
@@ -185,7 +188,7 @@ async fn programs_get_the_same_in_camel_case() {
         "intent": { "bounds": { "min": 1, "max": 20 }, "scaleDownAfterSeconds": 300, "paused": false },
         "replicas": { "wanted": 6, "ready": 5 },
         "desired": { "replicas": 7, "unbounded": 7, "decidedBy": "requests-per-second", "limit": null },
-        "hours": null, "complete": true,
+        "hours": null, "kafka": null, "complete": true,
         "signals": [
             {
                 "signal": "requests-per-second", "unit": "requests/s", "perReplica": 100.0, "value": 700.0,
@@ -276,4 +279,30 @@ requests-per-second          700.0          200         4
     assert_eq!(explain_gateway(&plan, &demands, &id).unwrap().to_string(), expected);
     let unknown = explain_gateway(&plan, &demands, &GatewayId { name: "wep".into(), ..id }).unwrap_err();
     assert!(unknown.to_string().ends_with("known: gateway/web in namespace edge"), "{unknown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_groups_lag_and_pace_are_told() {
+    let annotations = [("kafka-lag-seconds", "60"), ("kafka-group", "billing"), ("max-replicas", "50")];
+    let plan = plan("api", &annotations, Vec::new());
+    let demands = demands();
+    demands.signals().keep(&plan);
+    let wanted = demands.signals().wanted_lags();
+    let rates = Rates { arriving: 100.0, consumed: 40.0, least_waiting: 29_000, over: Duration::from_secs(60) };
+    let lag = Lag { messages: 30_000, partitions: 40, with_lag: 39, stuck: 7, rates: Some(rates) };
+    let sweep = || demands.signals().commit_lags(vec![(wanted[0].clone(), Ok(lag))]);
+    sweep();
+    assert!(page(&plan, &demands).contains("How much a replica can read was not seen yet"));
+    advance(Duration::from_secs(60)).await;
+    sweep();
+    let page = page(&plan, &demands);
+    let expected = "
+KAFKA
+30000 messages wait on 39 of 40 partitions for group billing of Kafka cluster
+default. 7 more are on partitions where nothing moves, and do not count. 100.0
+messages/s arrive, 40.0 are read. A replica reads 8.0 messages/s.
+";
+    assert!(page.contains(expected), "{page}");
+    assert!(page.contains("\n40 replicas wanted: 2400.0 s of work ÷ 60 per replica, decided by\n"), "{page}");
+    assert!(page.contains("- More than 40 replicas would have nothing to read: a partition"), "{page}");
 }

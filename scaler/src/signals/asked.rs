@@ -68,6 +68,11 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Asked<Q, A> {
         }
     }
 
+    /// The last answer, of whatever age.
+    pub(super) fn last(&self, question: &Q) -> Option<A> {
+        Some(self.asked.get(question)?.answer?.1)
+    }
+
     /// The last answer and its age. One that fails keeps its last answer for a while, as every source does.
     pub(super) fn answer(&self, question: &Q, now: Instant, stale_after: Duration) -> Result<(A, Duration), NoReading> {
         let known = self.asked.get(question);

@@ -3,13 +3,13 @@
 //! No group is joined and nothing is committed.
 
 mod admin;
+mod history;
 mod settings;
 mod sweep;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rdkafka::ClientConfig;
-use tidegate_core::kafka::{KafkaLag, Lag};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -19,14 +19,12 @@ use tokio::{
 pub use self::settings::{ClusterSettings, KafkaSettings, Mechanism, SaslSettings, TlsSettings};
 use self::{
     admin::Admin,
-    sweep::{Topics, sweep},
+    sweep::{Answers, Sweeper},
 };
 use crate::signals::Signals;
 
 /// Requests that take longer have failed.
 const WITHIN: Duration = Duration::from_secs(10);
-
-type Answers = Vec<(KafkaLag, Result<Lag, String>)>;
 
 /// Sweeps every cluster until `shutdown` says so.
 pub async fn run(settings: KafkaSettings, signals: Arc<Signals>, mut shutdown: watch::Receiver<bool>) {
@@ -63,7 +61,7 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connection: Option<(ClientConfig, Arc<Admin>)> = None;
-    let mut topics = Topics::default();
+    let mut sweeper = Sweeper::default();
     loop {
         ticks.tick().await;
         let wanted: Vec<_> = signals.wanted_lags().into_iter().filter(|lag| lag.cluster == name).collect();
@@ -80,15 +78,15 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
                 continue;
             }
         };
-        let (mut known, read_committed) = (std::mem::take(&mut topics), settings.read_committed);
+        let (mut taken, read_committed) = (std::mem::take(&mut sweeper), settings.read_committed);
         let asked = wanted.clone();
         let swept = tokio::task::spawn_blocking(move || {
-            let answers = sweep(&admin, &mut known, &asked, read_committed, WITHIN);
-            (answers, known, admin.complaint())
+            let answers = taken.sweep(&admin, &asked, read_committed, WITHIN);
+            (answers, taken, admin.complaint())
         });
         match swept.await {
-            Ok((answers, known, complaint)) => {
-                topics = known;
+            Ok((answers, given_back, complaint)) => {
+                sweeper = given_back;
                 let complaint = complaint.map(|complaint| format!(" ({complaint})")).unwrap_or_default();
                 let prefixed = answers.into_iter().map(|(lag, answer)| {
                     let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}{complaint}"));

@@ -6,18 +6,111 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets, lag};
+use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
-use super::admin::{Admin, End, Offsets, Partition};
+use super::{
+    admin::{Admin, End, Offsets, Partition},
+    history::History,
+};
 
 /// Topics whose partitions are looked up one by one; of more, all topics of the cluster are looked up at once.
 const ONE_BY_ONE: usize = 20;
-/// Partitions are added now and then.
+/// Partitions are added, and topics are made, now and then.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 
-/// The partitions of topics, as they were last looked up.
+/// What was found of each lag.
+pub(super) type Answers = Vec<(KafkaLag, Result<Lag, String>)>;
+
+/// What is kept of a cluster from one sweep to the next.
 #[derive(Default)]
-pub(super) struct Topics {
+pub(super) struct Sweeper {
+    topics: Topics,
+    history: History,
+}
+
+impl Sweeper {
+    /// Finds the lags, which are sorted. Groups first, then the ends of partitions, so that a lag is never negative because
+    /// somebody committed meanwhile. Blocks.
+    pub(super) fn sweep(
+        &mut self,
+        admin: &Admin,
+        wanted: &[KafkaLag],
+        read_committed: bool,
+        within: Duration,
+    ) -> Answers {
+        match self.offsets(admin, wanted, read_committed, within) {
+            Ok(found) => {
+                self.history.keep(wanted);
+                wanted.iter().map(|lag| (lag.clone(), self.one(lag, &found))).collect()
+            }
+            Err(error) => wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
+        }
+    }
+
+    fn offsets(
+        &mut self,
+        admin: &Admin,
+        wanted: &[KafkaLag],
+        read_committed: bool,
+        within: Duration,
+    ) -> Result<Found, String> {
+        let groups: BTreeSet<_> = wanted.iter().map(|lag| lag.group.clone()).collect();
+        let committed = admin.committed(&groups.into_iter().collect::<Vec<_>>(), within);
+        let of_groups = committed.values().flatten().flat_map(HashMap::keys).map(|(topic, _)| topic.as_str());
+        let named = wanted.iter().flat_map(|lag| &lag.topics).map(String::as_str).chain(of_groups).collect();
+        self.topics.look_up(admin, &named, within)?;
+        let partitions: Vec<Partition> = self.topics.partitions(&named).collect();
+        let latest = admin.ends(&partitions, End::Latest, read_committed, within)?;
+        let earliest = admin.ends(&partitions, End::Earliest, false, within)?;
+        if latest.values().chain(earliest.values()).any(Result::is_err) {
+            // A topic was deleted, or a partition has another leader.
+            self.topics.looked_up = None;
+        }
+        Ok(Found { committed, latest, earliest, at: Instant::now() })
+    }
+
+    fn one(&mut self, wanted: &KafkaLag, found: &Found) -> Result<Lag, String> {
+        let of_group = match found.committed.get(&wanted.group) {
+            Some(Ok(offsets)) => offsets,
+            Some(Err(error)) => return Err(format!("group {}: {error}", wanted.group)),
+            None => return Err(format!("group {} was not asked for", wanted.group)),
+        };
+        let partitions = self.topics.counted(wanted, of_group)?;
+        let offsets = |partition: Partition| Ok((partition.clone(), found.of(&partition, of_group)?));
+        let offsets = partitions.into_iter().map(offsets).collect::<Result<_, String>>()?;
+        self.history.lag(wanted, offsets, found.at).map_err(|error| error.to_string())
+    }
+}
+
+/// All offsets of one sweep.
+struct Found {
+    committed: HashMap<String, Result<Offsets, String>>,
+    latest: Offsets,
+    earliest: Offsets,
+    at: Instant,
+}
+
+impl Found {
+    fn of(&self, partition: &Partition, committed: &Offsets) -> Result<PartitionOffsets, String> {
+        let (topic, id) = partition;
+        let end = |ends: &Offsets, which: &str| match ends.get(partition) {
+            Some(Ok(offset)) => Ok(*offset),
+            Some(Err(error)) => Err(format!("{which} offset of partition {id} of topic {topic}: {error}")),
+            None => Err(format!("{which} offset of partition {id} of topic {topic}: not answered")),
+        };
+        let committed = committed.get(partition).cloned().transpose();
+        Ok(PartitionOffsets {
+            earliest: end(&self.earliest, "first")?,
+            latest: end(&self.latest, "last")?,
+            committed: committed.map_err(|error| format!("partition {id} of topic {topic}: {error}"))?,
+            stuck: false,
+        })
+    }
+}
+
+/// The partitions of topics, as they were last looked up. Topics that are not there have none.
+#[derive(Default)]
+struct Topics {
     known: HashMap<String, Vec<i32>>,
     looked_up: Option<Instant>,
 }
@@ -28,101 +121,50 @@ impl Topics {
         if fresh && wanted.iter().all(|topic| self.known.contains_key(*topic)) {
             return Ok(());
         }
-        self.known = if wanted.len() > ONE_BY_ONE {
+        let mut found = if wanted.len() > ONE_BY_ONE {
             admin.partitions(None, within)?
         } else {
-            let mut known = HashMap::new();
+            let mut found = HashMap::new();
             for topic in wanted {
-                known.extend(admin.partitions(Some(topic), within)?);
+                found.extend(admin.partitions(Some(topic), within)?);
             }
-            known
+            found
         };
+        self.known =
+            wanted.iter().map(|topic| ((*topic).to_owned(), found.remove(*topic).unwrap_or_default())).collect();
         self.looked_up = Some(Instant::now());
         Ok(())
     }
-}
 
-/// Finds the lags. Groups first, then the ends of partitions, so that a lag is never negative because somebody committed
-/// meanwhile. Blocks.
-pub(super) fn sweep(
-    admin: &Admin,
-    topics: &mut Topics,
-    wanted: &[KafkaLag],
-    read_committed: bool,
-    within: Duration,
-) -> Vec<(KafkaLag, Result<Lag, String>)> {
-    let groups: BTreeSet<_> = wanted.iter().map(|lag| lag.group.clone()).collect();
-    let committed = admin.committed(&groups.into_iter().collect::<Vec<_>>(), within);
-    let of_groups = committed.values().flatten().flat_map(HashMap::keys).map(|(topic, _)| topic.as_str());
-    let named: BTreeSet<_> = wanted.iter().flat_map(|lag| &lag.topics).map(String::as_str).chain(of_groups).collect();
-    if let Err(error) = topics.look_up(admin, &named, within) {
-        return wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect();
+    fn of(&self, topic: &str) -> impl Iterator<Item = Partition> {
+        let ids = self.known.get(topic).map_or(&[][..], Vec::as_slice);
+        ids.iter().map(move |id| (topic.to_owned(), *id))
     }
-    let partitions: Vec<Partition> = named
-        .iter()
-        .flat_map(|topic| {
-            let ids = topics.known.get(*topic).map_or(&[][..], Vec::as_slice);
-            ids.iter().map(|id| ((*topic).to_owned(), *id))
-        })
-        .collect();
-    let ends = admin
-        .ends(&partitions, End::Latest, read_committed, within)
-        .and_then(|latest| Ok((latest, admin.ends(&partitions, End::Earliest, false, within)?)));
-    let (latest, earliest) = match ends {
-        Ok(ends) => ends,
-        Err(error) => return wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
-    };
-    let found = |wanted: &KafkaLag| {
-        let of_group = match committed.get(&wanted.group) {
-            Some(Ok(offsets)) => offsets,
-            Some(Err(error)) => return Err(format!("group {}: {error}", wanted.group)),
-            None => return Err(format!("group {} was not asked for", wanted.group)),
-        };
-        one(wanted, of_group, topics, &latest, &earliest)
-    };
-    wanted.iter().map(|wanted| (wanted.clone(), found(wanted))).collect()
-}
 
-fn one(
-    wanted: &KafkaLag,
-    committed: &Offsets,
-    topics: &Topics,
-    latest: &Offsets,
-    earliest: &Offsets,
-) -> Result<Lag, String> {
-    let of_group: BTreeSet<_> = committed.keys().map(|(topic, _)| topic.clone()).collect();
-    let names: Vec<_> = if wanted.topics.is_empty() { of_group.into_iter().collect() } else { wanted.topics.clone() };
-    if names.is_empty() {
-        return Err(format!(
-            "group {} has committed no offset on any topic; name its topics in tidegate.dev/kafka-topics",
-            wanted.group
-        ));
+    fn partitions<'a>(&'a self, topics: &'a BTreeSet<&str>) -> impl Iterator<Item = Partition> {
+        topics.iter().flat_map(|topic| self.of(topic))
     }
-    let mut partitions = Vec::new();
-    for topic in names {
-        let ids = topics.known.get(&topic).filter(|ids| !ids.is_empty());
-        let Some(ids) = ids else {
-            if wanted.topics.is_empty() {
-                // The group has offsets of a topic that was deleted: nothing waits there.
-                continue;
-            }
-            return Err(format!("topic {topic} does not exist, or may not be described"));
-        };
-        for id in ids {
-            let partition = (topic.clone(), *id);
-            let end = |ends: &Offsets, which: &str| match ends.get(&partition) {
-                Some(Ok(offset)) => Ok(*offset),
-                Some(Err(error)) => Err(format!("{which} offset of partition {id} of topic {topic}: {error}")),
-                None => Err(format!("{which} offset of partition {id} of topic {topic}: not answered")),
-            };
-            let committed = committed.get(&partition).cloned().transpose();
-            let committed = committed.map_err(|error| format!("partition {id} of topic {topic}: {error}"))?;
-            partitions.push(PartitionOffsets {
-                earliest: end(earliest, "first")?,
-                latest: end(latest, "last")?,
-                committed,
-            });
+
+    /// The partitions that count.
+    fn counted(&self, wanted: &KafkaLag, committed: &Offsets) -> Result<Vec<Partition>, String> {
+        let of_group: BTreeSet<_> = committed.keys().map(|(topic, _)| topic).collect();
+        if wanted.topics.is_empty() && of_group.is_empty() {
+            return Err(format!(
+                "group {} has committed no offset on any topic; name its topics in tidegate.dev/kafka-topics",
+                wanted.group
+            ));
         }
+        if let Some(missing) = wanted.topics.iter().find(|topic| self.of(topic).next().is_none()) {
+            return Err(format!("topic {missing} does not exist, or may not be described"));
+        }
+        // Where none is named, the group may have offsets of a topic that was deleted: nothing waits there.
+        let topics: Vec<_> =
+            if wanted.topics.is_empty() { of_group.into_iter().collect() } else { wanted.topics.iter().collect() };
+        let all = topics.into_iter().flat_map(|topic| self.of(topic));
+        let counted: Vec<_> = all.filter(|(_, id)| wanted.partitions.contains(*id)).collect();
+        if counted.is_empty() && !wanted.topics.is_empty() {
+            return Err(format!("none of its topics has one of the partitions {}", wanted.partitions));
+        }
+        Ok(counted)
     }
-    lag(&partitions, wanted.no_offset).map_err(|error| error.to_string())
 }

@@ -1,0 +1,148 @@
+//! Lag as time: how many replicas read what waits, and what arrives meanwhile, within the time that is asked for.
+
+use std::time::Duration;
+
+use super::Lag;
+
+/// How fast a group's partitions move, as successive sweeps saw it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Messages/s that arrive
+    pub arriving: f64,
+    /// Messages/s that the group commits
+    pub consumed: f64,
+    /// The least that waited in that time
+    pub least_waiting: u64,
+    /// The time that they are of
+    pub over: Duration,
+}
+
+/// Messages/s that one replica reads.
+///
+/// A replica that has nothing to do reads less than it could, so what it reads counts for what it can read only while more
+/// waits than would be read in the time that is asked for. Otherwise it is a lower bound: it keeps replicas from being
+/// taken away too early, and gives none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Throughput {
+    per_replica: f64,
+    /// Whether it was measured while there was more to do than the replicas could do
+    full: bool,
+}
+
+impl Throughput {
+    /// Takes in rates of a time in which `replicas` read, and neither more nor fewer. A group that rebalances or is stuck reads
+    /// nothing, and what was known before holds.
+    pub fn observe(&mut self, rates: &Rates, replicas: u32, seconds: f64) {
+        let per_replica = rates.consumed / f64::from(replicas);
+        // Not so for no replica, and for offsets that were reset.
+        if !per_replica.is_finite() || per_replica <= 0.0 {
+            return;
+        }
+        if rates.least_waiting as f64 >= rates.consumed * seconds {
+            *self = Self { per_replica, full: true };
+        } else if per_replica > self.per_replica {
+            self.per_replica = per_replica;
+        }
+    }
+
+    /// Messages/s, once it was seen.
+    pub fn per_replica(&self) -> Option<f64> {
+        (self.per_replica > 0.0).then_some(self.per_replica)
+    }
+
+    /// Whether [`Self::per_replica`] is all that a replica can read.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Seconds of work for one replica: of what waits, and of what arrives in `seconds`. Divided by `seconds` it is the number of
+    /// replicas that have read all of it by then.
+    ///
+    /// While it is not known what a replica can read, it is never more than the work of the `replicas` that there are.
+    pub fn work(&self, lag: &Lag, rates: &Rates, seconds: f64, replicas: u32) -> f64 {
+        let messages = lag.messages as f64 + rates.arriving * seconds;
+        if messages <= 0.0 {
+            return 0.0;
+        }
+        let present = f64::from(replicas.max(1)) * seconds;
+        match self.per_replica() {
+            Some(per_replica) if self.full => messages / per_replica,
+            Some(per_replica) => (messages / per_replica).min(present),
+            None => present,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: f64 = 60.0;
+
+    fn rates(arriving: f64, consumed: f64, least_waiting: u64) -> Rates {
+        Rates { arriving, consumed, least_waiting, over: Duration::from_secs(60) }
+    }
+
+    fn waiting(messages: u64) -> Lag {
+        Lag { messages, ..Lag::default() }
+    }
+
+    fn replicas(throughput: &Throughput, lag: u64, rates: &Rates, now: u32) -> f64 {
+        throughput.work(&waiting(lag), rates, MINUTE, now) / MINUTE
+    }
+
+    #[test]
+    fn a_backlog_is_read_in_the_time_that_is_asked_for_while_more_arrives() {
+        let (mut throughput, behind) = (Throughput::default(), rates(100.0, 40.0, 30_000));
+        throughput.observe(&behind, 2, MINUTE);
+        assert_eq!((throughput.per_replica(), throughput.is_full()), (Some(20.0), true));
+        // 30,000 and 6,000 that arrive, at 1,200 a replica.
+        assert_eq!(replicas(&throughput, 30_000, &behind, 2), 30.0);
+        // All is read: those stay that keep up with what arrives.
+        assert_eq!(replicas(&throughput, 0, &rates(100.0, 100.0, 0), 30), 5.0);
+    }
+
+    #[test]
+    fn replicas_that_keep_up_do_not_become_more_because_they_have_little_to_do() {
+        let (mut throughput, idle) = (Throughput::default(), rates(100.0, 100.0, 0));
+        for (lag, now) in [(0, 4), (300, 4), (500, 4)] {
+            throughput.observe(&idle, now, MINUTE);
+            assert!(replicas(&throughput, lag, &idle, now) <= f64::from(now));
+        }
+        assert!(!throughput.is_full());
+        // Less arrives, so that fewer do.
+        assert_eq!(replicas(&throughput, 0, &rates(50.0, 50.0, 0), 4), 2.0);
+    }
+
+    #[test]
+    fn a_group_that_rebalances_keeps_what_was_known() {
+        let mut throughput = Throughput::default();
+        throughput.observe(&rates(100.0, 40.0, 30_000), 2, MINUTE);
+        let known = throughput;
+        throughput.observe(&rates(100.0, 0.0, 30_000), 2, MINUTE);
+        throughput.observe(&rates(100.0, 40.0, 30_000), 0, MINUTE);
+        assert_eq!(throughput, known);
+    }
+
+    #[test]
+    fn before_anything_was_read_replicas_stay_as_they_are_and_one_begins() {
+        let throughput = Throughput::default();
+        assert_eq!(replicas(&throughput, 1000, &rates(10.0, 0.0, 0), 3), 3.0);
+        assert_eq!(replicas(&throughput, 1000, &rates(10.0, 0.0, 0), 0), 1.0);
+        assert_eq!(replicas(&throughput, 0, &rates(0.0, 0.0, 0), 3), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn work_is_always_a_number(
+            lag: u64, least: u64, arriving in 0.0..1e12f64, consumed in -1e12..1e12f64, now in 0u32..1000, seconds in 0.001..1e12f64
+        ) {
+            let (mut throughput, rates) = (Throughput::default(), rates(arriving, consumed, least));
+            throughput.observe(&rates, now, seconds);
+            let work = throughput.work(&waiting(lag), &rates, seconds, now);
+            prop_assert!(work.is_finite() && work >= 0.0, "{work}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Offsets become lag.
+
+use super::{NoOffset, Rates};
+
+/// Offsets of one partition, all of one sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionOffsets {
+    /// The first that is still there
+    pub earliest: i64,
+    /// The one that the next message gets, or with read-committed isolation the first of an open transaction
+    pub latest: i64,
+    /// The next that the group will read, if it has committed any
+    pub committed: Option<i64>,
+    /// Whether nothing was committed for so long that what waits here is no reason for replicas
+    pub stuck: bool,
+}
+
+/// The lag of a group over all of its partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Lag {
+    /// Messages that wait, less those of partitions that are stuck
+    pub messages: u64,
+    /// Partitions that they may be on
+    pub partitions: u32,
+    /// Partitions that they are on
+    pub with_lag: u32,
+    /// Messages that wait on partitions that are stuck
+    pub stuck: u64,
+    /// What arrives and is read, once it was seen for a while
+    pub rates: Option<Rates>,
+}
+
+/// A partition has no committed offset, and the policy is [`NoOffset::Hold`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the group has committed no offset on {0} of its partitions, and kafka-no-offset is hold")]
+pub struct NothingCommitted(pub u32);
+
+impl PartitionOffsets {
+    /// Messages that wait.
+    ///
+    /// What retention has deleted cannot be read any more, so a committed offset before the start of the log counts as its
+    /// start (KEDA counts it as lag, kedacore/keda#7936).
+    pub fn waiting(&self, no_offset: NoOffset) -> u64 {
+        let from = match (self.committed, no_offset) {
+            (Some(committed), _) => committed.max(self.earliest),
+            (None, NoOffset::Earliest) => self.earliest,
+            (None, _) => self.latest,
+        };
+        u64::try_from(self.latest.saturating_sub(from)).unwrap_or(0)
+    }
+}
+
+/// Adds up partitions.
+pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, NothingCommitted> {
+    let count = |of: &mut dyn Iterator<Item = &PartitionOffsets>| u32::try_from(of.count()).unwrap_or(u32::MAX);
+    let uncommitted = || partitions.iter().filter(|partition| partition.committed.is_none());
+    if no_offset == NoOffset::Hold && uncommitted().next().is_some() {
+        return Err(NothingCommitted(count(&mut uncommitted())));
+    }
+    let mut lag = Lag { partitions: count(&mut partitions.iter()), ..Lag::default() };
+    for partition in partitions {
+        let waiting = partition.waiting(no_offset);
+        let sum = if partition.stuck { &mut lag.stuck } else { &mut lag.messages };
+        *sum = sum.saturating_add(waiting);
+        lag.with_lag += u32::from(waiting > 0 && !partition.stuck);
+    }
+    // Nobody commits the first offset while there is no replica, nor any on a partition that is stuck.
+    let untouched =
+        no_offset == NoOffset::Latest && uncommitted().any(|partition| partition.latest > partition.earliest);
+    if lag.messages == 0 && (untouched || lag.stuck > 0) {
+        (lag.messages, lag.with_lag) = (1, 1);
+    }
+    Ok(lag)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn partition(earliest: i64, latest: i64, committed: impl Into<Option<i64>>) -> PartitionOffsets {
+        PartitionOffsets { earliest, latest, committed: committed.into(), stuck: false }
+    }
+
+    fn messages(partitions: &[PartitionOffsets], no_offset: NoOffset) -> u64 {
+        lag(partitions, no_offset).unwrap().messages
+    }
+
+    #[test]
+    fn lag_is_what_waits_on_all_partitions() {
+        let all = [partition(0, 100, 70), partition(0, 50, 50), partition(10, 20, 15)];
+        let wanted = Lag { messages: 35, partitions: 3, with_lag: 2, ..Lag::default() };
+        assert_eq!(lag(&all, NoOffset::Latest), Ok(wanted));
+    }
+
+    #[test]
+    fn what_retention_deleted_does_not_wait() {
+        assert_eq!(messages(&[partition(900, 1000, 10)], NoOffset::Latest), 100);
+    }
+
+    #[test]
+    fn an_offset_beyond_the_end_is_no_negative_lag() {
+        assert_eq!(messages(&[partition(0, 5, 9), partition(0, 8, 6)], NoOffset::Latest), 2);
+    }
+
+    #[test]
+    fn a_partition_without_an_offset_counts_as_asked_for() {
+        let all = [partition(10, 100, None), partition(0, 10, 4)];
+        assert_eq!(messages(&all, NoOffset::Earliest), 96);
+        assert_eq!(messages(&all, NoOffset::Latest), 6);
+        assert_eq!(messages(&all, NoOffset::Zero), 6);
+        assert_eq!(lag(&all, NoOffset::Hold), Err(NothingCommitted(1)));
+    }
+
+    #[test]
+    fn a_group_that_has_committed_nothing_is_worth_one_replica_and_not_all() {
+        let all = [partition(0, 1_000_000, None), partition(0, 1_000_000, None)];
+        assert_eq!(messages(&all, NoOffset::Latest), 1);
+        assert_eq!(messages(&all, NoOffset::Zero), 0);
+        assert_eq!(messages(&[partition(7, 7, None)], NoOffset::Latest), 0, "there is nothing to read");
+    }
+
+    #[test]
+    fn what_is_stuck_asks_for_no_replicas_but_for_one_that_tries() {
+        let stuck = PartitionOffsets { stuck: true, ..partition(0, 500, 20) };
+        let beside = lag(&[stuck, partition(0, 90, 50)], NoOffset::Latest).unwrap();
+        assert_eq!((beside.messages, beside.stuck, beside.with_lag, beside.partitions), (40, 480, 1, 2));
+        let alone = lag(&[stuck, partition(0, 50, 50)], NoOffset::Latest).unwrap();
+        assert_eq!((alone.messages, alone.stuck, alone.with_lag), (1, 480, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn no_offsets_overflow(
+            all in proptest::collection::vec((any::<i64>(), any::<i64>(), any::<Option<i64>>(), any::<bool>()), 0..20)
+        ) {
+            let offsets = |(earliest, latest, committed, stuck)| PartitionOffsets { earliest, latest, committed, stuck };
+            let all: Vec<_> = all.into_iter().map(offsets).collect();
+            for policy in NoOffset::ALL {
+                let _ = lag(&all, policy);
+            }
+        }
+    }
+}

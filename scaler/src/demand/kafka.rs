@@ -1,0 +1,305 @@
+//! Lag as demand: as messages, or as the time that it takes to read them.
+
+use std::{
+    collections::HashMap,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tidegate_core::{
+    kafka::{KafkaIntent, Lag, Throughput},
+    plan::{Plan, Replicas},
+    signal::{Signal, Target},
+    trigger::{Traffic, Trigger},
+    workload::WorkloadId,
+};
+use tokio::time::Instant;
+
+use super::{Demands, NoDemand, unknown_workload};
+use crate::signals::{NoReading, Reading};
+
+/// Long enough that the HPA sees it, which looks every 15 s.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// What is known of a consumer group now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct KafkaNow {
+    pub(crate) lag: Lag,
+    pub(crate) age: Duration,
+    pub(crate) throughput: Throughput,
+    /// Replicas that are kept because there were more a moment ago
+    pub(crate) held_at: Option<u32>,
+}
+
+impl Demands {
+    pub(super) fn kafka(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Reading, NoDemand> {
+        let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
+        let per_replica = target.per_replica.get();
+        let now = self.kafka_now(trigger, plan)?;
+        let value = if target.signal == Signal::KafkaLag {
+            now.lag.messages as f64
+        } else {
+            let rates = now.lag.rates.ok_or_else(|| of_group(kafka, still_unknown()))?;
+            now.throughput.work(&now.lag, &rates, per_replica, replicas(trigger, plan)?.wanted)
+        };
+        let told = kafka.told(value, target.per_replica, &now.lag);
+        let held = now.held_at.map_or(0.0, |replicas| f64::from(replicas) * per_replica);
+        Ok(Reading { value: told.max(held), age: now.age })
+    }
+
+    /// Whether the lag wakes the workload from zero: the last one, however old, because activity stays as it was while data is
+    /// missing.
+    pub(super) fn wakes(&self, trigger: &Trigger, signal: Signal) -> Result<bool, NoDemand> {
+        let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
+        self.signals.keep_lag(&kafka.lag);
+        let lag = match (self.signals.last_lag(&kafka.lag), self.signals.lag(&kafka.lag)) {
+            (Some(lag), _) | (None, Ok((lag, _))) => lag,
+            (None, Err(reason)) => return Err(of_group(kafka, reason)),
+        };
+        // A group that has read all of it by each sweep is not idle.
+        let flows = signal == Signal::KafkaLagSeconds && lag.rates.is_some_and(|rates| rates.arriving > 0.0);
+        Ok(lag.messages > kafka.activation || flows)
+    }
+
+    /// What is known of the trigger's group.
+    pub(crate) fn kafka_now(&self, trigger: &Trigger, plan: &Plan) -> Result<KafkaNow, NoDemand> {
+        let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
+        self.signals.keep_lag(&kafka.lag);
+        let (lag, age) = self.signals.lag(&kafka.lag).map_err(|reason| of_group(kafka, reason))?;
+        let mut known = KafkaNow { lag, age, throughput: Throughput::default(), held_at: None };
+        let workload = match &trigger.traffic {
+            Some(Traffic::Workload(id)) => plan.workloads.get(id).map(|workload| (id, workload)),
+            _ => None,
+        };
+        let Some((id, workload)) = workload else { return Ok(known) };
+        let window = workload.intent.as_ref().map_or(Duration::ZERO, |intent| intent.scale_down_after);
+        let seconds = trigger.targets.iter().find(|target| target.signal == Signal::KafkaLagSeconds);
+        let now = Instant::now();
+        let mut consumers = self.consumers();
+        let consumer = consumers.of(id, workload.replicas, now, plan.workloads.len());
+        if let (Some(rates), Some(target)) = (lag.rates, seconds)
+            && now.duration_since(consumer.reading_since) >= rates.over
+        {
+            consumer.throughput.observe(&rates, workload.replicas.ready, target.per_replica.get());
+        }
+        known.throughput = consumer.throughput;
+        let settles = consumer.fewer_since.is_some_and(|at| now.duration_since(at) < window.min(SETTLE));
+        known.held_at = settles.then_some(workload.replicas.wanted);
+        Ok(known)
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, Consumers> {
+        // A panic elsewhere leaves values that are whole.
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was seen of the workloads that consume.
+#[derive(Debug, Default)]
+pub(super) struct Consumers(HashMap<WorkloadId, Consumer>);
+
+#[derive(Debug)]
+struct Consumer {
+    replicas: Replicas,
+    /// Since when as many are ready as now
+    reading_since: Instant,
+    /// When there were last more.
+    ///
+    /// Whoever leaves a group that rebalances eagerly stops all of it for a moment (kedacore/keda#5096). The HPA would take
+    /// replicas one by one as its window moves over a lag that goes down. When it is told once that all that are left are
+    /// needed, it waits for another window: so there is one step in each.
+    fewer_since: Option<Instant>,
+    throughput: Throughput,
+}
+
+impl Consumers {
+    fn of(&mut self, id: &WorkloadId, replicas: Replicas, now: Instant, workloads: usize) -> &mut Consumer {
+        if self.0.len() > 2 * workloads {
+            // Those of workloads that are gone; what is still needed is seen again within a minute.
+            self.0.clear();
+        }
+        let new = || Consumer { replicas, reading_since: now, fewer_since: None, throughput: Throughput::default() };
+        let consumer = self.0.entry(id.clone()).or_insert_with(new);
+        if replicas.ready != consumer.replicas.ready {
+            consumer.reading_since = now;
+        }
+        if replicas.wanted < consumer.replicas.wanted {
+            consumer.fewer_since = Some(now);
+        }
+        consumer.replicas = replicas;
+        consumer
+    }
+}
+
+fn replicas(trigger: &Trigger, plan: &Plan) -> Result<Replicas, NoDemand> {
+    match &trigger.traffic {
+        Some(Traffic::Workload(id)) => match plan.workloads.get(id) {
+            Some(workload) => Ok(workload.replicas),
+            None => Err(unknown_workload(id, plan)),
+        },
+        _ => Err(NoDemand::NoTraffic),
+    }
+}
+
+fn of_group(kafka: &KafkaIntent, reason: NoReading) -> NoDemand {
+    NoDemand::NoReading { name: kafka.lag.to_string(), reason }
+}
+
+fn still_unknown() -> NoReading {
+    NoReading::NotYet { waiting_for: "how fast the group reads is known after 20 s of sweeps".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::{
+        kafka::{KafkaLag, Rates},
+        workload::WorkloadKind,
+    };
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::{
+        demand::trigger_of,
+        fixture::{STALE_AFTER, demands, deployment, plan},
+    };
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    struct Billing {
+        demands: Demands,
+        plan: Plan,
+        trigger: Trigger,
+    }
+
+    impl Billing {
+        fn new(annotations: &[(&str, &str)]) -> Self {
+            let all = [&[("kafka-group", "billing"), ("kafka-topics", "orders"), ("max-replicas", "50")], annotations]
+                .concat();
+            let plan = plan("billing", &all, Vec::new());
+            let id = deployment("billing");
+            assert_eq!(id.kind, WorkloadKind::Deployment);
+            let trigger = trigger_of(&id, plan.workloads[&id].intent.as_ref().unwrap());
+            let this = Self { demands: demands(), plan, trigger };
+            this.demands.signals().keep(&this.plan);
+            this
+        }
+
+        fn lag(&self) -> &KafkaLag {
+            &self.trigger.kafka.as_ref().unwrap().lag
+        }
+
+        fn sweeps(&self, lag: Lag) {
+            self.demands.signals().commit_lags(vec![(self.lag().clone(), Ok(lag))]);
+        }
+
+        fn scale(&mut self, replicas: u32) {
+            let workload = self.plan.workloads.get_mut(&deployment("billing")).unwrap();
+            workload.replicas = Replicas { wanted: replicas, ready: replicas };
+        }
+
+        fn replicas(&self) -> Result<u32, String> {
+            let demand = self.demands.demand(&self.trigger, self.trigger.targets[0], &self.plan);
+            demand.map(|demand| demand.need.replicas()).map_err(|none| none.to_string())
+        }
+
+        fn is_active(&self) -> bool {
+            self.demands.is_active(&self.trigger, &self.plan).unwrap()
+        }
+    }
+
+    fn waiting(messages: u64) -> Lag {
+        Lag { messages, partitions: 40, with_lag: 40, ..Lag::default() }
+    }
+
+    fn flowing(messages: u64, arriving: f64, consumed: f64) -> Lag {
+        Lag { rates: Some(Rates { arriving, consumed, least_waiting: messages, over: MINUTE }), ..waiting(messages) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_is_held_while_no_broker_answers_and_then_it_is_an_error() {
+        let billing = Billing::new(&[("kafka-lag", "100")]);
+        assert!(billing.replicas().unwrap_err().contains("no Kafka broker was asked yet"));
+        billing.sweeps(Lag { messages: 1000, partitions: 4, with_lag: 4, ..Lag::default() });
+        assert_eq!(billing.replicas(), Ok(4), "no more than partitions");
+        let away = vec![(billing.lag().clone(), Err("broker away".to_owned()))];
+        billing.demands.signals().commit_lags(away);
+        assert_eq!(billing.replicas(), Ok(4));
+        advance(STALE_AFTER * 2).await;
+        assert!(billing.replicas().unwrap_err().contains("broker away"));
+        assert!(billing.is_active(), "activity stays as it was");
+        billing.sweeps(waiting(0));
+        assert!(!billing.is_active());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_wakes_from_zero_only_above_the_activation() {
+        let billing = Billing::new(&[("kafka-lag", "10"), ("kafka-activation", "100"), ("min-replicas", "0")]);
+        for (messages, active) in [(0, false), (100, false), (101, true)] {
+            billing.sweeps(waiting(messages));
+            assert_eq!(billing.is_active(), active, "{messages}");
+        }
+        billing.sweeps(Lag { messages: 101, partitions: 1, with_lag: 1, ..Lag::default() });
+        assert!(billing.is_active(), "what a partition can feed does not lower it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_gives_up_replicas_in_one_step_and_then_settles() {
+        let mut billing = Billing::new(&[("kafka-lag", "10")]);
+        billing.scale(20);
+        billing.sweeps(waiting(200));
+        assert_eq!(billing.replicas(), Ok(20));
+        billing.sweeps(waiting(120));
+        assert_eq!(billing.replicas(), Ok(12));
+        billing.scale(12);
+        billing.sweeps(waiting(70));
+        assert_eq!(billing.replicas(), Ok(12), "it rebalances");
+        billing.sweeps(waiting(150));
+        assert_eq!(billing.replicas(), Ok(15), "more are always given");
+        billing.sweeps(waiting(70));
+        advance(SETTLE).await;
+        assert_eq!(billing.replicas(), Ok(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_no_window_gets_none() {
+        let mut billing = Billing::new(&[("kafka-lag", "10"), ("scale-down-after", "0s")]);
+        billing.scale(20);
+        billing.sweeps(waiting(200));
+        assert_eq!(billing.replicas(), Ok(20));
+        billing.scale(12);
+        billing.sweeps(waiting(70));
+        assert_eq!(billing.replicas(), Ok(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_read_in_the_time_that_was_asked_for() {
+        let mut billing = Billing::new(&[("kafka-lag-seconds", "60"), ("min-replicas", "0")]);
+        billing.sweeps(waiting(30_000));
+        assert!(billing.is_active());
+        assert!(billing.replicas().unwrap_err().contains("known after 20 s"));
+        billing.scale(2);
+        billing.sweeps(flowing(30_000, 100.0, 40.0));
+        assert_eq!(billing.replicas(), Ok(2), "a minute of two replicas was not seen yet");
+        advance(MINUTE).await;
+        billing.sweeps(flowing(30_000, 100.0, 40.0));
+        // 20 messages/s each, of 30,000 and 6,000 that arrive.
+        assert_eq!(billing.replicas(), Ok(30));
+        billing.scale(30);
+        billing.sweeps(flowing(30_000, 100.0, 0.0));
+        assert_eq!(billing.replicas(), Ok(30), "a rebalance changes nothing");
+        advance(MINUTE).await;
+        billing.sweeps(flowing(0, 100.0, 100.0));
+        assert_eq!(billing.replicas(), Ok(5));
+        assert!(billing.is_active(), "messages arrive, and are read at once");
+        billing.sweeps(flowing(0, 0.0, 0.0));
+        assert_eq!((billing.replicas(), billing.is_active()), (Ok(0), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn seconds_need_a_workload_whose_replicas_are_known() {
+        let mut billing = Billing::new(&[("kafka-lag-seconds", "60")]);
+        billing.sweeps(flowing(100, 1.0, 1.0));
+        billing.plan.workloads.clear();
+        assert!(billing.replicas().unwrap_err().contains("billing"));
+    }
+}
