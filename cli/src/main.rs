@@ -5,6 +5,8 @@ mod args;
 mod calendar;
 mod demo;
 mod explain;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod manifests;
 mod run;
 mod savings;
@@ -14,6 +16,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+#[cfg(feature = "kafka")]
+use crate::args::KafkaCommand;
 use crate::args::{Args, CalendarCommand, Command};
 
 fn main() -> ExitCode {
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,
+            #[cfg(feature = "kafka")]
+            Command::Kafka(KafkaCommand::Check(args)) => kafka::check(args).await,
             Command::Wake(args) => wake::wake(args).await,
             Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),

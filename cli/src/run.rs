@@ -16,8 +16,6 @@ use tidegate_operator::{
     tolerance,
     workloads::{self, Reconciler, ScalerEndpoint, Settings},
 };
-#[cfg(feature = "kafka")]
-use tidegate_scaler::sources::kafka::KafkaSettings;
 use tidegate_scaler::{
     demand::Demands,
     metrics::{ScalerMetrics, register_workloads},
@@ -312,15 +310,8 @@ fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
         traffic,
         prometheus: url.map(|url| prometheus_settings(url, prometheus)).transpose()?,
         #[cfg(feature = "kafka")]
-        kafka: args.source.kafka_config.as_deref().map(kafka_settings).transpose()?.unwrap_or_default(),
+        kafka: args.source.kafka_config.as_deref().map(crate::kafka::settings).transpose()?.unwrap_or_default(),
     })
-}
-
-#[cfg(feature = "kafka")]
-fn kafka_settings(file: &std::path::Path) -> Result<KafkaSettings> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}"))?;
-    serde_yaml_ng::from_str(&text).with_context(|| format!("--kafka-config {shown}"))
 }
 
 pub(crate) fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<PrometheusSettings> {

@@ -87,3 +87,9 @@ async fn keep(signals: Arc<Signals>, mut plan: watch::Receiver<Arc<Plan>>, mut s
         }
     }
 }
+
+/// "error sending request" alone helps nobody: the reason is in the chain.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

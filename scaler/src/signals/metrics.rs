@@ -27,6 +27,17 @@ struct State {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KafkaCluster {
+    cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KafkaLags {
+    cluster: String,
+    state: &'static str,
+}
+
 /// Counts and times what the sources do.
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
@@ -38,6 +49,8 @@ pub(crate) struct SourceMetrics {
     proxies: Family<State, Gauge<i64, AtomicI64>>,
     clusters: Gauge<i64, AtomicI64>,
     rounds: Counter<u64, AtomicU64>,
+    sweeps: Family<KafkaCluster, Histogram, fn() -> Histogram>,
+    lags: Family<KafkaLags, Gauge<i64, AtomicI64>>,
     age: Gauge<f64, AtomicU64>,
 }
 
@@ -52,6 +65,8 @@ impl Default for SourceMetrics {
             proxies: Family::default(),
             clusters: Gauge::default(),
             rounds: Counter::default(),
+            sweeps: Family::new_with_constructor(|| Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])),
+            lags: Family::default(),
             age: Gauge::default(),
         }
     }
@@ -70,6 +85,14 @@ impl SourceMetrics {
         registry.register("proxies", "Proxies by state: answering, failing, new", self.proxies.clone());
         registry.register("clusters", "Envoy clusters whose signals are kept", self.clusters.clone());
         registry.register("rounds", "Rounds of measuring", self.rounds.clone());
+        let seconds = self.sweeps.clone();
+        registry.register_with_unit(
+            "kafka_sweep_duration",
+            "Time for one sweep of a Kafka cluster",
+            Unit::Seconds,
+            seconds,
+        );
+        registry.register("kafka_lags", "Lags by Kafka cluster and state: known, failing", self.lags.clone());
         let age = "Age of the newest sample in the signals after the last round; grows while no source answers";
         registry.register_with_unit("signals_age", age, Unit::Seconds, self.age.clone());
     }
@@ -85,6 +108,16 @@ impl SourceMetrics {
     pub(crate) fn asked(&self, what: &'static str, result: &'static str, took: Duration) {
         self.queries.get_or_create(&Asked { what, result }).inc();
         self.query_seconds.observe(took.as_secs_f64());
+    }
+
+    /// One sweep of a Kafka cluster. Clusters are those of the configuration, so there are few.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn swept(&self, cluster: &str, lags: usize, failed: usize, took: Duration) {
+        self.sweeps.get_or_create(&KafkaCluster { cluster: cluster.to_owned() }).observe(took.as_secs_f64());
+        for (state, count) in [("known", lags - failed), ("failing", failed)] {
+            let labels = KafkaLags { cluster: cluster.to_owned(), state };
+            self.lags.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(super) fn proxies(&self, answering: usize, failing: usize, new: usize) {

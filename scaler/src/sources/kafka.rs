@@ -3,23 +3,30 @@
 //! No group is joined and nothing is committed.
 
 mod admin;
+mod check;
 mod history;
+mod oauth;
 mod settings;
 mod sweep;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rdkafka::ClientConfig;
+use tidegate_core::kafka::KafkaLag;
 use tokio::{
     sync::watch,
-    task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
-pub use self::settings::{ClusterSettings, KafkaSettings, Mechanism, SaslSettings, TlsSettings};
 use self::{
     admin::Admin,
     sweep::{Answers, Sweeper},
+};
+pub use self::{
+    check::{Step, check},
+    oauth::OauthSettings,
+    settings::{ClusterSettings, KafkaSettings, KerberosSettings, PasswordSettings, SaslSettings, TlsSettings},
 };
 use crate::signals::Signals;
 
@@ -60,52 +67,84 @@ async fn refuse_unknown(names: BTreeSet<String>, every: Duration, signals: Arc<S
 async fn follow(name: String, settings: ClusterSettings, every: Duration, signals: Arc<Signals>) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connection: Option<(ClientConfig, Arc<Admin>)> = None;
-    let mut sweeper = Sweeper::default();
+    let mut cluster = Cluster::new(settings);
     loop {
         ticks.tick().await;
         let wanted: Vec<_> = signals.wanted_lags().into_iter().filter(|lag| lag.cluster == name).collect();
         if wanted.is_empty() {
             continue;
         }
-        let fail = |error: String| -> Answers { wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect() };
-        // Files are read each time: a changed password or certificate means a new client.
-        let admin = match settings.client().and_then(|config| connect(&mut connection, config)) {
-            Ok(admin) => admin,
+        let asked = wanted.clone();
+        let start = Instant::now();
+        let swept = spawn_blocking(move || {
+            let answers = cluster.sweep(&asked);
+            (cluster, answers)
+        });
+        let answers = match swept.await {
+            Ok((given_back, answers)) => {
+                cluster = given_back;
+                answers
+            }
             Err(error) => {
-                tracing::warn!(cluster = name, error, "cannot use the settings of a Kafka cluster");
-                signals.commit_lags(fail(format!("Kafka cluster {name}: {error}")));
-                continue;
+                tracing::error!(cluster = name, %error, "the sweep of a Kafka cluster ended by itself");
+                return;
             }
         };
-        let (mut taken, read_committed) = (std::mem::take(&mut sweeper), settings.read_committed);
-        let asked = wanted.clone();
-        let swept = tokio::task::spawn_blocking(move || {
-            let answers = taken.sweep(&admin, &asked, read_committed, WITHIN);
-            (answers, taken, admin.complaint())
+        let failed = answers.iter().filter(|(_, answer)| answer.is_err()).count();
+        signals.metrics().swept(&name, answers.len(), failed, start.elapsed());
+        let named = answers.into_iter().map(|(lag, answer)| {
+            let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}"));
+            (lag, answer)
         });
-        match swept.await {
-            Ok((answers, given_back, complaint)) => {
-                sweeper = given_back;
-                let complaint = complaint.map(|complaint| format!(" ({complaint})")).unwrap_or_default();
-                let prefixed = answers.into_iter().map(|(lag, answer)| {
-                    let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}{complaint}"));
-                    (lag, answer)
-                });
-                signals.commit_lags(prefixed.collect());
-            }
-            Err(error) => signals.commit_lags(fail(format!("Kafka cluster {name}: the sweep failed: {error}"))),
-        }
+        signals.commit_lags(named.collect());
     }
 }
 
-fn connect(connection: &mut Option<(ClientConfig, Arc<Admin>)>, config: ClientConfig) -> Result<Arc<Admin>, String> {
-    if let Some((same, admin)) = connection
-        && same.config_map() == config.config_map()
-    {
-        return Ok(Arc::clone(admin));
+/// A cluster: the connection to it, and what is known from earlier sweeps.
+struct Cluster {
+    settings: ClusterSettings,
+    connection: Option<(ClientConfig, Admin)>,
+    sweeper: Sweeper,
+}
+
+impl Cluster {
+    fn new(settings: ClusterSettings) -> Self {
+        Self { settings, connection: None, sweeper: Sweeper::default() }
     }
-    let admin = Arc::new(Admin::new(&config)?);
-    *connection = Some((config, Arc::clone(&admin)));
+
+    /// Blocks.
+    fn sweep(&mut self, wanted: &[KafkaLag]) -> Answers {
+        let admin = match connect(&mut self.connection, &self.settings) {
+            Ok(admin) => admin,
+            Err(error) => return wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
+        };
+        let answers = self.sweeper.sweep(admin, wanted, self.settings.read_committed, WITHIN);
+        let Some(complaint) = admin.complaint() else { return answers };
+        let explained = |answer: Result<_, String>| answer.map_err(|error| format!("{error} ({complaint})"));
+        answers.into_iter().map(|(lag, answer)| (lag, explained(answer))).collect()
+    }
+}
+
+/// Files are read each time: a changed password or certificate means a new client.
+fn connect<'a>(
+    connection: &'a mut Option<(ClientConfig, Admin)>,
+    settings: &ClusterSettings,
+) -> Result<&'a Admin, String> {
+    let config = settings.client()?;
+    let (_, admin) = match connection.take() {
+        Some((same, admin)) if same.config_map() == config.config_map() => connection.insert((same, admin)),
+        _ => {
+            let admin = Admin::new(&config, settings.oauth().cloned(), WITHIN)?;
+            connection.insert((config, admin))
+        }
+    };
     Ok(admin)
+}
+
+/// Adds to a refusal which ACL is missing: `of` is `topic` or `group`.
+fn advised(error: String, of: &str, name: &str) -> String {
+    if !error.ends_with("authorization failed") {
+        return error;
+    }
+    format!("{error}: give Tidegate's user the ACL Describe (kafka-acls --add --operation Describe --{of} {name})")
 }

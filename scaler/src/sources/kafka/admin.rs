@@ -7,18 +7,27 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
     ffi::{CStr, CString, c_void},
     ptr::{self, NonNull},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientContext,
+    ClientConfig, ClientContext,
+    client::OAuthToken,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
+    metadata::{MetadataPartition, MetadataTopic},
 };
 use rdkafka_sys as ffi;
+use tokio::runtime::Handle;
+
+use super::oauth::OauthSettings;
 
 /// A partition of a topic.
 pub(super) type Partition = (String, i32);
@@ -37,17 +46,35 @@ pub(super) enum End {
 /// topics that it asks about and that are not there.
 pub(super) struct Admin(BaseConsumer<Context>);
 
-/// What the connection last complained of: the errors of calls say only that it is down.
+/// What the connection tells, and asks for.
 #[derive(Default)]
-pub(super) struct Context(Mutex<Option<String>>);
+pub(super) struct Context {
+    /// What it last complained of: the errors of calls say only that it is down
+    complaint: Mutex<Option<String>>,
+    oauth: Option<Oauth>,
+}
+
+/// Where its tokens come from.
+struct Oauth {
+    settings: OauthSettings,
+    runtime: Handle,
+    /// Whether one was given, or refused
+    answered: AtomicBool,
+}
 
 impl Context {
     fn last(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waits_for_token(&self) -> bool {
+        self.oauth.as_ref().is_some_and(|oauth| !oauth.answered.load(Ordering::Relaxed))
     }
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn error(&self, error: KafkaError, reason: &str) {
         // It follows on why they are down.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
@@ -55,6 +82,13 @@ impl ClientContext for Context {
         }
         let text = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
         *self.last() = Some(text);
+    }
+
+    /// Called while the connection is polled.
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let oauth = self.oauth.as_ref().ok_or("tokens are not asked for")?;
+        oauth.answered.store(true, Ordering::Relaxed);
+        Ok(oauth.settings.token(&oauth.runtime).inspect_err(|error| *self.last() = Some(error.clone()))?)
     }
 }
 
@@ -64,9 +98,18 @@ impl ConsumerContext for Context {}
 const AT_ONCE: usize = 500;
 
 impl Admin {
-    /// With librdkafka's settings. A wrong one is named in the error.
-    pub(super) fn new(settings: &rdkafka::ClientConfig) -> Result<Self, String> {
-        settings.create_with_context(Context::default()).map(Self).map_err(|error| error.to_string())
+    /// With librdkafka's settings, and a first token where the brokers want one. What is wrong is named in the error.
+    pub(super) fn new(settings: &ClientConfig, oauth: Option<OauthSettings>, within: Duration) -> Result<Self, String> {
+        let oauth =
+            oauth.map(|settings| Oauth { settings, runtime: Handle::current(), answered: AtomicBool::new(false) });
+        let context = Context { complaint: Mutex::default(), oauth };
+        let admin: BaseConsumer<_> = settings.create_with_context(context).map_err(|error| error.to_string())?;
+        let end = Instant::now() + within;
+        while admin.context().waits_for_token() && Instant::now() < end {
+            admin.poll(Duration::from_millis(100));
+        }
+        let refused = admin.context().oauth.as_ref().and_then(|_| admin.context().last().take());
+        refused.map_or(Ok(Self(admin)), Err)
     }
 
     /// What the connection complained of since the last call.
@@ -76,18 +119,19 @@ impl Admin {
         self.0.context().last().take()
     }
 
-    /// The partitions of each of these topics, or of all; topics that are not there are left out.
+    /// The partitions of a topic, or of all that may be described; or why they are not known.
     pub(super) fn partitions(
         &self,
         topic: Option<&str>,
         within: Duration,
-    ) -> Result<HashMap<String, Vec<i32>>, String> {
+    ) -> Result<HashMap<String, Result<Vec<i32>, String>>, String> {
         let metadata = self.0.fetch_metadata(topic, within).map_err(|error| error.to_string())?;
-        let known = metadata.topics().iter().filter(|topic| topic.error().is_none());
-        let ids = |topic: &rdkafka::metadata::MetadataTopic| {
-            topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect()
+        let of = |topic: &MetadataTopic| match topic.error() {
+            None => Ok(topic.partitions().iter().map(MetadataPartition::id).collect()),
+            // SAFETY: a static string for every code.
+            Some(error) => Err(unsafe { text(ffi::rd_kafka_err2str(error)) }),
         };
-        Ok(known.map(|topic| (topic.name().to_owned(), ids(topic))).collect())
+        Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), of(topic))).collect())
     }
 
     /// An end of each partition, in as many requests as there are leaders.

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
+use super::oauth::OauthSettings;
+
 /// The clusters of a configuration file: `clusters: {default: {brokers: [kafka:9092]}}`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -51,40 +53,52 @@ pub struct TlsSettings {
     pub skip_hostname_check: bool,
 }
 
-/// SASL. The password is in a file.
+/// SASL, by its mechanism. Passwords are in files.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "mechanism", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum SaslSettings {
+    /// A user and a password, as they are
+    #[serde(rename = "PLAIN")]
+    Plain(PasswordSettings),
+    /// A user and a password that stay secret
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256(PasswordSettings),
+    /// The same with a longer hash
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512(PasswordSettings),
+    /// Tokens of OAuth's client credentials grant
+    #[serde(rename = "OAUTHBEARER")]
+    OauthBearer(OauthSettings),
+    /// Kerberos, in builds with the feature `gssapi`
+    #[serde(rename = "GSSAPI")]
+    Gssapi(KerberosSettings),
+}
+
+/// A user.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct SaslSettings {
-    /// How
-    pub mechanism: Mechanism,
+pub struct PasswordSettings {
     /// Who
     pub username: String,
     /// A file with the password
     pub password_file: PathBuf,
 }
 
-/// A mechanism of SASL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Mechanism {
-    /// PLAIN
-    #[serde(rename = "PLAIN")]
-    Plain,
-    /// SCRAM-SHA-256
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    /// SCRAM-SHA-512
-    #[serde(rename = "SCRAM-SHA-512")]
-    ScramSha512,
+/// A principal of Kerberos.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KerberosSettings {
+    /// Who, such as `tidegate@EXAMPLE.ORG`
+    pub principal: String,
+    /// The principal's keys
+    pub keytab_file: PathBuf,
+    /// The brokers' own principal, less host and realm
+    #[serde(default = "kafka")]
+    pub service_name: String,
 }
 
-impl Mechanism {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
+fn kafka() -> String {
+    "kafka".to_owned()
 }
 
 impl KafkaSettings {
@@ -95,6 +109,14 @@ impl KafkaSettings {
 }
 
 impl ClusterSettings {
+    /// Where tokens come from, if any are asked for.
+    pub(super) fn oauth(&self) -> Option<&OauthSettings> {
+        match &self.sasl {
+            Some(SaslSettings::OauthBearer(oauth)) => Some(oauth),
+            _ => None,
+        }
+    }
+
     /// As librdkafka wants them, with what the files hold now. The error names the field and the file.
     pub(super) fn client(&self) -> Result<ClientConfig, String> {
         let mut config = ClientConfig::new();
@@ -123,15 +145,99 @@ impl ClusterSettings {
             config.set("ssl.endpoint.identification.algorithm", check);
         }
         if let Some(sasl) = &self.sasl {
-            config.set("sasl.mechanism", sasl.mechanism.as_str());
-            config.set("sasl.username", &sasl.username);
-            config.set("sasl.password", read("sasl.passwordFile", &sasl.password_file)?);
+            sasl.set(&mut config)?;
         }
         Ok(config)
     }
 }
 
-fn read(field: &str, file: &PathBuf) -> Result<String, String> {
+impl SaslSettings {
+    fn set(&self, config: &mut ClientConfig) -> Result<(), String> {
+        let (mechanism, password) = match self {
+            Self::Plain(password) => ("PLAIN", Some(password)),
+            Self::ScramSha256(password) => ("SCRAM-SHA-256", Some(password)),
+            Self::ScramSha512(password) => ("SCRAM-SHA-512", Some(password)),
+            Self::OauthBearer(_) => ("OAUTHBEARER", None),
+            Self::Gssapi(_) if !cfg!(feature = "gssapi") => {
+                return Err("sasl.mechanism GSSAPI: this Tidegate is built without Kerberos; build it with \
+                            --features gssapi, which needs libsasl2"
+                    .to_owned());
+            }
+            Self::Gssapi(kerberos) => {
+                config.set("sasl.kerberos.principal", &kerberos.principal);
+                config.set("sasl.kerberos.service.name", &kerberos.service_name);
+                config.set("sasl.kerberos.keytab", kerberos.keytab_file.to_string_lossy());
+                ("GSSAPI", None)
+            }
+        };
+        config.set("sasl.mechanism", mechanism);
+        if let Some(PasswordSettings { username, password_file }) = password {
+            config.set("sasl.username", username);
+            config.set("sasl.password", read("sasl.passwordFile", password_file)?);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn read(field: &str, file: &PathBuf) -> Result<String, String> {
     let content = std::fs::read_to_string(file).map_err(|error| format!("{field} {}: {error}", file.display()))?;
     Ok(content.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(sasl: &str) -> Result<ClusterSettings, String> {
+        let text = format!(r#"{{"brokers": ["kafka:9092"], "sasl": {sasl}}}"#);
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
+    fn wrong(sasl: &str) -> String {
+        parsed(sasl).and_then(|settings| settings.client().map(drop)).unwrap_err()
+    }
+
+    #[test]
+    fn a_wrong_setting_names_itself() {
+        for (sasl, named) in [
+            (r#"{"mechanism": "MD5"}"#, "unknown variant `MD5`, expected one of `PLAIN`, `SCRAM-SHA-256`"),
+            (r#"{"mechanism": "PLAIN", "username": "a"}"#, "missing field `passwordFile`"),
+            (r#"{"mechanism": "PLAIN", "username": "a", "passwordFile": "b", "user": "c"}"#, "unknown field `user`"),
+            (
+                r#"{"mechanism": "PLAIN", "username": "a", "passwordFile": "/no/file"}"#,
+                "sasl.passwordFile /no/file: No such",
+            ),
+            (r#"{"mechanism": "OAUTHBEARER", "clientId": "a"}"#, "missing field `tokenEndpoint`"),
+        ] {
+            let error = wrong(sasl);
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "gssapi"))]
+    fn kerberos_is_refused_by_a_build_without_it() {
+        let error = wrong(r#"{"mechanism": "GSSAPI", "principal": "tidegate@EXAMPLE.ORG", "keytabFile": "/k"}"#);
+        assert!(error.contains("built without Kerberos"), "{error}");
+    }
+
+    #[test]
+    fn a_user_over_tls_is_what_librdkafka_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "lag-reader\n").unwrap();
+        let sasl = format!(r#"{{"mechanism": "SCRAM-SHA-512", "username": "tidegate", "passwordFile": {file:?}}}"#);
+        let mut settings = parsed(&sasl).unwrap();
+        settings.tls = Some(TlsSettings { ca_file: Some(file), ..TlsSettings::default() });
+        let config = settings.client().unwrap();
+        for (key, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.password", "lag-reader"),
+            ("ssl.ca.pem", "lag-reader"),
+            ("ssl.endpoint.identification.algorithm", "https"),
+        ] {
+            assert_eq!(config.get(key), Some(value), "{key}");
+        }
+    }
 }

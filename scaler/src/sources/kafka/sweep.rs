@@ -10,6 +10,7 @@ use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
 use super::{
     admin::{Admin, End, Offsets, Partition},
+    advised,
     history::History,
 };
 
@@ -72,7 +73,9 @@ impl Sweeper {
     fn one(&mut self, wanted: &KafkaLag, found: &Found) -> Result<Lag, String> {
         let of_group = match found.committed.get(&wanted.group) {
             Some(Ok(offsets)) => offsets,
-            Some(Err(error)) => return Err(format!("group {}: {error}", wanted.group)),
+            Some(Err(error)) => {
+                return Err(advised(format!("group {}: {error}", wanted.group), "group", &wanted.group));
+            }
             None => return Err(format!("group {} was not asked for", wanted.group)),
         };
         let partitions = self.topics.counted(wanted, of_group)?;
@@ -108,10 +111,10 @@ impl Found {
     }
 }
 
-/// The partitions of topics, as they were last looked up. Topics that are not there have none.
+/// The partitions of topics, as they were last looked up, or why they are not known.
 #[derive(Default)]
 struct Topics {
-    known: HashMap<String, Vec<i32>>,
+    known: HashMap<String, Result<Vec<i32>, String>>,
     looked_up: Option<Instant>,
 }
 
@@ -130,14 +133,15 @@ impl Topics {
             }
             found
         };
+        let missing = || Err("does not exist, or may not be described".to_owned());
         self.known =
-            wanted.iter().map(|topic| ((*topic).to_owned(), found.remove(*topic).unwrap_or_default())).collect();
+            wanted.iter().map(|topic| ((*topic).to_owned(), found.remove(*topic).unwrap_or_else(missing))).collect();
         self.looked_up = Some(Instant::now());
         Ok(())
     }
 
     fn of(&self, topic: &str) -> impl Iterator<Item = Partition> {
-        let ids = self.known.get(topic).map_or(&[][..], Vec::as_slice);
+        let ids = self.known.get(topic).and_then(|known| known.as_deref().ok()).unwrap_or_default();
         ids.iter().map(move |id| (topic.to_owned(), *id))
     }
 
@@ -154,8 +158,10 @@ impl Topics {
                 wanted.group
             ));
         }
-        if let Some(missing) = wanted.topics.iter().find(|topic| self.of(topic).next().is_none()) {
-            return Err(format!("topic {missing} does not exist, or may not be described"));
+        for topic in &wanted.topics {
+            if let Some(Err(error)) = self.known.get(topic) {
+                return Err(advised(format!("topic {topic}: {error}"), "topic", topic));
+            }
         }
         // Where none is named, the group may have offsets of a topic that was deleted: nothing waits there.
         let topics: Vec<_> =

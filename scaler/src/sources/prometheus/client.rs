@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{Credentials, PrometheusSettings};
+use crate::sources::with_causes;
 
 /// 10,000 clusters with traffic fit five times.
 const MAX_BODY: usize = 64 << 20;
@@ -200,10 +201,4 @@ fn invalid<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 ) -> impl FnOnce(E) -> PrometheusError {
     let what = what.to_string();
     move |source| PrometheusError::Invalid { what, source: source.into() }
-}
-
-/// "error sending request" alone helps nobody: the reason is in the chain.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

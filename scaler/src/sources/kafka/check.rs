@@ -1,0 +1,141 @@
+//! Whether a cluster can be used, step by step, so that the one that fails says what is missing.
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{
+    ClusterSettings, SaslSettings, WITHIN,
+    admin::{Admin, End, Partition},
+    advised,
+};
+
+/// A connection that takes longer is none.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// One step, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// What was tried
+    pub step: String,
+    /// Whether it went well
+    pub ok: bool,
+    /// What was found, or what is wrong and what to do
+    pub detail: String,
+}
+
+/// Tries the settings, the way to each broker, the credentials, and what they allow on these topics and groups. Steps that
+/// depend on one that failed are left out. Blocks, so it is not for a thread of the runtime.
+pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -> Vec<Step> {
+    let mut steps = Steps(Vec::new());
+    let Some(config) =
+        steps.done("settings", settings.client().map(|config| (config, "all files can be read".to_owned())))
+    else {
+        return steps.0;
+    };
+    let resolved: Vec<_> = settings
+        .brokers
+        .iter()
+        .filter_map(|broker| steps.done(&format!("resolve {broker}"), resolve(broker)))
+        .collect();
+    let reached: Vec<_> = resolved
+        .into_iter()
+        .filter_map(|addresses| steps.done(&format!("connect to {}", joined(&addresses)), connect(&addresses)))
+        .collect();
+    if reached.is_empty() {
+        return steps.0;
+    }
+    let admin = Admin::new(&config, settings.oauth().cloned(), WITHIN).and_then(|admin| {
+        let known = admin.partitions(None, WITHIN);
+        let topics = known.map_err(|error| format!("{error}{}", complaint(&admin)))?.len();
+        Ok((admin, format!("accepted; {topics} topics may be described")))
+    });
+    let Some(admin) = steps.done(&format!("log in {}", who(settings)), admin) else { return steps.0 };
+    for topic in topics {
+        steps
+            .done(&format!("topic {topic}"), of_topic(&admin, topic, settings.read_committed).map(|found| ((), found)));
+    }
+    for group in groups {
+        let committed = admin.committed(std::slice::from_ref(group), WITHIN).remove(group);
+        let committed = committed.unwrap_or_else(|| Err("no answer".to_owned()));
+        let found = committed.map(|offsets| ((), format!("has committed offsets on {} partitions", offsets.len())));
+        steps.done(&format!("group {group}"), found.map_err(|error| advised(error, "group", group)));
+    }
+    steps.0
+}
+
+struct Steps(Vec<Step>);
+
+impl Steps {
+    fn done<T>(&mut self, step: &str, outcome: Result<(T, String), String>) -> Option<T> {
+        let (ok, value, detail) = match outcome {
+            Ok((value, detail)) => (true, Some(value), detail),
+            Err(detail) => (false, None, detail),
+        };
+        self.0.push(Step { step: step.to_owned(), ok, detail });
+        value
+    }
+}
+
+fn resolve(broker: &str) -> Result<(Vec<SocketAddr>, String), String> {
+    let found =
+        broker.to_socket_addrs().map_err(|error| format!("{error}; wants HOST:PORT, and a host that is known here"))?;
+    let addresses: Vec<_> = found.collect();
+    if addresses.is_empty() {
+        return Err("the host has no address".to_owned());
+    }
+    let shown = joined(&addresses);
+    Ok((addresses, shown))
+}
+
+fn joined(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn connect(addresses: &[SocketAddr]) -> Result<((), String), String> {
+    let mut last = String::new();
+    for address in addresses {
+        match TcpStream::connect_timeout(address, CONNECT) {
+            Ok(_) => return Ok(((), "accepts connections".to_owned())),
+            Err(error) => last = format!("{error}; is a NetworkPolicy in the way?"),
+        }
+    }
+    Err(last)
+}
+
+fn who(settings: &ClusterSettings) -> String {
+    let transport = if settings.tls.is_some() { "over TLS" } else { "in plain text" };
+    match &settings.sasl {
+        None => transport.to_owned(),
+        Some(SaslSettings::Plain(user)) => format!("as {} (PLAIN) {transport}", user.username),
+        Some(SaslSettings::ScramSha256(user)) => format!("as {} (SCRAM-SHA-256) {transport}", user.username),
+        Some(SaslSettings::ScramSha512(user)) => format!("as {} (SCRAM-SHA-512) {transport}", user.username),
+        Some(SaslSettings::OauthBearer(client)) => format!("as {} (OAUTHBEARER) {transport}", client.client_id),
+        Some(SaslSettings::Gssapi(kerberos)) => format!("as {} (GSSAPI) {transport}", kerberos.principal),
+    }
+}
+
+fn of_topic(admin: &Admin, topic: &str, read_committed: bool) -> Result<String, String> {
+    let found = admin.partitions(Some(topic), WITHIN)?.remove(topic).unwrap_or_else(|| Err("not answered".to_owned()));
+    let ids = found.map_err(|error| advised(error, "topic", topic))?;
+    let partitions: Vec<Partition> = ids.iter().map(|id| (topic.to_owned(), *id)).collect();
+    let sum = |ends: HashMap<Partition, Result<i64, String>>| {
+        let mut sum = 0;
+        for ((_, id), offset) in ends {
+            sum += offset.map_err(|error| advised(format!("partition {id}: {error}"), "topic", topic))?;
+        }
+        Ok::<i64, String>(sum)
+    };
+    let first = sum(admin.ends(&partitions, End::Earliest, false, WITHIN)?)?;
+    let last = sum(admin.ends(&partitions, End::Latest, read_committed, WITHIN)?)?;
+    Ok(format!("{} partitions with {} messages", ids.len(), last.saturating_sub(first)))
+}
+
+fn complaint(admin: &Admin) -> String {
+    admin.complaint().map(|complaint| format!(" ({complaint})")).unwrap_or_default()
+}
