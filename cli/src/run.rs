@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
-use tidegate_core::plan::{Plan, Proxy};
+use tidegate_core::{
+    intent::Intent,
+    plan::{Plan, Proxy},
+};
 use tidegate_operator::{
     calendars,
     events::Events,
@@ -163,6 +166,14 @@ impl Service {
         let (seen, leads, stop) = (watches.clone(), leading.subscribe(), self.stop.subscribe());
         self.parts.spawn(async move {
             gateways::run(gateways, seen, leads, stop).await;
+            Ok(())
+        });
+        let signals = Arc::clone(demands.signals());
+        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
+        let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
+        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
+        self.parts.spawn(async move {
+            workloads::tell_missing(missing, events, plan, leads, stop).await;
             Ok(())
         });
         let leads = leading.subscribe();

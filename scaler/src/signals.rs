@@ -21,6 +21,7 @@ use std::{
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tidegate_core::{
+    intent::Intent,
     kafka::{KafkaLag, Lag},
     plan::{Plan, Proxy},
     signal::Signal,
@@ -215,6 +216,16 @@ impl Signals {
     /// The same, of whatever age.
     pub fn last_lag(&self, lag: &KafkaLag) -> Option<Lag> {
         lock(&self.lags).last(lag)
+    }
+
+    /// Which signals of a workload were not answered the last time that they were asked for, and why. Those of traffic are of
+    /// all workloads alike, and [`Self::sources`] tells of them.
+    pub fn missing(&self, intent: &Intent) -> Vec<(Signal, String)> {
+        let query = intent.query.as_deref().and_then(|query| lock(&self.queries).error(query));
+        let lag = intent.kafka.as_ref().and_then(|kafka| lock(&self.lags).error(&kafka.lag));
+        let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.is_kafka());
+        let query = query.map(|error| (Signal::PrometheusQuery, error));
+        query.into_iter().chain(signal.zip(lag)).collect()
     }
 
     /// Changes after each round of samples.

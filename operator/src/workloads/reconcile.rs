@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     notice::Notice,
+    reference,
     scaled_object::Settings,
     steps::{Step, Steps, steps},
 };
@@ -142,14 +143,7 @@ impl Reconciler {
             pending |= more;
         }
         for (id, notices) in notices {
-            let reference = ObjectReference {
-                api_version: Some("apps/v1".to_owned()),
-                kind: Some(id.kind.as_str().to_owned()),
-                namespace: Some(id.namespace.clone()),
-                name: Some(id.name.clone()),
-                uid: plan.workloads.get(id).map(|workload| workload.uid.clone()),
-                ..ObjectReference::default()
-            };
+            let reference = reference(plan, id);
             kept.insert(events::key(&reference));
             let (told, more) = self.events.tell(&reference, notices).await;
             self.metrics.told(told);

@@ -73,6 +73,11 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Asked<Q, A> {
         Some(self.asked.get(question)?.answer?.1)
     }
 
+    /// Why the question was not answered the last time that it was asked.
+    pub(super) fn error(&self, question: &Q) -> Option<String> {
+        self.asked.get(question)?.error.clone()
+    }
+
     /// The last answer and its age. One that fails keeps its last answer for a while, as every source does.
     pub(super) fn answer(&self, question: &Q, now: Instant, stale_after: Duration) -> Result<(A, Duration), NoReading> {
         let known = self.asked.get(question);

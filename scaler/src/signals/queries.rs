@@ -43,6 +43,10 @@ impl Queries {
         self.0.commit(&promql.to_owned(), answer, now);
     }
 
+    pub(super) fn error(&self, promql: &str) -> Option<String> {
+        self.0.error(&promql.to_owned())
+    }
+
     pub(super) fn reading(&self, promql: &str, now: Instant, stale_after: Duration) -> Result<Reading, NoReading> {
         if promql.len() > MAX_QUERY {
             let reason = format!("the query has {} bytes, at most {MAX_QUERY} are taken", promql.len());

@@ -30,9 +30,6 @@ pub use self::{
 };
 use crate::signals::Signals;
 
-/// Requests that take longer have failed.
-const WITHIN: Duration = Duration::from_secs(10);
-
 /// Sweeps every cluster until `shutdown` says so.
 pub async fn run(settings: KafkaSettings, signals: Arc<Signals>, mut shutdown: watch::Receiver<bool>) {
     let mut clusters = JoinSet::new();
@@ -118,7 +115,7 @@ impl Cluster {
             Ok(admin) => admin,
             Err(error) => return wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
         };
-        let answers = self.sweeper.sweep(admin, wanted, self.settings.read_committed, WITHIN);
+        let answers = self.sweeper.sweep(admin, wanted, self.settings.read_committed, self.settings.timeout());
         let Some(complaint) = admin.complaint() else { return answers };
         let explained = |answer: Result<_, String>| answer.map_err(|error| format!("{error} ({complaint})"));
         answers.into_iter().map(|(lag, answer)| (lag, explained(answer))).collect()
@@ -134,7 +131,7 @@ fn connect<'a>(
     let (_, admin) = match connection.take() {
         Some((same, admin)) if same.config_map() == config.config_map() => connection.insert((same, admin)),
         _ => {
-            let admin = Admin::new(&config, settings.oauth().cloned(), WITHIN)?;
+            let admin = Admin::new(&config, settings.oauth().cloned(), settings.timeout())?;
             connection.insert((config, admin))
         }
     };

@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of tests that cannot go on fails")]
 
 mod envoy;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod prometheus;
 mod server;

@@ -81,7 +81,8 @@ impl ClientContext for Context {
             return;
         }
         let text = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
-        *self.last() = Some(text);
+        // How long it took, and how often it was told, is another text each time.
+        *self.last() = Some(text.split(" (after ").next().unwrap_or(&text).to_owned());
     }
 
     /// Called while the connection is polled.

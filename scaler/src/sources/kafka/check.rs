@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    ClusterSettings, SaslSettings, WITHIN,
+    ClusterSettings, SaslSettings,
     admin::{Admin, End, Partition},
     advised,
 };
@@ -32,7 +32,7 @@ pub struct Step {
 /// Tries the settings, the way to each broker, the credentials, and what they allow on these topics and groups. Steps that
 /// depend on one that failed are left out. Blocks, so it is not for a thread of the runtime.
 pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -> Vec<Step> {
-    let mut steps = Steps(Vec::new());
+    let (mut steps, within) = (Steps(Vec::new()), settings.timeout());
     let Some(config) =
         steps.done("settings", settings.client().map(|config| (config, "all files can be read".to_owned())))
     else {
@@ -50,18 +50,20 @@ pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -
     if reached.is_empty() {
         return steps.0;
     }
-    let admin = Admin::new(&config, settings.oauth().cloned(), WITHIN).and_then(|admin| {
-        let known = admin.partitions(None, WITHIN);
+    let admin = Admin::new(&config, settings.oauth().cloned(), within).and_then(|admin| {
+        let known = admin.partitions(None, within);
         let topics = known.map_err(|error| format!("{error}{}", complaint(&admin)))?.len();
         Ok((admin, format!("accepted; {topics} topics may be described")))
     });
     let Some(admin) = steps.done(&format!("log in {}", who(settings)), admin) else { return steps.0 };
     for topic in topics {
-        steps
-            .done(&format!("topic {topic}"), of_topic(&admin, topic, settings.read_committed).map(|found| ((), found)));
+        steps.done(
+            &format!("topic {topic}"),
+            of_topic(&admin, topic, settings.read_committed, within).map(|found| ((), found)),
+        );
     }
     for group in groups {
-        let committed = admin.committed(std::slice::from_ref(group), WITHIN).remove(group);
+        let committed = admin.committed(std::slice::from_ref(group), within).remove(group);
         let committed = committed.unwrap_or_else(|| Err("no answer".to_owned()));
         let found = committed.map(|offsets| ((), format!("has committed offsets on {} partitions", offsets.len())));
         steps.done(&format!("group {group}"), found.map_err(|error| advised(error, "group", group)));
@@ -120,8 +122,8 @@ fn who(settings: &ClusterSettings) -> String {
     }
 }
 
-fn of_topic(admin: &Admin, topic: &str, read_committed: bool) -> Result<String, String> {
-    let found = admin.partitions(Some(topic), WITHIN)?.remove(topic).unwrap_or_else(|| Err("not answered".to_owned()));
+fn of_topic(admin: &Admin, topic: &str, read_committed: bool, within: Duration) -> Result<String, String> {
+    let found = admin.partitions(Some(topic), within)?.remove(topic).unwrap_or_else(|| Err("not answered".to_owned()));
     let ids = found.map_err(|error| advised(error, "topic", topic))?;
     let partitions: Vec<Partition> = ids.iter().map(|id| (topic.to_owned(), *id)).collect();
     let sum = |ends: HashMap<Partition, Result<i64, String>>| {
@@ -131,8 +133,8 @@ fn of_topic(admin: &Admin, topic: &str, read_committed: bool) -> Result<String, 
         }
         Ok::<i64, String>(sum)
     };
-    let first = sum(admin.ends(&partitions, End::Earliest, false, WITHIN)?)?;
-    let last = sum(admin.ends(&partitions, End::Latest, read_committed, WITHIN)?)?;
+    let first = sum(admin.ends(&partitions, End::Earliest, false, within)?)?;
+    let last = sum(admin.ends(&partitions, End::Latest, read_committed, within)?)?;
     Ok(format!("{} partitions with {} messages", ids.len(), last.saturating_sub(first)))
 }
 

@@ -35,6 +35,13 @@ pub struct ClusterSettings {
     /// Lag up to the last stable offset: what open transactions hold does not wait
     #[serde(default)]
     pub read_committed: bool,
+    /// Seconds after which a request has failed
+    #[serde(default = "ten")]
+    pub timeout_seconds: u64,
+}
+
+fn ten() -> u64 {
+    10
 }
 
 /// TLS to the brokers. Files are PEM.
@@ -109,6 +116,11 @@ impl KafkaSettings {
 }
 
 impl ClusterSettings {
+    /// Requests that take longer have failed.
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.clamp(1, 600))
+    }
+
     /// Where tokens come from, if any are asked for.
     pub(super) fn oauth(&self) -> Option<&OauthSettings> {
         match &self.sasl {

@@ -1,0 +1,154 @@
+//! Tells the owners of workloads which of their signals is not known: a source that fails changes nothing, so nobody would see.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidegate_core::{
+    intent::Intent,
+    plan::Plan,
+    signal::Signal,
+    workload::{WorkloadId, WorkloadRef},
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::reference;
+use crate::events::{self, Events};
+
+const ROUND: Duration = Duration::from_secs(10);
+
+/// Tells which signals of a workload nobody knows now, and why.
+pub type Missing = Arc<dyn Fn(&Intent) -> Vec<(Signal, String)> + Send + Sync>;
+
+/// A signal that is not known.
+///
+/// It is one and the same for as long as it lasts, although the reason may be told in other words by each broker.
+#[derive(Debug, Clone)]
+pub struct SignalMissing {
+    workload: WorkloadRef,
+    signal: Signal,
+    reason: String,
+}
+
+impl PartialEq for SignalMissing {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.workload, self.signal) == (&other.workload, other.signal)
+    }
+}
+
+impl Eq for SignalMissing {}
+
+impl Hash for SignalMissing {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.workload, self.signal).hash(state);
+    }
+}
+
+impl fmt::Display for SignalMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workload, signal, reason } = self;
+        write!(
+            f,
+            "{signal} is not known: {reason}. Its last value counts for a while, and then replicas stay as they are. `tidegate \
+             explain {workload}` tells when it is back"
+        )
+    }
+}
+
+impl events::Notice for SignalMissing {
+    fn reason(&self) -> &'static str {
+        "SignalMissing"
+    }
+
+    fn is_warning(&self) -> bool {
+        true
+    }
+
+    /// A broker that restarts is no news.
+    fn may_pass(&self) -> bool {
+        true
+    }
+}
+
+/// Looks every 10 s, while this replica leads, until `shutdown` says so.
+pub async fn tell_missing(
+    missing: Missing,
+    mut events: Events<SignalMissing>,
+    plan: watch::Receiver<Arc<Plan>>,
+    leading: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = HashSet::new();
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        if !*leading.borrow() {
+            continue;
+        }
+        let plan = Arc::clone(&plan.borrow());
+        let mut now = HashSet::new();
+        for (id, notices) in notices(&plan, &missing) {
+            let reference = reference(&plan, id);
+            let key = events::key(&reference);
+            if notices.is_empty() && !known.contains(&key) {
+                continue;
+            }
+            events.tell(&reference, &notices).await;
+            if !notices.is_empty() {
+                now.insert(key);
+            }
+        }
+        events.keep(&now);
+        known = now;
+    }
+}
+
+fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a WorkloadId, Vec<SignalMissing>)> {
+    plan.workloads.iter().filter_map(move |(id, workload)| {
+        let workload = workload.intent.as_ref().ok()?;
+        let of = |(signal, reason)| {
+            let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
+            SignalMissing { workload, signal, reason }
+        };
+        Some((id, missing(workload).into_iter().map(of).collect()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::workload::WorkloadKind;
+
+    use super::*;
+
+    fn missing(signal: Signal, reason: &str) -> SignalMissing {
+        let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "billing".to_owned() };
+        SignalMissing { workload, signal, reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn a_reason_in_other_words_is_the_same_news() {
+        let first = missing(Signal::KafkaLag, "broker 1 is away");
+        assert_eq!(first, missing(Signal::KafkaLag, "broker 2 is away"));
+        assert_ne!(first, missing(Signal::PrometheusQuery, "broker 1 is away"));
+    }
+
+    #[test]
+    fn the_event_says_which_signal_why_and_where_to_look() {
+        assert_eq!(
+            missing(Signal::KafkaLag, "Kafka cluster default: no answer within 10s").to_string(),
+            "kafka-lag is not known: Kafka cluster default: no answer within 10s. Its last value counts for a while, and then \
+             replicas stay as they are. `tidegate explain deployment/billing` tells when it is back"
+        );
+    }
+}
