@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster test test-lint test-unit test-e2e bench bench-step bench-opening build
+.PHONY: help demo cluster test test-lint test-unit test-memory test-e2e bench bench-step bench-opening build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -13,7 +13,7 @@ PROGRAMS := -p tidegate -p task-api -p tidegate-stack
 LOG := $(BIN)/../test-log
 
 help: ## List the commands
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: ## The main job on this machine: a real Envoy, a changing load, replicas that follow
 	cargo build -p tidegate --no-default-features # Kafka has no part in it, and takes minutes to build
@@ -38,6 +38,11 @@ test-lint: ## Format and lints
 test-unit: ## Unit, property and contract tests: no peer is needed
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet 2>&1 | tee -a $(LOG)
+
+test-memory: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := valgrind --quiet --error-exitcode=9 \
+	--leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --suppressions=$(CURDIR)/scaler/tests/valgrind.supp
+test-memory: ## The binding of librdkafka under valgrind, which is not installed by any other target
+	cargo test --quiet -p tidegate-scaler --features kafka --test sources kafka -- --test-threads=2
 
 test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing
 	@mkdir -p $(dir $(LOG))
