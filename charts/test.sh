@@ -120,6 +120,11 @@ it "KEDA's side of TLS without a certificate is refused" \
 it "a client CA without a certificate is refused" refuses "tls.clientCaKey needs" --set tls.clientCaKey=ca.crt
 it "credentials without a URL ask for it" refuses "set prometheus.url" --set prometheus.username=me
 it "a Kafka cluster becomes a file of its own" has "brokers:" --set 'kafka.clusters.default.brokers={kafka:9092}'
+it "a Kafka user without a password is refused" refuses "passwordFile" \
+  --set 'kafka.clusters.default.brokers={kafka:9092},kafka.clusters.default.sasl.mechanism=PLAIN,kafka.clusters.default.sasl.username=a'
+it "a Kafka client with tokens becomes a file" has "tokenEndpoint: https://sso" --set 'kafka.clusters.default.brokers={kafka:9092}' \
+  --set 'kafka.clusters.default.sasl.mechanism=OAUTHBEARER,kafka.clusters.default.sasl.tokenEndpoint=https://sso/token' \
+  --set 'kafka.clusters.default.sasl.clientId=tidegate,kafka.clusters.default.sasl.clientSecretFile=/etc/tidegate/kafka-secret/s'
 it "a Kafka broker without a port is refused" refuses "brokers" --set 'kafka.clusters.default.brokers={kafka}'
 it "no account at all is refused" refuses "set serviceAccount.name" --set serviceAccount.create=false
 it "every kind that the operator reads may be read" kinds_are_readable

@@ -193,7 +193,7 @@ impl Demands {
         let (reading, caveat) = match measured {
             Ok(reading) => {
                 self.lock().remember(trigger, signal, reading, now);
-                (reading, None)
+                (reading, self.failing(trigger, signal))
             }
             Err(reason) if !reason.holds() => return Err(reason),
             Err(reason) => {
@@ -262,6 +262,20 @@ impl Demands {
         }
         let reason = NoReading::BadAnswer { reason: format!("the sum is {}, wants a finite number", reading.value) };
         Err(NoDemand::NoReading { name: signal.to_string(), reason })
+    }
+
+    /// Why a question of the trigger's own was not answered the last time, while an earlier answer counts.
+    fn failing(&self, trigger: &Trigger, signal: Signal) -> Option<NoDemand> {
+        let (name, error) = match (signal, &trigger.query, &trigger.kafka) {
+            (Signal::PrometheusQuery, Some(query), _) => {
+                (format!("query {}", shortened(query)), self.signals.query_error(query)?)
+            }
+            (Signal::KafkaLag | Signal::KafkaLagSeconds, _, Some(kafka)) => {
+                (kafka.lag.to_string(), self.signals.lag_error(&kafka.lag)?)
+            }
+            _ => return None,
+        };
+        Some(NoDemand::NoReading { name, reason: NoReading::BadAnswer { reason: error } })
     }
 
     /// Why the traffic of this workload is not counted in whole, if it is not.

@@ -218,11 +218,21 @@ impl Signals {
         lock(&self.lags).last(lag)
     }
 
+    /// Why this query was not answered the last time that it was asked.
+    pub fn query_error(&self, promql: &str) -> Option<String> {
+        lock(&self.queries).error(promql)
+    }
+
+    /// Why this lag was not found in the last sweep.
+    pub fn lag_error(&self, lag: &KafkaLag) -> Option<String> {
+        lock(&self.lags).error(lag)
+    }
+
     /// Which signals of a workload were not answered the last time that they were asked for, and why. Those of traffic are of
     /// all workloads alike, and [`Self::sources`] tells of them.
     pub fn missing(&self, intent: &Intent) -> Vec<(Signal, String)> {
-        let query = intent.query.as_deref().and_then(|query| lock(&self.queries).error(query));
-        let lag = intent.kafka.as_ref().and_then(|kafka| lock(&self.lags).error(&kafka.lag));
+        let query = intent.query.as_deref().and_then(|query| self.query_error(query));
+        let lag = intent.kafka.as_ref().and_then(|kafka| self.lag_error(&kafka.lag));
         let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.is_kafka());
         let query = query.map(|error| (Signal::PrometheusQuery, error));
         query.into_iter().chain(signal.zip(lag)).collect()

@@ -224,6 +224,8 @@ mod tests {
         let away = vec![(billing.lag().clone(), Err("broker away".to_owned()))];
         billing.demands.signals().commit_lags(away);
         assert_eq!(billing.replicas(), Ok(4));
+        let held = billing.demands.demand(&billing.trigger, billing.trigger.targets[0], &billing.plan).unwrap();
+        assert!(held.caveat.is_some_and(|why| why.to_string().ends_with("broker away")), "it says why");
         advance(STALE_AFTER * 2).await;
         assert!(billing.replicas().unwrap_err().contains("broker away"));
         assert!(billing.is_active(), "activity stays as it was");

@@ -9,10 +9,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
-use tidegate_core::{
-    intent::{Annotations, Intent},
-    kafka::{KafkaLag, NoOffset, Partitions},
-};
+use tidegate_core::kafka::{KafkaLag, NoOffset, Partitions};
 use tidegate_scaler::{
     signals::Signals,
     sources::kafka::{self, KafkaSettings},
@@ -84,7 +81,7 @@ impl Mock {
             loop {
                 self.signals.keep_lag(&lag);
                 let answer = self.signals.lag(&lag);
-                let errors = self.errors(&lag);
+                let errors = self.signals.lag_error(&lag);
                 let is_it = match (wanted, &answer) {
                     (Ok(messages), Ok((lag, _))) => lag.messages == messages && errors.is_none(),
                     (Err(text), _) => errors.as_ref().is_some_and(|error| error.contains(text)),
@@ -99,19 +96,6 @@ impl Mock {
         };
         let in_time = timeout(Duration::from_secs(30), found).await;
         assert!(in_time.is_ok(), "{wanted:?} was not found, but {last:?}");
-    }
-
-    fn errors(&self, lag: &KafkaLag) -> Option<String> {
-        let annotations = [
-            ("kafka-lag", "10"),
-            ("kafka-group", lag.group.as_str()),
-            ("kafka-topics", TOPIC),
-            ("kafka-no-offset", "earliest"),
-        ];
-        let annotations: Annotations =
-            annotations.map(|(key, value)| (format!("tidegate.dev/{key}"), value.to_owned())).into();
-        let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).unwrap().unwrap();
-        self.signals.missing(&intent).pop().map(|(_, error)| error)
     }
 
     fn last(&self, group: &str) -> u64 {
@@ -187,7 +171,7 @@ async fn one_group_that_fails_leaves_the_others_alone() {
     let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED];
     mock.cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
     tokio::select! {
-        () = mock.finds("billing", Err("group billing: ")) => assert_eq!(mock.errors(&lag("ledger")), None),
-        () = mock.finds("ledger", Err("group ledger: ")) => assert_eq!(mock.errors(&lag("billing")), None),
+        () = mock.finds("billing", Err("group billing: ")) => assert_eq!(mock.signals.lag_error(&lag("ledger")), None),
+        () = mock.finds("ledger", Err("group ledger: ")) => assert_eq!(mock.signals.lag_error(&lag("billing")), None),
     }
 }

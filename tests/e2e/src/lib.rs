@@ -3,5 +3,6 @@
 #![allow(missing_docs, reason = "tests read it, and nobody else")]
 
 pub mod cluster;
+pub mod kafka;
 pub mod kubectl;
 pub mod scenario;

@@ -1,28 +1,26 @@
 //! Kafka's lag, on a real broker, beside what Kafka's own tool says.
 
-use anyhow::{Context, Result, ensure};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
 use tidegate_e2e::{
     cluster::Cluster,
-    kubectl::run,
+    kafka::{BROKER, Kafka},
     scenario::{Scenario, task_api, until},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::AbortHandle,
+};
 
-const BROKER: &str = "kafka.messaging.svc:9092";
-
-/// Runs a tool of Kafka's.
 async fn kafka(class: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
-    let class = format!("org.apache.kafka.tools.{class}");
-    run("kafka", &[&[class.as_str(), "--bootstrap-server", BROKER], args].concat(), stdin).await
+    Kafka::at(BROKER).tool(class, args, stdin).await
 }
 
-async fn topic(name: &str, partitions: u32) -> Result<()> {
-    let partitions = partitions.to_string();
-    until("the broker makes a topic", async || {
-        kafka("TopicCommand", &["--create", "--if-not-exists", "--topic", name, "--partitions", &partitions], None)
-            .await
-    })
-    .await
-    .map(drop)
+async fn topic(name: &str, partitions: i32) -> Result<()> {
+    Kafka::at(BROKER).topic(name, partitions).await
 }
 
 async fn produce(topic: &str, messages: u32) -> Result<()> {
@@ -39,13 +37,8 @@ async fn consume(topic: &str, group: &str, messages: u32) -> Result<()> {
 }
 
 /// The lag of all partitions as Kafka's own tool adds it up.
-async fn oracle(group: &str) -> Result<u64> {
-    let table = kafka("consumer.group.ConsumerGroupCommand", &["--describe", "--group", group], None).await?;
-    let mut lines = table.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("Consumer group"));
-    let head: Vec<_> = lines.next().context("no table")?.split_whitespace().collect();
-    let column = head.iter().position(|name| *name == "LAG").with_context(|| table.clone())?;
-    let lags = lines.map(|line| line.split_whitespace().nth(column).unwrap_or("-").to_owned());
-    lags.filter(|lag| lag != "-").map(|lag| Ok(lag.parse::<u64>()?)).sum()
+async fn oracle(group: &str) -> Result<i64> {
+    Ok(Kafka::at(BROKER).lags(&[group]).await?[group])
 }
 
 #[tokio::test]
@@ -121,7 +114,7 @@ async fn a_user_with_a_password_over_tls_reads_lag_as_far_as_acls_allow() -> Res
     for (name, wanted) in [
         ("ledger", "uthoriz"),
         ("locked-out", "uthentication failed"),
-        ("nowhere", "no Kafka cluster is called missing; the configuration has default, secure, wrong-password"),
+        ("nowhere", "no Kafka cluster is called missing; the configuration has default, oauth, "),
     ] {
         until(&format!("explain says what is wrong with {name}"), async || {
             let explained = explained(&cluster, &scenario, name).await?;
@@ -138,39 +131,101 @@ async fn a_user_with_a_password_over_tls_reads_lag_as_far_as_acls_allow() -> Res
     scenario.wait_for_replicas("ledger", 2).await
 }
 
+/// A token endpoint as RFC 6749 has it, for tokens that nobody signed: header `{"alg":"none"}`, the client as `sub`.
+async fn issue_tokens() -> Result<AbortOnDrop> {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    let listener = TcpListener::bind("10.244.255.239:8080").await?;
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            if stream.read(&mut request).await.is_err() {
+                continue;
+            }
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let claims = format!(r#"{{"sub":"token-reader","iat":{now},"exp":{}}}"#, now + 60);
+            let encoded = [r#"{"alg":"none"}"#, &claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+            let body = format!(r#"{{"access_token":"{}.{}.","expires_in":60}}"#, encoded[0], encoded[1]);
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            drop(stream.write_all((head + &body).as_bytes()).await);
+        }
+    });
+    Ok(AbortOnDrop(serving.abort_handle()))
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 #[tokio::test]
-async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
+async fn a_client_with_tokens_reads_lag_and_the_check_says_what_is_missing() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let scenario = Scenario::new("kafka-lag").await?;
-    topic("events", 3).await?;
-    topic("retries", 1).await?;
-    produce("events", 90).await?;
-    produce("retries", 12).await?;
-    consume("events", "workers", 40).await?;
-    consume("retries", "workers", 2).await?;
-    // Both topics of the group, because none is named.
-    let annotations = [("kafka-lag", "1000"), ("kafka-group", "workers"), ("kafka-partition-cap", "false")];
-    scenario.apply(&task_api("workers", &annotations)).await?;
-    let same = async |situation: &str, wanted: u64| {
-        let theirs = oracle("workers").await?;
-        ensure!(theirs == wanted, "{situation}: Kafka's own tool says {theirs}, not {wanted}");
-        until(&format!("{situation}: the lag is {wanted}"), async || {
-            let page =
-                cluster.tidegate(&["explain", "deployment/workers", "-n", &scenario.namespace, "-o", "json"]).await?;
-            let page: serde_json::Value = serde_json::from_str(&page)?;
-            let ours = page["signals"][0]["value"].as_f64();
-            ensure!(ours == Some(wanted as f64), "{}", page["signals"]);
-            Ok(())
-        })
-        .await
-    };
-    same("two topics, partly read", 60).await?;
-    let reset = ["--group", "workers", "--topic", "events", "--reset-offsets", "--to-earliest", "--execute"];
-    kafka("consumer.group.ConsumerGroupCommand", &reset, None).await?;
-    same("offsets reset to the start", 100).await?;
-    kafka("TopicCommand", &["--alter", "--topic", "retries", "--partitions", "3"], None).await?;
-    same("partitions added, where nobody has committed", 100).await?;
-    let end = ["--group", "workers", "--all-topics", "--reset-offsets", "--to-latest", "--execute"];
-    kafka("consumer.group.ConsumerGroupCommand", &end, None).await?;
-    same("all skipped", 0).await
+    let scenario = Scenario::new("kafka-oauth").await?;
+    let kafka = Kafka::at(BROKER);
+    kafka.topic("invoices", 1).await?;
+    kafka.produce("invoices", 0, 9).await?;
+    kafka.commit("archive", "invoices", &[(0, 2)]).await?;
+    let annotations =
+        [("kafka-lag", "1"), ("kafka-group", "archive"), ("kafka-topics", "invoices"), ("kafka-cluster", "oauth")];
+    scenario.apply(&task_api("archive", &annotations)).await?;
+    until("explain says that nobody gives tokens", async || {
+        let explained = explained(&cluster, &scenario, "archive").await?;
+        ensure!(
+            explained.contains("sasl.tokenEndpoint http://10.244.255.239:8080/token: error sending"),
+            "{explained}"
+        );
+        Ok(())
+    })
+    .await?;
+    let _tokens = issue_tokens().await?;
+    let folder = tempfile::tempdir()?;
+    let state = std::env::var("KUBECONFIG")?;
+    let ca = std::path::Path::new(&state).with_file_name("pki").join("kafka-ca.crt");
+    let (secret, config) = (folder.path().join("secret"), folder.path().join("kafka.yaml"));
+    std::fs::write(&secret, "lag-reader")?;
+    let sasl = json!({
+        "mechanism": "OAUTHBEARER", "tokenEndpoint": "http://10.244.255.239:8080/token", "clientId": "lag-reader",
+        "clientSecretFile": secret,
+    });
+    let clusters =
+        json!({ "oauth": { "brokers": ["kafka.messaging.svc:9094"], "tls": { "caFile": ca }, "sasl": sasl } });
+    std::fs::write(&config, json!({ "clusters": clusters }).to_string())?;
+    let config = config.display().to_string();
+    let check = [
+        "kafka",
+        "check",
+        "oauth",
+        "--kafka-config",
+        &config,
+        "--topic",
+        "invoices",
+        "--group",
+        "archive",
+        "-o",
+        "json",
+    ];
+    let refused = cluster.tidegate(&check).await;
+    ensure!(refused.as_ref().is_err_and(|error| error.to_string().contains("2 steps failed")), "{refused:?}");
+    for allowed in [["--topic", "invoices"], ["--group", "archive"]] {
+        let args = ["--add", "--allow-principal", "User:token-reader", "--operation", "Describe"];
+        kafka.tool("AclCommand", &[&args[..], &allowed].concat(), None).await?;
+    }
+    let steps: serde_json::Value = serde_json::from_str(&cluster.tidegate(&check).await?)?;
+    let details: Vec<_> = steps.as_array().into_iter().flatten().filter_map(|step| step["detail"].as_str()).collect();
+    ensure!(
+        details.ends_with(&["1 partitions with 9 messages", "has committed offsets on 1 partitions"]),
+        "{details:?}"
+    );
+    until("explain tells the lag", async || {
+        let explained = explained(&cluster, &scenario, "archive").await?;
+        ensure!(
+            explained.contains("7 messages wait on 1 of 1 partitions for group archive on invoices"),
+            "{explained}"
+        );
+        Ok(())
+    })
+    .await
 }

@@ -9,6 +9,7 @@ mod conformance;
 mod gateways;
 mod hours;
 mod kafka;
+mod lag;
 mod lease;
 mod outages;
 mod standalone;

@@ -1,5 +1,6 @@
 //! A Kafka broker that is its own controller: `kafka.messaging.svc:9092` is open to all, and `:9094` asks for TLS and for a user.
-//! The user is `tidegate` with the password `lag-reader`, who may do nothing until an ACL says so.
+//! The user is `tidegate` with the password `lag-reader`, or whoever an unsigned token names, who may do nothing until an ACL
+//! says so.
 
 use std::{fs, net::Ipv4Addr, process::Stdio, time::Duration};
 
@@ -30,9 +31,11 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
              advertised.listeners=PLAINTEXT://{ADDRESS}:9092,SASL_SSL://{ADDRESS}:9094\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL\n\
-             sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+             sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER\n\
              listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
              org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=\
+             org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;\n\
              ssl.keystore.type=PEM\nssl.keystore.location={}\n\
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
              super.users=User:ANONYMOUS\n\

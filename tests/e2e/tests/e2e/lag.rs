@@ -1,0 +1,251 @@
+//! Lag in every situation that offsets get into, beside what Kafka's own tool says and what was counted by hand.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, ensure};
+use rdkafka::{
+    admin::{AdminOptions, NewTopic, TopicReplication},
+    producer::Producer,
+};
+use serde_json::Value;
+use tidegate_e2e::{
+    cluster::Cluster,
+    kafka::{BROKER, Brokers, Kafka, is_unknown},
+    scenario::{Scenario, until},
+};
+use tokio::{task::spawn_blocking, time::Duration};
+
+/// What one group's lag is to be.
+struct Case {
+    group: &'static str,
+    /// Less the prefix; topics are named in it, or all of the group count
+    annotations: &'static [(&'static str, &'static str)],
+    ours: i64,
+    /// What Kafka's tool says; `None` where it knows no such group
+    theirs: Option<i64>,
+}
+
+const CASES: [Case; 16] = [
+    Case { group: "middle", annotations: &[], ours: 3, theirs: Some(3) },
+    Case { group: "some", annotations: &[("kafka-no-offset", "zero")], ours: 6, theirs: Some(6) },
+    Case { group: "some-from-start", annotations: &[("kafka-no-offset", "earliest")], ours: 26, theirs: Some(6) },
+    Case { group: "two-topics", annotations: &[], ours: 16, theirs: Some(16) },
+    Case { group: "some-partitions", annotations: &[("kafka-partitions", "1-2")], ours: 1, theirs: Some(7) },
+    Case { group: "short", annotations: &[], ours: 60, theirs: Some(90) },
+    Case { group: "open", annotations: &[], ours: 11, theirs: Some(11) },
+    Case { group: "open-committed", annotations: &[("kafka-cluster", "read-committed")], ours: 6, theirs: Some(11) },
+    Case { group: "aborted", annotations: &[], ours: 12, theirs: Some(12) },
+    Case {
+        group: "aborted-committed",
+        annotations: &[("kafka-cluster", "read-committed")],
+        ours: 12,
+        theirs: Some(12),
+    },
+    Case { group: "compacted", annotations: &[], ours: 50, theirs: Some(50) },
+    Case {
+        group: "again",
+        annotations: &[("kafka-topics", "again,retries"), ("kafka-no-offset", "zero")],
+        ours: 2,
+        theirs: Some(2),
+    },
+    Case { group: "growing", annotations: &[], ours: 1, theirs: Some(0) },
+    Case { group: "reset", annotations: &[], ours: 10, theirs: Some(10) },
+    Case {
+        group: "left",
+        annotations: &[("kafka-topics", "left"), ("kafka-no-offset", "earliest")],
+        ours: 10,
+        theirs: None,
+    },
+    Case { group: "unread", annotations: &[("kafka-topics", "unread")], ours: 1, theirs: None },
+];
+
+/// A Deployment without pods. It is paused, so that nobody scales it, and asked about all the same.
+fn deployment(case: &Case) -> String {
+    let Case { group, annotations, .. } = case;
+    let mut lines = String::new();
+    for (key, value) in
+        [("kafka-lag", "1000"), ("kafka-group", group), ("kafka-partition-cap", "false"), ("paused", "true")]
+            .iter()
+            .chain(*annotations)
+    {
+        let _infallible = writeln!(lines, "    tidegate.dev/{key}: {value:?}");
+    }
+    format!(
+        "---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {group}
+  annotations:
+{lines}spec:
+  replicas: 0
+  selector: {{matchLabels: {{app: {group}}}}}
+  template:
+    metadata: {{labels: {{app: {group}}}}}
+    spec: {{containers: [{{name: nothing, image: nothing}}]}}
+"
+    )
+}
+
+async fn explained(cluster: &Cluster, scenario: &Scenario, name: &str) -> Result<Value> {
+    let object = format!("deployment/{name}");
+    let page = cluster.tidegate(&["explain", &object, "-n", &scenario.namespace, "-o", "json"]).await?;
+    Ok(serde_json::from_str(&page)?)
+}
+
+async fn finds(cluster: &Cluster, scenario: &Scenario, name: &str, wanted: i64) -> Result<()> {
+    until(&format!("the lag of {name} is {wanted}"), async || {
+        let page = explained(cluster, scenario, name).await?;
+        let signal = &page["signals"][0];
+        ensure!(signal["problem"].is_null() && signal["value"].as_f64() == Some(wanted as f64), "{signal}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-lag").await?;
+    let kafka = Kafka::at(BROKER);
+    let compacted = NewTopic::new("compacted", 1, TopicReplication::Fixed(1));
+    let compacted =
+        compacted.set("cleanup.policy", "compact").set("segment.ms", "100").set("min.cleanable.dirty.ratio", "0.01");
+    kafka.create(&compacted).await?;
+    for (topic, partitions) in [
+        ("middle", 1),
+        ("some", 3),
+        ("short", 1),
+        ("open", 1),
+        ("aborted", 1),
+        ("again", 1),
+        ("retries", 1),
+        ("growing", 1),
+        ("left", 1),
+        ("unread", 2),
+    ] {
+        kafka.topic(topic, partitions).await?;
+        for partition in 0..partitions {
+            kafka.produce(topic, partition, 10).await?;
+        }
+    }
+
+    // What was deleted by retention waits for nobody; the tool counts it (kedacore/keda#7936).
+    kafka.produce("short", 0, 90).await?;
+    kafka.commit("short", "short", &[(0, 10)]).await?;
+    let args = r#"{"version": 1, "partitions": [{"topic": "short", "partition": 0, "offset": 40}]}"#;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(&file, args)?;
+    let file = file.path().display().to_string();
+    kafka.tool("DeleteRecordsCommand", &["--offset-json-file", &file], None).await?;
+
+    kafka.commit("middle", "middle", &[(0, 7)]).await?;
+    kafka.commit("some", "some", &[(0, 4)]).await?;
+    kafka.commit("some-from-start", "some", &[(0, 4)]).await?;
+    kafka.commit("two-topics", "middle", &[(0, 1)]).await?;
+    kafka.commit("two-topics", "some", &[(0, 4), (1, 10), (2, 9)]).await?;
+    kafka.commit("some-partitions", "some", &[(0, 4), (1, 10), (2, 9)]).await?;
+    // An open transaction holds what is behind it; the tool does not read committed messages alone.
+    let open = kafka.transaction("open", 5).await?;
+    kafka.commit("open", "open", &[(0, 4)]).await?;
+    kafka.commit("open-committed", "open", &[(0, 4)]).await?;
+    // Aborted messages, and the mark after them, keep their offsets.
+    let aborted = kafka.transaction("aborted", 5).await?;
+    spawn_blocking(move || aborted.abort_transaction(Duration::from_secs(30))).await??;
+    kafka.commit("aborted", "aborted", &[(0, 4)]).await?;
+    kafka.commit("aborted-committed", "aborted", &[(0, 4)]).await?;
+    // Offsets are numbered through, although compaction takes most messages away.
+    for _ in 0..5 {
+        kafka.produce("compacted", 0, 20).await?;
+    }
+    kafka.commit("compacted", "compacted", &[(0, 50)]).await?;
+    // The offsets of a topic go with it, and the new one is another topic.
+    kafka.commit("again", "again", &[(0, 10)]).await?;
+    kafka.commit("again", "retries", &[(0, 8)]).await?;
+    let admin = kafka.admin()?;
+    admin.delete_topics(&["again"], &AdminOptions::new()).await?;
+    kafka.topic("again", 1).await?;
+    kafka.produce("again", 0, 4).await?;
+    // Nothing was committed on what is new, which is worth one message while nothing else waits.
+    kafka.commit("growing", "growing", &[(0, 10)]).await?;
+    kafka.tool("TopicCommand", &["--alter", "--topic", "growing", "--partitions", "3"], None).await?;
+    kafka.produce("growing", 2, 7).await?;
+    kafka.commit("reset", "middle", &[(0, 10)]).await?;
+    let reset = ["--group", "reset", "--topic", "middle", "--reset-offsets", "--to-earliest", "--execute"];
+    kafka.tool("consumer.group.ConsumerGroupCommand", &reset, None).await?;
+    kafka.commit("left", "left", &[(0, 3)]).await?;
+    admin.delete_groups(&["left"], &AdminOptions::new()).await?;
+
+    scenario.apply(&CASES.iter().map(deployment).collect::<String>()).await?;
+    let known: Vec<_> = CASES.iter().filter(|case| case.theirs.is_some()).map(|case| case.group).collect();
+    let lags = kafka.lags(&known).await?;
+    for Case { group, ours, theirs, .. } in &CASES {
+        match theirs {
+            Some(theirs) => {
+                let told = lags[*group];
+                ensure!(told == *theirs, "Kafka's tool says {told} of {group}, not {theirs}");
+            }
+            None => is_unknown(&kafka, group).await?,
+        }
+        finds(&cluster, &scenario, group, *ours).await?;
+    }
+    spawn_blocking(move || open.commit_transaction(Duration::from_secs(30))).await??;
+    // With the mark of the transaction's end.
+    finds(&cluster, &scenario, "open-committed", 12).await?;
+    let lag = kafka.lags(&["open"]).await?["open"];
+    ensure!(lag == 12, "{lag}");
+    finds(&cluster, &scenario, "open", 12).await
+}
+
+#[tokio::test]
+async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-brokers").await?;
+    let mut brokers = Brokers::start().await?;
+    let kafka = brokers.kafka();
+    let placed: [&[i32]; 3] = [&[1], &[2], &[1]];
+    let copied: [&[i32]; 2] = [&[3, 1, 2], &[1, 2, 3]];
+    kafka.create(&NewTopic::new("placed", 3, TopicReplication::Variable(&placed))).await?;
+    kafka.create(&NewTopic::new("copied", 2, TopicReplication::Variable(&copied))).await?;
+    for (topic, partitions) in [("placed", 3), ("copied", 2)] {
+        for partition in 0..partitions {
+            kafka.produce(topic, partition, 10).await?;
+        }
+    }
+    kafka.commit("placed", "placed", &[(0, 4), (1, 4), (2, 4)]).await?;
+    kafka.commit("copied", "copied", &[(0, 3), (1, 3)]).await?;
+    let case = |group| Case { group, annotations: &[("kafka-cluster", "three")], ours: 0, theirs: None };
+    scenario.apply(&(deployment(&case("placed")) + &deployment(&case("copied")))).await?;
+    finds(&cluster, &scenario, "placed", 18).await?;
+    finds(&cluster, &scenario, "copied", 14).await?;
+    ensure!(kafka.lags(&["placed", "copied"]).await?.into_values().eq([14, 18]));
+
+    brokers.kill(2).await?;
+    until("the partition without a leader is named, and the lag is held", async || {
+        let page = explained(&cluster, &scenario, "placed").await?;
+        let signal = &page["signals"][0];
+        let problem = signal["problem"].as_str().with_context(|| signal.to_string())?;
+        ensure!(problem.contains("partition 1 of topic placed") && signal["value"] == 18.0, "{signal}");
+        Ok(())
+    })
+    .await?;
+    let told = scenario.event("Deployment", "placed", "SignalMissing").await?;
+    ensure!(told.contains("kafka-lag is not known: Kafka cluster three: "), "{told}");
+    // What has a leader goes on.
+    kafka.produce("copied", 0, 5).await?;
+    finds(&cluster, &scenario, "copied", 19).await?;
+
+    brokers.boot(2)?;
+    finds(&cluster, &scenario, "placed", 18).await?;
+    brokers.kill(3).await?;
+    brokers.replace(3).await?;
+    kafka.produce("copied", 1, 1).await?;
+    finds(&cluster, &scenario, "copied", 20).await?;
+    finds(&cluster, &scenario, "placed", 18).await?;
+    until("Kafka's tool says the same", async || {
+        let lags = kafka.lags(&["placed", "copied"]).await?;
+        ensure!(lags.values().eq(&[20, 18]), "{lags:?}");
+        Ok(())
+    })
+    .await
+}
