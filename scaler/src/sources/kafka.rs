@@ -65,6 +65,7 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cluster = Cluster::new(settings);
+    let mut failing = 0;
     loop {
         ticks.tick().await;
         let wanted: Vec<_> = signals.wanted_lags().into_iter().filter(|lag| lag.cluster == name).collect();
@@ -87,8 +88,17 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
                 return;
             }
         };
-        let failed = answers.iter().filter(|(_, answer)| answer.is_err()).count();
-        signals.metrics().swept(&name, answers.len(), failed, start.elapsed());
+        let errors: Vec<_> = answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).collect();
+        signals.metrics().swept(&name, answers.len(), errors.len(), start.elapsed());
+        match errors.first() {
+            Some(error) if failing != errors.len() => {
+                let (failing, of) = (errors.len(), answers.len());
+                tracing::warn!(cluster = name, failing, of, %error, "lags of a Kafka cluster are not known: the last ones count");
+            }
+            None if failing > 0 => tracing::info!(cluster = name, "all lags of a Kafka cluster are known again"),
+            _ => {}
+        }
+        failing = errors.len();
         let named = answers.into_iter().map(|(lag, answer)| {
             let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}"));
             (lag, answer)
