@@ -126,7 +126,11 @@ impl Cluster {
             Err(error) => return wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
         };
         let answers = self.sweeper.sweep(admin, wanted, self.settings.read_committed, self.settings.timeout());
-        let Some(complaint) = admin.complaint() else { return answers };
+        let complaint = admin.complaint();
+        if admin.is_spent() {
+            self.connection = None;
+        }
+        let Some(complaint) = complaint else { return answers };
         let explained = |answer: Result<_, String>| answer.map_err(|error| format!("{error} ({complaint})"));
         answers.into_iter().map(|(lag, answer)| (lag, explained(answer))).collect()
     }

@@ -175,3 +175,20 @@ async fn one_group_that_fails_leaves_the_others_alone() {
         () = mock.finds("ledger", Err("group ledger: ")) => assert_eq!(mock.signals.lag_error(&lag("billing")), None),
     }
 }
+
+/// Both have ended the process: librdkafka forgets that such a client has no group of its own (confluentinc/librdkafka#5040), and
+/// frees what an answer that comes too late still needs (confluentinc/librdkafka#4605).
+#[tokio::test]
+async fn a_coordinator_that_moves_or_is_away_ends_nothing() {
+    let mock = Mock::new();
+    mock.cluster.coordinator(MockCoordinator::Group("billing".into()), 2).unwrap();
+    mock.produce(10).await;
+    mock.finds("billing", Ok(30)).await;
+    mock.cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR]);
+    mock.finds("billing", Err("group billing: ")).await;
+    mock.finds("billing", Ok(30)).await;
+    mock.cluster.broker_down(2).unwrap();
+    mock.finds("billing", Err("group billing: ")).await;
+    mock.cluster.broker_up(2).unwrap();
+    mock.finds("billing", Ok(30)).await;
+}

@@ -44,7 +44,10 @@ pub(super) enum End {
 
 /// A connection to a Kafka cluster that joins no group and reads no message. It is a consumer's, because a producer's makes
 /// topics that it asks about and that are not there.
-pub(super) struct Admin(BaseConsumer<Context>);
+pub(super) struct Admin {
+    client: BaseConsumer<Context>,
+    unanswered: AtomicBool,
+}
 
 /// What the connection tells, and asks for.
 #[derive(Default)]
@@ -97,6 +100,9 @@ impl ConsumerContext for Context {}
 
 /// Groups that are asked for at one time: each is a request to its coordinator.
 const AT_ONCE: usize = 500;
+/// The longest that librdkafka takes. When it gives up itself on a group whose coordinator is away, it ends the process once that
+/// is back (confluentinc/librdkafka#4605); so it is not let to, and a client that owes an answer is given up instead.
+const NEVER: Duration = Duration::from_secs(3600);
 
 impl Admin {
     /// With librdkafka's settings, and a first token where the brokers want one. What is wrong is named in the error.
@@ -104,20 +110,25 @@ impl Admin {
         let oauth =
             oauth.map(|settings| Oauth { settings, runtime: Handle::current(), answered: AtomicBool::new(false) });
         let context = Context { complaint: Mutex::default(), oauth };
-        let admin: BaseConsumer<_> = settings.create_with_context(context).map_err(|error| error.to_string())?;
+        let client: BaseConsumer<_> = settings.create_with_context(context).map_err(|error| error.to_string())?;
         let end = Instant::now() + within;
-        while admin.context().waits_for_token() && Instant::now() < end {
-            admin.poll(Duration::from_millis(100));
+        while client.context().waits_for_token() && Instant::now() < end {
+            client.poll(Duration::from_millis(100));
         }
-        let refused = admin.context().oauth.as_ref().and_then(|_| admin.context().last().take());
-        refused.map_or(Ok(Self(admin)), Err)
+        let refused = client.context().oauth.as_ref().and_then(|_| client.context().last().take());
+        refused.map_or(Ok(Self { client, unanswered: AtomicBool::new(false) }), Err)
+    }
+
+    /// Whether it owes answers, and must not be used again.
+    pub(super) fn is_spent(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed)
     }
 
     /// What the connection complained of since the last call.
     pub(super) fn complaint(&self) -> Option<String> {
         // No topic is assigned, so that nothing but the connection's own news can come.
-        while self.0.poll(Duration::ZERO).is_some() {}
-        self.0.context().last().take()
+        while self.client.poll(Duration::ZERO).is_some() {}
+        self.client.context().last().take()
     }
 
     /// The partitions of a topic, or of all that may be described; or why they are not known.
@@ -126,7 +137,7 @@ impl Admin {
         topic: Option<&str>,
         within: Duration,
     ) -> Result<HashMap<String, Result<Vec<i32>, String>>, String> {
-        let metadata = self.0.fetch_metadata(topic, within).map_err(|error| error.to_string())?;
+        let metadata = self.client.fetch_metadata(topic, within).map_err(|error| error.to_string())?;
         let of = |topic: &MetadataTopic| match topic.error() {
             None => Ok(topic.partitions().iter().map(MetadataPartition::id).collect()),
             // SAFETY: a static string for every code.
@@ -204,7 +215,7 @@ impl Admin {
         within: Duration,
     ) -> Result<HashMap<String, Result<Offsets, String>>, String> {
         let queue = self.queue()?;
-        let options = self.options(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, within)?;
+        let options = self.options(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, NEVER)?;
         let mut answers: HashMap<_, _> =
             groups.iter().map(|group| (group.clone(), Err(format!("no answer within {within:?}")))).collect();
         for (index, group) in groups.iter().enumerate() {
@@ -226,7 +237,10 @@ impl Admin {
         let end = Instant::now() + within;
         for _ in groups {
             let left = end.saturating_duration_since(Instant::now());
-            let Some(event) = queue.poll(left) else { break };
+            let Some(event) = queue.poll(left) else {
+                self.unanswered.store(true, Ordering::Relaxed);
+                break;
+            };
             // SAFETY: the opaque is what was set above.
             let index = unsafe { ffi::rd_kafka_event_opaque(event.0.as_ptr()) }.addr();
             let Some(group) = groups.get(index) else { continue };
@@ -236,7 +250,7 @@ impl Admin {
     }
 
     fn native(&self) -> *mut ffi::rd_kafka_t {
-        self.0.client().native_ptr()
+        self.client.client().native_ptr()
     }
 
     fn queue(&self) -> Result<Queue, String> {

@@ -134,6 +134,8 @@ impl ClusterSettings {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.brokers.join(","));
         config.set("client.id", "tidegate");
+        // The client joins no group; but one that has none crashes when a coordinator moves (confluentinc/librdkafka#5040).
+        config.set("group.id", "tidegate").set("enable.auto.commit", "false");
         let protocol = match (&self.tls, &self.sasl) {
             (None, None) => "plaintext",
             (Some(_), None) => "ssl",
