@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
 use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
 use tokio::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     events::{self, Events},
-    index::Watches,
+    index::{Kind, Watches},
     metrics::OperatorMetrics,
 };
 
@@ -165,20 +165,14 @@ fn plan_was_made(plan: &Plan, watches: &Watches) -> bool {
     !plan.workloads.is_empty() || watches.objects(|objects| objects.plan().workloads.is_empty())
 }
 
-fn scaled_objects() -> ApiResource {
-    ApiResource {
-        group: "keda.sh".to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: "keda.sh/v1alpha1".to_owned(),
-        kind: "ScaledObject".to_owned(),
-        plural: "scaledobjects".to_owned(),
-    }
+fn scaled_objects(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &Kind::ScaledObject.resource())
 }
 
 async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(), String>) {
     match step {
         Step::Apply(id, object) => {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &scaled_objects());
+            let api = scaled_objects(client, &id.namespace);
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let patched = timeout(DEADLINE, api.patch(&name, &params, &Patch::Apply(&object))).await;
@@ -193,7 +187,7 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
             (Some(id), outcome)
         }
         Step::Delete { namespace, name, uid } => {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &scaled_objects());
+            let api = scaled_objects(client, &namespace);
             // Another of the same name, made meanwhile, is not meant.
             let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
             let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
