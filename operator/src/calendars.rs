@@ -22,12 +22,11 @@ use tokio::{
 };
 
 use crate::{
+    api::{DEADLINE, FIELD_MANAGER},
     events::{self, Events},
     index::{self, Kind, Watches},
 };
 
-const FIELD_MANAGER: &str = "tidegate";
-const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest without a look: the clock may have been set, and a write may have failed.
 const LOOK: Duration = Duration::from_secs(60);
 

@@ -11,11 +11,10 @@ use tidegate_core::{
 };
 
 use super::object;
-use crate::index::Kind;
+use crate::{api::FIELD_MANAGER, index::Kind};
 
-/// The owner of the numbers in server-side apply, that of the link of a Gateway to its EnvoyProxy, and that of its status:
+/// The owners in server-side apply of the link of a Gateway to its EnvoyProxy, and of its status, besides that of the numbers:
 /// who applies owns just what was in the last apply.
-pub(super) const FIELD_MANAGER: &str = "tidegate";
 const LINK_MANAGER: &str = "tidegate-link";
 pub(super) const STATUS_MANAGER: &str = "tidegate-status";
 
@@ -80,12 +79,4 @@ pub(super) fn envoy_proxies(client: &Client, namespace: &str) -> Api<DynamicObje
 
 pub(super) fn gateways(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &Kind::Gateway.resource())
-}
-
-/// For people.
-pub(super) fn explained(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
 }

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{Kind, Objects};
+use crate::api::explained;
 
 /// How far the watch of a kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -284,13 +285,6 @@ fn told(error: &watcher::Error) -> (bool, String) {
         }
         watcher::Error::WatchError(status) => (false, status.message.clone()),
         watcher::Error::NoResourceVersion => (false, error.to_string()),
-    }
-}
-
-fn explained(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
     }
 }
 

@@ -23,16 +23,14 @@ use super::{
     steps::{Step, Steps, steps},
 };
 use crate::{
+    api::{DEADLINE, FIELD_MANAGER, explained},
     events::{self, Events},
     index::{Kind, Watches},
     metrics::OperatorMetrics,
 };
 
-/// The owner of our fields in server-side apply.
-const FIELD_MANAGER: &str = "tidegate";
-/// Writes at one time, and how long one may take.
+/// Writes at one time.
 const AT_ONCE: usize = 8;
-const DEADLINE: Duration = Duration::from_secs(10);
 /// When events are still to be told.
 const TELL_AGAIN: Duration = Duration::from_secs(3);
 /// After a failed write of an object: doubled from the one to the other.
@@ -181,7 +179,7 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
                     tracing::info!(%id, name, "applied its ScaledObject");
                     Ok(())
                 }
-                Ok(Err(error)) => Err(explained(&error)),
+                Ok(Err(error)) => Err(advised(&error)),
                 Err(_) => Err(format!("no answer within {DEADLINE:?}")),
             };
             (Some(id), outcome)
@@ -201,7 +199,7 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
                     Ok(())
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
-                Ok(Err(error)) => Err(format!("{name} in namespace {namespace}: {}", explained(&error))),
+                Ok(Err(error)) => Err(format!("{name} in namespace {namespace}: {}", advised(&error))),
                 Err(_) => Err(format!("{name} in namespace {namespace}: no answer within {DEADLINE:?}")),
             };
             (None, outcome)
@@ -209,18 +207,16 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
     }
 }
 
-fn explained(error: &kube::Error) -> String {
-    match error {
+/// An error for people, and what to do.
+fn advised(error: &kube::Error) -> String {
+    let advice = match error {
         kube::Error::Api(status) if status.code == 403 => {
-            format!(
-                "{}; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)",
-                status.message
-            )
+            "; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)"
         }
         kube::Error::Api(status) if status.code == 404 => {
-            format!("{}; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`", status.message)
+            "; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`"
         }
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
+        _ => "",
+    };
+    explained(error) + advice
 }
