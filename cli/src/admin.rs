@@ -1,7 +1,7 @@
 //! The admin server: is it alive, is it ready, what does it measure, and why does a workload have its replicas and a Gateway
 //! its proxies.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt::Display, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -12,8 +12,8 @@ use axum::{
     routing::get,
 };
 use prometheus_client::{encoding::text, registry::Registry};
-use serde::Deserialize;
-use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadKind};
+use serde::{Deserialize, Serialize};
+use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadId};
 use tidegate_scaler::{demand::Demands, explain, savings::Savings};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -89,7 +89,7 @@ struct ExplainQuery {
     format: Format,
 }
 
-#[derive(Default, PartialEq, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     #[default]
@@ -104,21 +104,19 @@ async fn explain_object(
 ) -> Response {
     let (plan, demands) = (admin.plan.borrow().clone(), &admin.demands);
     if kind == "gateway" {
-        let explained = explain::explain_gateway(&plan, demands, &GatewayId { namespace, name });
-        return match explained {
-            Ok(explanation) if query.format == Format::Page => explanation.to_string().into_response(),
-            Ok(explanation) => Json(explanation).into_response(),
-            Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
-        };
+        let id = GatewayId { namespace, name };
+        return explained(explain::explain_gateway(&plan, demands, &id), &query.format);
     }
-    let kind: WorkloadKind = match kind.parse() {
-        Ok(kind) => kind,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
-    let id = tidegate_core::workload::WorkloadId { namespace, kind, name };
-    match explain::explain(&plan, demands, &id) {
-        Ok(explanation) if query.format == Format::Page => explanation.to_string().into_response(),
-        Ok(explanation) => Json(explanation).into_response(),
-        Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+    match kind.parse() {
+        Ok(kind) => explained(explain::explain(&plan, demands, &WorkloadId { namespace, kind, name }), &query.format),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+fn explained(explanation: Result<impl Display + Serialize, impl Display>, format: &Format) -> Response {
+    match (explanation, format) {
+        (Ok(explanation), Format::Page) => explanation.to_string().into_response(),
+        (Ok(explanation), Format::Json) => Json(explanation).into_response(),
+        (Err(unknown), _) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
     }
 }

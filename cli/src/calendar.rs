@@ -8,15 +8,13 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
-use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use kube::{Api, Client, api::DynamicObject};
 use serde::Serialize;
 use tidegate_core::{
     calendar::{Calendar, CalendarSpec, Interval, KnownCalendar},
     hours::{Exceptions, Holidays, Hours},
 };
+use tidegate_operator::index::Kind;
 
 use crate::{
     args::{CalendarShowArgs, Output},
@@ -70,8 +68,7 @@ fn of_flags(args: &CalendarShowArgs) -> Result<KnownCalendar> {
 async fn of_cluster(name: &str) -> Result<KnownCalendar> {
     install_crypto();
     let client = Client::try_default().await.context("no cluster: set KUBECONFIG, or give --hours and --timezone")?;
-    let gvk = GroupVersionKind::gvk("tidegate.dev", "v1alpha1", "Calendar");
-    let api = Api::<DynamicObject>::all_with(client, &ApiResource::from_gvk_with_plural(&gvk, "calendars"));
+    let api = Api::<DynamicObject>::all_with(client, &Kind::Calendar.resource());
     let object = api.get(name).await.with_context(|| format!("Calendar {name}"))?;
     let spec: CalendarSpec = serde_json::from_value(object.data.get("spec").cloned().unwrap_or_default())
         .with_context(|| format!("Calendar {name}: spec"))?;

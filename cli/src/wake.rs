@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, Patch, PatchParams},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -16,6 +16,7 @@ use tidegate_core::{
     key::Key,
     workload::{WorkloadKind, WorkloadRef},
 };
+use tidegate_operator::index::Kind;
 
 use crate::{args::WakeArgs, run::install_crypto};
 
@@ -40,14 +41,7 @@ pub(crate) async fn wake(args: WakeArgs) -> Result<()> {
             }
         }
         "gateway" | "gateways" | "gtw" => {
-            let gateways = ApiResource {
-                group: "gateway.networking.k8s.io".to_owned(),
-                version: "v1".to_owned(),
-                api_version: "gateway.networking.k8s.io/v1".to_owned(),
-                kind: "Gateway".to_owned(),
-                plural: "gateways".to_owned(),
-            };
-            let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &gateways);
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &Kind::Gateway.resource());
             one(&api, client, &namespace, name, &until).await?;
         }
         _ => {

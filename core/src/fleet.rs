@@ -129,6 +129,13 @@ pub struct Policy {
     pub next_change: Option<DateTime<Utc>>,
 }
 
+impl Policy {
+    /// Proxies that are wanted where the traffic needs this many. The maximum and the cap win over the floor.
+    pub fn wanted(&self, need: u32) -> u32 {
+        need.max(self.limits.floor).min(self.max).min(self.limits.cap.unwrap_or(u32::MAX))
+    }
+}
+
 impl Fleet {
     /// What is asked for now. `None` while nothing may be done: an annotation is wrong, or says to pause.
     pub fn policy(&self, now: DateTime<Utc>) -> Option<Policy> {

@@ -13,6 +13,7 @@
 pub mod calendar;
 pub mod demand;
 pub mod fleet;
+pub mod hash;
 pub mod hours;
 pub mod intent;
 pub mod kafka;

@@ -68,29 +68,17 @@ impl PlannedWorkload {
         adopted: u32,
         calendars: &Calendars,
     ) -> Self {
-        let named = intent.as_ref().ok().and_then(|intent| intent.schedule.as_ref()?.calendar.clone());
-        let scheduled = intent.and_then(|intent| {
-            let schedule = intent.schedule(&id.to_string(), calendars).map_err(|problem| vec![problem])?;
-            Ok((intent, schedule))
+        // A Calendar that is not there, or makes no sense, is one that is used all the same.
+        let (mut calendar, mut schedule) = (None, None);
+        let intent = intent.and_then(|intent| {
+            calendar = intent.schedule.as_ref().and_then(|schedule| schedule.calendar.clone());
+            schedule = intent.schedule(&id.to_string(), calendars).map_err(|problem| vec![problem])?;
+            Ok(intent)
         });
-        let (intent, schedule) = match scheduled {
-            Ok((intent, schedule)) => (Ok(intent), schedule),
-            Err(problems) => (Err(problems), None),
-        };
         let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
         let schedule =
             schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
-        Self {
-            uid,
-            intent,
-            traffic,
-            replicas,
-            requests: Requests::default(),
-            schedule,
-            calendar: named,
-            after: None,
-            adopted,
-        }
+        Self { uid, intent, traffic, replicas, requests: Requests::default(), schedule, calendar, after: None, adopted }
     }
 }
 

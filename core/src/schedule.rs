@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::{calendar::Calendar, workload::WorkloadRef};
+use crate::{calendar::Calendar, hash::fnv1a_32, workload::WorkloadRef};
 
 /// When a workload is to be there, and how much of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,9 +53,8 @@ pub enum Phase {
 impl Schedule {
     /// How much later than it might a workload warms up: the same each day, and evenly spread over workloads by their names.
     pub fn spread_of(warm_up: Duration, name: &str) -> Duration {
-        // FNV-1a, of which the high bits are mixed best.
-        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        warm_up.mul_f64(f64::from(hash >> 8) / f64::from(1 << 24))
+        // The high bits are mixed best.
+        warm_up.mul_f64(f64::from(fnv1a_32(name) >> 8) / f64::from(1 << 24))
     }
 
     /// The phase at an instant.
@@ -224,6 +223,12 @@ mod tests {
         ] {
             assert_eq!(schedule(30, 10).floor_since(utc(at)), since, "{at}");
         }
+    }
+
+    #[test]
+    fn the_spread_of_a_workload_is_the_same_in_every_version() {
+        let spread = Schedule::spread_of(Duration::from_secs(600), "deployment/api in namespace shop");
+        assert_eq!(spread, Duration::from_nanos(440_714_299_679));
     }
 
     #[test]

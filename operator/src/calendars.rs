@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tidegate_core::{calendar::KnownCalendar, plan::Plan};
@@ -22,12 +22,11 @@ use tokio::{
 };
 
 use crate::{
+    api::{DEADLINE, FIELD_MANAGER},
     events::{self, Events},
-    index::{self, Watches},
+    index::{self, Kind, Watches},
 };
 
-const FIELD_MANAGER: &str = "tidegate";
-const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest without a look: the clock may have been set, and a write may have failed.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -113,7 +112,7 @@ async fn pass(client: &Client, events: &mut Events<Notice>, watches: &Watches, p
         };
         objects.calendars().map(shown).collect()
     });
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &calendars());
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &Kind::Calendar.resource());
     let mut kept = HashSet::new();
     let mut wake = LOOK;
     for (name, uid, shown, status) in shown {
@@ -160,16 +159,6 @@ fn users(plan: &Plan) -> BTreeMap<&str, usize> {
         *users.entry(name).or_default() += 1;
     }
     users
-}
-
-fn calendars() -> ApiResource {
-    ApiResource {
-        group: "tidegate.dev".to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: "tidegate.dev/v1alpha1".to_owned(),
-        kind: "Calendar".to_owned(),
-        plural: "calendars".to_owned(),
-    }
 }
 
 /// What a Calendar's status and events say at an instant.

@@ -1,6 +1,7 @@
 //! What reads and writes the cluster: the index makes the Plan, and the leader keeps one ScaledObject per workload
 //! and the status of Calendars.
 
+mod api;
 pub mod calendars;
 pub mod events;
 pub mod gateways;

@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter},
     registry::{Registry, Unit},
 };
 use serde::{Deserialize, Serialize};
@@ -28,13 +30,6 @@ const ROUND: Duration = Duration::from_secs(10);
 /// Time in which nobody looked is not counted.
 const LONGEST: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Namespace {
-    namespace: String,
-}
-
-type PerNamespace = Family<Namespace, Counter<f64, AtomicU64>>;
-
 /// What was saved since this process began:
 ///
 /// - `tidegate_saved_replica_seconds_total{namespace}`
@@ -44,12 +39,7 @@ type PerNamespace = Family<Namespace, Counter<f64, AtomicU64>>;
 /// Only the replica that holds the Lease counts, so that the sum over all of them is right. Prometheus' `increase()` goes
 /// over restarts.
 #[derive(Debug, Clone, Default)]
-pub struct Savings {
-    replicas: PerNamespace,
-    cpu: PerNamespace,
-    memory: PerNamespace,
-    namespaces: Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>,
-}
+pub struct Savings(Arc<Mutex<BTreeMap<String, Saved>>>);
 
 /// Of one namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -67,17 +57,7 @@ impl Savings {
     /// Registered as `tidegate_saved_…`.
     pub fn register(registry: &mut Registry) -> Self {
         let savings = Self::default();
-        let registry = registry.sub_registry_with_prefix("tidegate_saved");
-        let help = "that schedules and scale-to-zero saved";
-        let unit = |unit: &str| Unit::Other(unit.to_owned());
-        registry.register_with_unit("replica", format!("Replicas {help}"), unit("seconds"), savings.replicas.clone());
-        registry.register_with_unit("cpu_core", format!("Requested CPU {help}"), unit("seconds"), savings.cpu.clone());
-        registry.register_with_unit(
-            "memory_byte",
-            format!("Requested memory {help}"),
-            unit("seconds"),
-            savings.memory.clone(),
-        );
+        registry.sub_registry_with_prefix("tidegate_saved").register_collector(Box::new(savings.clone()));
         savings
     }
 
@@ -95,30 +75,44 @@ impl Savings {
 
     /// What was saved so far.
     pub fn per_namespace(&self) -> BTreeMap<String, Saved> {
-        let namespaces = self.namespaces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let of = |namespace: String| {
-            let label = Namespace { namespace: namespace.clone() };
-            let value = |family: &PerNamespace| family.get_or_create(&label).get();
-            let saved = Saved {
-                replica_seconds: value(&self.replicas),
-                cpu_core_seconds: value(&self.cpu),
-                memory_byte_seconds: value(&self.memory),
-            };
-            (namespace, saved)
-        };
-        namespaces.into_iter().map(of).collect()
+        self.lock().clone()
     }
 
     fn add(&self, namespace: &str, replicas: u32, requests: Requests, lasted: Duration) {
         if replicas == 0 {
             return;
         }
-        let label = Namespace { namespace: namespace.to_owned() };
+        let mut namespaces = self.lock();
+        let saved = namespaces.entry(namespace.to_owned()).or_default();
         let replica_seconds = f64::from(replicas) * lasted.as_secs_f64();
-        self.replicas.get_or_create(&label).inc_by(replica_seconds);
-        self.cpu.get_or_create(&label).inc_by(replica_seconds * requests.cpu_cores);
-        self.memory.get_or_create(&label).inc_by(replica_seconds * requests.memory_bytes);
-        self.namespaces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(label.namespace);
+        saved.replica_seconds += replica_seconds;
+        saved.cpu_core_seconds += replica_seconds * requests.cpu_cores;
+        saved.memory_byte_seconds += replica_seconds * requests.memory_bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Saved>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Savings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let saved = self.per_namespace();
+        if saved.is_empty() {
+            return Ok(());
+        }
+        let mut encode = |name, what, value: fn(&Saved) -> f64| {
+            let help = format!("{what} that schedules and scale-to-zero saved.");
+            let unit = Unit::Other("seconds".to_owned());
+            let mut counter = encoder.encode_descriptor(name, &help, Some(&unit), MetricType::Counter)?;
+            saved.iter().try_for_each(|(namespace, saved)| {
+                let label = [("namespace", namespace.as_str())];
+                ConstCounter::new(value(saved)).encode(counter.encode_family(&label)?)
+            })
+        };
+        encode("replica", "Replicas", |saved| saved.replica_seconds)?;
+        encode("cpu_core", "Requested CPU", |saved| saved.cpu_core_seconds)?;
+        encode("memory_byte", "Requested memory", |saved| saved.memory_byte_seconds)
     }
 }
 
@@ -212,5 +206,33 @@ mod tests {
         let zero = [("prometheus-query", "sum(queue)"), ("prometheus-target", "5"), ("min-replicas", "0")];
         assert_eq!(saved(&zero, 0.0, 0, "2026-03-02T12:00:00Z").replica_seconds, 10.0);
         assert_eq!(saved(&zero, 0.0, 1, "2026-03-02T12:00:00Z"), Saved::default());
+    }
+    #[test]
+    fn what_is_saved_is_published_by_namespace() {
+        let mut registry = Registry::default();
+        let savings = Savings::register(&mut registry);
+        let text = |registry: &Registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+            text
+        };
+        assert_eq!(text(&registry), "# EOF\n");
+        savings.add("shop", 2, Requests { cpu_cores: 0.5, memory_bytes: 1e9 }, Duration::from_secs(10));
+        let expected = "\
+# HELP tidegate_saved_replica_seconds Replicas that schedules and scale-to-zero saved.
+# TYPE tidegate_saved_replica_seconds counter
+# UNIT tidegate_saved_replica_seconds seconds
+tidegate_saved_replica_seconds_total{namespace=\"shop\"} 20.0
+# HELP tidegate_saved_cpu_core_seconds Requested CPU that schedules and scale-to-zero saved.
+# TYPE tidegate_saved_cpu_core_seconds counter
+# UNIT tidegate_saved_cpu_core_seconds seconds
+tidegate_saved_cpu_core_seconds_total{namespace=\"shop\"} 10.0
+# HELP tidegate_saved_memory_byte_seconds Requested memory that schedules and scale-to-zero saved.
+# TYPE tidegate_saved_memory_byte_seconds counter
+# UNIT tidegate_saved_memory_byte_seconds seconds
+tidegate_saved_memory_byte_seconds_total{namespace=\"shop\"} 20000000000.0
+# EOF
+";
+        assert_eq!(text(&registry), expected);
     }
 }

@@ -39,7 +39,7 @@ impl History {
         let wanted = match policy.limits.cap {
             // Closed is closed, whether or not anything was measured.
             Some(0) => Some(0),
-            cap => need.map(|need| need.max(policy.limits.floor).min(policy.max).min(cap.unwrap_or(u32::MAX))),
+            _ => need.map(|need| policy.wanted(need)),
         };
         let at_least = wanted.unwrap_or_else(|| current.max(policy.limits.floor));
         let begun = *self.begun.get_or_insert(now);

@@ -24,15 +24,15 @@ use super::{
     decision::History,
     notice::Notice,
     object::{self, Numbers},
-    write::{self, FIELD_MANAGER, STATUS_MANAGER, envoy_proxies, explained, gateways, patch},
+    write::{self, STATUS_MANAGER, envoy_proxies, gateways, patch},
 };
 use crate::{
+    api::{DEADLINE, FIELD_MANAGER, explained},
     events::{self, Events},
     index::Watches,
 };
 
 const ROUND: Duration = Duration::from_secs(1);
-const DEADLINE: Duration = Duration::from_secs(10);
 /// A write that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(10);
 

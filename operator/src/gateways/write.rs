@@ -2,7 +2,7 @@
 
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tidegate_core::{
@@ -11,10 +11,10 @@ use tidegate_core::{
 };
 
 use super::object;
+use crate::{api::FIELD_MANAGER, index::Kind};
 
-/// The owner of the numbers in server-side apply, that of the link of a Gateway to its EnvoyProxy, and that of its status:
+/// The owners in server-side apply of the link of a Gateway to its EnvoyProxy, and of its status, besides that of the numbers:
 /// who applies owns just what was in the last apply.
-pub(super) const FIELD_MANAGER: &str = "tidegate";
 const LINK_MANAGER: &str = "tidegate-link";
 pub(super) const STATUS_MANAGER: &str = "tidegate-status";
 
@@ -74,28 +74,9 @@ pub(super) async fn release(client: &Client, id: &EnvoyProxyId) -> Result<(), ku
 }
 
 pub(super) fn envoy_proxies(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    api(client, namespace, "gateway.envoyproxy.io", "v1alpha1", "EnvoyProxy", "envoyproxies")
+    Api::namespaced_with(client.clone(), namespace, &Kind::EnvoyProxy.resource())
 }
 
 pub(super) fn gateways(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    api(client, namespace, "gateway.networking.k8s.io", "v1", "Gateway", "gateways")
-}
-
-fn api(client: &Client, namespace: &str, group: &str, version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
-/// For people.
-pub(super) fn explained(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
+    Api::namespaced_with(client.clone(), namespace, &Kind::Gateway.resource())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use kube::api::{ApiResource, GroupVersionKind};
+
 macro_rules! kinds {
     ($($variant:ident $name:literal $plural:literal $group:literal [$($version:literal),+] $namespaced:literal;)*) => {
         /// A kind of object that Tidegate reads.
@@ -71,6 +73,17 @@ impl Kind {
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
         Self::ALL.iter().copied().find(|known| known.as_str() == kind && known.api_group() == group)
+    }
+
+    /// The kind as the API server is asked for it, in the version to prefer.
+    pub fn resource(self) -> ApiResource {
+        self.resource_in(self.versions()[0])
+    }
+
+    /// The same in this one of [its versions](Self::versions).
+    pub fn resource_in(self, version: &str) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.api_group(), version, self.as_str());
+        ApiResource::from_gvk_with_plural(&kind, self.plural())
     }
 }
 

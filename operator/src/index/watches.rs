@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{Kind, Objects};
+use crate::api::explained;
 
 /// How far the watch of a kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,36 +288,22 @@ fn told(error: &watcher::Error) -> (bool, String) {
     }
 }
 
-fn explained(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
-}
-
 /// The best version of the kind that the API server serves; `None` while it serves none.
 async fn served(client: &Client, kind: Kind) -> Result<Option<ApiResource>, kube::Error> {
     for version in kind.versions() {
-        let group = kind.api_group();
-        let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
-        let listed = if group.is_empty() {
+        let resource = kind.resource_in(version);
+        let listed = if resource.group.is_empty() {
             client.list_core_api_resources(version).await
         } else {
-            client.list_api_group_resources(&api_version).await
+            client.list_api_group_resources(&resource.api_version).await
         };
         let resources = match listed {
             Ok(list) => list.resources,
             Err(kube::Error::Api(status)) if status.code == 404 => continue,
             Err(error) => return Err(error),
         };
-        if resources.iter().any(|resource| resource.name == kind.plural()) {
-            return Ok(Some(ApiResource {
-                group: group.to_owned(),
-                version: (*version).to_owned(),
-                api_version,
-                kind: kind.as_str().to_owned(),
-                plural: kind.plural().to_owned(),
-            }));
+        if resources.iter().any(|listed| listed.name == resource.plural) {
+            return Ok(Some(resource));
         }
     }
     Ok(None)

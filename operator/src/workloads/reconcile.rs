@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
 use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
 use tokio::{
@@ -24,16 +24,14 @@ use super::{
     steps::{Step, Steps, steps},
 };
 use crate::{
+    api::{DEADLINE, FIELD_MANAGER, explained},
     events::{self, Events},
-    index::Watches,
+    index::{Kind, Watches},
     metrics::OperatorMetrics,
 };
 
-/// The owner of our fields in server-side apply.
-const FIELD_MANAGER: &str = "tidegate";
-/// Writes at one time, and how long one may take.
+/// Writes at one time.
 const AT_ONCE: usize = 8;
-const DEADLINE: Duration = Duration::from_secs(10);
 /// When events are still to be told.
 const TELL_AGAIN: Duration = Duration::from_secs(3);
 /// After a failed write of an object: doubled from the one to the other.
@@ -159,20 +157,14 @@ fn plan_was_made(plan: &Plan, watches: &Watches) -> bool {
     !plan.workloads.is_empty() || watches.objects(|objects| objects.plan().workloads.is_empty())
 }
 
-fn scaled_objects() -> ApiResource {
-    ApiResource {
-        group: "keda.sh".to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: "keda.sh/v1alpha1".to_owned(),
-        kind: "ScaledObject".to_owned(),
-        plural: "scaledobjects".to_owned(),
-    }
+fn scaled_objects(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &Kind::ScaledObject.resource())
 }
 
 async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(), String>) {
     match step {
         Step::Apply(id, object) => {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &scaled_objects());
+            let api = scaled_objects(client, &id.namespace);
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let patched = timeout(DEADLINE, api.patch(&name, &params, &Patch::Apply(&object))).await;
@@ -181,13 +173,13 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
                     tracing::info!(%id, name, "applied its ScaledObject");
                     Ok(())
                 }
-                Ok(Err(error)) => Err(explained(&error)),
+                Ok(Err(error)) => Err(advised(&error)),
                 Err(_) => Err(format!("no answer within {DEADLINE:?}")),
             };
             (Some(id), outcome)
         }
         Step::Delete { namespace, name, uid } => {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &scaled_objects());
+            let api = scaled_objects(client, &namespace);
             // Another of the same name, made meanwhile, is not meant.
             let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
             let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
@@ -201,7 +193,7 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
                     Ok(())
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
-                Ok(Err(error)) => Err(format!("{name} in namespace {namespace}: {}", explained(&error))),
+                Ok(Err(error)) => Err(format!("{name} in namespace {namespace}: {}", advised(&error))),
                 Err(_) => Err(format!("{name} in namespace {namespace}: no answer within {DEADLINE:?}")),
             };
             (None, outcome)
@@ -209,18 +201,16 @@ async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(),
     }
 }
 
-fn explained(error: &kube::Error) -> String {
-    match error {
+/// An error for people, and what to do.
+fn advised(error: &kube::Error) -> String {
+    let advice = match error {
         kube::Error::Api(status) if status.code == 403 => {
-            format!(
-                "{}; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)",
-                status.message
-            )
+            "; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)"
         }
         kube::Error::Api(status) if status.code == 404 => {
-            format!("{}; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`", status.message)
+            "; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`"
         }
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
+        _ => "",
+    };
+    explained(error) + advice
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_core::{
+    hash::fnv1a_32,
     intent::Intent,
     plan::{ADOPTED_REPLICAS, PlannedWorkload},
     trigger::Trigger,
@@ -100,10 +101,8 @@ pub fn name(id: &WorkloadId, taken: bool) -> String {
     if name.len() <= LONGEST_NAME {
         return name;
     }
-    // FNV-1a: short, and the same in every version and on every machine.
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let kept = name[..LONGEST_NAME - 9].trim_end_matches(['-', '.']);
-    format!("{kept}-{hash:08x}")
+    format!("{kept}-{:08x}", fnv1a_32(&name))
 }
 
 fn build(
@@ -289,6 +288,12 @@ mod tests {
         );
         let behavior = behavior(&intent.unwrap().unwrap(), &settings(false));
         assert!(!behavior.to_string().contains("tolerance"), "{behavior}");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_the_same_in_every_version() {
+        let long = "a-deployment-whose-name-is-so-long-that-kedas-hpa-would-not-fit";
+        assert_eq!(name(&deployment(long), false), "a-deployment-whose-name-is-so-long-that-kedas-28b9e053");
     }
 
     proptest! {

@@ -133,8 +133,7 @@ fn wanted(fleet: &Fleet, policy: &Policy, signals: &[ExplainedFleetSignal]) -> O
         return None;
     }
     let needs: Option<Vec<_>> = signals.iter().map(|signal| signal.replicas).collect();
-    let need = needs?.into_iter().max().unwrap_or(0);
-    Some(need.max(policy.limits.floor).min(policy.max).min(policy.limits.cap.unwrap_or(u32::MAX)))
+    Some(policy.wanted(needs?.into_iter().max().unwrap_or(0)))
 }
 
 impl Display for GatewayExplanation {

@@ -157,16 +157,13 @@ fn planned(
     let annotations = &gateway.metadata.annotations;
     let defaults = namespace_defaults(objects, &id.namespace);
     let intent = GatewayIntent::of_gateway(annotations, &id.namespace, defaults).transpose()?;
-    let calendar = intent.as_ref().ok().and_then(|intent| intent.schedule.as_ref()?.calendar.clone());
-    let resolved = intent.and_then(|intent| {
+    let (mut calendar, mut schedule) = (None, None);
+    let intent = intent.and_then(|intent| {
+        calendar = intent.schedule.as_ref().and_then(|schedule| schedule.calendar.clone());
         let floor = if intent.adopts() { floor_at_adoption } else { intent.min.unwrap_or(1).max(1) };
-        let schedule = intent.schedule(&id.to_string(), floor, calendars).map_err(|problem| vec![problem])?;
-        Ok((intent, schedule.map(Arc::new)))
+        schedule = intent.schedule(&id.to_string(), floor, calendars).map_err(|problem| vec![problem])?.map(Arc::new);
+        Ok(intent)
     });
-    let (intent, schedule) = match resolved {
-        Ok((intent, schedule)) => (Ok(intent), schedule),
-        Err(problems) => (Err(problems), None),
-    };
     let status = annotations.get(STATUS).cloned();
     Some(PlannedGateway { uid: gateway.metadata.uid.clone(), intent, schedule, calendar, status })
 }
