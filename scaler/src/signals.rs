@@ -232,7 +232,8 @@ impl Signals {
     /// all workloads alike, and [`Self::sources`] tells of them.
     pub fn missing(&self, intent: &Intent) -> Vec<(Signal, String)> {
         let query = intent.query.as_deref().and_then(|query| self.query_error(query));
-        let lag = intent.kafka.as_ref().and_then(|kafka| self.lag_error(&kafka.lag));
+        let lag =
+            intent.kafka.as_ref().and_then(|kafka| Some(format!("{}: {}", kafka.lag, self.lag_error(&kafka.lag)?)));
         let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.is_kafka());
         let query = query.map(|error| (Signal::PrometheusQuery, error));
         query.into_iter().chain(signal.zip(lag)).collect()

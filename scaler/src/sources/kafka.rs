@@ -99,11 +99,7 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
             _ => {}
         }
         failing = errors.len();
-        let named = answers.into_iter().map(|(lag, answer)| {
-            let answer = answer.map_err(|error| format!("Kafka cluster {name}: {error}"));
-            (lag, answer)
-        });
-        signals.commit_lags(named.collect());
+        signals.commit_lags(answers);
     }
 }
 

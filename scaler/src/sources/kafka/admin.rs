@@ -104,6 +104,10 @@ const AT_ONCE: usize = 500;
 /// is back (confluentinc/librdkafka#4605); so it is not let to, and a client that owes an answer is given up instead.
 const NEVER: Duration = Duration::from_secs(3600);
 
+/// How long news are waited for after each sweep, and how many errors are taken then.
+const NEWS_WITHIN: Duration = Duration::from_millis(10);
+const MOST_NEWS: usize = 1000;
+
 impl Admin {
     /// With librdkafka's settings, and a first token where the brokers want one. What is wrong is named in the error.
     pub(super) fn new(settings: &ClientConfig, oauth: Option<OauthSettings>, within: Duration) -> Result<Self, String> {
@@ -126,8 +130,10 @@ impl Admin {
 
     /// What the connection complained of since the last call.
     pub(super) fn complaint(&self) -> Option<String> {
-        // No topic is assigned, so that nothing but the connection's own news can come.
-        while self.client.poll(Duration::ZERO).is_some() {}
+        // No topic is assigned, so that nothing but the connection's own news can come. A poll that finds a line of its log tells
+        // as little as one that finds nothing, but goes on until its time is over.
+        let news = std::iter::from_fn(|| self.client.poll(NEWS_WITHIN));
+        news.take(MOST_NEWS).for_each(drop);
         self.client.context().last().take()
     }
 
@@ -140,6 +146,7 @@ impl Admin {
         let metadata = self.client.fetch_metadata(topic, within).map_err(|error| error.to_string())?;
         let of = |topic: &MetadataTopic| match topic.error() {
             None => Ok(topic.partitions().iter().map(MetadataPartition::id).collect()),
+            Some(ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Err("does not exist".to_owned()),
             // SAFETY: a static string for every code.
             Some(error) => Err(unsafe { text(ffi::rd_kafka_err2str(error)) }),
         };

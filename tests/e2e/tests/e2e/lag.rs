@@ -230,7 +230,7 @@ async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
     })
     .await?;
     let told = scenario.event("Deployment", "placed", "SignalMissing").await?;
-    ensure!(told.contains("kafka-lag is not known: Kafka cluster three: "), "{told}");
+    ensure!(told.contains("kafka-lag is not known: group placed of Kafka cluster three: "), "{told}");
     // What has a leader goes on.
     kafka.produce("copied", 0, 5).await?;
     finds(&cluster, &scenario, "copied", 19).await?;
