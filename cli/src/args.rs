@@ -6,6 +6,9 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tidegate_operator::workloads::ScalerEndpoint;
 use tracing_subscriber::{EnvFilter, fmt};
 
+#[cfg(feature = "kafka")]
+use crate::kafka::KafkaCommand;
+
 #[derive(Debug, Parser)]
 #[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -64,36 +67,6 @@ pub(crate) enum Command {
     /// Shows the whole loop on this machine: a real Envoy, a changing load, KEDA's and the HPA's algorithm
     #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api.yaml --envoy $(which envoy)")]
     Demo(DemoArgs),
-}
-
-#[cfg(feature = "kafka")]
-#[derive(Debug, Subcommand)]
-pub(crate) enum KafkaCommand {
-    /// Tries whether a Kafka cluster can be used, step by step, and says what is missing
-    #[command(
-        after_help = "Example:\n  kubectl -n tidegate-system exec deploy/tidegate -- tidegate kafka check default --topic orders --group billing"
-    )]
-    Check(KafkaCheckArgs),
-}
-
-#[cfg(feature = "kafka")]
-#[derive(Debug, clap::Args)]
-pub(crate) struct KafkaCheckArgs {
-    /// The cluster's name in the configuration
-    #[arg(default_value = "default")]
-    pub(crate) name: String,
-    /// The Kafka clusters by name; by default the file that the chart mounts
-    #[arg(long, env = "TIDEGATE_KAFKA_CONFIG", default_value = "/etc/tidegate/kafka/kafka.yaml", value_name = "FILE")]
-    pub(crate) kafka_config: PathBuf,
-    /// A topic that a workload's lag is of; repeat for several
-    #[arg(long = "topic", value_name = "TOPIC")]
-    pub(crate) topics: Vec<String>,
-    /// A consumer group whose lag counts; repeat for several
-    #[arg(long = "group", value_name = "GROUP")]
-    pub(crate) groups: Vec<String>,
-    /// How to print
-    #[arg(long, short, default_value = "table", value_enum)]
-    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,8 +16,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[cfg(feature = "kafka")]
-use crate::args::KafkaCommand;
 use crate::args::{Args, CalendarCommand, Command};
 
 fn main() -> ExitCode {
@@ -40,7 +38,7 @@ fn main() -> ExitCode {
             Command::Explain(args) => explain::explain(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,
             #[cfg(feature = "kafka")]
-            Command::Kafka(KafkaCommand::Check(args)) => kafka::check(args).await,
+            Command::Kafka(command) => kafka::run(command).await,
             Command::Wake(args) => wake::wake(args).await,
             Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),

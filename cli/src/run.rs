@@ -116,6 +116,7 @@ impl Service {
     fn measure(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(Signals::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
+        signals.register(&mut self.registry);
         let source = source_settings(&self.args)?;
         let stop = self.stop.subscribe();
         register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());

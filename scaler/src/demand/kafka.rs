@@ -36,13 +36,14 @@ impl Demands {
         let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
         let per_replica = target.per_replica.get();
         let now = self.kafka_now(trigger, plan)?;
-        let value = if target.signal == Signal::KafkaLag {
-            now.lag.messages as f64
+        let told = if target.signal == Signal::KafkaLag {
+            kafka.told(now.lag.messages as f64, target.per_replica, &now.lag)
         } else {
             let rates = now.lag.rates.ok_or_else(|| of_group(kafka, still_unknown()))?;
-            now.throughput.work(&now.lag, &rates, per_replica, replicas(trigger, plan)?.wanted)
+            let work = now.throughput.work(&now.lag, &rates, per_replica, replicas(trigger, plan)?.wanted);
+            // Replicas that keep up with what arrives read from partitions on which nothing waits.
+            kafka.told(work, target.per_replica, &Lag { with_lag: now.lag.partitions, ..now.lag })
         };
-        let told = kafka.told(value, target.per_replica, &now.lag);
         let held = now.held_at.map_or(0.0, |replicas| f64::from(replicas) * per_replica);
         Ok(Reading { value: told.max(held), age: now.age })
     }
@@ -295,6 +296,17 @@ mod tests {
         assert!(billing.is_active(), "messages arrive, and are read at once");
         billing.sweeps(flowing(0, 0.0, 0.0));
         assert_eq!((billing.replicas(), billing.is_active()), (Ok(0), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_that_keep_up_are_not_capped_by_partitions_on_which_nothing_waits() {
+        let mut billing = Billing::new(&[("kafka-lag-seconds", "60"), ("kafka-partition-cap", "with-lag")]);
+        billing.scale(5);
+        for _ in 0..2 {
+            billing.sweeps(Lag { with_lag: 0, ..flowing(0, 100.0, 100.0) });
+            assert_eq!(billing.replicas(), Ok(5));
+            advance(MINUTE).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

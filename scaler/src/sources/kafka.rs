@@ -64,7 +64,7 @@ async fn refuse_unknown(names: BTreeSet<String>, every: Duration, signals: Arc<S
 async fn follow(name: String, settings: ClusterSettings, every: Duration, signals: Arc<Signals>) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut cluster = Cluster::new(settings);
+    let mut cluster = Cluster::new(settings.clone());
     let mut failing = 0;
     loop {
         ticks.tick().await;
@@ -85,7 +85,8 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
             }
             Err(error) => {
                 tracing::error!(cluster = name, %error, "the sweep of a Kafka cluster ended by itself");
-                return;
+                cluster = Cluster::new(settings.clone());
+                continue;
             }
         };
         let errors: Vec<_> = answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).collect();

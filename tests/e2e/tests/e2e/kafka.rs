@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tidegate_e2e::{
-    cluster::Cluster,
+    cluster::{Cluster, SCALER_ADDRESS},
     kafka::{BROKER, Kafka},
+    kubectl::kubectl,
     scenario::{Scenario, task_api, until},
 };
 use tokio::{
@@ -68,7 +69,15 @@ async fn a_deployment_wakes_by_lag_follows_it_and_sleeps_when_all_is_read() -> R
     produce("orders", 500).await?;
     scenario.wait_for_replicas("billing", 4).await?;
     let explained = cluster.tidegate(&["explain", "deployment/billing", "-n", &scenario.namespace]).await?;
-    ensure!(explained.contains("kafka-lag"), "{explained}");
+    ensure!(explained.contains(" of 4 partitions for group billing on orders of Kafka cluster default"), "{explained}");
+    let metrics =
+        kubectl(&["get", "--raw", "/api/v1/namespaces/tidegate-system/services/tidegate:admin/proxy/metrics"]).await?;
+    for series in ["tidegate_source_kafka_sweep_duration_seconds_count", "tidegate_source_kafka_lags"] {
+        ensure!(
+            metrics.contains(&format!("{series}{{cluster=\"default\"")),
+            "{series} is not among the metrics: {metrics}"
+        );
+    }
     consume("orders", "billing", 530).await?;
     ensure!(oracle("billing").await? == 0, "all is read");
     scenario.wait_for_replicas("billing", 0).await
@@ -129,6 +138,41 @@ async fn a_user_with_a_password_over_tls_reads_lag_as_far_as_acls_allow() -> Res
     }
     // 15 wait, at 5 a replica; 2 partitions.
     scenario.wait_for_replicas("ledger", 2).await
+}
+
+#[tokio::test]
+async fn a_hand_written_scaled_object_follows_lag() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-by-hand").await?;
+    let kafka = Kafka::at(BROKER);
+    kafka.topic("letters", 4).await?;
+    kafka.produce("letters", 0, 25).await?;
+    kafka.commit("postman", "letters", &[(0, 0), (1, 0), (2, 0), (3, 0)]).await?;
+    let scaled_object = format!(
+        "---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {{name: postman}}
+spec:
+  scaleTargetRef: {{name: postman}}
+  minReplicaCount: 0
+  pollingInterval: 2
+  cooldownPeriod: 1
+  triggers:
+    - type: external-push
+      metadata:
+        scalerAddress: {SCALER_ADDRESS}
+        kafkaLag: \"10\"
+        kafkaGroup: postman
+        kafkaTopics: letters
+        kafkaEvenDistribution: \"true\"
+"
+    );
+    scenario.apply(&(task_api("postman", &[]) + &scaled_object)).await?;
+    // 3 are needed, and 4 partitions are even for 4.
+    scenario.wait_for_replicas("postman", 4).await?;
+    kafka.commit("postman", "letters", &[(0, 25)]).await?;
+    scenario.wait_for_replicas("postman", 0).await
 }
 
 /// A token endpoint as RFC 6749 has it, for tokens that nobody signed: header `{"alg":"none"}`, the client as `sub`.

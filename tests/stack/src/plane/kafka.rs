@@ -9,7 +9,7 @@ use kube::Client;
 use serde_json::json;
 use tokio::{net::TcpStream, process::Command, time::timeout};
 
-use crate::plane::apply;
+use crate::{plane::apply, settings::Profile};
 
 use super::Plane;
 
@@ -58,7 +58,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let told = String::from_utf8_lossy(&format.stderr);
     ensure!(format.status.success(), "kafka.tools.StorageTool: {}", told.trim());
     let arguments = ["kafka.Kafka".to_owned(), config.to_string_lossy().into_owned()];
-    plane.start("kafka", &arguments, &[])?;
+    plane.start("kafka", &arguments, &[("JAVA_ARGS", &java_args(plane.settings.profile))])?;
     expose(client).await?;
     plane
         .ready("kafka", async || {
@@ -66,6 +66,19 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
             Ok(Some(()))
         })
         .await
+}
+
+/// Benchmarks ask the broker what it was asked, over JMX.
+fn java_args(profile: Profile) -> String {
+    let memory = "-Xmx256m -Xms32m";
+    let jmx = "-Dcom.sun.management.jmxremote";
+    match profile {
+        Profile::Fast => memory.to_owned(),
+        Profile::Stock => format!(
+            "{memory} {jmx}.port=9999 {jmx}.rmi.port=9999 {jmx}.host={ADDRESS} -Djava.rmi.server.hostname={ADDRESS} \
+             {jmx}.authenticate=false {jmx}.ssl=false"
+        ),
+    }
 }
 
 async fn expose(client: &Client) -> Result<()> {
