@@ -17,7 +17,7 @@ use crate::args::Output;
 pub(crate) enum KafkaCommand {
     /// Tries whether a Kafka cluster can be used, step by step, and says what is missing
     #[command(
-        after_help = "Example:\n  kubectl -n tidegate-system exec deploy/tidegate -- tidegate kafka check default --topic orders --group billing"
+        after_help = "Examples:\n  tidegate kafka check events --kafka-config kafka.yaml --topic orders --group billing\n  kubectl -n tidegate-system exec deploy/tidegate -- tidegate kafka check default --topic orders --group billing"
     )]
     Check(KafkaCheckArgs),
 }

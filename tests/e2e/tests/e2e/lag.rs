@@ -11,9 +11,12 @@ use serde_json::Value;
 use tidegate_e2e::{
     cluster::Cluster,
     kafka::{BROKER, Brokers, Kafka, is_unknown},
-    scenario::{Scenario, until},
+    scenario::{Scenario, task_api, until},
 };
-use tokio::{task::spawn_blocking, time::Duration};
+use tokio::{
+    task::spawn_blocking,
+    time::{Duration, interval},
+};
 
 /// What one group's lag is to be.
 struct Case {
@@ -248,4 +251,39 @@ async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Each replica reads so many messages/s; the test commits for all of them.
+const PACE: i64 = 10;
+
+#[tokio::test]
+async fn lag_in_seconds_gives_as_many_replicas_as_read_it_in_time() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-seconds").await?;
+    let kafka = Kafka::at(BROKER);
+    kafka.topic("backlog", 1).await?;
+    kafka.commit("slow", "backlog", &[(0, 0)]).await?;
+    let annotations = [
+        ("kafka-lag-seconds", "30"),
+        ("kafka-group", "slow"),
+        ("kafka-partition-cap", "false"),
+        ("scale-down-after", "0s"),
+    ];
+    scenario.apply(&task_api("slow", &annotations)).await?;
+    scenario.wait_for_replicas("slow", 1).await?;
+    kafka.produce("backlog", 0, 3_000).await?;
+    let (mut read, mut seconds, mut most) = (0, interval(Duration::from_secs(1)), 0);
+    while read < 3_000 {
+        seconds.tick().await;
+        let ready = scenario.get(&["deployment/slow"]).await?["status"]["readyReplicas"].as_i64().unwrap_or(0);
+        most = most.max(ready);
+        read = (read + PACE * ready).min(3_000);
+        kafka.commit("slow", "backlog", &[(0, read)]).await?;
+    }
+    // At 10 messages/s, one has read 300 in 30 s; some were read before that was seen.
+    ensure!((8..=10).contains(&most), "{most} replicas");
+    let told = explained(&cluster, &scenario, "slow").await?;
+    let pace = told["kafka"]["consumedPerReplica"].as_f64().context("no pace")?;
+    ensure!((PACE as f64 * 0.5..PACE as f64 * 1.5).contains(&pace), "{pace} messages/s");
+    scenario.wait_for_replicas("slow", 1).await
 }
