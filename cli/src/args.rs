@@ -1,5 +1,9 @@
 //! The command line: every flag of the service is an environment variable too, so that a chart can set either.
 
+#[cfg(feature = "kafka")]
+mod kafka;
+mod output;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
@@ -7,7 +11,8 @@ use tidegate_operator::workloads::ScalerEndpoint;
 use tracing_subscriber::{EnvFilter, fmt};
 
 #[cfg(feature = "kafka")]
-use crate::kafka::KafkaCommand;
+pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand};
+pub(crate) use self::output::Output;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100, disable_help_subcommand = true)]
@@ -415,12 +420,6 @@ pub(crate) struct DemoArgs {
     /// Where the chart goes
     #[arg(long, default_value = "demo-report.html", value_name = "FILE")]
     pub(crate) report: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    Table,
-    Json,
 }
 
 #[cfg(test)]

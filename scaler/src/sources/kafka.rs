@@ -148,11 +148,3 @@ fn connect<'a>(
     };
     Ok(admin)
 }
-
-/// Adds to a refusal which ACL is missing: `of` is `topic` or `group`.
-fn advised(error: String, of: &str, name: &str) -> String {
-    if !error.ends_with("authorization failed") {
-        return error;
-    }
-    format!("{error}: give Tidegate's user the ACL Describe (kafka-acls --add --operation Describe --{of} {name})")
-}

@@ -282,6 +282,14 @@ impl Admin {
     }
 }
 
+/// Adds to a refusal which ACL is missing: `of` is `topic` or `group`.
+pub(super) fn advised(error: String, of: &str, name: &str) -> String {
+    if !error.ends_with("authorization failed") {
+        return error;
+    }
+    format!("{error}: give Tidegate's user the ACL Describe (kafka-acls --add --operation Describe --{of} {name})")
+}
+
 fn committed_of(event: &Event) -> Result<Offsets, String> {
     let mut offsets = Offsets::new();
     // SAFETY: the result and what it points to live as long as the event.

@@ -9,9 +9,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    ClusterSettings, SaslSettings,
-    admin::{Admin, End, Partition},
-    advised,
+    admin::{Admin, End, Partition, advised},
+    settings::{ClusterSettings, SaslSettings},
 };
 
 /// A connection that takes longer is none.

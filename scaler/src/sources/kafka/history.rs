@@ -9,8 +9,9 @@ use tidegate_core::kafka::{KafkaLag, Lag, NothingCommitted, PartitionOffsets, Ra
 
 use super::admin::Partition;
 
-/// The time that rates are of: consumers commit every 5 s by default, and a shorter time would show the moments of it.
-const WINDOW: Duration = Duration::from_secs(60);
+/// The time that rates are of: consumers commit every 5 s by default, and a shorter time would show the moments of it. A longer one
+/// would keep those waiting who have to see a whole one with as many replicas as now.
+const WINDOW: Duration = Duration::from_secs(30);
 /// After this, rates are told.
 const SOONEST: Duration = Duration::from_secs(20);
 
@@ -164,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_last_minute_and_told_after_20_seconds() {
+    fn rates_are_of_the_last_30_seconds_and_told_after_20() {
         let (mut history, start, wanted) = (History::default(), Instant::now(), wanted(None));
         let early = sweep(&mut history, &wanted, 0..20, start, |t| vec![(1000 + 10 * t, 4 * t)]);
         assert_eq!(early.rates, None);
         let rates = sweep(&mut history, &wanted, 20..200, start, |t| vec![(1000 + 10 * t, 4 * t)]).rates.unwrap();
         assert_eq!((rates.arriving, rates.consumed, rates.over), (10.0, 4.0, WINDOW));
-        assert_eq!(rates.least_waiting, 1000 + 6 * 139, "a minute before second 199");
+        assert_eq!(rates.least_waiting, 1000 + 6 * 169, "30 s before second 199");
     }
 
     #[test]

@@ -9,8 +9,7 @@ use std::{
 use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
 use super::{
-    admin::{Admin, End, Offsets, Partition},
-    advised,
+    admin::{Admin, End, Offsets, Partition, advised},
     history::History,
 };
 

@@ -68,7 +68,7 @@ async fn a_deployment_wakes_by_lag_follows_it_and_sleeps_when_all_is_read() -> R
     // Never more than partitions, however much waits.
     produce("orders", 500).await?;
     scenario.wait_for_replicas("billing", 4).await?;
-    let explained = cluster.tidegate(&["explain", "deployment/billing", "-n", &scenario.namespace]).await?;
+    let explained = explained(&cluster, &scenario, "billing").await?;
     ensure!(explained.contains(" of 4 partitions for group billing on orders of Kafka cluster default"), "{explained}");
     let metrics =
         kubectl(&["get", "--raw", "/api/v1/namespaces/tidegate-system/services/tidegate:admin/proxy/metrics"]).await?;
