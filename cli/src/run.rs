@@ -20,7 +20,7 @@ use tidegate_operator::{
     workloads::{self, Reconciler, ScalerEndpoint, Settings},
 };
 use tidegate_scaler::{
-    demand::Demands,
+    demand::{Demands, watch_consumers},
     metrics::{ScalerMetrics, register_workloads},
     savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
@@ -120,6 +120,11 @@ impl Service {
         let source = source_settings(&self.args)?;
         let stop = self.stop.subscribe();
         register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
+        let consumers = watch_consumers(Arc::clone(&demands), plan.clone(), stop.clone());
+        self.parts.spawn(async move {
+            consumers.await;
+            Ok(())
+        });
         self.parts.spawn(async move { sources::run(source, signals, plan, stop).await.context("--prometheus-…") });
         Ok(demands)
     }

@@ -36,9 +36,9 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-pub use self::hours::Clock;
 pub(crate) use self::kafka::KafkaNow;
 pub(crate) use self::neighbours::unknown_workload;
+pub use self::{hours::Clock, kafka::watch_consumers};
 use self::{hours::HoursNow, kafka::Consumers, last::LastValues, neighbours::unknown_service};
 use crate::signals::{NoReading, Reading, Signals};
 

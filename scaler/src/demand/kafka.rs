@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,13 +13,17 @@ use tidegate_core::{
     trigger::{Traffic, Trigger},
     workload::WorkloadId,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, interval},
+};
 
-use super::{Demands, NoDemand, unknown_workload};
+use super::{Demands, NoDemand, trigger_of, unknown_workload};
 use crate::signals::{NoReading, Reading};
 
 /// Long enough that the HPA sees it, which looks every 15 s.
 const SETTLE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is known of a consumer group now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +33,31 @@ pub(crate) struct KafkaNow {
     pub(crate) throughput: Throughput,
     /// Replicas that are kept because there were more a moment ago
     pub(crate) held_at: Option<u32>,
+}
+
+/// Looks at the consumers of the Plan every 5 s until `shutdown` says so: what their replicas read is known by all of Tidegate's
+/// pods then, whichever of them KEDA asks.
+pub async fn watch_consumers(
+    demands: Arc<Demands>,
+    plan: watch::Receiver<Arc<Plan>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut looks = interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        let plan = Arc::clone(&plan.borrow());
+        for (id, workload) in &plan.workloads {
+            if let Ok(intent) = &workload.intent
+                && intent.kafka.is_some()
+            {
+                // Whoever asks for its demand is told what is wrong.
+                let _ = demands.kafka_now(&trigger_of(id, intent), &plan);
+            }
+        }
+    }
 }
 
 impl Demands {
@@ -159,10 +188,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::{
-        demand::trigger_of,
-        fixture::{STALE_AFTER, demands, deployment, plan},
-    };
+    use crate::fixture::{STALE_AFTER, demands, deployment, plan};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
