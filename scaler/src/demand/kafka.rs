@@ -13,17 +13,13 @@ use tidegate_core::{
     trigger::{Traffic, Trigger},
     workload::WorkloadId,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, interval},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{Demands, NoDemand, trigger_of, unknown_workload};
 use crate::signals::{NoReading, Reading};
 
 /// Long enough that the HPA sees it, which looks every 15 s.
 const SETTLE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is known of a consumer group now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,17 +31,17 @@ pub(crate) struct KafkaNow {
     pub(crate) held_at: Option<u32>,
 }
 
-/// Looks at the consumers of the Plan every 5 s until `shutdown` says so: what their replicas read is known by all of Tidegate's
+/// Looks at the consumers of the Plan after each sweep until `shutdown` says so: what their replicas read is known by all of Tidegate's
 /// pods then, whichever of them KEDA asks.
 pub async fn watch_consumers(
     demands: Arc<Demands>,
     plan: watch::Receiver<Arc<Plan>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let mut looks = interval(LOOK_EVERY);
+    let mut rounds = demands.signals().rounds();
     loop {
         tokio::select! {
-            _ = looks.tick() => {}
+            changed = rounds.changed() => if changed.is_err() { return },
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
         let plan = Arc::clone(&plan.borrow());

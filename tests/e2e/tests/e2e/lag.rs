@@ -282,8 +282,11 @@ async fn lag_in_seconds_gives_as_many_replicas_as_read_it_in_time() -> Result<()
     }
     // One reads 300 in 30 s, so that 20 would be needed; 10 are the most, and the HPA gives them in two steps.
     ensure!((8..=10).contains(&most), "{most} replicas");
-    let told = explained(&cluster, &scenario, "slow").await?;
-    let pace = told["kafka"]["consumedPerReplica"].as_f64().with_context(|| told.to_string())?;
+    let pace = until("explain tells what a replica reads", async || {
+        let told = explained(&cluster, &scenario, "slow").await?;
+        told["kafka"]["consumedPerReplica"].as_f64().with_context(|| told.to_string())
+    })
+    .await?;
     ensure!((PACE as f64 * 0.5..PACE as f64 * 1.5).contains(&pace), "{pace} messages/s");
     scenario.wait_for_replicas("slow", 1).await
 }
