@@ -39,7 +39,12 @@ use tokio::time::Instant;
 pub(crate) use self::kafka::KafkaNow;
 pub(crate) use self::neighbours::unknown_workload;
 pub use self::{hours::Clock, kafka::watch_consumers};
-use self::{hours::HoursNow, kafka::Consumers, last::LastValues, neighbours::unknown_service};
+use self::{
+    hours::HoursNow,
+    kafka::{Consumers, of_group},
+    last::LastValues,
+    neighbours::unknown_service,
+};
 use crate::signals::{NoReading, Reading, Signals};
 
 /// Why there is no value for a target.
@@ -221,28 +226,29 @@ impl Demands {
         }
         let mut missing = None;
         for target in &trigger.targets {
-            if target.signal.is_kafka() {
-                match self.wakes(trigger, target.signal) {
-                    Ok(true) => return Ok(true),
-                    Ok(false) => {}
-                    Err(reason) => missing = missing.or(Some(reason)),
-                }
-                continue;
-            }
-            let value = match self.demand(trigger, *target, plan) {
-                Ok(demand) => Some(demand.need.value),
-                Err(reason) => {
-                    let last = self.lock().reading(trigger, target.signal, Instant::now()).filter(|_| reason.holds());
-                    let at_least = at_least(trigger, target.signal, plan, &self.signals);
-                    missing = missing.or(last.is_none().then_some(reason));
-                    last.into_iter().chain(at_least).map(|reading| reading.value).reduce(f64::max)
-                }
+            let active = if target.signal.is_kafka() {
+                self.wakes(trigger, target.signal)
+            } else {
+                self.is_above_zero(trigger, *target, plan)
             };
-            if value.is_some_and(|value| value > 0.0) {
-                return Ok(true);
+            match active {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(reason) => missing = missing.or(Some(reason)),
             }
         }
         missing.map_or(Ok(false), Err)
+    }
+
+    fn is_above_zero(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<bool, NoDemand> {
+        let reason = match self.demand(trigger, target, plan) {
+            Ok(demand) => return Ok(demand.need.value > 0.0),
+            Err(reason) => reason,
+        };
+        let last = self.lock().reading(trigger, target.signal, Instant::now()).filter(|_| reason.holds());
+        let at_least = at_least(trigger, target.signal, plan, &self.signals);
+        let above_zero = [last, at_least].into_iter().flatten().any(|reading| reading.value > 0.0);
+        if above_zero || last.is_some() { Ok(above_zero) } else { Err(reason) }
     }
 
     fn measured(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Reading, NoDemand> {
@@ -251,8 +257,7 @@ impl Demands {
             _ if signal.is_kafka() => self.kafka(trigger, target, plan),
             (Some(query), _) if !signal.is_traffic() => {
                 self.signals.keep_query(query);
-                let reading = self.signals.query(query);
-                reading.map_err(|reason| NoDemand::NoReading { name: format!("query {}", shortened(query)), reason })
+                self.signals.query(query).map_err(|reason| of_query(query, reason))
             }
             (_, Some(traffic)) => of_traffic(traffic, signal, plan, &self.signals),
             (_, None) => Err(NoDemand::NoTraffic),
@@ -266,16 +271,16 @@ impl Demands {
 
     /// Why a question of the trigger's own was not answered the last time, while an earlier answer counts.
     fn failing(&self, trigger: &Trigger, signal: Signal) -> Option<NoDemand> {
-        let (name, error) = match (signal, &trigger.query, &trigger.kafka) {
+        let bad = |reason| NoReading::BadAnswer { reason };
+        match (signal, &trigger.query, &trigger.kafka) {
             (Signal::PrometheusQuery, Some(query), _) => {
-                (format!("query {}", shortened(query)), self.signals.query_error(query)?)
+                self.signals.query_error(query).map(|error| of_query(query, bad(error)))
             }
             (Signal::KafkaLag | Signal::KafkaLagSeconds, _, Some(kafka)) => {
-                (kafka.lag.to_string(), self.signals.lag_error(&kafka.lag)?)
+                self.signals.lag_error(&kafka.lag).map(|error| of_group(kafka, bad(error)))
             }
-            _ => return None,
-        };
-        Some(NoDemand::NoReading { name, reason: NoReading::BadAnswer { reason: error } })
+            _ => None,
+        }
     }
 
     /// Why the traffic of this workload is not counted in whole, if it is not.
@@ -375,6 +380,10 @@ pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&str, f64)> {
 pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &Signals) -> Result<Reading, NoDemand> {
     let reading = signals.cluster(name, signal);
     reading.map_err(|reason| NoDemand::NoReading { name: format!("cluster {}", shortened(name)), reason })
+}
+
+fn of_query(query: &str, reason: NoReading) -> NoDemand {
+    NoDemand::NoReading { name: format!("query {}", shortened(query)), reason }
 }
 
 const NOTHING: Reading = Reading { value: 0.0, age: Duration::ZERO };

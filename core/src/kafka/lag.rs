@@ -40,7 +40,7 @@ impl PartitionOffsets {
     ///
     /// What retention has deleted cannot be read any more, so a committed offset before the start of the log counts as its
     /// start (KEDA counts it as lag, kedacore/keda#7936).
-    pub fn waiting(&self, no_offset: NoOffset) -> u64 {
+    fn waiting(&self, no_offset: NoOffset) -> u64 {
         let from = match (self.committed, no_offset) {
             (Some(committed), _) => committed.max(self.earliest),
             (None, NoOffset::Earliest) => self.earliest,
@@ -52,12 +52,12 @@ impl PartitionOffsets {
 
 /// Adds up partitions.
 pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, NothingCommitted> {
-    let count = |of: &mut dyn Iterator<Item = &PartitionOffsets>| u32::try_from(of.count()).unwrap_or(u32::MAX);
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let uncommitted = || partitions.iter().filter(|partition| partition.committed.is_none());
     if no_offset == NoOffset::Hold && uncommitted().next().is_some() {
-        return Err(NothingCommitted(count(&mut uncommitted())));
+        return Err(NothingCommitted(number(uncommitted().count())));
     }
-    let mut lag = Lag { partitions: count(&mut partitions.iter()), ..Lag::default() };
+    let mut lag = Lag { partitions: number(partitions.len()), ..Lag::default() };
     for partition in partitions {
         let waiting = partition.waiting(no_offset);
         let sum = if partition.stuck { &mut lag.stuck } else { &mut lag.messages };

@@ -8,14 +8,14 @@ use std::{
 
 use tidegate_core::{
     kafka::{KafkaIntent, Lag, Throughput},
-    plan::{Plan, Replicas},
-    signal::{Signal, Target},
+    plan::{Plan, PlannedWorkload, Replicas},
+    signal::{PerReplica, Signal, Target},
     trigger::{Traffic, Trigger},
     workload::WorkloadId,
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::{Demands, NoDemand, trigger_of, unknown_workload};
+use super::{Demands, NoDemand, unknown_workload};
 use crate::signals::{NoReading, Reading};
 
 /// Long enough that the HPA sees it, which looks every 15 s.
@@ -31,8 +31,8 @@ pub(crate) struct KafkaNow {
     pub(crate) held_at: Option<u32>,
 }
 
-/// Looks at the consumers of the Plan after each sweep until `shutdown` says so: what their replicas read is known by all of Tidegate's
-/// pods then, whichever of them KEDA asks.
+/// Looks at the consumers of the Plan after each round until `shutdown` says so: what their replicas read is known by all of
+/// Tidegate's pods then, whichever of them KEDA asks.
 pub async fn watch_consumers(
     demands: Arc<Demands>,
     plan: watch::Receiver<Arc<Plan>>,
@@ -46,11 +46,11 @@ pub async fn watch_consumers(
         }
         let plan = Arc::clone(&plan.borrow());
         for (id, workload) in &plan.workloads {
-            if let Ok(intent) = &workload.intent
-                && intent.kafka.is_some()
-            {
-                // Whoever asks for its demand is told what is wrong.
-                let _ = demands.kafka_now(&trigger_of(id, intent), &plan);
+            let Ok(intent) = &workload.intent else { continue };
+            // Whoever asks for its demand is told why there is none.
+            let lag = intent.kafka.as_ref().and_then(|kafka| demands.signals().lag(&kafka.lag).ok());
+            if let Some((lag, _)) = lag {
+                demands.observe(id, workload, intent.target(Signal::KafkaLagSeconds), &lag, &plan);
             }
         }
     }
@@ -78,9 +78,9 @@ impl Demands {
     pub(super) fn wakes(&self, trigger: &Trigger, signal: Signal) -> Result<bool, NoDemand> {
         let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
         self.signals.keep_lag(&kafka.lag);
-        let lag = match (self.signals.last_lag(&kafka.lag), self.signals.lag(&kafka.lag)) {
-            (Some(lag), _) | (None, Ok((lag, _))) => lag,
-            (None, Err(reason)) => return Err(of_group(kafka, reason)),
+        let lag = match self.signals.last_lag(&kafka.lag) {
+            Some(lag) => lag,
+            None => self.signals.lag(&kafka.lag).map_err(|reason| of_group(kafka, reason))?.0,
         };
         // A group that has read all of it by each sweep is not idle.
         let flows = signal == Signal::KafkaLagSeconds && lag.rates.is_some_and(|rates| rates.arriving > 0.0);
@@ -92,26 +92,38 @@ impl Demands {
         let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
         self.signals.keep_lag(&kafka.lag);
         let (lag, age) = self.signals.lag(&kafka.lag).map_err(|reason| of_group(kafka, reason))?;
-        let mut known = KafkaNow { lag, age, throughput: Throughput::default(), held_at: None };
         let workload = match &trigger.traffic {
             Some(Traffic::Workload(id)) => plan.workloads.get(id).map(|workload| (id, workload)),
             _ => None,
         };
-        let Some((id, workload)) = workload else { return Ok(known) };
-        let window = workload.intent.as_ref().map_or(Duration::ZERO, |intent| intent.scale_down_after);
         let seconds = trigger.targets.iter().find(|target| target.signal == Signal::KafkaLagSeconds);
+        let seconds = seconds.map(|target| target.per_replica);
+        let observed = workload.map(|(id, workload)| self.observe(id, workload, seconds, &lag, plan));
+        let (throughput, held_at) = observed.unwrap_or_default();
+        Ok(KafkaNow { lag, age, throughput, held_at })
+    }
+
+    /// Takes in the lag of a workload's group. Returns what its replicas read, and how many are kept because there were more a
+    /// moment ago.
+    fn observe(
+        &self,
+        id: &WorkloadId,
+        workload: &PlannedWorkload,
+        seconds: Option<PerReplica>,
+        lag: &Lag,
+        plan: &Plan,
+    ) -> (Throughput, Option<u32>) {
         let now = Instant::now();
         let mut consumers = self.consumers();
         let consumer = consumers.of(id, workload.replicas, now, plan.workloads.len());
-        if let (Some(rates), Some(target)) = (lag.rates, seconds)
+        if let (Some(rates), Some(seconds)) = (lag.rates, seconds)
             && now.duration_since(consumer.reading_since) >= rates.over
         {
-            consumer.throughput.observe(&rates, workload.replicas.ready, target.per_replica.get());
+            consumer.throughput.observe(&rates, workload.replicas.ready, seconds.get());
         }
-        known.throughput = consumer.throughput;
+        let window = workload.intent.as_ref().map_or(Duration::ZERO, |intent| intent.scale_down_after);
         let settles = consumer.fewer_since.is_some_and(|at| now.duration_since(at) < window.min(SETTLE));
-        known.held_at = settles.then_some(workload.replicas.wanted);
-        Ok(known)
+        (consumer.throughput, settles.then_some(workload.replicas.wanted))
     }
 
     fn consumers(&self) -> MutexGuard<'_, Consumers> {
@@ -167,7 +179,7 @@ fn replicas(trigger: &Trigger, plan: &Plan) -> Result<Replicas, NoDemand> {
     }
 }
 
-fn of_group(kafka: &KafkaIntent, reason: NoReading) -> NoDemand {
+pub(super) fn of_group(kafka: &KafkaIntent, reason: NoReading) -> NoDemand {
     NoDemand::NoReading { name: kafka.lag.to_string(), reason }
 }
 
@@ -184,7 +196,10 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::fixture::{STALE_AFTER, demands, deployment, plan};
+    use crate::{
+        demand::trigger_of,
+        fixture::{STALE_AFTER, demands, deployment, plan},
+    };
 
     const MINUTE: Duration = Duration::from_secs(60);
 

@@ -61,6 +61,9 @@ impl Peaks {
 
 impl LastValues {
     pub(super) fn remember(&mut self, trigger: &Trigger, signal: Signal, reading: Reading, now: Instant) {
+        if signal.is_kafka() {
+            return;
+        }
         // An age before the clock's start can't be told from its start.
         let measured = now.checked_sub(reading.age).unwrap_or(now);
         let peaks = Peaks { since: now, before: reading.value, now: reading.value };
@@ -111,7 +114,6 @@ impl LastValues {
     fn entry(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<&mut Entry> {
         let entry = match signal {
             Signal::PrometheusQuery => self.of_queries.get_mut(trigger.query.as_ref()?),
-            // The store of signals holds it.
             Signal::KafkaLag | Signal::KafkaLagSeconds => None,
             _ => self.of_traffic.get_mut(trigger.traffic.as_ref()?),
         }?;

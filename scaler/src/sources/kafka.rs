@@ -21,7 +21,7 @@ use tokio::{
 
 use self::{
     admin::Admin,
-    sweep::{Answers, Sweeper},
+    sweep::{Answers, Sweeper, none_known},
 };
 pub use self::{
     check::{Step, check},
@@ -120,7 +120,7 @@ impl Cluster {
     fn sweep(&mut self, wanted: &[KafkaLag]) -> Answers {
         let admin = match connect(&mut self.connection, &self.settings) {
             Ok(admin) => admin,
-            Err(error) => return wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
+            Err(error) => return none_known(wanted, &error),
         };
         let answers = self.sweeper.sweep(admin, wanted, self.settings.read_committed, self.settings.timeout());
         let complaint = admin.complaint();

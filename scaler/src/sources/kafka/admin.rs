@@ -50,7 +50,6 @@ pub(super) struct Admin {
 }
 
 /// What the connection tells, and asks for.
-#[derive(Default)]
 pub(super) struct Context {
     /// What it last complained of: the errors of calls say only that it is down
     complaint: Mutex<Option<String>>,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     admin::{Admin, End, Partition, advised},
-    settings::{ClusterSettings, SaslSettings},
+    settings::ClusterSettings,
 };
 
 /// A connection that takes longer is none.
@@ -113,11 +113,7 @@ fn who(settings: &ClusterSettings) -> String {
     let transport = if settings.tls.is_some() { "over TLS" } else { "in plain text" };
     match &settings.sasl {
         None => transport.to_owned(),
-        Some(SaslSettings::Plain(user)) => format!("as {} (PLAIN) {transport}", user.username),
-        Some(SaslSettings::ScramSha256(user)) => format!("as {} (SCRAM-SHA-256) {transport}", user.username),
-        Some(SaslSettings::ScramSha512(user)) => format!("as {} (SCRAM-SHA-512) {transport}", user.username),
-        Some(SaslSettings::OauthBearer(client)) => format!("as {} (OAUTHBEARER) {transport}", client.client_id),
-        Some(SaslSettings::Gssapi(kerberos)) => format!("as {} (GSSAPI) {transport}", kerberos.principal),
+        Some(sasl) => format!("as {} ({}) {transport}", sasl.user(), sasl.mechanism()),
     }
 }
 

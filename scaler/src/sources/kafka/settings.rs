@@ -166,12 +166,35 @@ impl ClusterSettings {
 }
 
 impl SaslSettings {
+    /// As brokers call it.
+    pub(super) fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => "PLAIN",
+            Self::ScramSha256(_) => "SCRAM-SHA-256",
+            Self::ScramSha512(_) => "SCRAM-SHA-512",
+            Self::OauthBearer(_) => "OAUTHBEARER",
+            Self::Gssapi(_) => "GSSAPI",
+        }
+    }
+
+    /// Who logs in.
+    pub(super) fn user(&self) -> &str {
+        match self {
+            Self::Plain(password) | Self::ScramSha256(password) | Self::ScramSha512(password) => &password.username,
+            Self::OauthBearer(client) => &client.client_id,
+            Self::Gssapi(kerberos) => &kerberos.principal,
+        }
+    }
+
     fn set(&self, config: &mut ClientConfig) -> Result<(), String> {
-        let (mechanism, password) = match self {
-            Self::Plain(password) => ("PLAIN", Some(password)),
-            Self::ScramSha256(password) => ("SCRAM-SHA-256", Some(password)),
-            Self::ScramSha512(password) => ("SCRAM-SHA-512", Some(password)),
-            Self::OauthBearer(_) => ("OAUTHBEARER", None),
+        config.set("sasl.mechanism", self.mechanism());
+        match self {
+            Self::Plain(password) | Self::ScramSha256(password) | Self::ScramSha512(password) => {
+                config.set("sasl.username", &password.username);
+                config.set("sasl.password", read("sasl.passwordFile", &password.password_file)?);
+            }
+            // Its tokens come from a callback.
+            Self::OauthBearer(_) => {}
             Self::Gssapi(_) if !cfg!(feature = "gssapi") => {
                 return Err("sasl.mechanism GSSAPI: this Tidegate is built without Kerberos; build it with \
                             --features gssapi, which needs libsasl2"
@@ -181,13 +204,7 @@ impl SaslSettings {
                 config.set("sasl.kerberos.principal", &kerberos.principal);
                 config.set("sasl.kerberos.service.name", &kerberos.service_name);
                 config.set("sasl.kerberos.keytab", kerberos.keytab_file.to_string_lossy());
-                ("GSSAPI", None)
             }
-        };
-        config.set("sasl.mechanism", mechanism);
-        if let Some(PasswordSettings { username, password_file }) = password {
-            config.set("sasl.username", username);
-            config.set("sasl.password", read("sasl.passwordFile", password_file)?);
         }
         Ok(())
     }

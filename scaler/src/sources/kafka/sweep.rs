@@ -21,6 +21,11 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 /// What was found of each lag.
 pub(super) type Answers = Vec<(KafkaLag, Result<Lag, String>)>;
 
+/// None is known, all for the same reason.
+pub(super) fn none_known(wanted: &[KafkaLag], error: &str) -> Answers {
+    wanted.iter().map(|lag| (lag.clone(), Err(error.to_owned()))).collect()
+}
+
 /// What is kept of a cluster from one sweep to the next.
 #[derive(Default)]
 pub(super) struct Sweeper {
@@ -43,7 +48,7 @@ impl Sweeper {
                 self.history.keep(wanted);
                 wanted.iter().map(|lag| (lag.clone(), self.one(lag, &found))).collect()
             }
-            Err(error) => wanted.iter().map(|lag| (lag.clone(), Err(error.clone()))).collect(),
+            Err(error) => none_known(wanted, &error),
         }
     }
 
@@ -78,7 +83,7 @@ impl Sweeper {
             None => return Err(format!("group {} was not asked for", wanted.group)),
         };
         let partitions = self.topics.counted(wanted, of_group)?;
-        let offsets = |partition: Partition| Ok((partition.clone(), found.of(&partition, of_group)?));
+        let offsets = |partition| found.of(&partition, of_group).map(|offsets| (partition, offsets));
         let offsets = partitions.into_iter().map(offsets).collect::<Result<_, String>>()?;
         self.history.lag(wanted, offsets, found.at).map_err(|error| error.to_string())
     }
