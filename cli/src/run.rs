@@ -112,6 +112,14 @@ impl Service {
         Self { args, registry, savings, parts: JoinSet::new(), stop: watch::Sender::new(false) }
     }
 
+    /// Runs until the service stops; a part that ends earlier ends it.
+    fn part(&mut self, part: impl Future<Output = ()> + Send + 'static) {
+        self.parts.spawn(async move {
+            part.await;
+            Ok(())
+        });
+    }
+
     /// Signals and their sources.
     fn measure(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(Signals::new(self.args.stale_after));
@@ -120,11 +128,7 @@ impl Service {
         let source = source_settings(&self.args)?;
         let stop = self.stop.subscribe();
         register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
-        let consumers = watch_consumers(Arc::clone(&demands), plan.clone(), stop.clone());
-        self.parts.spawn(async move {
-            consumers.await;
-            Ok(())
-        });
+        self.part(watch_consumers(Arc::clone(&demands), plan.clone(), stop.clone()));
         self.parts.spawn(async move { sources::run(source, signals, plan, stop).await.context("--prometheus-…") });
         Ok(demands)
     }
@@ -154,52 +158,38 @@ impl Service {
         let metrics = OperatorMetrics::register(&mut self.registry);
         let leading = watch::Sender::new(false);
         let (mut leads, shown) = (leading.subscribe(), metrics.clone());
-        self.parts.spawn(async move {
+        self.part(async move {
             while leads.changed().await.is_ok() {
                 shown.leads(*leads.borrow_and_update());
             }
-            Ok(())
         });
         let (of_calendars, instance, seen) = (client.clone(), lease.holder.clone(), watches.clone());
         let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.parts.spawn(async move {
-            calendars::run(of_calendars, &instance, seen, leads, stop).await;
-            Ok(())
-        });
+        self.part(async move { calendars::run(of_calendars, &instance, seen, leads, stop).await });
         self.count_savings(demands, watches.plan(), leading.subscribe());
         let gateways =
             gateways::Reconciler::new(client.clone(), Events::new(client.clone(), &lease.holder), self.fleets(demands));
         let (seen, leads, stop) = (watches.clone(), leading.subscribe(), self.stop.subscribe());
-        self.parts.spawn(async move {
-            gateways::run(gateways, seen, leads, stop).await;
-            Ok(())
-        });
+        self.part(gateways::run(gateways, seen, leads, stop));
         let signals = Arc::clone(demands.signals());
         let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
         let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
         let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.parts.spawn(async move {
-            workloads::tell_missing(missing, events, plan, leads, stop).await;
-            Ok(())
-        });
+        self.part(workloads::tell_missing(missing, events, plan, leads, stop));
         let leads = leading.subscribe();
         let events = Events::new(client.clone(), &lease.holder);
         let (writer, stop) = (client.clone(), self.stop.subscribe());
-        self.parts.spawn(async move {
+        self.part(async move {
             let mut stopped = stop.clone();
             let tolerance = tokio::select! {
                 tolerance = supports_tolerance(&writer) => tolerance,
-                _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+                _ = stopped.wait_for(|stop| *stop) => return,
             };
             let settings = Settings { scaler, tolerance };
             workloads::run(Reconciler::new(writer, settings, events, metrics), watches, leads, stop).await;
-            Ok(())
         });
         let stop = self.stop.subscribe();
-        self.parts.spawn(async move {
-            lease::compete(client, lease, leading, stop).await;
-            Ok(())
-        });
+        self.part(lease::compete(client, lease, leading, stop));
     }
 
     /// Tells the operator what the proxies of Gateways carry.
@@ -224,10 +214,7 @@ impl Service {
         leads: watch::Receiver<bool>,
     ) {
         let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.subscribe());
-        self.parts.spawn(async move {
-            savings::run(savings, demands, plan, leads, stop).await;
-            Ok(())
-        });
+        self.part(savings::run(savings, demands, plan, leads, stop));
     }
 
     /// Serves the admin server, and waits for the end.

@@ -88,6 +88,18 @@ async fn keep(signals: Arc<Signals>, mut plan: watch::Receiver<Arc<Plan>>, mut s
     }
 }
 
+/// All of an answer, unless it is longer than `most` bytes.
+pub(crate) async fn body_of(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error))? {
+        if body.len() + chunk.len() > most {
+            return Err(format!("answered more than {} MiB", most >> 20));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 /// "error sending request" alone helps nobody: the reason is in the chain.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());

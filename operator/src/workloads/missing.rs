@@ -87,7 +87,6 @@ pub async fn tell_missing(
 ) {
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = HashSet::new();
     loop {
         tokio::select! {
             _ = rounds.tick() => {}
@@ -97,20 +96,13 @@ pub async fn tell_missing(
             continue;
         }
         let plan = Arc::clone(&plan.borrow());
-        let mut now = HashSet::new();
-        for (id, notices) in notices(&plan, &missing) {
+        let mut affected = HashSet::new();
+        for (id, notices) in notices(&plan, &missing).filter(|(_, notices)| !notices.is_empty()) {
             let reference = reference(&plan, id);
-            let key = events::key(&reference);
-            if notices.is_empty() && !known.contains(&key) {
-                continue;
-            }
             events.tell(&reference, &notices).await;
-            if !notices.is_empty() {
-                now.insert(key);
-            }
+            affected.insert(events::key(&reference));
         }
-        events.keep(&now);
-        known = now;
+        events.keep(&affected);
     }
 }
 

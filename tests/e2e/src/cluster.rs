@@ -1,6 +1,9 @@
 //! Tidegate on the cluster, installed once with Helm, as a user installs it.
 
-use std::sync::LazyLock;
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use anyhow::{Context, Result};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -48,10 +51,15 @@ impl<Guard> Cluster<Guard> {
     }
 }
 
+/// The file of the CA that the stack's broker shows.
+pub fn kafka_ca() -> Result<PathBuf> {
+    let kubeconfig = std::env::var("KUBECONFIG").context("these tests run in the stack, by `make test-e2e`")?;
+    Ok(Path::new(&kubeconfig).with_file_name("pki").join("kafka-ca.crt"))
+}
+
 /// The CA of the stack's broker, and the password of its user, right and wrong.
 async fn kafka_secret() -> Result<()> {
-    let state = std::env::var("KUBECONFIG").context("these tests run in the stack, by `make test-e2e`")?;
-    let ca = std::path::Path::new(&state).with_file_name("pki").join("kafka-ca.crt");
+    let ca = kafka_ca()?;
     let ca = std::fs::read_to_string(&ca).with_context(|| ca.display().to_string())?;
     let secret = serde_json::json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kafka", "namespace": "tidegate-system"},

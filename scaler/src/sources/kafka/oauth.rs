@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::settings::read;
-use crate::sources::with_causes;
+use crate::sources::{body_of, with_causes};
 
 /// Where tokens come from, and whose they are.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -72,14 +72,9 @@ impl OauthSettings {
             .basic_auth(url_encoded(&self.client_id), Some(url_encoded(&secret)))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body);
-        let mut answer = request.send().await.map_err(|error| with_causes(&error))?;
-        let (status, mut body) = (answer.status(), Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MOST {
-                return Err(format!("answered more than {MOST} bytes"));
-            }
-        }
+        let answer = request.send().await.map_err(|error| with_causes(&error))?;
+        let status = answer.status();
+        let body = body_of(answer, MOST).await?;
         let parsed = serde_json::from_slice(&body);
         self.read(
             parsed.map_err(|error| format!("answered {status}, and no JSON of RFC 6749: {error}"))?,

@@ -8,12 +8,12 @@ use prometheus_http_query::{
     Client,
     response::{InstantVector, PromqlResult},
 };
-use reqwest::{Certificate, Identity, Response, StatusCode};
+use reqwest::{Certificate, Identity, StatusCode};
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{Credentials, PrometheusSettings};
-use crate::sources::with_causes;
+use crate::sources::{body_of, with_causes};
 
 /// 10,000 clusters with traffic fit five times.
 const MAX_BODY: usize = 64 << 20;
@@ -117,7 +117,7 @@ impl Prometheus {
         // POST, because a query may be too long for a URL, or for a proxy on the way.
         let answer = query.post_raw().await.map_err(|error| with_causes(&error))?;
         let status = answer.status();
-        let body = self.body(answer).await?;
+        let body = body_of(answer, self.max_body).await?;
         match serde_json::from_slice(&body) {
             Ok(ApiAnswer::Success { data }) => Ok(data),
             Ok(ApiAnswer::Error { error_type, error }) => Err(format!("{error_type}: {error}")),
@@ -125,17 +125,6 @@ impl Prometheus {
             Err(_) if is_string(&body) => Err("the query gives a text, wants a number".to_owned()),
             Err(error) => Err(format!("answered something else than Prometheus' JSON: {error}")),
         }
-    }
-
-    async fn body(&self, mut answer: Response) -> Result<Vec<u8>, String> {
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error))? {
-            if body.len() + chunk.len() > self.max_body {
-                return Err(format!("answered more than {} MiB", self.max_body >> 20));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
     }
 
     async fn authorization(&self) -> Result<Option<HeaderValue>, String> {

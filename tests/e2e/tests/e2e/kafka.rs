@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tidegate_e2e::{
-    cluster::{Cluster, SCALER_ADDRESS},
+    cluster::{Cluster, SCALER_ADDRESS, kafka_ca},
     kafka::{BROKER, Kafka},
     kubectl::kubectl,
     scenario::{Scenario, task_api, until},
@@ -226,8 +226,7 @@ async fn a_client_with_tokens_reads_lag_and_the_check_says_what_is_missing() -> 
     .await?;
     let _tokens = issue_tokens().await?;
     let folder = tempfile::tempdir()?;
-    let state = std::env::var("KUBECONFIG")?;
-    let ca = std::path::Path::new(&state).with_file_name("pki").join("kafka-ca.crt");
+    let ca = kafka_ca()?;
     let (secret, config) = (folder.path().join("secret"), folder.path().join("kafka.yaml"));
     std::fs::write(&secret, "lag-reader")?;
     let sasl = json!({
