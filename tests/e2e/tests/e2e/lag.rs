@@ -15,7 +15,7 @@ use tidegate_e2e::{
 };
 use tokio::{
     task::spawn_blocking,
-    time::{Duration, interval},
+    time::{Duration, interval, timeout},
 };
 
 /// What one group's lag is to be.
@@ -273,13 +273,17 @@ async fn lag_in_seconds_gives_as_many_replicas_as_read_it_in_time() -> Result<()
     scenario.wait_for_replicas("slow", 1).await?;
     kafka.produce("backlog", 0, 6_000).await?;
     let (mut read, mut seconds, mut most) = (0, interval(Duration::from_secs(1)), 0);
-    while read < 6_000 {
-        seconds.tick().await;
-        let ready = scenario.get(&["deployment/slow"]).await?["status"]["readyReplicas"].as_i64().unwrap_or(0);
-        most = most.max(ready);
-        read = (read + PACE * ready).min(6_000);
-        kafka.commit("slow", "backlog", &[(0, read)]).await?;
-    }
+    let all_is_read = async {
+        while read < 6_000 {
+            seconds.tick().await;
+            let ready = scenario.get(&["deployment/slow"]).await?["status"]["readyReplicas"].as_i64().unwrap_or(0);
+            most = most.max(ready);
+            read = (read + PACE * ready).min(6_000);
+            kafka.commit("slow", "backlog", &[(0, read)]).await?;
+        }
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(400), all_is_read).await.context("what waited was not read in time")??;
     // One reads 300 in 30 s, so that 20 would be needed; 10 are the most, and the HPA gives them in two steps.
     ensure!((8..=10).contains(&most), "{most} replicas");
     let pace = until("explain tells what a replica reads", async || {
