@@ -115,7 +115,7 @@ impl Demands {
     ) -> (Throughput, Option<u32>) {
         let now = Instant::now();
         let mut consumers = self.consumers();
-        let consumer = consumers.of(id, workload.replicas, now, plan.workloads.len());
+        let consumer = consumers.of(id, workload.replicas, now, plan);
         if let (Some(rates), Some(seconds)) = (lag.rates, seconds)
             && now.duration_since(consumer.reading_since) >= rates.over
         {
@@ -151,10 +151,10 @@ struct Consumer {
 }
 
 impl Consumers {
-    fn of(&mut self, id: &WorkloadId, replicas: Replicas, now: Instant, workloads: usize) -> &mut Consumer {
-        if self.0.len() > 2 * workloads {
-            // Those of workloads that are gone; what is still needed is seen again within a minute.
-            self.0.clear();
+    fn of(&mut self, id: &WorkloadId, replicas: Replicas, now: Instant, plan: &Plan) -> &mut Consumer {
+        if self.0.len() > plan.workloads.len() {
+            // What others read is remembered while nothing waits for them, so it must not be forgotten with those that are gone.
+            self.0.retain(|id, _| plan.workloads.contains_key(id));
         }
         let new = || Consumer { replicas, reading_since: now, fewer_since: None, throughput: Throughput::default() };
         let consumer = self.0.entry(id.clone()).or_insert_with(new);
