@@ -14,6 +14,7 @@ use crate::{
     hours::Hours,
     kafka::KafkaIntent,
     key::{Key, PREFIX, Place, STATUS},
+    model::ModelIntent,
     problem::Problem,
     schedule::Schedule,
     signal::{PerReplica, Signal, Target},
@@ -67,25 +68,14 @@ pub struct Intent {
     pub paused: bool,
     /// Whose Kafka lag counts
     pub kafka: Option<KafkaIntent>,
-    /// LLM tokens
-    pub tokens: Option<TokenIntent>,
+    /// Of a workload that serves a model
+    pub model: Option<ModelIntent>,
     /// Business hours
     pub schedule: Option<ScheduleIntent>,
     /// Nothing but hours is asked for: inside them it has the replicas that it had when Tidegate found it
     pub adopts: bool,
     /// Whether a request wakes the workload from zero
     pub wake_on_request: Option<bool>,
-}
-
-/// Token throughput of an LLM as a signal.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenIntent {
-    /// Uncached prefill tokens/s of one replica
-    pub input: Option<PerReplica>,
-    /// Decode tokens/s of one replica
-    pub output: Option<PerReplica>,
-    /// The model's name in requests, when it is not to be found from routes
-    pub model: Option<String>,
 }
 
 /// Business hours.
@@ -173,13 +163,7 @@ impl Intent {
 
     /// The keys that were accepted but that this version does not act on yet.
     pub fn not_acted_on_yet(&self) -> Vec<Key> {
-        let mut keys = Vec::new();
-        if let Some(tokens) = &self.tokens {
-            keys.extend(tokens.input.map(|_| Key::InputTokensPerSecond));
-            keys.extend(tokens.output.map(|_| Key::OutputTokensPerSecond));
-        }
-        keys.extend(self.wake_on_request.map(|_| Key::WakeOnRequest));
-        keys
+        self.wake_on_request.map(|_| Key::WakeOnRequest).into_iter().collect()
     }
 
     /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway takes away the cluster that
@@ -285,6 +269,7 @@ impl Reader<'_> {
             self.needs(key, &[Key::KafkaLag, Key::KafkaLagSeconds]);
         }
         self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
+        self.needs(Key::StartupTime, &Key::OF_MODELS);
         self.needs(Key::After, &[Key::Hours, Key::Calendar]);
         self.check_hours();
         intent
@@ -324,7 +309,7 @@ impl Reader<'_> {
         let mut targets: Vec<_> = Signal::ALL
             .into_iter()
             .filter_map(|signal| {
-                let per_replica = self.read(signal.target_key()?, value::per_replica)?;
+                let per_replica = self.read(signal.target_key()?, value::target_of(signal))?;
                 Some(Target { signal, per_replica })
             })
             .collect();
@@ -339,19 +324,12 @@ impl Reader<'_> {
             scale_down_after: self.read(Key::ScaleDownAfter, value::scale_down_after).unwrap_or(Duration::from_mins(5)),
             paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
             kafka: KafkaIntent::read(self),
-            tokens: self.tokens(),
+            model: ModelIntent::read(self, &targets),
             adopts: targets.len() == 1 && has_hours && !self.has(Key::MinReplicas),
             targets,
             schedule,
             wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
         }
-    }
-
-    fn tokens(&mut self) -> Option<TokenIntent> {
-        let input = self.read(Key::InputTokensPerSecond, value::per_replica);
-        let output = self.read(Key::OutputTokensPerSecond, value::per_replica);
-        let model = self.read(Key::Model, value::text);
-        (input.is_some() || output.is_some()).then_some(TokenIntent { input, output, model })
     }
 
     fn schedule(&mut self) -> Option<ScheduleIntent> {

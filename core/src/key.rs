@@ -77,7 +77,10 @@ keys! {
     KafkaEvenDistribution "kafka-even-distribution" "kafkaEvenDistribution" false "Whether all replicas have as many partitions";
     InputTokensPerSecond "input-tokens-per-second" "inputTokensPerSecond" false "Uncached prefill tokens/s of one replica";
     OutputTokensPerSecond "output-tokens-per-second" "outputTokensPerSecond" false "Decode tokens/s of one replica";
+    QueuePerReplica "queue-per-replica" "queuePerReplica" false "Requests that may wait in one replica";
+    KvCache "kv-cache" "kvCache" false "The part of its KV cache that one replica may use";
     Model "model" "model" false "The model's name in requests";
+    StartupTime "startup-time" "startupTime" false "How long a replica takes until it is ready";
     PrometheusQuery "prometheus-query" "prometheusQuery" false "A PromQL query that gives one number";
     PrometheusTarget "prometheus-target" "prometheusTarget" false "What one replica carries of that number";
     Hours "hours" "hours" true "Opening hours in OpenStreetMap's notation";

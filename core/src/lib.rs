@@ -8,6 +8,7 @@
 //! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
 //! 4. [`demand`]: values and targets become replicas.
 //!
+//! [`kafka`] and [`model`] are what consumers and model servers are asked about.
 //! [`hours`], [`calendar`] and [`schedule`] say when; [`fleet`] is what is asked of the proxies in front.
 
 pub mod calendar;
@@ -18,6 +19,7 @@ pub mod hours;
 pub mod intent;
 pub mod kafka;
 pub mod key;
+pub mod model;
 pub mod plan;
 pub mod problem;
 pub mod schedule;

@@ -3,7 +3,7 @@
 //! The operator makes it from the cluster or from files, as a pure function of the objects that it sees; the scaler
 //! reads it. A Plan is replaced as a whole and never changed in place.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::{
     calendar::Calendars,
     fleet::Fleet,
     intent::Intent,
+    model::{AiGateway, AiRule, ModelShare, ServingPod},
     problem::Problem,
     schedule::Schedule,
     workload::{Requests, WorkloadId},
@@ -25,6 +26,10 @@ pub struct Plan {
     pub services: BTreeMap<ServiceId, Vec<ClusterShare>>,
     /// The proxies that carry the traffic
     pub proxies: Vec<Proxy>,
+    /// The parts of proxies that count tokens
+    pub ai_gateways: Vec<AiGateway>,
+    /// The rules of AIGatewayRoutes that a Gateway accepts
+    pub ai_rules: Vec<Arc<AiRule>>,
     /// The annotated Gateways, by the EnvoyProxy that says how many proxies they have
     pub fleets: Vec<Fleet>,
     /// The Calendars
@@ -50,6 +55,12 @@ pub struct PlannedWorkload {
     pub calendar: Option<String>,
     /// What has to be Ready before it opens, if that exists
     pub after: Option<Prerequisite>,
+    /// The models that it serves behind an AI gateway
+    pub models: Vec<ModelShare>,
+    /// Its pods, where they matter: those of a workload that serves a model
+    pub pods: Vec<ServingPod>,
+    /// How long its pods took until they were ready: the median of the last 20
+    pub measured_startup: Option<Duration>,
     /// What it had when Tidegate found it, where that is its floor inside hours
     pub adopted: Option<u32>,
 }
@@ -78,7 +89,20 @@ impl PlannedWorkload {
         let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
         let schedule =
             schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
-        Self { uid, intent, traffic, replicas, requests: Requests::default(), schedule, calendar, after: None, adopted }
+        Self {
+            uid,
+            intent,
+            traffic,
+            replicas,
+            requests: Requests::default(),
+            schedule,
+            calendar,
+            after: None,
+            models: Vec::new(),
+            pods: Vec::new(),
+            measured_startup: None,
+            adopted,
+        }
     }
 }
 

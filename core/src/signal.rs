@@ -21,6 +21,14 @@ pub enum Signal {
     KafkaLag,
     /// Seconds that one replica would need for what waits for the workload's consumer group, and for what arrives meanwhile.
     KafkaLagSeconds,
+    /// Input tokens per second that a model server has to prefill: those that came from its prefix cache are none of them.
+    InputTokens,
+    /// Tokens per second that a model server generates, those of reasoning included.
+    OutputTokens,
+    /// Requests that wait in the model servers.
+    Queue,
+    /// The parts of their KV caches that the model servers use, added up: 1 is one replica's, full.
+    KvCache,
     /// The answer of the workload's own PromQL query, in the query's own unit.
     PrometheusQuery,
     /// Replicas that business hours ask for: the floor inside them, 0 outside.
@@ -29,12 +37,16 @@ pub enum Signal {
 
 impl Signal {
     /// All signals, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::RequestsPerSecond,
         Self::Concurrency,
         Self::Connections,
         Self::KafkaLag,
         Self::KafkaLagSeconds,
+        Self::InputTokens,
+        Self::OutputTokens,
+        Self::Queue,
+        Self::KvCache,
         Self::PrometheusQuery,
         Self::Schedule,
     ];
@@ -47,6 +59,10 @@ impl Signal {
             Self::Connections => "connections",
             Self::KafkaLag => "kafka-lag",
             Self::KafkaLagSeconds => "kafka-lag-seconds",
+            Self::InputTokens => "input-tokens-per-second",
+            Self::OutputTokens => "output-tokens-per-second",
+            Self::Queue => "queue-per-replica",
+            Self::KvCache => "kv-cache",
             Self::PrometheusQuery => "prometheus-query",
             Self::Schedule => "schedule",
         }
@@ -60,6 +76,10 @@ impl Signal {
             Self::Connections => Some(Key::Connections),
             Self::KafkaLag => Some(Key::KafkaLag),
             Self::KafkaLagSeconds => Some(Key::KafkaLagSeconds),
+            Self::InputTokens => Some(Key::InputTokensPerSecond),
+            Self::OutputTokens => Some(Key::OutputTokensPerSecond),
+            Self::Queue => Some(Key::QueuePerReplica),
+            Self::KvCache => Some(Key::KvCache),
             Self::PrometheusQuery => Some(Key::PrometheusTarget),
             Self::Schedule => None,
         }
@@ -73,6 +93,9 @@ impl Signal {
             Self::Connections => "connections",
             Self::KafkaLag => "messages",
             Self::KafkaLagSeconds => "s of work",
+            Self::InputTokens | Self::OutputTokens => "tokens/s",
+            Self::Queue => "requests waiting",
+            Self::KvCache => "KV caches",
             Self::PrometheusQuery => "(query)",
             Self::Schedule => "replicas",
         }
@@ -81,6 +104,16 @@ impl Signal {
     /// Whether the signal is what waits in Kafka.
     pub fn is_kafka(self) -> bool {
         matches!(self, Self::KafkaLag | Self::KafkaLagSeconds)
+    }
+
+    /// Whether the signal is the throughput of a model in tokens.
+    pub fn is_tokens(self) -> bool {
+        matches!(self, Self::InputTokens | Self::OutputTokens)
+    }
+
+    /// Whether the signal is measured on model servers alone.
+    pub fn is_of_model_servers(self) -> bool {
+        matches!(self, Self::Queue | Self::KvCache)
     }
 
     /// Whether the signal is measured on the Envoy clusters that carry the workload's traffic.

@@ -53,6 +53,8 @@ pub struct Trigger {
     pub query: Option<String>,
     /// Whose lag is [`Signal::KafkaLag`] and [`Signal::KafkaLagSeconds`]
     pub kafka: Option<KafkaIntent>,
+    /// Whose tokens are [`Signal::InputTokens`] and [`Signal::OutputTokens`], where the trigger says so
+    pub model: Option<String>,
     /// Whose hours count, if any do
     pub schedule: Option<TriggerSchedule>,
 }
@@ -104,6 +106,7 @@ impl Trigger {
         targets: &[Target],
         query: Option<&str>,
         kafka: Option<&KafkaIntent>,
+        model: Option<&str>,
         workload: &WorkloadRef,
     ) -> Vec<(&'static str, String)> {
         let mut metadata: Vec<_> = targets
@@ -115,6 +118,7 @@ impl Trigger {
             .collect();
         metadata.extend(query.map(|query| (Key::PrometheusQuery.camel_case(), query.to_owned())));
         metadata.extend(kafka.into_iter().flat_map(KafkaIntent::metadata));
+        metadata.extend(model.map(|model| (Key::Model.camel_case(), model.to_owned())));
         metadata.push((WORKLOAD, workload.to_string()));
         metadata.sort();
         metadata
@@ -123,9 +127,17 @@ impl Trigger {
 
 fn keys() -> impl Iterator<Item = Key> {
     Signal::ALL.into_iter().filter_map(Signal::target_key).chain(
-        [Key::PrometheusQuery, Key::Hours, Key::Timezone, Key::OffHoursReplicas, Key::WarmUp, Key::MinReplicas]
-            .into_iter()
-            .chain(Key::OF_KAFKA),
+        [
+            Key::PrometheusQuery,
+            Key::Model,
+            Key::Hours,
+            Key::Timezone,
+            Key::OffHoursReplicas,
+            Key::WarmUp,
+            Key::MinReplicas,
+        ]
+        .into_iter()
+        .chain(Key::OF_KAFKA),
     )
 }
 
@@ -171,7 +183,7 @@ impl Reader<'_> {
         let mut targets = Vec::new();
         for signal in Signal::ALL {
             let Some(key) = signal.target_key() else { continue };
-            if let Some(per_replica) = self.read(key, value::per_replica) {
+            if let Some(per_replica) = self.read(key, value::target_of(signal)) {
                 targets.push(Target { signal, per_replica });
             }
         }
@@ -181,15 +193,17 @@ impl Reader<'_> {
         }
         let query = self.read(Key::PrometheusQuery, value::query);
         let kafka = KafkaIntent::read(self);
+        let model = self.read(Key::Model, value::text);
         let traffic = self.traffic(namespace);
         self.check(&targets, query.as_ref(), kafka.as_ref(), traffic.as_ref());
+        self.check_model(&targets, model.as_ref(), traffic.as_ref());
         if schedule == Some(TriggerSchedule::OfWorkload) && !matches!(traffic, Some(Traffic::Workload(_))) {
             let message = format!(
                 "trigger metadata has {SCHEDULE}, which needs {WORKLOAD}; hours of its own are given with hours and timezone"
             );
             self.problems.push(Problem::Contradiction(message));
         }
-        Trigger { targets, traffic, query, kafka, schedule }
+        Trigger { targets, traffic, query, kafka, model, schedule }
     }
 
     fn schedule(&mut self, name: &str) -> Option<TriggerSchedule> {
@@ -273,6 +287,19 @@ impl Reader<'_> {
         };
         self.problems.push(Problem::Contradiction(message));
     }
+
+    fn check_model(&mut self, targets: &[Target], model: Option<&String>, traffic: Option<&Traffic>) {
+        let of_workload = matches!(traffic, Some(Traffic::Workload(_)));
+        let has = |of: fn(Signal) -> bool| targets.iter().any(|target| of(target.signal));
+        let message = if has(Signal::is_of_model_servers) && !of_workload {
+            format!("trigger metadata has queuePerReplica or kvCache, which need {WORKLOAD}: whose pods are asked")
+        } else if has(Signal::is_tokens) && model.is_none() && !of_workload {
+            format!("trigger metadata does not say whose tokens count: give model, or {WORKLOAD}")
+        } else {
+            return;
+        };
+        self.problems.push(Problem::Contradiction(message));
+    }
 }
 
 fn cluster_names(value: &str) -> Result<Vec<String>, String> {
@@ -324,7 +351,7 @@ mod tests {
             problems(&[("service", "api"), ("requestPerSecond", "100")]),
             [
                 "trigger metadata has no target: give at least one of requestsPerSecond, concurrency, connections, kafkaLag, \
-                 kafkaLagSeconds, prometheusTarget",
+                 kafkaLagSeconds, inputTokensPerSecond, outputTokensPerSecond, queuePerReplica, kvCache, prometheusTarget",
                 "trigger metadata has no key requestPerSecond; did you mean requestsPerSecond?"
             ]
         );
@@ -362,7 +389,7 @@ mod tests {
             targets.extend(concurrency.map(|c| Target { signal: Signal::Concurrency, per_replica: per_replica(c) }));
             let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
             let written: HashMap<_, _> =
-                Trigger::metadata(&targets, None, None, &workload).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+                Trigger::metadata(&targets, None, None, None, &workload).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
             let read = Trigger::parse("shop", &written).unwrap();
             prop_assert_eq!(read.targets, targets);
             prop_assert_eq!(read.traffic, Some(Traffic::Workload(workload.within("shop"))));

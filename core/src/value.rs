@@ -9,7 +9,7 @@ use crate::{
     hours::{Holidays, Hours},
     kafka::{NoOffset, NotPartitions, PartitionCap, Partitions},
     key::Key,
-    signal::PerReplica,
+    signal::{PerReplica, Signal},
     workload::WorkloadRef,
 };
 
@@ -39,6 +39,24 @@ pub(crate) fn max_replicas(value: &str) -> Result<u32, Wanted> {
 pub(crate) fn per_replica(value: &str) -> Result<PerReplica, Wanted> {
     // `f64::from_str` takes "inf" and "nan" too: the bounds of PerReplica refuse them.
     value.parse().ok().and_then(PerReplica::new).ok_or_else(|| "a number from 0.001 to 1e12, such as \"100\"".into())
+}
+
+/// What one replica carries of this signal.
+pub(crate) fn target_of(signal: Signal) -> fn(&str) -> Result<PerReplica, Wanted> {
+    if signal == Signal::KvCache { kv_cache } else { per_replica }
+}
+
+fn kv_cache(value: &str) -> Result<PerReplica, Wanted> {
+    let part = per_replica(value).ok().filter(|part| part.get() <= 1.0);
+    part.ok_or_else(|| "a part of the KV cache from 0.001 to 1, such as \"0.8\"".into())
+}
+
+/// Nothing takes longer than a day to start.
+pub(crate) fn startup_time(value: &str) -> Result<Duration, Wanted> {
+    match humantime::parse_duration(value) {
+        Ok(time) if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&time) => Ok(time),
+        _ => Err("a time from 1s to 24h, such as \"3m\"".into()),
+    }
 }
 
 pub(crate) fn boolean(value: &str) -> Result<bool, Wanted> {

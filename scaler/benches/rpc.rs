@@ -18,9 +18,10 @@ use std::{
 
 use prometheus_client::registry::Registry;
 use tidegate_core::{
+    calendar::Calendars,
     intent::{Annotations, Intent},
     plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, RouteRef, ServiceId},
-    workload::{Requests, WorkloadId, WorkloadKind},
+    workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
 use tidegate_scaler::{
@@ -130,18 +131,11 @@ fn plan() -> Plan {
             },
             service: service.clone(),
         };
-        let workload = PlannedWorkload {
-            uid: String::new(),
-            intent: Ok(intent.clone()),
-            traffic: vec![share.clone()],
-            replicas: Replicas { wanted: 1, ready: 1 },
-            requests: Requests::default(),
-            schedule: None,
-            calendar: None,
-            after: None,
-            adopted: None,
-        };
-        plan.workloads.insert(WorkloadId { namespace, kind, name }, workload);
+        let replicas = Replicas { wanted: 1, ready: 1 };
+        let (own, calendars) = (vec![share.clone()], Calendars::default());
+        let id = WorkloadId { namespace, kind, name };
+        let workload = PlannedWorkload::new(&id, String::new(), Ok(intent.clone()), own, replicas, 1, &calendars);
+        plan.workloads.insert(id, workload);
         plan.services.insert(service, vec![share]);
     }
     plan

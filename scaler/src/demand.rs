@@ -314,6 +314,7 @@ pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
         traffic: Some(Traffic::Workload(id.clone())),
         query: intent.query.clone(),
         kafka: intent.kafka.clone(),
+        model: intent.model.as_ref().and_then(|model| model.name.clone()),
         schedule: intent
             .targets
             .iter()

@@ -32,6 +32,9 @@ fn every_annotation_of_the_design_parses_into_types() {
         ("input-tokens-per-second", "4000"),
         ("output-tokens-per-second", "900"),
         ("model", "qwen3-8b"),
+        ("queue-per-replica", "5"),
+        ("kv-cache", "0.8"),
+        ("startup-time", "3m"),
         ("prometheus-query", "sum(queue_depth)"),
         ("prometheus-target", "30"),
         ("hours", "Mo-Fr 08:00-18:00; PH off"),
@@ -48,16 +51,15 @@ fn every_annotation_of_the_design_parses_into_types() {
     .unwrap()
     .unwrap();
     assert_eq!(intent.bounds, Bounds { min: 1, max: 20 });
-    assert_eq!(intent.targets.len(), 6);
+    assert_eq!(intent.targets.len(), 10);
+    let model = intent.model.as_ref().unwrap();
+    assert_eq!((model.name.as_deref(), model.startup_time), (Some("qwen3-8b"), Some(Duration::from_secs(180))));
     assert_eq!((intent.floor(), intent.lowest()), (1, 0));
     assert_eq!(intent.scale_down_after, Duration::from_secs(120));
     let kafka = intent.kafka.as_ref().unwrap();
     assert_eq!((kafka.lag.topics.len(), kafka.lag.cluster.as_str(), kafka.cap), (2, "events", PartitionCap::None));
     assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
-    assert_eq!(
-        intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(),
-        ["input-tokens-per-second", "output-tokens-per-second", "wake-on-request"]
-    );
+    assert_eq!(intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(), ["wake-on-request"]);
 }
 
 #[test]
@@ -185,4 +187,19 @@ proptest! {
             _ => prop_assert!(min > max || max == 0),
         }
     }
+}
+
+#[test]
+fn what_only_models_have_is_refused_without_a_model_and_beyond_a_full_cache() {
+    assert_eq!(
+        parse(&[("requests-per-second", "1"), ("startup-time", "3m")]).unwrap_err(),
+        [
+            "tidegate.dev/startup-time needs tidegate.dev/input-tokens-per-second or tidegate.dev/output-tokens-per-second or \
+          tidegate.dev/queue-per-replica or tidegate.dev/kv-cache beside it"
+        ]
+    );
+    assert_eq!(
+        parse(&[("kv-cache", "80")]).unwrap_err(),
+        ["tidegate.dev/kv-cache: got \"80\", wants a part of the KV cache from 0.001 to 1, such as \"0.8\""]
+    );
 }

@@ -106,7 +106,7 @@ mod tests {
             let kafka = KafkaIntent { lag, activation, cap, even };
             let targets = [Target { signal: Signal::KafkaLag, per_replica: PerReplica::ONE }];
             let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
-            let written: HashMap<_, _> = Trigger::metadata(&targets, None, Some(&kafka), &workload)
+            let written: HashMap<_, _> = Trigger::metadata(&targets, None, Some(&kafka), None, &workload)
                 .into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
             prop_assert_eq!(Trigger::parse("shop", &written).unwrap().kafka, Some(kafka));
         }

@@ -45,7 +45,15 @@ pub(super) fn plan(objects: &Objects) -> Plan {
     }
     let calendars = calendars(objects);
     let fleets = fleets::fleets(objects, &calendars);
-    Plan { workloads: workloads.planned(&calendars), services, proxies: proxies(objects), fleets, calendars }
+    Plan {
+        workloads: workloads.planned(&calendars),
+        services,
+        proxies: proxies(objects),
+        ai_gateways: Vec::new(),
+        ai_rules: Vec::new(),
+        fleets,
+        calendars,
+    }
 }
 
 fn calendars(objects: &Objects) -> Calendars {

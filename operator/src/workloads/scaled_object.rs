@@ -114,8 +114,9 @@ fn build(
     settings: &Settings,
 ) -> Value {
     let reference = WorkloadRef { kind: id.kind, name: id.name.clone() };
+    let model = intent.model.as_ref().and_then(|model| model.name.as_deref());
     let mut metadata: serde_json::Map<_, _> =
-        Trigger::metadata(&intent.targets, intent.query.as_deref(), intent.kafka.as_ref(), &reference)
+        Trigger::metadata(&intent.targets, intent.query.as_deref(), intent.kafka.as_ref(), model, &reference)
             .into_iter()
             .map(|(key, value)| (key.to_owned(), Value::from(value)))
             .collect();

@@ -26,6 +26,7 @@ fn of(traffic: Traffic) -> Trigger {
         traffic: Some(traffic),
         query: None,
         kafka: None,
+        model: None,
         schedule: None,
     }
 }
@@ -358,6 +359,7 @@ async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
         traffic: None,
         query: Some("sum(up)".into()),
         kafka: None,
+        model: None,
         schedule: None,
     };
     let nothing = Plan::default();

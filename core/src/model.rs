@@ -1,0 +1,293 @@
+//! Models, as an AI gateway routes to them and counts their tokens, and which of these are a workload's.
+//!
+//! Envoy AI Gateway counts tokens by the names of the model (as the client asked for it, and as the backend was), and since
+//! 1.1 also by the AIServiceBackend that served the request (`internal/metrics/metrics_impl.go`). What cannot be told apart by
+//! these is shared by weight.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    key::Key,
+    plan::{RouteRef, ServiceId},
+    signal::Target,
+    value::{self, ReadKeys},
+};
+
+/// What a workload asks for that serves a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelIntent {
+    /// The model's name in requests, when it is not to be found from routes
+    pub name: Option<String>,
+    /// How long a replica takes until it is ready, when that is not to be measured
+    pub startup_time: Option<Duration>,
+}
+
+impl ModelIntent {
+    /// `None` when no target is about a model.
+    pub(crate) fn read(keys: &mut impl ReadKeys, targets: &[Target]) -> Option<Self> {
+        let name = keys.read(Key::Model, value::text);
+        let startup_time = keys.read(Key::StartupTime, value::startup_time);
+        let signals = targets.iter().map(|target| target.signal);
+        let serves = signals.into_iter().any(|signal| signal.is_tokens() || signal.is_of_model_servers());
+        serves.then_some(Self { name, startup_time })
+    }
+}
+
+impl Key {
+    /// The targets that only a model has.
+    pub(crate) const OF_MODELS: [Self; 4] =
+        [Self::InputTokensPerSecond, Self::OutputTokensPerSecond, Self::QueuePerReplica, Self::KvCache];
+}
+
+/// A rule of an AIGatewayRoute.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AiRule {
+    /// The rule; its kind is `AIGatewayRoute`
+    pub route: RouteRef,
+    /// The models that clients ask for, as the rule matches them; empty where it takes any
+    pub models: Vec<String>,
+    /// Where their requests go
+    pub backends: Vec<AiBackend>,
+}
+
+/// A backend of a rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AiBackend {
+    /// Namespace and name of the AIServiceBackend or the InferencePool: `llm/qwen`
+    pub name: String,
+    /// `modelNameOverride`: the model that it is asked for instead
+    pub model: Option<String>,
+    /// Its weight among those of its priority
+    pub weight: u32,
+    /// Those of a higher number stand in when all of a lower one fail
+    pub priority: u32,
+    /// Who answers
+    pub destination: Destination,
+}
+
+/// Who answers the requests of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Destination {
+    /// The pods of a Service
+    Service(ServiceId),
+    /// The pods of an InferencePool
+    Pool(ServiceId),
+    /// Somebody outside of the cluster, by host name
+    External(String),
+    /// Nobody: the reference leads to nothing that is known
+    Nobody,
+}
+
+/// The names under which an AI gateway counts tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenNames {
+    /// `gen_ai.original.model`: what the client asked for; empty where it is not told
+    pub original: Arc<str>,
+    /// `gen_ai.request.model`: what the backend was asked for
+    pub request: Arc<str>,
+    /// `gen_ai.provider.name`: the schema that the backend speaks
+    pub provider: Arc<str>,
+    /// `ai.backend`: namespace and name of the AIServiceBackend; empty where it is not told
+    pub backend: Arc<str>,
+}
+
+impl AiRule {
+    /// The part, from 0 to 1, of what was counted under these names that the backend of this index served.
+    pub fn part(&self, backend: usize, names: &TokenNames) -> f64 {
+        let Some(own) = self.backends.get(backend).filter(|_| self.takes(names)) else { return 0.0 };
+        if !self.asks(own, names) {
+            return 0.0;
+        }
+        if !names.backend.is_empty() {
+            return f64::from(u8::from(*names.backend == *own.name));
+        }
+        // Of those that are asked for the same model, the ones that only stand in have nothing of it as long as it is known.
+        let alike = || self.backends.iter().filter(|other| other.weight > 0 && self.asks(other, names));
+        let first = alike().map(|other| other.priority).min();
+        if first != Some(own.priority) {
+            return 0.0;
+        }
+        let all: u64 =
+            alike().filter(|other| other.priority == own.priority).map(|other| u64::from(other.weight)).sum();
+        if all == 0 { 0.0 } else { f64::from(own.weight) / all as f64 }
+    }
+
+    /// The part of the rule's requests that a backend gets while all are well, from 0 to 1.
+    pub fn nominal(&self, backend: usize) -> f64 {
+        let first = self.backends.iter().filter(|other| other.weight > 0).map(|other| other.priority).min();
+        let foremost = self.backends.iter().filter(|other| Some(other.priority) == first);
+        let all: u64 = foremost.map(|other| u64::from(other.weight)).sum();
+        match self.backends.get(backend) {
+            Some(own) if Some(own.priority) == first && all > 0 => f64::from(own.weight) / all as f64,
+            _ => 0.0,
+        }
+    }
+
+    /// The models that a backend is asked for; empty where these are any.
+    pub fn asked_for(&self, backend: usize) -> &[String] {
+        match self.backends.get(backend).map(|backend| &backend.model) {
+            Some(Some(model)) => std::slice::from_ref(model),
+            Some(None) => &self.models,
+            None => &[],
+        }
+    }
+
+    fn takes(&self, names: &TokenNames) -> bool {
+        names.original.is_empty() || self.has(&names.original)
+    }
+
+    /// Without an override a backend is asked for what the client asked for.
+    fn asks(&self, backend: &AiBackend, names: &TokenNames) -> bool {
+        match &backend.model {
+            Some(model) => **model == *names.request,
+            None if names.original.is_empty() => self.has(&names.request),
+            None => names.original == names.request,
+        }
+    }
+
+    fn has(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|known| known == model)
+    }
+}
+
+/// What of a model's tokens is a workload's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelShare {
+    /// All that is counted under this name: the annotation `tidegate.dev/model` says so
+    Named(String),
+    /// What a rule sends to one of its backends
+    Routed {
+        /// The rule
+        rule: Arc<AiRule>,
+        /// Which of its backends
+        backend: usize,
+        /// The part of the backend that is this workload's, from 0 to 1
+        of_backend: f64,
+    },
+}
+
+impl ModelShare {
+    /// The part, from 0 to 1, of what was counted under these names.
+    pub fn part(&self, names: &TokenNames) -> f64 {
+        match self {
+            Self::Named(model) => f64::from(u8::from(**model == *names.request)),
+            Self::Routed { rule, backend, of_backend } => rule.part(*backend, names) * of_backend,
+        }
+    }
+
+    /// The models that the backend is asked for; empty where these are any.
+    pub fn asked_for(&self) -> &[String] {
+        match self {
+            Self::Named(model) => std::slice::from_ref(model),
+            Self::Routed { rule, backend, .. } => rule.asked_for(*backend),
+        }
+    }
+}
+
+/// The part of what was counted under these names that is a workload's. Two rules that lead the same model to it count once:
+/// the larger of their parts.
+pub fn part_of(shares: &[ModelShare], names: &TokenNames) -> f64 {
+    shares.iter().map(|share| share.part(names)).fold(0.0, f64::max)
+}
+
+/// The part of a proxy that counts tokens: the AI gateway's external processor in the same pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AiGateway {
+    /// Namespace and name of the pod, or how it was named on the command line
+    pub name: String,
+    /// Where it serves `/metrics`
+    pub metrics: SocketAddr,
+    /// Whether it gets new traffic
+    pub ready: bool,
+}
+
+/// A pod of a workload that serves a model.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServingPod {
+    /// `metadata.name`
+    pub name: String,
+    /// Where it serves its metrics, once it has an address
+    pub metrics: Option<SocketAddr>,
+    /// The path of these, such as `/metrics`
+    pub path: Arc<str>,
+    /// Whether it takes requests
+    pub ready: bool,
+    /// When it was created
+    pub created: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(name: &str, model: Option<&str>, weight: u32, priority: u32) -> AiBackend {
+        let destination = Destination::External("api.openai.com".into());
+        AiBackend { name: name.into(), model: model.map(ToOwned::to_owned), weight, priority, destination }
+    }
+
+    fn rule(models: &[&str], backends: Vec<AiBackend>) -> AiRule {
+        let route =
+            RouteRef { kind: "AIGatewayRoute".into(), namespace: "llm".into(), name: "chat".into(), rule: Some(0) };
+        AiRule { route, models: models.iter().map(|model| (*model).to_owned()).collect(), backends }
+    }
+
+    fn counted(original: &str, request: &str, backend: &str) -> TokenNames {
+        TokenNames {
+            original: original.into(),
+            request: request.into(),
+            backend: backend.into(),
+            provider: "openai".into(),
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_names_the_backend_is_believed() {
+        let rule = rule(&["gpt-4o"], vec![backend("llm/openai", None, 1, 0), backend("llm/qwen", None, 1, 1)]);
+        let served = counted("gpt-4o", "gpt-4o", "llm/qwen");
+        assert_eq!((rule.part(0, &served), rule.part(1, &served)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_fallback_is_told_apart_by_the_name_that_it_is_asked_for() {
+        let rule =
+            rule(&["gpt-4o"], vec![backend("llm/openai", None, 1, 0), backend("llm/qwen", Some("qwen3-8b"), 1, 1)]);
+        let parts = |names: &TokenNames| (rule.part(0, names), rule.part(1, names));
+        assert_eq!(parts(&counted("gpt-4o", "gpt-4o", "")), (1.0, 0.0));
+        assert_eq!(parts(&counted("gpt-4o", "qwen3-8b", "")), (0.0, 1.0));
+        assert_eq!(parts(&counted("other", "qwen3-8b", "")), (0.0, 0.0), "another rule's");
+        assert_eq!(parts(&counted("", "qwen3-8b", "")).1, 1.0, "gateways before 0.4 do not tell what was asked for");
+        assert_eq!((rule.nominal(0), rule.nominal(1)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_shared_by_weight_among_the_foremost() {
+        let backends =
+            vec![backend("llm/a", None, 90, 0), backend("llm/b", None, 10, 0), backend("llm/c", None, 50, 1)];
+        let rule = rule(&["m"], backends);
+        let names = counted("m", "m", "");
+        assert_eq!([0, 1, 2].map(|index| rule.part(index, &names)), [0.9, 0.1, 0.0]);
+        assert_eq!(rule.part(3, &names), 0.0);
+    }
+
+    #[test]
+    fn two_routes_to_one_model_count_its_tokens_once() {
+        let (a, b) =
+            (rule(&["m"], vec![backend("llm/a", None, 1, 0)]), rule(&["m"], vec![backend("llm/a", None, 1, 0)]));
+        let routed = |rule: AiRule| ModelShare::Routed { rule: Arc::new(rule), backend: 0, of_backend: 1.0 };
+        assert_eq!(part_of(&[routed(a), routed(b)], &counted("m", "m", "")), 1.0);
+    }
+
+    #[test]
+    fn a_named_model_is_whole_whatever_the_routes() {
+        let named = ModelShare::Named("qwen3-8b".into());
+        assert_eq!(part_of(std::slice::from_ref(&named), &counted("gpt-4o", "qwen3-8b", "llm/x")), 1.0);
+        assert_eq!(part_of(&[named], &counted("qwen3-8b", "gpt-4o", "")), 0.0);
+    }
+}
