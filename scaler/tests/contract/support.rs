@@ -10,9 +10,10 @@ use std::{
 
 use prometheus_client::{encoding::text, registry::Registry};
 use tidegate_core::{
+    calendar::Calendars,
     intent::{Annotations, Intent},
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
-    workload::{Requests, WorkloadId, WorkloadKind},
+    workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
 use tidegate_scaler::{
@@ -137,18 +138,10 @@ pub(crate) fn plan(names: &[&str]) -> Plan {
         };
         let annotations = Annotations::from([("tidegate.dev/requests-per-second".to_owned(), "100".to_owned())]);
         let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).unwrap().unwrap();
-        let workload = PlannedWorkload {
-            uid: String::new(),
-            intent: Ok(intent),
-            traffic: vec![share.clone()],
-            replicas: Replicas::default(),
-            requests: Requests::default(),
-            schedule: None,
-            calendar: None,
-            after: None,
-            adopted: None,
-        };
-        plan.workloads.insert(deployment(name), workload);
+        let (id, own) = (deployment(name), vec![share.clone()]);
+        let replicas = Replicas::default();
+        let workload = PlannedWorkload::new(&id, String::new(), Ok(intent), own, replicas, 1, &Calendars::default());
+        plan.workloads.insert(id, workload);
         plan.services.insert(service, vec![share]);
     }
     plan

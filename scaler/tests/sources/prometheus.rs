@@ -2,10 +2,11 @@ use std::{fs, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_core::{
+    calendar::Calendars,
     intent::{Annotations, Intent},
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
     signal::Signal,
-    workload::{Requests, WorkloadId, WorkloadKind},
+    workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_scaler::{
     signals::{NoReading, Signals},
@@ -49,18 +50,10 @@ fn plan() -> Plan {
         route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "web".into(), rule: Some(0) },
         service: ServiceId { namespace: "shop".into(), name: "web".into() },
     };
-    let workload = PlannedWorkload {
-        uid: String::new(),
-        intent: Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap),
-        traffic: vec![share],
-        replicas: Replicas { wanted: 1, ready: 1 },
-        requests: Requests::default(),
-        schedule: None,
-        calendar: None,
-        after: None,
-        adopted: None,
-    };
     let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() };
+    let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
+    let replicas = Replicas { wanted: 1, ready: 1 };
+    let workload = PlannedWorkload::new(&id, String::new(), intent, vec![share], replicas, 1, &Calendars::default());
     Plan { workloads: [(id, workload)].into(), ..Plan::default() }
 }
 
