@@ -17,6 +17,7 @@
 mod hours;
 mod kafka;
 mod last;
+mod model;
 mod neighbours;
 
 use std::{
@@ -37,6 +38,7 @@ use tidegate_core::{
 use tokio::time::Instant;
 
 pub(crate) use self::kafka::KafkaNow;
+pub(crate) use self::model::{ModelNow, Routed};
 pub(crate) use self::neighbours::unknown_workload;
 pub use self::{hours::Clock, kafka::watch_consumers};
 use self::{
@@ -192,8 +194,9 @@ impl Demands {
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
         let measured = self.measured(trigger, target, plan).and_then(|reading| {
-            let unseen = signal.is_traffic().then(|| self.unseen(trigger, plan, now)).flatten();
-            unseen.map_or(Ok(reading), Err)
+            let by_requests = signal.is_traffic() || signal.is_tokens();
+            let unseen = by_requests.then(|| self.unseen(trigger, plan, now)).flatten();
+            unseen.map_or(Ok(self.awaiting(trigger, target, reading, plan)), Err)
         });
         let (reading, caveat) = match measured {
             Ok(reading) => {
@@ -203,7 +206,7 @@ impl Demands {
             Err(reason) if !reason.holds() => return Err(reason),
             Err(reason) => {
                 let last = self.lock().reading(trigger, signal, now).filter(|last| last.age <= self.stale_after);
-                let at_least = at_least(trigger, signal, plan, &self.signals);
+                let at_least = self.at_least(trigger, target, plan);
                 let raises = |bound: &Reading| match last {
                     Some(last) => bound.value > last.value,
                     None => need(*bound).replicas().max(1) >= replicas_now(trigger, plan),
@@ -246,7 +249,7 @@ impl Demands {
             Err(reason) => reason,
         };
         let last = self.lock().reading(trigger, target.signal, Instant::now()).filter(|_| reason.holds());
-        let at_least = at_least(trigger, target.signal, plan, &self.signals);
+        let at_least = self.at_least(trigger, target, plan);
         let above_zero = [last, at_least].into_iter().flatten().any(|reading| reading.value > 0.0);
         if above_zero || last.is_some() { Ok(above_zero) } else { Err(reason) }
     }
@@ -255,6 +258,7 @@ impl Demands {
         let signal = target.signal;
         let reading = match (&trigger.query, &trigger.traffic) {
             _ if signal.is_kafka() => self.kafka(trigger, target, plan),
+            _ if signal.is_tokens() || signal.is_of_model_servers() => self.model(trigger, target, plan),
             (Some(query), _) if !signal.is_traffic() => {
                 self.signals.keep_query(query);
                 self.signals.query(query).map_err(|reason| of_query(query, reason))
@@ -281,6 +285,16 @@ impl Demands {
             }
             _ => None,
         }
+    }
+
+    /// What was measured of a target, where not all was. `None` where nothing was.
+    fn at_least(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Option<Reading> {
+        let found = if target.signal.is_tokens() || target.signal.is_of_model_servers() {
+            self.model_at_least(trigger, target.signal, plan)
+        } else {
+            at_least(trigger, target.signal, plan, &self.signals)
+        };
+        found.map(|reading| self.awaiting(trigger, target, reading, plan))
     }
 
     /// Why the traffic of this workload is not counted in whole, if it is not.

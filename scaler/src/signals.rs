@@ -10,10 +10,13 @@ mod names;
 mod proxies;
 mod queries;
 mod rounds;
+mod serving;
+mod tokens;
 mod window;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
@@ -23,22 +26,31 @@ use serde::Serialize;
 use tidegate_core::{
     intent::Intent,
     kafka::{KafkaLag, Lag},
+    model::{ServingPod, TokenNames},
     plan::{Plan, Proxy},
     signal::Signal,
 };
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::metrics::SourceMetrics;
 use self::{
     asked::Asked,
     names::Wanted,
     queries::Queries,
     rounds::{Rounds, Shown},
+    serving::Servers,
+    tokens::Tokens,
+};
+pub(crate) use self::{
+    metrics::SourceMetrics,
+    serving::Served,
+    tokens::{Refused, ShownTokens},
 };
 pub use self::{
     names::Series,
     proxies::{Counters, Sample},
     rounds::ClusterValues,
+    serving::ServerCounters,
+    tokens::TokenCounters,
 };
 
 /// One measured number.
@@ -96,6 +108,9 @@ pub struct Signals {
     shown: RwLock<Arc<Shown>>,
     queries: Mutex<Queries>,
     lags: Mutex<Asked<KafkaLag, Lag>>,
+    tokens: Mutex<Tokens>,
+    shown_tokens: RwLock<Arc<ShownTokens>>,
+    servers: Mutex<Servers>,
     version: watch::Sender<u64>,
     metrics: SourceMetrics,
 }
@@ -119,6 +134,9 @@ impl Signals {
             shown: RwLock::default(),
             queries: Mutex::default(),
             lags: Mutex::new(Asked::new("no Kafka broker was asked yet; --kafka-config names the clusters")),
+            tokens: Mutex::default(),
+            shown_tokens: RwLock::default(),
+            servers: Mutex::default(),
             version: watch::Sender::new(0),
             metrics: SourceMetrics::default(),
         }
@@ -138,6 +156,7 @@ impl Signals {
         let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
         let now = Instant::now();
         lock(&self.queries).plan(intents.clone().filter_map(|intent| intent.query.as_deref()), now);
+        lock(&self.tokens).plan(plan);
         lock(&self.lags).plan(intents.filter_map(|intent| Some(intent.kafka.as_ref()?.lag.clone())), now);
     }
 
@@ -159,6 +178,23 @@ impl Signals {
         lock(&self.lags).keep(lag.clone(), Instant::now());
     }
 
+    /// Keeps what is counted of this model, for 10 minutes from now.
+    pub(crate) fn keep_model(&self, model: &str) {
+        lock(&self.tokens).keep(model, Instant::now());
+    }
+
+    /// What AI gateways count, and of which age it is.
+    pub(crate) fn tokens(&self) -> Result<(Arc<ShownTokens>, Duration), NoReading> {
+        let shown = Arc::clone(&self.shown_tokens.read().unwrap_or_else(PoisonError::into_inner));
+        let age = shown.age(self.stale_after)?;
+        Ok((shown, age))
+    }
+
+    /// What the pods of a workload tell of themselves.
+    pub(crate) fn served(&self, pods: &[ServingPod]) -> Result<Served, NoReading> {
+        lock(&self.servers).served(pods, Instant::now(), self.stale_after)
+    }
+
     /// The signal of one Envoy cluster. One that no proxy names, while proxies answer, carries nothing: 0.
     ///
     /// While a proxy that is ready was never measured, and nothing was known before, there is no value:
@@ -176,6 +212,15 @@ impl Signals {
     /// workload, and must not lower it.
     pub fn at_least(&self, name: &str, signal: Signal) -> Result<Reading, NoReading> {
         self.reading(&self.shown(), name, signal).map(|(reading, _)| reading)
+    }
+
+    /// By how many per second the requests in flight of a cluster become more (or fewer, below 0). `None` where that is not
+    /// known, or not measured now.
+    pub(crate) fn in_flight_slope(&self, name: &str) -> Option<f64> {
+        let shown = self.shown();
+        let cluster = shown.clusters.get(shown.series.of_cluster(name)? as usize).copied().flatten()?;
+        let recent = Instant::now().saturating_duration_since(cluster.at) <= WINDOW;
+        cluster.in_flight_slope.filter(|_| recent)
     }
 
     /// Why values are lower bounds, while some may be.
@@ -246,7 +291,10 @@ impl Signals {
 
     /// The state of every source.
     pub fn sources(&self) -> Vec<SourceStatus> {
-        lock(&self.rounds).sources(Instant::now())
+        let now = Instant::now();
+        let mut sources = lock(&self.rounds).sources(now);
+        sources.extend(lock(&self.tokens).sources(now));
+        sources
     }
 
     fn why_not_kept(&self, shown: &Shown) -> String {
@@ -346,8 +394,66 @@ impl Signals {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// Takes in what an AI gateway has counted, all of it or in part, or why it does not answer. `pushes` says that it comes by
+    /// itself.
+    pub fn tokens_sampled(&self, sender: &str, sample: Result<&[(TokenNames, TokenCounters)], String>, pushes: bool) {
+        let error = sample.as_ref().err().cloned();
+        let (refused, changed) = lock(&self.tokens).sampled(sender, Instant::now(), sample, pushes);
+        self.metrics.tokens_refused(&refused);
+        match error {
+            Some(error) if changed => {
+                tracing::warn!(sender, error, "an AI gateway does not answer: what it last counted is held");
+            }
+            None if changed => tracing::info!(sender, "an AI gateway answers again"),
+            _ => {}
+        }
+    }
+
+    /// Closes a second of what AI gateways count. `expected` are those that have to answer, and whether each is ready; `None`
+    /// where nobody knows who will push.
+    pub fn commit_tokens(&self, expected: Option<&[(&str, bool)]>) {
+        let mut tokens = lock(&self.tokens);
+        tokens.second(expected, self.stale_after, Instant::now());
+        self.show_tokens(&tokens);
+    }
+
+    /// Takes in rates over the last seconds that a Prometheus has made: uncached input tokens, output tokens and requests.
+    pub fn commit_token_rates(
+        &self,
+        source: &str,
+        rates: Result<Vec<(TokenNames, [f64; 3])>, String>,
+        every: Duration,
+    ) {
+        let mut tokens = lock(&self.tokens);
+        tokens.told(source, rates, every.as_secs_f64(), Instant::now());
+        self.show_tokens(&tokens);
+    }
+
+    /// Forgets who pushed tokens and is known to be gone.
+    pub(crate) fn senders_gone(&self, is_gone: impl Fn(&str) -> bool) {
+        lock(&self.tokens).gone(is_gone);
+    }
+
+    /// Takes in what a model server has counted, or why it does not answer.
+    pub fn server_sampled(&self, address: SocketAddr, sample: Result<ServerCounters, String>) {
+        lock(&self.servers).sampled(address, Instant::now(), sample);
+    }
+
+    /// Closes a second of the model servers. These are all that there are now.
+    pub fn commit_servers(&self, servers: &HashSet<SocketAddr>) {
+        lock(&self.servers).second(servers);
+        self.version.send_modify(|version| *version += 1);
+    }
+
     pub(crate) fn metrics(&self) -> &SourceMetrics {
         &self.metrics
+    }
+
+    fn show_tokens(&self, tokens: &Tokens) {
+        *self.shown_tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens.shown());
+        let (senders, models) = tokens.counts();
+        self.metrics.models(senders, models);
+        self.version.send_modify(|version| *version += 1);
     }
 
     fn show(&self, rounds: &Rounds) {

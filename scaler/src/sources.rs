@@ -1,13 +1,20 @@
 //! Where signals come from.
 
+mod ai_gateway;
 pub mod envoy;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod model_servers;
+mod pages;
 pub mod prometheus;
+mod text_format;
 
 use std::sync::Arc;
 
-use tidegate_core::plan::{Plan, Proxy};
+use tidegate_core::{
+    model::AiGateway,
+    plan::{Plan, Proxy},
+};
 use tokio::sync::watch;
 
 use self::prometheus::{Prometheus, PrometheusError, PrometheusSettings};
@@ -18,6 +25,8 @@ use crate::signals::Signals;
 pub struct SourceSettings {
     /// Where traffic is measured
     pub traffic: TrafficSource,
+    /// Where tokens are counted
+    pub tokens: TokenSource,
     /// The Prometheus of users' own queries, and of traffic where it is measured there
     pub prometheus: Option<PrometheusSettings>,
     /// The Kafka clusters whose lag counts
@@ -30,6 +39,7 @@ impl SourceSettings {
     pub fn of(traffic: TrafficSource) -> Self {
         Self {
             traffic,
+            tokens: TokenSource::Scrape(Vec::new()),
             prometheus: None,
             #[cfg(feature = "kafka")]
             kafka: kafka::KafkaSettings::default(),
@@ -42,6 +52,15 @@ impl SourceSettings {
 pub enum TrafficSource {
     /// On the proxies that the Plan names, and on these
     Envoy(Vec<Proxy>),
+    /// By the Prometheus that scrapes them
+    Prometheus,
+}
+
+/// Where tokens are counted.
+#[derive(Debug, Clone)]
+pub enum TokenSource {
+    /// On the AI gateways that the Plan names, and on these
+    Scrape(Vec<AiGateway>),
     /// By the Prometheus that scrapes them
     Prometheus,
 }
@@ -59,6 +78,17 @@ pub async fn run(
         TrafficSource::Envoy(also) => (Some(also), false),
         TrafficSource::Prometheus => (None, true),
     };
+    let (gateways, tokens) = match settings.tokens {
+        TokenSource::Scrape(also) => (Some(also), false),
+        TokenSource::Prometheus => (None, true),
+    };
+    let counting = async {
+        if let Some(also) = gateways {
+            ai_gateway::run(also, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
+        }
+    };
+    let serving = model_servers::run(Arc::clone(&signals), plan.clone(), shutdown.clone());
+    let asked = prometheus::Asked { clusters, tokens };
     let scraping = async {
         if let Some(also) = proxies {
             envoy::run(also, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
@@ -66,14 +96,14 @@ pub async fn run(
     };
     let asking = async {
         if let Some(prometheus) = prometheus {
-            prometheus::run(prometheus, clusters, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
+            prometheus::run(prometheus, asked, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
         }
     };
     #[cfg(feature = "kafka")]
     let sweeping = kafka::run(settings.kafka, Arc::clone(&signals), shutdown.clone());
     #[cfg(not(feature = "kafka"))]
     let sweeping = std::future::ready(());
-    tokio::join!(keeping, scraping, asking, sweeping);
+    tokio::join!(keeping, scraping, counting, serving, asking, sweeping);
     Ok(())
 }
 

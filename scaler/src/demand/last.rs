@@ -82,7 +82,9 @@ impl LastValues {
         let entry = Entry { asked: now, unseen_until: None, values: vec![(signal, value)] };
         match (signal, &trigger.query, &trigger.traffic) {
             (Signal::PrometheusQuery, Some(query), _) => _ = self.of_queries.insert(query.clone(), entry),
-            (.., Some(traffic)) if signal.is_traffic() => _ = self.of_traffic.insert(traffic.clone(), entry),
+            (.., Some(traffic)) if signal != Signal::PrometheusQuery => {
+                self.of_traffic.insert(traffic.clone(), entry);
+            }
             _ => {}
         }
     }

@@ -11,6 +11,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::Refused;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
@@ -38,6 +40,11 @@ struct KafkaLags {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// Counts and times what the sources do.
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
@@ -51,6 +58,9 @@ pub(crate) struct SourceMetrics {
     rounds: Counter<u64, AtomicU64>,
     sweeps: Family<KafkaCluster, Histogram, fn() -> Histogram>,
     lags: Family<KafkaLags, Gauge<i64, AtomicI64>>,
+    tokens_refused: Family<Reason, Counter<u64, AtomicU64>>,
+    token_senders: Gauge<i64, AtomicI64>,
+    models: Gauge<i64, AtomicI64>,
     age: Gauge<f64, AtomicU64>,
 }
 
@@ -67,6 +77,9 @@ impl Default for SourceMetrics {
             rounds: Counter::default(),
             sweeps: Family::new_with_constructor(|| Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])),
             lags: Family::default(),
+            tokens_refused: Family::default(),
+            token_senders: Gauge::default(),
+            models: Gauge::default(),
             age: Gauge::default(),
         }
     }
@@ -93,6 +106,10 @@ impl SourceMetrics {
             seconds,
         );
         registry.register("kafka_lags", "Lags by Kafka cluster and state: known, failing", self.lags.clone());
+        let refused = "Models that were told of and are not counted, by reason: unwanted, too_many";
+        registry.register("tokens_refused", refused, self.tokens_refused.clone());
+        registry.register("token_senders", "AI gateways that count tokens", self.token_senders.clone());
+        registry.register("models", "Models whose tokens are counted, by all their names", self.models.clone());
         let age = "Age of the newest sample in the signals after the last round; grows while no source answers";
         registry.register_with_unit("signals_age", age, Unit::Seconds, self.age.clone());
     }
@@ -128,6 +145,20 @@ impl SourceMetrics {
 
     pub(super) fn clusters(&self, count: usize) {
         self.clusters.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn tokens_refused(&self, refused: &[Refused]) {
+        for (why, reason) in [(Refused::Unwanted, "unwanted"), (Refused::TooMany, "too_many")] {
+            let count = refused.iter().filter(|refused| **refused == why).count();
+            if count > 0 {
+                self.tokens_refused.get_or_create(&Reason { reason }).inc_by(count as u64);
+            }
+        }
+    }
+
+    pub(super) fn models(&self, senders: usize, models: usize) {
+        self.token_senders.set(i64::try_from(senders).unwrap_or(i64::MAX));
+        self.models.set(i64::try_from(models).unwrap_or(i64::MAX));
     }
 
     /// `age` is of the newest sample, if there was one.

@@ -50,6 +50,8 @@ pub(super) struct ShownCluster {
     /// Of the newest sample in it
     pub(super) at: Instant,
     pub(super) at_least: bool,
+    /// By how many per second requests in flight become more or fewer, where that is measured
+    pub(super) in_flight_slope: Option<f64>,
 }
 
 /// Why there is nothing, or not all.
@@ -75,7 +77,7 @@ impl Why {
 struct Cluster {
     /// The generation of [`Series`] in which the id was given to it
     kept_since: u64,
-    window: Window,
+    window: Window<3>,
     /// What it showed when it was last known in whole
     whole: Option<[f64; 3]>,
     /// For how many more seconds the window has one in it that is a lower bound
@@ -301,7 +303,8 @@ impl Cluster {
         if whole && self.at_least == 0 {
             self.whole = Some(values);
         }
-        self.shown = Some(ShownCluster { values, at, at_least: self.at_least > 0 });
+        let in_flight_slope = self.window.slopes().map(|slopes| slopes[1]);
+        self.shown = Some(ShownCluster { values, at, at_least: self.at_least > 0, in_flight_slope });
     }
 
     /// A value that somebody else measured; `whole` when it is of all proxies.
@@ -311,7 +314,7 @@ impl Cluster {
         } else if let Some(shown) = self.whole {
             (0..3).for_each(|signal| values[signal] = values[signal].max(shown[signal]));
         }
-        self.shown = Some(ShownCluster { values, at, at_least: self.whole.is_none() });
+        self.shown = Some(ShownCluster { values, at, at_least: self.whole.is_none(), in_flight_slope: None });
     }
 }
 

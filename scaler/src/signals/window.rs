@@ -1,4 +1,4 @@
-//! The signals of one cluster over the last 30 seconds that were measured.
+//! What was measured of one cluster, model or pod over the last 30 seconds that were measured.
 
 /// Requests/s, requests in flight, connections: the order of all arrays of signals.
 pub(super) type Values = [f32; 3];
@@ -13,15 +13,21 @@ const BURST: f64 = 2.0;
 const ENOUGH: u8 = 3;
 
 /// A ring of one-second values. Only seconds that were measured are in it: a gap is not a zero.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Window {
-    seconds: [Values; LONG as usize],
+#[derive(Debug, Clone)]
+pub(super) struct Window<const N: usize> {
+    seconds: [[f32; N]; LONG as usize],
     len: u8,
     next: u8,
 }
 
-impl Window {
-    pub(super) fn push(&mut self, values: Values) {
+impl<const N: usize> Default for Window<N> {
+    fn default() -> Self {
+        Self { seconds: [[0.0; N]; LONG as usize], len: 0, next: 0 }
+    }
+}
+
+impl<const N: usize> Window<N> {
+    pub(super) fn push(&mut self, values: [f32; N]) {
         self.seconds[usize::from(self.next)] = values;
         self.next = (self.next + 1) % LONG;
         self.len = (self.len + 1).min(LONG);
@@ -29,19 +35,31 @@ impl Window {
 
     /// The mean over the long window; that over the short one where it is at least twice as much, so that a burst shows at
     /// once and a dip does not. `None` while too little was measured.
-    pub(super) fn values(&self) -> Option<[f64; 3]> {
-        if self.len < ENOUGH {
-            return None;
-        }
-        let (short, long) = (self.mean(SHORT), self.mean(LONG));
-        let value = |signal: usize| if short[signal] >= BURST * long[signal] { short[signal] } else { long[signal] };
-        Some([value(0), value(1), value(2)])
+    pub(super) fn values(&self) -> Option<[f64; N]> {
+        let long = self.means()?;
+        let short = self.mean(0, SHORT);
+        Some(std::array::from_fn(|i| if short[i] >= BURST * long[i] { short[i] } else { long[i] }))
     }
 
-    fn mean(&self, seconds: u8) -> [f64; 3] {
-        let count = seconds.min(self.len);
-        let mut sum = [0.0; 3];
-        for back in 1..=count {
+    /// The mean over the long window alone, for what comes in lumps, of which a few are no burst. `None` while too little was
+    /// measured.
+    pub(super) fn means(&self) -> Option<[f64; N]> {
+        (self.len >= ENOUGH).then(|| self.mean(0, LONG))
+    }
+
+    /// By how much each value has grown or shrunk per second over the long window. `None` while too little was measured to
+    /// tell.
+    pub(super) fn slopes(&self) -> Option<[f64; N]> {
+        let apart = self.len.checked_sub(ENOUGH).filter(|apart| *apart >= SHORT)?;
+        let (newest, oldest) = (self.mean(0, ENOUGH), self.mean(apart, ENOUGH));
+        Some(std::array::from_fn(|i| (newest[i] - oldest[i]) / f64::from(apart)))
+    }
+
+    /// The mean of some seconds, the newest of which is this many seconds back.
+    fn mean(&self, newest: u8, seconds: u8) -> [f64; N] {
+        let count = seconds.min(self.len - newest);
+        let mut sum = [0.0; N];
+        for back in newest + 1..=newest + count {
             let second = &self.seconds[usize::from((self.next + LONG - back) % LONG)];
             for (sum, value) in sum.iter_mut().zip(second) {
                 *sum += f64::from(*value);
@@ -57,8 +75,8 @@ mod tests {
 
     use super::*;
 
-    fn window(rates: &[f32]) -> Window {
-        let mut window = Window::default();
+    fn window(rates: &[f32]) -> Window<3> {
+        let mut window = Window::<3>::default();
         for rate in rates {
             window.push([*rate, 0.0, 0.0]);
         }
@@ -95,6 +113,22 @@ mod tests {
         let mut rates = vec![300.0; 40];
         rates.extend([0.0; 6]);
         assert_eq!(rate(&rates), Some(240.0));
+    }
+
+    #[test]
+    fn a_lump_is_spread_over_the_long_window() {
+        let mut rates = vec![10.0; 40];
+        rates.push(310.0);
+        assert_eq!(window(&rates).means().unwrap()[0], 20.0);
+    }
+
+    #[test]
+    fn a_slope_is_told_once_there_are_seconds_enough_and_over_the_long_window_at_most() {
+        let rising: Vec<f32> = (0..60u8).map(f32::from).collect();
+        assert_eq!(window(&rising[..8]).slopes(), None);
+        assert_eq!(window(&rising[..9]).slopes().unwrap()[0], 1.0);
+        assert_eq!(window(&rising).slopes().unwrap()[0], 1.0);
+        assert_eq!(window(&[7.0; 40]).slopes().unwrap()[0], 0.0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod client;
 mod clusters;
 mod number;
+mod tokens;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -55,10 +56,19 @@ pub enum Credentials {
 /// Queries that are asked at one time: a Prometheus in trouble is not made worse.
 const AT_ONCE: usize = 4;
 
-/// Asks until `shutdown` says so: for the `clusters` that are kept if so wanted, and for users' queries.
+/// What is asked for besides users' queries.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The clusters that are kept
+    pub clusters: bool,
+    /// The tokens of models
+    pub tokens: bool,
+}
+
+/// Asks until `shutdown` says so.
 pub async fn run(
     prometheus: Prometheus,
-    clusters: bool,
+    asked: Asked,
     signals: Arc<Signals>,
     plan: watch::Receiver<Arc<Plan>>,
     mut shutdown: watch::Receiver<bool>,
@@ -67,9 +77,12 @@ pub async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut round = async || {
         ticks.tick().await;
-        if clusters {
+        if asked.clusters {
             let plan = Arc::clone(&plan.borrow());
             ask_for_clusters(&prometheus, &signals, &plan).await;
+        }
+        if asked.tokens {
+            ask_for_tokens(&prometheus, &signals).await;
         }
         let asking = stream::iter(signals.wanted_queries())
             .map(|query| ask_for_number(&prometheus, &signals, query))
@@ -92,6 +105,14 @@ async fn ask_for_clusters(prometheus: &Prometheus, signals: &Signals, plan: &Pla
     let values = answer.and_then(|answer| clusters::values(answer.data(), &plan.proxies));
     signals.metrics().asked("clusters", result(&values), asked.elapsed());
     signals.commit_clusters(prometheus.name(), values);
+}
+
+async fn ask_for_tokens(prometheus: &Prometheus, signals: &Signals) {
+    let asked = Instant::now();
+    let answer = prometheus.ask(tokens::QUERY).await;
+    let rates = answer.and_then(|answer| tokens::rates(answer.data()));
+    signals.metrics().asked("tokens", result(&rates), asked.elapsed());
+    signals.commit_token_rates(prometheus.name(), rates, prometheus.interval());
 }
 
 async fn ask_for_number(prometheus: &Prometheus, signals: &Signals, query: String) {

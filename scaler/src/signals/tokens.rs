@@ -1,0 +1,411 @@
+//! Tokens by the names of their models, added up over all gateways that count them.
+//!
+//! A gateway records the tokens of a request when its stream ends, so they come in lumps: rates are means over 30 s that were
+//! measured, without the short window that other signals have.
+//!
+//! Missing data is not missing demand here either:
+//! - a gateway that does not answer contributes what it last did, until the Plan says that it is gone; one that pushed and is
+//!   silent, until its last word is too old;
+//! - while none of them answers nothing is written at all, and the readings grow old.
+
+mod sender;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidegate_core::{
+    model::{ModelShare, TokenNames},
+    plan::Plan,
+};
+use tokio::time::Instant;
+
+use self::sender::Sender;
+use super::{FORGET_AFTER, MAX_NAMED, NoReading, SourceStatus, window::Window};
+
+/// What a gateway has counted under some names since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TokenCounters {
+    /// Input tokens, cached ones included
+    pub input: f64,
+    /// Those of them that the backend had in its prefix cache
+    pub cached: f64,
+    /// Output tokens, those of reasoning included
+    pub output: f64,
+    /// Requests whose tokens these are
+    pub requests: f64,
+}
+
+/// Uncached input tokens/s, output tokens/s and requests/s.
+type Rates = [f32; 3];
+
+/// What is counted under some names now.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct TokenRates {
+    /// Uncached input tokens/s
+    pub(crate) input: f64,
+    /// Output tokens/s
+    pub(crate) output: f64,
+    /// Requests/s that ended
+    pub(crate) requests: f64,
+    /// The recent mean of uncached input tokens and of output tokens of a request; `None` while none has ended
+    pub(crate) of_request: Option<[f64; 2]>,
+}
+
+/// Why tokens that were told are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Refused {
+    /// Nothing in the Plan has to do with the model
+    Unwanted,
+    /// There are too many models, of one sender or in all
+    TooMany,
+}
+
+/// Models of one sender. More are a mistake, or an attack.
+const MAX_OF_SENDER: usize = 5_000;
+/// Models in all.
+const MAX_SERIES: usize = 20_000;
+/// Who pushes and is silent for this many times as long as usual does not answer.
+const SILENT: u32 = 3;
+/// … but nobody is called silent before this.
+const SILENT_AT_LEAST: Duration = Duration::from_secs(15);
+/// Half of the recent mean of a request is of the last 5 min.
+const REMEMBERED: f64 = 1.0 / 432.0;
+
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    wanted: Wanted,
+    ids: HashMap<Arc<TokenNames>, u32>,
+    series: Vec<Option<Series>>,
+    free: Vec<u32>,
+    senders: HashMap<Arc<str>, Sender>,
+    /// When something was last measured
+    newest: Option<Instant>,
+    failure: Option<String>,
+    incomplete: Option<String>,
+}
+
+#[derive(Debug)]
+struct Series {
+    names: Arc<TokenNames>,
+    window: Window<3>,
+    /// Uncached input tokens, output tokens and requests, of which older ones count less and less
+    recent: [f64; 3],
+    told: Option<Rates>,
+    idle: u16,
+}
+
+/// What readers see: replaced after each round.
+#[derive(Debug, Default)]
+pub(crate) struct ShownTokens {
+    by_request: HashMap<Arc<str>, Vec<(Arc<TokenNames>, TokenRates)>>,
+    pub(super) newest: Option<Instant>,
+    pub(super) failure: Option<String>,
+    /// Why not all is measured
+    pub(crate) incomplete: Option<String>,
+}
+
+/// The models that matter.
+#[derive(Debug, Default)]
+struct Wanted {
+    planned: HashSet<String>,
+    /// Some rule takes any model
+    any: bool,
+    /// Models of hand-written triggers, and when each was last asked for
+    named: HashMap<String, Instant>,
+}
+
+impl Wanted {
+    fn has(&self, request: &str) -> bool {
+        self.any || self.planned.contains(request) || self.named.contains_key(request)
+    }
+}
+
+impl Tokens {
+    /// Keeps the models that the Plan speaks of.
+    pub(super) fn plan(&mut self, plan: &Plan) {
+        let mut any = false;
+        let mut planned = HashSet::new();
+        let mut add = |models: &[String]| {
+            any |= models.is_empty();
+            planned.extend(models.iter().cloned());
+        };
+        for rule in &plan.ai_rules {
+            (0..rule.backends.len()).for_each(|backend| add(rule.asked_for(backend)));
+        }
+        let shares = plan.workloads.values().flat_map(|workload| &workload.models);
+        shares.map(ModelShare::asked_for).for_each(&mut add);
+        self.wanted.planned = planned;
+        self.wanted.any = any;
+    }
+
+    /// Keeps a model that a hand-written trigger names.
+    pub(super) fn keep(&mut self, model: &str, now: Instant) {
+        if let Some(asked) = self.wanted.named.get_mut(model) {
+            *asked = now;
+        } else if self.wanted.named.len() < MAX_NAMED {
+            self.wanted.named.insert(model.to_owned(), now);
+        }
+    }
+
+    /// Takes in what a gateway has counted, or why it does not answer; what of it was refused, and whether its health changed.
+    pub(super) fn sampled(
+        &mut self,
+        sender: &str,
+        at: Instant,
+        sample: Result<&[(TokenNames, TokenCounters)], String>,
+        pushes: bool,
+    ) -> (Vec<Refused>, bool) {
+        if !self.senders.contains_key(sender) {
+            if self.senders.len() >= MAX_NAMED {
+                return (vec![Refused::TooMany; sample.map_or(0, <[_]>::len)], false);
+            }
+            self.senders.insert(sender.into(), Sender::new(pushes));
+        }
+        let sample = match sample {
+            Ok(sample) => sample,
+            Err(error) => {
+                let known = self.senders.get_mut(sender);
+                return (Vec::new(), known.is_some_and(|known| known.fails(error)));
+            }
+        };
+        let mut refused = Vec::new();
+        let mut counted = Vec::with_capacity(sample.len());
+        let of_sender = self.senders.get(sender).map_or(0, Sender::len);
+        let mut new = 0;
+        for (names, counters) in sample {
+            match self.ids.get(names).copied() {
+                Some(id) => counted.push((id, *counters)),
+                None if !self.wanted.has(&names.request) => refused.push(Refused::Unwanted),
+                None if self.ids.len() >= MAX_SERIES || of_sender + new >= MAX_OF_SENDER => {
+                    refused.push(Refused::TooMany);
+                }
+                None => {
+                    new += 1;
+                    counted.push((self.add(names), *counters));
+                }
+            }
+        }
+        let changed = self.senders.get_mut(sender).is_some_and(|known| known.take_in(at, &counted));
+        (refused, changed)
+    }
+
+    fn add(&mut self, names: &TokenNames) -> u32 {
+        let names = Arc::new(names.clone());
+        let series =
+            Series { names: Arc::clone(&names), window: Window::default(), recent: [0.0; 3], told: None, idle: 0 };
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.series.push(None);
+            u32::try_from(self.series.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(place) = self.series.get_mut(id as usize) {
+            *place = Some(series);
+        }
+        self.ids.insert(names, id);
+        id
+    }
+
+    /// Forgets a sender that is known to be gone.
+    pub(super) fn gone(&mut self, is_gone: impl Fn(&str) -> bool) {
+        self.senders.retain(|name, _| !is_gone(name));
+    }
+
+    /// Closes a second. `expected` are the gateways that have to answer, each with whether it is ready; `None` where nobody
+    /// knows who will push.
+    pub(super) fn second(&mut self, expected: Option<&[(&str, bool)]>, stale_after: Duration, now: Instant) {
+        if let Some(expected) = expected {
+            let there: HashSet<&str> = expected.iter().map(|(name, _)| *name).collect();
+            self.gone(|name| !there.contains(name));
+        }
+        self.senders.retain(|_, sender| !sender.is_over(now, stale_after));
+        self.senders.values_mut().for_each(|sender| sender.look(now));
+        self.incomplete = self.unmeasured(expected.unwrap_or_default());
+        let mut totals = vec![[0.0; 3]; self.series.len()];
+        let mut newest = None;
+        for sender in self.senders.values() {
+            for (id, rates) in sender.rates() {
+                if let Some(total) = totals.get_mut(id as usize) {
+                    (0..3).for_each(|i| total[i] += rates[i]);
+                }
+            }
+            newest = newest.max(sender.answered());
+        }
+        if newest.is_none() {
+            self.failure = Some(self.why_nobody(expected));
+            return;
+        }
+        self.failure = None;
+        self.newest = newest;
+        for (series, total) in self.series.iter_mut().zip(&totals) {
+            if let Some(series) = series {
+                series.second(*total);
+            }
+        }
+        self.tidy(now);
+    }
+
+    /// Takes in rates that somebody else has made of what all gateways count.
+    pub(super) fn told(
+        &mut self,
+        source: &str,
+        rates: Result<Vec<(TokenNames, [f64; 3])>, String>,
+        seconds: f64,
+        now: Instant,
+    ) {
+        let rates = match rates {
+            Ok(rates) => rates,
+            Err(error) => {
+                self.failure = Some(format!("{source}: {error}"));
+                return;
+            }
+        };
+        self.failure = None;
+        self.newest = Some(now);
+        self.series.iter_mut().flatten().for_each(|series| series.told = Some([0.0; 3]));
+        for (names, rates) in rates {
+            if !self.wanted.has(&names.request) {
+                continue;
+            }
+            let id = match self.ids.get(&names).copied() {
+                Some(id) => id,
+                None if self.ids.len() >= MAX_SERIES => continue,
+                None => self.add(&names),
+            };
+            if let Some(Some(series)) = self.series.get_mut(id as usize) {
+                series.is_told(rates, seconds);
+            }
+        }
+        self.tidy(now);
+    }
+
+    fn unmeasured(&self, expected: &[(&str, bool)]) -> Option<String> {
+        let missing = expected.iter().find_map(|(name, ready)| {
+            let known = self.senders.get(*name);
+            (*ready && !known.is_some_and(Sender::is_rated)).then_some((*name, known.and_then(Sender::error)))
+        })?;
+        Some(match missing {
+            (name, Some(error)) => format!("AI gateway {name} is ready and never answered: {error}"),
+            (name, None) => format!("AI gateway {name} has not answered twice yet"),
+        })
+    }
+
+    fn why_nobody(&self, expected: Option<&[(&str, bool)]>) -> String {
+        let failing = self.senders.iter().find_map(|(name, sender)| Some((name, sender.error()?)));
+        match (failing, expected) {
+            (Some((name, error)), _) => format!("AI gateway {name} does not answer: {error}"),
+            (None, Some([])) => {
+                "no AI gateway is known: no ready proxy has a container ai-gateway-extproc, and there is no --ai-gateway"
+                    .to_owned()
+            }
+            (None, Some(_)) => "the AI gateways have not answered twice yet".to_owned(),
+            (None, None) => "nobody has pushed tokens twice yet (gen_ai.client.token.usage by OTLP)".to_owned(),
+        }
+    }
+
+    /// Models that nobody counts any more, and whose rates and recent means say nothing.
+    fn tidy(&mut self, now: Instant) {
+        self.wanted.named.retain(|_, asked| now.duration_since(*asked) < FORGET_AFTER);
+        for id in 0..self.series.len() {
+            let Some(Some(series)) = self.series.get(id) else { continue };
+            let id = u32::try_from(id).unwrap_or(u32::MAX);
+            let unwanted = series.idle > 3 * u16::from(super::window::LONG) && !self.wanted.has(&series.names.request);
+            if unwanted {
+                self.ids.remove(&series.names);
+                self.senders.values_mut().for_each(|sender| sender.forget(id));
+                self.series[id as usize] = None;
+                self.free.push(id);
+            }
+        }
+    }
+
+    pub(super) fn shown(&self) -> ShownTokens {
+        let mut by_request = HashMap::<Arc<str>, Vec<_>>::new();
+        for series in self.series.iter().flatten() {
+            if let Some(rates) = series.rates() {
+                by_request
+                    .entry(Arc::clone(&series.names.request))
+                    .or_default()
+                    .push((Arc::clone(&series.names), rates));
+            }
+        }
+        ShownTokens {
+            by_request,
+            newest: self.newest,
+            failure: self.failure.clone(),
+            incomplete: self.incomplete.clone(),
+        }
+    }
+
+    /// Senders and models that are known.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.senders.len(), self.ids.len())
+    }
+
+    pub(super) fn sources(&self, now: Instant) -> impl Iterator<Item = SourceStatus> {
+        self.senders.iter().map(move |(name, sender)| SourceStatus {
+            name: format!("AI gateway {name}"),
+            last_success_seconds: sender.heard().map(|at| now.saturating_duration_since(at).as_secs_f64()),
+            error: sender.error().map(ToOwned::to_owned),
+        })
+    }
+}
+
+impl Series {
+    fn second(&mut self, rates: Rates) {
+        self.told = None;
+        self.window.push(rates);
+        self.remember(rates.map(f64::from), 1.0);
+    }
+
+    fn is_told(&mut self, rates: [f64; 3], seconds: f64) {
+        let rates = rates.map(|rate| if rate.is_finite() { rate.max(0.0) } else { 0.0 });
+        self.told = Some(rates.map(|rate| rate as f32));
+        self.remember(rates, seconds);
+    }
+
+    fn remember(&mut self, rates: [f64; 3], seconds: f64) {
+        let kept = (1.0 - REMEMBERED).powf(seconds);
+        (0..3).for_each(|i| self.recent[i] = self.recent[i] * kept + rates[i] * seconds);
+        self.idle = if rates == [0.0; 3] { self.idle.saturating_add(1) } else { 0 };
+    }
+
+    fn rates(&self) -> Option<TokenRates> {
+        let [input, output, requests] = self.told.map(|told| told.map(f64::from)).or_else(|| self.window.means())?;
+        let [recent_input, recent_output, ended] = self.recent;
+        // Half a request is what is left of one after a good while.
+        let of_request = (ended >= 0.5).then(|| [recent_input / ended, recent_output / ended]);
+        Some(TokenRates { input, output, requests, of_request })
+    }
+}
+
+impl ShownTokens {
+    /// What is counted of models under these names in requests to backends; of all models without.
+    pub(crate) fn of<'a>(
+        &'a self,
+        models: &'a [String],
+    ) -> Box<dyn Iterator<Item = (&'a TokenNames, TokenRates)> + 'a> {
+        let entry = |(names, rates): &'a (Arc<TokenNames>, TokenRates)| (&**names, *rates);
+        if models.is_empty() {
+            return Box::new(self.by_request.values().flatten().map(entry));
+        }
+        Box::new(models.iter().filter_map(|model| self.by_request.get(model.as_str())).flatten().map(entry))
+    }
+
+    /// The age of what is shown, or why there is nothing.
+    pub(crate) fn age(&self, stale_after: Duration) -> Result<Duration, NoReading> {
+        let nobody = || "no AI gateway was asked yet".to_owned();
+        let Some(newest) = self.newest else {
+            return Err(NoReading::NotYet { waiting_for: self.failure.clone().unwrap_or_else(nobody) });
+        };
+        let age = Instant::now().saturating_duration_since(newest);
+        if age <= stale_after {
+            return Ok(age);
+        }
+        Err(NoReading::Stale { age, reason: self.failure.clone().unwrap_or_else(nobody) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+use tidegate_core::{
+    model::{AiBackend, AiRule, Destination},
+    plan::RouteRef,
+};
+
+use super::*;
+
+const STALE: Duration = Duration::from_secs(300);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Gateways that are asked once a second.
+struct Asked {
+    tokens: Tokens,
+    now: Instant,
+}
+
+/// Models and their counters.
+type Counted<'a> = &'a [(&'a str, TokenCounters)];
+
+fn names(model: &str) -> TokenNames {
+    TokenNames { original: model.into(), request: model.into(), provider: "openai".into(), backend: "".into() }
+}
+
+fn counted(input: f64, cached: f64, output: f64, requests: f64) -> TokenCounters {
+    TokenCounters { input, cached, output, requests }
+}
+
+/// A Plan with a rule for these models.
+fn plan(models: &[&str]) -> Plan {
+    let destination = Destination::External("api.openai.com".into());
+    let backend = AiBackend { name: "llm/openai".into(), model: None, weight: 1, priority: 0, destination };
+    let route = RouteRef { kind: "AIGatewayRoute".into(), namespace: "llm".into(), name: "chat".into(), rule: Some(0) };
+    let models = models.iter().map(|model| (*model).to_owned()).collect();
+    Plan { ai_rules: vec![Arc::new(AiRule { route, models, backends: vec![backend] })], ..Plan::default() }
+}
+
+impl Asked {
+    fn about(models: &[&str]) -> Self {
+        let mut tokens = Tokens::default();
+        tokens.plan(&plan(models));
+        Self { tokens, now: Instant::now() }
+    }
+
+    /// A second in which these gateways answer.
+    fn second(&mut self, answers: &[(&str, Option<Counted<'_>>)]) {
+        self.now += SECOND;
+        for (sender, answer) in answers {
+            let sample: Option<Vec<_>> =
+                answer.map(|answer| answer.iter().map(|(model, counters)| (names(model), *counters)).collect());
+            let sample = sample.as_deref().ok_or_else(|| "connection refused".to_owned());
+            self.tokens.sampled(sender, self.now, sample, false);
+        }
+        let expected: Vec<_> = answers.iter().map(|(sender, _)| (*sender, true)).collect();
+        self.tokens.second(Some(&expected), STALE, self.now);
+    }
+
+    fn rates(&self, model: &str) -> Option<TokenRates> {
+        let shown = self.tokens.shown();
+        shown.of(&[model.to_owned()]).next().map(|(_, rates)| rates)
+    }
+}
+
+#[test]
+fn cached_input_is_no_prefill_and_output_is_whole() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..40u8 {
+        let n = f64::from(second);
+        asked.second(&[("a", Some(&[("m", counted(100.0 * n, 40.0 * n, 20.0 * n, n))]))]);
+    }
+    let rates = asked.rates("m").unwrap();
+    assert_eq!((rates.input, rates.output, rates.requests), (60.0, 20.0, 1.0));
+    assert_eq!(rates.of_request.map(|of| of.map(f64::round)), Some([60.0, 20.0]));
+}
+
+#[test]
+fn all_of_it_cached_needs_no_prefill() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..10u8 {
+        let n = f64::from(second);
+        asked.second(&[("a", Some(&[("m", counted(100.0 * n, 100.0 * n, 5.0 * n, n))]))]);
+    }
+    assert_eq!(asked.rates("m").map(|rates| (rates.input, rates.output)), Some((0.0, 5.0)));
+}
+
+#[test]
+fn counters_that_are_reset_in_mid_stream_are_neither_negative_nor_huge() {
+    let mut asked = Asked::about(&["m"]);
+    let mut total = 1e9;
+    for _ in 0..40 {
+        total += 100.0;
+        asked.second(&[("a", Some(&[("m", counted(total, 0.0, total, total))]))]);
+    }
+    asked.second(&[("a", Some(&[("m", counted(90.0, 0.0, 90.0, 90.0))]))]);
+    assert!((asked.rates("m").unwrap().input - 99.67).abs() < 0.01);
+    asked.second(&[("a", Some(&[("m", counted(5e8, 0.0, 5e8, 5e8))]))]);
+    asked.second(&[("a", Some(&[("m", counted(1e8, 0.0, 1e8, 1e8))]))]);
+    let grown = asked.rates("m").unwrap().input;
+    asked.second(&[("a", Some(&[("m", counted(1e8 + 100.0, 0.0, 1e8 + 100.0, 1e8 + 100.0))]))]);
+    assert!(asked.rates("m").unwrap().input <= grown * 2.0, "a reset to a huge value is another process");
+}
+
+#[test]
+fn a_gateway_that_is_silent_contributes_what_it_last_did_until_it_is_gone() {
+    let mut asked = Asked::about(&["m"]);
+    let mut total = 0.0;
+    for _ in 0..40 {
+        total += 10.0;
+        let both: &[_] = &[("m", counted(total, 0.0, 0.0, 1.0))];
+        asked.second(&[("a", Some(both)), ("b", Some(both))]);
+    }
+    for _ in 0..40 {
+        total += 10.0;
+        asked.second(&[("a", Some(&[("m", counted(total, 0.0, 0.0, 1.0))])), ("b", None)]);
+    }
+    assert_eq!(asked.rates("m").unwrap().input, 20.0);
+    assert!(asked.tokens.shown().incomplete.is_none(), "it was measured once");
+    for _ in 0..40 {
+        total += 10.0;
+        asked.second(&[("a", Some(&[("m", counted(total, 0.0, 0.0, 1.0))]))]);
+    }
+    assert_eq!(asked.rates("m").unwrap().input, 10.0);
+}
+
+#[test]
+fn while_nobody_answers_nothing_is_written_and_it_says_who() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..40u8 {
+        asked.second(&[("a", Some(&[("m", counted(10.0 * f64::from(second), 0.0, 0.0, 1.0))]))]);
+    }
+    (0..60).for_each(|_| asked.second(&[("a", None)]));
+    assert_eq!(asked.rates("m").unwrap().input, 10.0);
+    assert_eq!(asked.tokens.shown().failure.as_deref(), Some("AI gateway a does not answer: connection refused"));
+}
+
+#[test]
+fn a_ready_gateway_that_was_never_measured_makes_the_sum_a_lower_bound() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..5u8 {
+        asked.second(&[("a", Some(&[("m", counted(f64::from(second), 0.0, 0.0, 1.0))])), ("b", None)]);
+    }
+    let incomplete = asked.tokens.shown().incomplete.unwrap();
+    assert_eq!(incomplete, "AI gateway b is ready and never answered: connection refused");
+}
+
+#[test]
+fn models_that_nothing_in_the_plan_has_to_do_with_are_not_kept() {
+    let mut asked = Asked::about(&["m"]);
+    asked.now += SECOND;
+    let flood: Vec<_> = (0..1000).map(|n| (names(&format!("x{n}")), counted(1.0, 0.0, 1.0, 1.0))).collect();
+    let (refused, _) = asked.tokens.sampled("flood", asked.now, Ok(&flood), true);
+    assert_eq!((refused.len(), asked.tokens.counts()), (1000, (1, 0)));
+    assert!(refused.iter().all(|why| *why == Refused::Unwanted));
+}
+
+#[test]
+fn a_sender_that_floods_leaves_room_for_others() {
+    let mut asked = Asked::about(&[]);
+    asked.now += SECOND;
+    let flood: Vec<_> = (0..30_000).map(|n| (names(&format!("x{n}")), counted(1.0, 0.0, 1.0, 1.0))).collect();
+    let (refused, _) = asked.tokens.sampled("flood", asked.now, Ok(&flood), true);
+    assert_eq!(refused, vec![Refused::TooMany; 30_000 - MAX_OF_SENDER]);
+    let (refused, _) = asked.tokens.sampled("other", asked.now, Ok(&[(names("m"), counted(1.0, 0.0, 1.0, 1.0))]), true);
+    assert!(refused.is_empty());
+}
+
+#[test]
+fn who_pushes_every_minute_is_not_silent_in_between_and_is_over_when_its_last_word_is_too_old() {
+    let mut tokens = Tokens::default();
+    tokens.plan(&plan(&["m"]));
+    let start = Instant::now();
+    let pushes = |tokens: &mut Tokens, at: Instant, total: f64| {
+        tokens.sampled("collector", at, Ok(&[(names("m"), counted(total, 0.0, 0.0, 1.0))]), true);
+    };
+    for minute in 0..3u32 {
+        pushes(&mut tokens, start + SECOND * 60 * minute, 600.0 * f64::from(minute));
+        (0..60).for_each(|second| tokens.second(None, STALE, start + SECOND * (60 * minute + second)));
+    }
+    let rate = |tokens: &Tokens| tokens.shown().of(&["m".to_owned()]).next().map(|(_, rates)| rates.input);
+    assert_eq!((rate(&tokens), tokens.shown().failure), (Some(10.0), None));
+    tokens.second(None, STALE, start + SECOND * (120 + 181));
+    assert_eq!(
+        tokens.shown().failure.as_deref(),
+        Some("AI gateway collector does not answer: it has pushed nothing for 181 s")
+    );
+    tokens.second(None, STALE, start + SECOND * (120 + 301));
+    assert_eq!(tokens.counts().0, 0);
+}
+
+#[test]
+fn a_report_in_several_parts_is_one_report() {
+    let mut tokens = Tokens::default();
+    tokens.plan(&plan(&["m", "n"]));
+    let start = Instant::now();
+    for second in 0..10u8 {
+        let at = start + SECOND * u32::from(second);
+        let total = 10.0 * f64::from(second);
+        tokens.sampled("a", at, Ok(&[(names("m"), counted(total, 0.0, 0.0, 1.0))]), true);
+        let later = at + Duration::from_millis(5);
+        tokens.sampled("a", later, Ok(&[(names("n"), counted(total, 0.0, 0.0, 1.0))]), true);
+        tokens.second(None, STALE, later);
+    }
+    let shown = tokens.shown();
+    let rate = |model: &str| shown.of(&[model.to_owned()]).next().map(|(_, rates)| rates.input.round());
+    // The window has the first second in it, in which nothing was known.
+    assert_eq!((rate("m"), rate("n")), (Some(10.0), Some(10.0)));
+}
+
+#[test]
+fn a_model_that_is_renamed_is_counted_under_its_new_name_at_once_and_the_old_one_fades() {
+    let mut asked = Asked::about(&["old", "new"]);
+    let mut total = 0.0;
+    for _ in 0..40 {
+        total += 10.0;
+        asked.second(&[("a", Some(&[("old", counted(total, 0.0, 0.0, total))]))]);
+    }
+    for second in 1..=30u8 {
+        let new = counted(10.0 * f64::from(second), 0.0, 0.0, f64::from(second));
+        asked.second(&[("a", Some(&[("old", counted(total, 0.0, 0.0, total)), ("new", new)]))]);
+    }
+    assert_eq!((asked.rates("old").unwrap().input, asked.rates("new").unwrap().input), (0.0, 10.0));
+}
+
+#[test]
+fn what_prometheus_tells_is_taken_as_it_is() {
+    let mut tokens = Tokens::default();
+    tokens.plan(&plan(&["m"]));
+    let now = Instant::now();
+    tokens.told("prometheus", Ok(vec![(names("m"), [30.0, 10.0, 0.5]), (names("x"), [1.0; 3])]), 5.0, now);
+    let shown = tokens.shown();
+    let rates: Vec<_> = shown.of(&[]).map(|(_, rates)| (rates.input, rates.output)).collect();
+    assert_eq!(rates, [(30.0, 10.0)]);
+    tokens.told("prometheus", Err("503".into()), 5.0, now);
+    assert_eq!(tokens.shown().failure.as_deref(), Some("prometheus: 503"));
+}
