@@ -5,11 +5,12 @@ pub mod envoy;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod model_servers;
+pub mod otlp;
 mod pages;
 pub mod prometheus;
 mod text_format;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tidegate_core::{
     model::AiGateway,
@@ -17,7 +18,10 @@ use tidegate_core::{
 };
 use tokio::sync::watch;
 
-use self::prometheus::{Prometheus, PrometheusError, PrometheusSettings};
+use self::{
+    otlp::{OtlpError, OtlpSettings},
+    prometheus::{Prometheus, PrometheusError, PrometheusSettings},
+};
 use crate::signals::Signals;
 
 /// What is measured, and where.
@@ -27,6 +31,8 @@ pub struct SourceSettings {
     pub traffic: TrafficSource,
     /// Where tokens are counted
     pub tokens: TokenSource,
+    /// Where metrics are pushed to, where some are
+    pub otlp: Option<OtlpListener>,
     /// The Prometheus of users' own queries, and of traffic where it is measured there
     pub prometheus: Option<PrometheusSettings>,
     /// The Kafka clusters whose lag counts
@@ -40,6 +46,7 @@ impl SourceSettings {
         Self {
             traffic,
             tokens: TokenSource::Scrape(Vec::new()),
+            otlp: None,
             prometheus: None,
             #[cfg(feature = "kafka")]
             kafka: kafka::KafkaSettings::default(),
@@ -54,6 +61,8 @@ pub enum TrafficSource {
     Envoy(Vec<Proxy>),
     /// By the Prometheus that scrapes them
     Prometheus,
+    /// They push by OTLP
+    Otlp,
 }
 
 /// Where tokens are counted.
@@ -63,6 +72,28 @@ pub enum TokenSource {
     Scrape(Vec<AiGateway>),
     /// By the Prometheus that scrapes them
     Prometheus,
+    /// They push by OTLP
+    Otlp,
+}
+
+/// Where what is pushed arrives.
+#[derive(Debug, Clone)]
+pub struct OtlpListener {
+    /// Where calls are answered
+    pub address: SocketAddr,
+    /// Host and port that lead to all of Tidegate's pods, such as the headless Service's
+    pub peers: Option<String>,
+}
+
+/// Why nothing can be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Settings of the Prometheus
+    #[error("--prometheus-…: {0}")]
+    Prometheus(#[from] PrometheusError),
+    /// Settings of the OTLP listener
+    #[error("--otlp-address: {0}")]
+    Otlp(#[from] OtlpError),
 }
 
 /// Measures until `shutdown` says so, and keeps in `signals` what the Plan names. Fails only on settings.
@@ -71,16 +102,26 @@ pub async fn run(
     signals: Arc<Signals>,
     plan: watch::Receiver<Arc<Plan>>,
     shutdown: watch::Receiver<bool>,
-) -> Result<(), PrometheusError> {
+) -> Result<(), SourceError> {
+    let pushed = match settings.otlp {
+        Some(OtlpListener { address, peers }) => {
+            let clusters = matches!(settings.traffic, TrafficSource::Otlp);
+            let tokens = matches!(settings.tokens, TokenSource::Otlp);
+            Some((otlp::bind(address).await?, OtlpSettings { clusters, tokens, peers }))
+        }
+        None => None,
+    };
     let prometheus = settings.prometheus.map(Prometheus::new).transpose()?;
     let keeping = keep(Arc::clone(&signals), plan.clone(), shutdown.clone());
     let (proxies, clusters) = match settings.traffic {
         TrafficSource::Envoy(also) => (Some(also), false),
         TrafficSource::Prometheus => (None, true),
+        TrafficSource::Otlp => (None, false),
     };
     let (gateways, tokens) = match settings.tokens {
         TokenSource::Scrape(also) => (Some(also), false),
         TokenSource::Prometheus => (None, true),
+        TokenSource::Otlp => (None, false),
     };
     let counting = async {
         if let Some(also) = gateways {
@@ -103,8 +144,16 @@ pub async fn run(
     let sweeping = kafka::run(settings.kafka, Arc::clone(&signals), shutdown.clone());
     #[cfg(not(feature = "kafka"))]
     let sweeping = std::future::ready(());
-    tokio::join!(keeping, scraping, counting, serving, asking, sweeping);
-    Ok(())
+    let receiving = async {
+        match pushed {
+            Some((listener, settings)) => {
+                otlp::serve(listener, settings, Arc::clone(&signals), plan.clone(), shutdown.clone()).await
+            }
+            None => Ok(()),
+        }
+    };
+    let (.., received) = tokio::join!(keeping, scraping, counting, serving, asking, sweeping, receiving);
+    Ok(received?)
 }
 
 async fn keep(signals: Arc<Signals>, mut plan: watch::Receiver<Arc<Plan>>, mut shutdown: watch::Receiver<bool>) {

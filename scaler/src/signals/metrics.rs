@@ -1,6 +1,7 @@
 //! What the sources tell of themselves. No label has a proxy's or a cluster's name in it: `explain` tells of each.
 
 use std::{
+    collections::HashMap,
     sync::atomic::{AtomicI64, AtomicU64},
     time::Duration,
 };
@@ -12,6 +13,7 @@ use prometheus_client::{
 };
 
 use super::Refused;
+use crate::sources::otlp::Dropped;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -60,6 +62,9 @@ pub(crate) struct SourceMetrics {
     lags: Family<KafkaLags, Gauge<i64, AtomicI64>>,
     tokens_refused: Family<Reason, Counter<u64, AtomicU64>>,
     token_senders: Gauge<i64, AtomicI64>,
+    otlp_calls: Family<Outcome, Counter<u64, AtomicU64>>,
+    otlp_points: Family<Outcome, Counter<u64, AtomicU64>>,
+    otlp_passed_on: Family<Outcome, Counter<u64, AtomicU64>>,
     models: Gauge<i64, AtomicI64>,
     age: Gauge<f64, AtomicU64>,
 }
@@ -79,6 +84,9 @@ impl Default for SourceMetrics {
             lags: Family::default(),
             tokens_refused: Family::default(),
             token_senders: Gauge::default(),
+            otlp_calls: Family::default(),
+            otlp_points: Family::default(),
+            otlp_passed_on: Family::default(),
             models: Gauge::default(),
             age: Gauge::default(),
         }
@@ -110,6 +118,11 @@ impl SourceMetrics {
         registry.register("tokens_refused", refused, self.tokens_refused.clone());
         registry.register("token_senders", "AI gateways that count tokens", self.token_senders.clone());
         registry.register("models", "Models whose tokens are counted, by all their names", self.models.clone());
+        registry.register("otlp_calls", "Calls of OTLP senders, by result: ok, busy", self.otlp_calls.clone());
+        let points = "Points of OTLP senders, by result: ok, late, duplicate, malformed, too_many, unknown_sender";
+        registry.register("otlp_points", points, self.otlp_points.clone());
+        let passed = "Calls that were passed on to other pods, by result: ok, failed, dropped";
+        registry.register("otlp_passed_on", passed, self.otlp_passed_on.clone());
         let age = "Age of the newest sample in the signals after the last round; grows while no source answers";
         registry.register_with_unit("signals_age", age, Unit::Seconds, self.age.clone());
     }
@@ -154,6 +167,21 @@ impl SourceMetrics {
                 self.tokens_refused.get_or_create(&Reason { reason }).inc_by(count as u64);
             }
         }
+    }
+
+    pub(crate) fn otlp_call(&self, result: &'static str) {
+        self.otlp_calls.get_or_create(&Outcome { result }).inc();
+    }
+
+    pub(crate) fn otlp_points(&self, accepted: u64, dropped: &HashMap<Dropped, u64>) {
+        self.otlp_points.get_or_create(&Outcome { result: "ok" }).inc_by(accepted);
+        for (why, count) in dropped {
+            self.otlp_points.get_or_create(&Outcome { result: why.as_str() }).inc_by(*count);
+        }
+    }
+
+    pub(crate) fn otlp_passed_on(&self, result: &'static str) {
+        self.otlp_passed_on.get_or_create(&Outcome { result }).inc();
     }
 
     pub(super) fn models(&self, senders: usize, models: usize) {

@@ -1,0 +1,346 @@
+//! OTLP over gRPC: AI gateways that push the tokens of models, and Envoys that push what their clusters carry.
+//!
+//! A call is taken in before it is answered, so that the answer can say which points were refused (OTLP's partial success). Calls
+//! beyond what is taken in at one time are answered `UNAVAILABLE`, and senders try again. What one of Tidegate's pods is told it
+//! tells the others ([`peers`]), so that all of them answer KEDA alike.
+
+mod clusters;
+mod peers;
+mod stream;
+mod tokens;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::{MetricsService, MetricsServiceServer},
+    },
+    common::v1::{KeyValue, any_value::Value},
+    metrics::v1::ResourceMetrics,
+};
+use tidegate_core::plan::Plan;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
+
+pub(crate) use self::stream::Dropped;
+use self::{clusters::Clusters, peers::Peers, tokens::Tokens};
+use crate::signals::Signals;
+
+/// Where metrics are pushed to, and which of them count.
+#[derive(Debug, Clone)]
+pub struct OtlpSettings {
+    /// Whether Envoys push what their clusters carry
+    pub clusters: bool,
+    /// Whether AI gateways push tokens
+    pub tokens: bool,
+    /// Host and port that lead to all of Tidegate's pods, such as the headless Service's
+    pub peers: Option<String>,
+}
+
+/// Why nothing can be pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum OtlpError {
+    /// The address is taken, or not one of this machine
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which one
+        address: SocketAddr,
+        /// Why
+        source: std::io::Error,
+    },
+    /// The connections
+    #[error("the OTLP server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Senders bound their batches; 4 MiB is what gRPC itself takes where nobody says more. Compressed ones count as they are after.
+const LARGEST_MESSAGE: usize = 4 << 20;
+/// Calls that are taken in at one time. Each may hold a message of that size.
+const AT_ONCE: usize = 16;
+/// Who sends its message slower than this is cut off.
+const SLOWEST_CALL: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Streams of one connection: a sender has one call open at a time.
+const MOST_STREAMS: u32 = 64;
+/// Senders that are remembered.
+const MAX_SENDERS: usize = 10_000;
+
+/// In a call that was passed on: the pod that did, and the address of the sender.
+const FORWARDED_BY: &str = "tidegate-forwarded-by";
+const SENDER: &str = "tidegate-sender";
+
+/// The socket that metrics are pushed to.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, OtlpError> {
+    let listener = TcpListener::bind(address).await.map_err(|source| OtlpError::Bind { address, source })?;
+    tracing::info!(%address, "takes in OTLP metrics");
+    Ok(listener)
+}
+
+/// Takes in what is pushed until `shutdown` says so.
+pub async fn serve(
+    listener: TcpListener,
+    settings: OtlpSettings,
+    signals: Arc<Signals>,
+    plan: watch::Receiver<Arc<Plan>>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), OtlpError> {
+    let peers = settings.peers.clone().map(|host| Arc::new(Peers::new(host, Arc::clone(&signals))));
+    let receiver = Arc::new(Receiver {
+        senders: Mutex::default(),
+        room: Semaphore::new(AT_ONCE),
+        peers: peers.clone(),
+        settings,
+        signals,
+        plan,
+    });
+    let service = MetricsServiceServer::from_arc(Arc::clone(&receiver))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(LARGEST_MESSAGE);
+    let mut stopped = shutdown.clone();
+    let stop = async move { _ = stopped.wait_for(|stop| *stop).await };
+    let serving = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .max_concurrent_streams(Some(MOST_STREAMS))
+        .timeout(SLOWEST_CALL)
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
+    let mut stopped = shutdown.clone();
+    let passing_on = async {
+        match &peers {
+            Some(peers) => peers.run(shutdown).await,
+            None => _ = stopped.wait_for(|stop| *stop).await,
+        }
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = receiver.close_seconds() => Ok(()),
+        () = passing_on => Ok(()),
+    }
+}
+
+struct Receiver {
+    settings: OtlpSettings,
+    signals: Arc<Signals>,
+    plan: watch::Receiver<Arc<Plan>>,
+    senders: Mutex<HashMap<String, Sender>>,
+    room: Semaphore,
+    peers: Option<Arc<Peers>>,
+}
+
+/// One process that pushes.
+struct Sender {
+    address: IpAddr,
+    last: Instant,
+    usual: Duration,
+    tokens: Tokens,
+    clusters: Clusters,
+}
+
+/// What became of the points of a call.
+#[derive(Debug, Default)]
+struct Outcome {
+    accepted: u64,
+    dropped: HashMap<Dropped, u64>,
+    /// Of one that was refused: which, and why
+    example: Option<String>,
+}
+
+impl Outcome {
+    fn count(&mut self, result: Result<(), Dropped>, metric: &str) {
+        match result {
+            Ok(()) => self.accepted += 1,
+            Err(why) => {
+                *self.dropped.entry(why).or_default() += 1;
+                self.example.get_or_insert_with(|| format!("{metric}: {why}"));
+            }
+        }
+    }
+
+    /// Late points and duplicates are nothing that a sender can mend.
+    fn rejected(&self) -> Option<ExportMetricsPartialSuccess> {
+        let of = |why: Dropped| self.dropped.get(&why).copied().unwrap_or(0);
+        let rejected = of(Dropped::Malformed) + of(Dropped::TooMany);
+        (rejected > 0).then(|| ExportMetricsPartialSuccess {
+            rejected_data_points: i64::try_from(rejected).unwrap_or(i64::MAX),
+            error_message: self.example.clone().unwrap_or_default(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let Ok(_room) = self.room.try_acquire() else {
+            self.signals.metrics().otlp_call("busy");
+            return Err(Status::unavailable(format!("{AT_ONCE} calls are being taken in already: try again")));
+        };
+        let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
+        let forwarded = text(FORWARDED_BY).map(ToOwned::to_owned);
+        let told = text(SENDER).filter(|_| forwarded.is_some()).and_then(|address| address.parse().ok());
+        let peer = request.remote_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
+        let address = told.unwrap_or(peer);
+        if let (Some(by), Some(peers)) = (&forwarded, &self.peers)
+            && peers.is_self(by)
+        {
+            return Ok(Response::new(ExportMetricsServiceResponse::default()));
+        }
+        let request = request.into_inner();
+        let outcome = self.take_in(address, &request);
+        self.signals.metrics().otlp_call("ok");
+        self.signals.metrics().otlp_points(outcome.accepted, &outcome.dropped);
+        if let (None, Some(peers)) = (forwarded, &self.peers) {
+            peers.pass_on(address, request);
+        }
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success: outcome.rejected() }))
+    }
+}
+
+impl Receiver {
+    fn take_in(&self, address: IpAddr, request: &ExportMetricsServiceRequest) -> Outcome {
+        let mut outcome = Outcome::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let series = self.signals.series();
+        let mut senders = self.senders();
+        for resource in &request.resource_metrics {
+            let name = sender_name(address, resource);
+            if !senders.contains_key(&name) && senders.len() >= MAX_SENDERS {
+                outcome.count(Err(Dropped::TooMany), &format!("sender {name}"));
+                continue;
+            }
+            let at = Instant::now();
+            let sender = senders.entry(name.clone()).or_insert_with(|| Sender {
+                address,
+                last: at,
+                usual: Duration::ZERO,
+                tokens: Tokens::default(),
+                clusters: Clusters::default(),
+            });
+            let since = at.saturating_duration_since(sender.last);
+            if since > Duration::from_millis(100) {
+                (sender.last, sender.usual) = (at, since);
+            }
+            if self.settings.clusters {
+                sender.clusters.begin();
+            }
+            let mut has = (false, false);
+            for metric in resource.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
+                if self.settings.tokens && tokens::is_wanted(&metric.name) {
+                    has.0 = true;
+                    sender.tokens.take_in(metric, now, &mut outcome);
+                } else if self.settings.clusters && clusters::is_wanted(&metric.name) {
+                    has.1 = true;
+                    sender.clusters.take_in(metric, &series, now, &mut outcome);
+                }
+            }
+            if has.0 {
+                self.signals.tokens_sampled(&name, Ok(&sender.tokens.counted()), true);
+            }
+            if has.1 {
+                let plan = Arc::clone(&self.plan.borrow());
+                match plan.proxies.iter().find(|proxy| proxy.stats.ip() == address) {
+                    Some(proxy) => self.signals.sampled(proxy, at, Ok(sender.clusters.sample(&series))),
+                    None => outcome.count(Err(Dropped::Unknown), &format!("{address} is no proxy of Envoy Gateway")),
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Closes a round each second.
+    async fn close_seconds(&self) {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            let plan = Arc::clone(&self.plan.borrow());
+            self.forget_replaced();
+            if self.settings.tokens {
+                self.signals.commit_tokens(None);
+            }
+            if self.settings.clusters {
+                self.tell_silent(&plan);
+                self.signals.series();
+                self.signals.commit(&plan.proxies);
+            }
+        }
+    }
+
+    /// A process that starts again gets another name at the same address; what the one before contributed is over.
+    fn forget_replaced(&self) {
+        let mut senders = self.senders();
+        let newest = senders.values().fold(HashMap::<IpAddr, Instant>::new(), |mut newest, sender| {
+            let last = newest.entry(sender.address).or_insert(sender.last);
+            *last = sender.last.max(*last);
+            newest
+        });
+        let replaced = |sender: &Sender| {
+            let silent = sender.last.elapsed() > (sender.usual * 2).max(Duration::from_secs(10));
+            silent && newest.get(&sender.address).is_some_and(|newest| *newest > sender.last)
+        };
+        let over: Vec<String> =
+            senders.iter().filter(|(_, sender)| replaced(sender)).map(|(name, _)| name.clone()).collect();
+        for name in &over {
+            senders.remove(name);
+        }
+        drop(senders);
+        if !over.is_empty() {
+            self.signals.senders_gone(|name| over.iter().any(|over| over == name));
+        }
+    }
+
+    /// Proxies that have to push and do not.
+    fn tell_silent(&self, plan: &Plan) {
+        let senders = self.senders();
+        for proxy in &plan.proxies {
+            let silent = |sender: &&Sender| sender.last.elapsed() > (sender.usual * 3).max(Duration::from_secs(15));
+            let of_proxy = || senders.values().filter(|sender| sender.address == proxy.stats.ip());
+            if of_proxy().next().is_some() && of_proxy().all(|sender| silent(&sender)) {
+                let seconds = of_proxy().map(|sender| sender.last.elapsed().as_secs()).min().unwrap_or(0);
+                let why = format!("it has pushed nothing for {seconds} s");
+                self.signals.sampled(proxy, Instant::now(), Err(why));
+            }
+        }
+    }
+
+    fn senders(&self) -> MutexGuard<'_, HashMap<String, Sender>> {
+        // A panic elsewhere leaves counters that are whole.
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What tells one process from another: its address, and behind a collector what it says of itself.
+fn sender_name(address: IpAddr, resource: &ResourceMetrics) -> String {
+    let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+    let named = ["service.instance.id", "k8s.pod.uid", "k8s.pod.name", "host.name"];
+    match named.iter().find_map(|key| text(attributes, key)) {
+        Some(instance) => format!("{address} ({})", crate::demand::shortened(instance)),
+        None => address.to_string(),
+    }
+}
+
+/// The text of an attribute.
+fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?;
+    match found.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::metrics_service_client::MetricsServiceClient,
+    common::v1::AnyValue,
+    metrics::v1::{
+        Histogram, HistogramDataPoint, Metric, NumberDataPoint, ScopeMetrics, Sum, metric::Data, number_data_point,
+    },
+    resource::v1::Resource,
+};
+use tidegate_core::{
+    model::{AiBackend, AiRule, Destination},
+    plan::{ClusterShare, Proxy, RouteRef, ServiceId},
+    signal::Signal,
+};
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+const RULE: &str = "httproute/llm/chat.v1/rule/0";
+const DELTA: i32 = 1;
+const CUMULATIVE: i32 = 2;
+
+/// A rule that takes any model, and the proxy 127.0.0.1.
+fn plan() -> Plan {
+    let route =
+        |kind: &str| RouteRef { kind: kind.into(), namespace: "llm".into(), name: "chat.v1".into(), rule: Some(0) };
+    let destination = Destination::External("api.openai.com".into());
+    let backend = AiBackend { name: "llm/openai".into(), model: None, weight: 1, priority: 0, destination };
+    let rule = AiRule { route: route("AIGatewayRoute"), models: Vec::new(), backends: vec![backend] };
+    let service = ServiceId { namespace: "llm".into(), name: "qwen".into() };
+    let share = ClusterShare {
+        cluster: RULE.into(),
+        split: None,
+        share: 1.0,
+        of_backend: 1.0,
+        route: route("HTTPRoute"),
+        service: service.clone(),
+    };
+    let stats = ([127, 0, 0, 1], 19001).into();
+    let proxy = Proxy { name: "eg/proxy".into(), stats, ready: true, fleet: None };
+    Plan {
+        ai_rules: vec![Arc::new(rule)],
+        services: [(service, vec![share])].into(),
+        proxies: vec![proxy],
+        ..Plan::default()
+    }
+}
+
+struct Served {
+    signals: Arc<Signals>,
+    address: SocketAddr,
+    _plan: watch::Sender<Arc<Plan>>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Served {
+    async fn new(peers: Option<String>) -> Self {
+        let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+        let (sender, plan) = watch::channel(Arc::new(plan()));
+        signals.keep(&plan.borrow());
+        signals.series();
+        let (stop, stopped) = watch::channel(false);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = OtlpSettings { clusters: true, tokens: true, peers };
+        tokio::spawn(serve(listener, settings, Arc::clone(&signals), plan, stopped));
+        Self { signals, address, _plan: sender, _stop: stop }
+    }
+
+    async fn push(&self, metrics: Vec<Metric>) -> Result<ExportMetricsServiceResponse, Status> {
+        self.push_as("gateway-1", metrics).await
+    }
+
+    async fn push_as(&self, instance: &str, metrics: Vec<Metric>) -> Result<ExportMetricsServiceResponse, Status> {
+        let client = MetricsServiceClient::connect(format!("http://{}", self.address)).await.unwrap();
+        let attributes = vec![attribute("service.instance.id", instance)];
+        let resource = Resource { attributes, ..Resource::default() };
+        let scope = ScopeMetrics { metrics, ..ScopeMetrics::default() };
+        let resource =
+            ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope], ..ResourceMetrics::default() };
+        let request = ExportMetricsServiceRequest { resource_metrics: vec![resource] };
+        let mut client = client.send_compressed(CompressionEncoding::Gzip);
+        client.export(request).await.map(Response::into_inner)
+    }
+
+    /// Uncached input tokens/s and output tokens/s.
+    fn rates(&self) -> Option<(f64, f64)> {
+        let (shown, _) = self.signals.tokens().ok()?;
+        shown.of(&[]).next().map(|(_, rates)| (rates.input, rates.output))
+    }
+}
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = AnyValue { value: Some(Value::StringValue(value.to_owned())) };
+    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+}
+
+fn nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+}
+
+fn usage(temporality: i32, points: &[(&str, f64)]) -> Metric {
+    let point = |(kind, sum): &(&str, f64)| HistogramDataPoint {
+        attributes: vec![
+            attribute("gen_ai.request.model", "m"),
+            attribute("gen_ai.original.model", "m"),
+            attribute("gen_ai.token.type", kind),
+        ],
+        start_time_unix_nano: 7,
+        time_unix_nano: nanos(),
+        count: 1,
+        sum: Some(*sum),
+        ..HistogramDataPoint::default()
+    };
+    let data_points = points.iter().map(point).collect();
+    let data = Data::Histogram(Histogram { data_points, aggregation_temporality: temporality });
+    Metric { name: "gen_ai.client.token.usage".into(), data: Some(data), ..Metric::default() }
+}
+
+fn requests(total: i64) -> Metric {
+    // As Envoy 1.40 writes the name of a cluster with a dot.
+    let point = NumberDataPoint {
+        attributes: vec![attribute("envoy.cluster_name", "httproute/llm/chat")],
+        // Microseconds since 1970, as Envoy writes them.
+        start_time_unix_nano: 1_790_000_000_000_000,
+        time_unix_nano: nanos(),
+        value: Some(number_data_point::Value::AsInt(total)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum { data_points: vec![point], aggregation_temporality: CUMULATIVE, is_monotonic: true };
+    Metric { name: "cluster.v1/rule/0.upstream_rq_total".into(), data: Some(Data::Sum(sum)), ..Metric::default() }
+}
+
+async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let probing = async {
+        loop {
+            if let Some(found) = probe() {
+                return found;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), probing).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+#[tokio::test]
+async fn tokens_that_are_pushed_are_counted_whatever_their_temporality() {
+    for temporality in [CUMULATIVE, DELTA] {
+        let served = Served::new(None).await;
+        for report in 1..=4u8 {
+            let total = if temporality == DELTA { 60.0 } else { 60.0 * f64::from(report) };
+            let points = [("input", total), ("cached_input", total / 2.0), ("output", total / 4.0), ("reasoning", 9.0)];
+            let answer = served.push(vec![usage(temporality, &points)]).await.unwrap();
+            assert_eq!(answer.partial_success, None);
+            sleep(Duration::from_millis(400)).await;
+        }
+        let (input, output) = until("rates", || served.rates().filter(|(input, _)| *input > 0.0)).await;
+        assert_eq!((output / input * 100.0).round(), 50.0, "half of the input is cached: {input} and {output}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_proxy_pushes_is_its_clusters_traffic() {
+    let served = Served::new(None).await;
+    for report in 1..=12 {
+        let answer = served.push(vec![requests(report * 10)]).await.unwrap();
+        assert_eq!(answer.partial_success, None);
+        sleep(Duration::from_millis(400)).await;
+    }
+    let rate = until("a rate", || served.signals.cluster(RULE, Signal::RequestsPerSecond).ok()).await.value;
+    assert!((10.0..40.0).contains(&rate), "{rate}");
+}
+
+#[tokio::test]
+async fn a_malformed_point_is_refused_by_name_and_the_others_count() {
+    let served = Served::new(None).await;
+    let answer = served.push(vec![usage(CUMULATIVE, &[("input", f64::NAN), ("output", 5.0)])]).await.unwrap();
+    let refused = answer.partial_success.unwrap();
+    assert_eq!(refused.rejected_data_points, 1);
+    assert!(refused.error_message.starts_with("gen_ai.client.token.usage: a point is malformed"), "{refused:?}");
+    let no_kind = usage(3, &[("input", 1.0)]);
+    assert_eq!(
+        served.push(vec![no_kind]).await.unwrap().partial_success.map(|refused| refused.rejected_data_points),
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_and_the_server_lives() {
+    let served = Served::new(None).await;
+    let long = "x".repeat(5 << 20);
+    let refused = served.push(vec![Metric { name: long, ..Metric::default() }]).await.unwrap_err();
+    assert!(refused.message().contains("size limit"), "{refused}");
+    assert!(served.push(vec![usage(CUMULATIVE, &[("input", 1.0)])]).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_one_pod_is_told_all_pods_know() {
+    let other = Served::new(None).await;
+    let first = Served::new(Some(other.address.to_string())).await;
+    let told = async {
+        for report in 1..=100u8 {
+            let total = 60.0 * f64::from(report);
+            first.push(vec![usage(CUMULATIVE, &[("input", total)])]).await.unwrap();
+            sleep(Duration::from_millis(300)).await;
+            let known = |served: &Served| served.rates().is_some_and(|(input, _)| input > 0.0);
+            if known(&first) && known(&other) {
+                return;
+            }
+        }
+        panic!("the other pod was not told");
+    };
+    timeout(Duration::from_secs(20), told).await.unwrap();
+}

@@ -1,0 +1,142 @@
+//! `gen_ai.client.token.usage` of one sender.
+
+use std::{collections::HashMap, sync::Arc};
+
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    metrics::v1::{Metric, metric::Data},
+};
+use tidegate_core::model::TokenNames;
+
+use super::{
+    Outcome,
+    stream::{Dropped, Point, Stream, Temporality, identity},
+    text,
+};
+use crate::signals::TokenCounters;
+
+/// Series of one sender: models times token types times operations.
+const MAX_STREAMS: usize = 50_000;
+/// No model has a longer name.
+const LONGEST_NAME: usize = 512;
+
+/// Whether a metric is about tokens.
+pub(super) fn is_wanted(metric: &str) -> bool {
+    matches!(metric, "gen_ai.client.token.usage" | "gen_ai.client.token.usage.token")
+}
+
+/// What one sender has counted.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    streams: HashMap<u64, (Stream, Place)>,
+    models: HashMap<TokenNames, usize>,
+    totals: Vec<(TokenNames, TokenCounters)>,
+    /// The models that the call that is being taken in tells of
+    told: Vec<usize>,
+}
+
+/// Where a series goes.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    model: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Input,
+    Cached,
+    Output,
+    /// In others already: cache creation in input, reasoning in output
+    Within,
+}
+
+impl Tokens {
+    pub(super) fn take_in(&mut self, metric: &Metric, now: u64, outcome: &mut Outcome) {
+        match &metric.data {
+            Some(Data::Histogram(histogram)) => {
+                let temporality = Temporality::of(histogram.aggregation_temporality);
+                for point in &histogram.data_points {
+                    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
+                    let at = Point { start, time, sum: point.sum.unwrap_or(f64::NAN), count: point.count as f64 };
+                    outcome.count(self.point(&metric.name, &point.attributes, at, temporality, now), &metric.name);
+                }
+            }
+            Some(Data::ExponentialHistogram(histogram)) => {
+                let temporality = Temporality::of(histogram.aggregation_temporality);
+                for point in &histogram.data_points {
+                    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
+                    let at = Point { start, time, sum: point.sum.unwrap_or(f64::NAN), count: point.count as f64 };
+                    outcome.count(self.point(&metric.name, &point.attributes, at, temporality, now), &metric.name);
+                }
+            }
+            _ => outcome.count(Err(Dropped::Malformed), &metric.name),
+        }
+    }
+
+    fn point(
+        &mut self,
+        metric: &str,
+        attributes: &[KeyValue],
+        point: Point,
+        temporality: Option<Temporality>,
+        now: u64,
+    ) -> Result<(), Dropped> {
+        let temporality = temporality.ok_or(Dropped::Malformed)?;
+        let id = identity(metric, attributes);
+        if !self.streams.contains_key(&id) {
+            if self.streams.len() >= MAX_STREAMS {
+                return Err(Dropped::TooMany);
+            }
+            let place = self.place(attributes)?;
+            self.streams.insert(id, (Stream::default(), place));
+        }
+        let Some((stream, place)) = self.streams.get_mut(&id) else { return Err(Dropped::TooMany) };
+        let [sum, count] = stream.accept(point, temporality, now)?;
+        let Place { model, kind } = *place;
+        self.told.push(model);
+        if let Some((_, totals)) = self.totals.get_mut(model) {
+            match kind {
+                Kind::Input => {
+                    totals.input += sum;
+                    totals.requests += count;
+                }
+                Kind::Cached => totals.cached += sum,
+                Kind::Output => totals.output += sum,
+                Kind::Within => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, attributes: &[KeyValue]) -> Result<Place, Dropped> {
+        let kind = match text(attributes, "gen_ai.token.type").ok_or(Dropped::Malformed)? {
+            "input" => Kind::Input,
+            "cached_input" => Kind::Cached,
+            "output" => Kind::Output,
+            _ => Kind::Within,
+        };
+        let name = |key: &str| text(attributes, key).unwrap_or_default();
+        let request = name("gen_ai.request.model");
+        let all = [name("gen_ai.original.model"), request, name("gen_ai.provider.name"), name("ai.backend")];
+        if request.is_empty() || all.iter().any(|name| name.len() > LONGEST_NAME) {
+            return Err(Dropped::Malformed);
+        }
+        let [original, request, provider, backend] = all.map(Arc::from);
+        let names = TokenNames { original, request, provider, backend };
+        let next = self.totals.len();
+        let model = *self.models.entry(names.clone()).or_insert(next);
+        if model == next {
+            self.totals.push((names, TokenCounters::default()));
+        }
+        Ok(Place { model, kind })
+    }
+
+    /// What the call told of, since the sender began.
+    pub(super) fn counted(&mut self) -> Vec<(TokenNames, TokenCounters)> {
+        let mut told = std::mem::take(&mut self.told);
+        told.sort_unstable();
+        told.dedup();
+        told.iter().filter_map(|model| self.totals.get(*model).cloned()).collect()
+    }
+}
