@@ -103,6 +103,11 @@ it "an address with a scheme is refused" refuses "scalerAddress" --set scalerAdd
 it "a comma in a header is refused" refuses "headers" --set 'prometheus.headers.A=x\,y'
 it "a label that the chart selects by is refused" refuses "podLabels" --set 'podLabels.app\.kubernetes\.io/name=x'
 it "source prometheus asks for its URL" refuses "set prometheus.url" --set source=prometheus
+it "token source prometheus asks for its URL" refuses "set prometheus.url" --set tokenSource=prometheus
+it "nothing listens for OTLP unless something pushes" lacks "4317"
+it "tokens that are pushed come through the Service" has "port: 4317" --set tokenSource=otlp
+it "pods that are pushed to know each other" has "--otlp-peers=tidegate.tidegate-system.svc:4317" --set source=otlp
+it "a network policy lets proxies push" has "port: otlp" --set tokenSource=otlp,networkPolicy.enabled=true
 it "a key without a Secret asks for its name" \
     refuses "prometheus.secret.name is empty" --set prometheus.url=http://p --set prometheus.secret.caKey=ca.crt
 it "a Secret without a key asks for one" \

@@ -236,7 +236,7 @@ pub(crate) struct ServeArgs {
 /// Where traffic is measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
-    /// Measure on the proxies themselves, or ask a Prometheus that scrapes them
+    /// Measure on the proxies themselves, ask a Prometheus that scrapes them, or let them push (OTLP)
     #[arg(
         long,
         env = "TIDEGATE_SOURCE",
@@ -245,6 +245,24 @@ pub(crate) struct SourceArgs {
         requires_if("prometheus", "prometheus_url")
     )]
     pub(crate) source: Source,
+    /// Scrape the tokens of models from AI gateways, ask a Prometheus that does, or let them push (OTLP)
+    #[arg(
+        long,
+        env = "TIDEGATE_TOKEN_SOURCE",
+        default_value = "scrape",
+        value_enum,
+        requires_if("prometheus", "prometheus_url")
+    )]
+    pub(crate) token_source: TokenSourceKind,
+    /// An AI gateway whose /metrics is scraped besides those that the cluster names; repeat for several
+    #[arg(long = "ai-gateway", env = "TIDEGATE_AI_GATEWAY", value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    pub(crate) ai_gateways: Vec<SocketAddr>,
+    /// Where OTLP metrics (gRPC) are pushed to, when a source is otlp
+    #[arg(long, env = "TIDEGATE_OTLP_ADDRESS", default_value = "0.0.0.0:4317", value_name = "ADDRESS:PORT")]
+    pub(crate) otlp_address: SocketAddr,
+    /// A host name with the addresses of all of Tidegate's pods, which are told what this one is: tidegate.tidegate-system.svc:4317
+    #[arg(long, env = "TIDEGATE_OTLP_PEERS", value_name = "HOST:PORT")]
+    pub(crate) otlp_peers: Option<String>,
     /// An Envoy whose /stats/prometheus is scraped besides those that the cluster names; repeat for several
     #[arg(long = "proxy", env = "TIDEGATE_PROXY", value_delimiter = ',', value_name = "ADDRESS:PORT")]
     pub(crate) proxies: Vec<SocketAddr>,
@@ -260,6 +278,14 @@ pub(crate) struct SourceArgs {
 pub(crate) enum Source {
     Envoy,
     Prometheus,
+    Otlp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenSourceKind {
+    Scrape,
+    Prometheus,
+    Otlp,
 }
 
 /// How to ask Prometheus: for `--source prometheus`, and for the annotation prometheus-query.

@@ -1,12 +1,13 @@
 //! `tidegate run`, `operator` and `scaler`: the long-running service.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_core::{
     intent::Intent,
+    model::AiGateway,
     plan::{Plan, Proxy},
 };
 use tidegate_operator::{
@@ -26,7 +27,7 @@ use tidegate_scaler::{
     service::{Scaler, ServiceSettings, TlsSettings, serve},
     signals::Signals,
     sources::{
-        self, SourceSettings, TrafficSource,
+        self, OtlpListener, SourceSettings, TokenSource, TrafficSource,
         prometheus::{Credentials, PrometheusSettings},
     },
 };
@@ -40,7 +41,7 @@ use tokio::{
 
 use crate::{
     admin::{self, Admin, Check},
-    args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source},
+    args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source, TokenSourceKind},
 };
 
 /// What a process does.
@@ -129,7 +130,7 @@ impl Service {
         let stop = self.stop.subscribe();
         register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
         self.part(watch_consumers(Arc::clone(&demands), plan.clone(), stop.clone()));
-        self.parts.spawn(async move { sources::run(source, signals, plan, stop).await.context("--prometheus-…") });
+        self.parts.spawn(async move { Ok(sources::run(source, signals, plan, stop).await?) });
         Ok(demands)
     }
 
@@ -298,20 +299,30 @@ fn tls_settings(args: &ServeArgs) -> Option<TlsSettings> {
 fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
     let traffic = match args.source.source {
         Source::Prometheus => TrafficSource::Prometheus,
+        Source::Otlp => TrafficSource::Otlp,
         Source::Envoy => {
-            let proxy = |address: &std::net::SocketAddr| Proxy {
-                name: address.to_string(),
-                stats: *address,
-                ready: true,
-                fleet: None,
-            };
+            let proxy =
+                |address: &SocketAddr| Proxy { name: address.to_string(), stats: *address, ready: true, fleet: None };
             TrafficSource::Envoy(args.source.proxies.iter().map(proxy).collect())
         }
     };
+    let tokens = match args.source.token_source {
+        TokenSourceKind::Prometheus => TokenSource::Prometheus,
+        TokenSourceKind::Otlp => TokenSource::Otlp,
+        TokenSourceKind::Scrape => {
+            let gateway =
+                |address: &SocketAddr| AiGateway { name: address.to_string(), metrics: *address, ready: true };
+            TokenSource::Scrape(args.source.ai_gateways.iter().map(gateway).collect())
+        }
+    };
+    let pushed = matches!(traffic, TrafficSource::Otlp) || matches!(tokens, TokenSource::Otlp);
+    let otlp = OtlpListener { address: args.source.otlp_address, peers: args.source.otlp_peers.clone() };
     let prometheus = &args.source.prometheus;
     let url = prometheus.prometheus_url.as_ref();
     Ok(SourceSettings {
         traffic,
+        tokens,
+        otlp: pushed.then_some(otlp),
         prometheus: url.map(|url| prometheus_settings(url, prometheus)).transpose()?,
         #[cfg(feature = "kafka")]
         kafka: args.source.kafka_config.as_deref().map(crate::kafka::settings).transpose()?.unwrap_or_default(),

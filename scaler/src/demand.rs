@@ -38,6 +38,7 @@ use tidegate_core::{
 use tokio::time::Instant;
 
 pub(crate) use self::kafka::KafkaNow;
+pub(crate) use self::model::{ModelNow, Routed};
 pub(crate) use self::neighbours::unknown_workload;
 pub use self::{hours::Clock, kafka::watch_consumers};
 use self::{

@@ -3,6 +3,7 @@
 mod gateway;
 mod hours;
 mod kafka;
+mod model;
 mod page;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use self::{
     gateway::{ExplainedFleetSignal, GatewayExplanation, UnknownGateway, explain_gateway},
     hours::ExplainedHours,
     kafka::ExplainedKafka,
+    model::{ExplainedBackend, ExplainedModel, ExplainedRule, ExplainedServers, ExplainedTokens},
 };
 use crate::{
     demand::{Demand, Demands, NoDemand, of_cluster, parts, trigger_of, unknown_workload},
@@ -49,6 +51,8 @@ pub struct Explanation {
     pub hours: Option<ExplainedHours>,
     /// The consumer group whose lag counts, once it was swept
     pub kafka: Option<ExplainedKafka>,
+    /// The model that it serves, where it scales on one
+    pub model: Option<ExplainedModel>,
     /// Each signal, in the order of the annotations' documentation
     pub signals: Vec<ExplainedSignal>,
     /// The rules that lead to it
@@ -147,6 +151,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         complete: false,
         hours: None,
         kafka: None,
+        model: None,
         signals: Vec::new(),
         traffic: Vec::new(),
         problems: Vec::new(),
@@ -157,6 +162,9 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         Ok(intent) => {
             explanation.hours = hours(id, workload, intent, plan, demands);
             explanation.intends(intent, plan, demands);
+            let trigger = trigger_of(id, intent);
+            let now = demands.model_now(&trigger, plan).ok();
+            explanation.model = now.and_then(|now| ExplainedModel::new(&trigger, workload, &now, demands.signals()));
             &intent.targets
         }
         Err(problems) => {

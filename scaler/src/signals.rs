@@ -43,7 +43,7 @@ use self::{
 pub(crate) use self::{
     metrics::SourceMetrics,
     serving::Served,
-    tokens::{Refused, ShownTokens},
+    tokens::{Refused, ShownTokens, TokenRates},
 };
 pub use self::{
     names::Series,

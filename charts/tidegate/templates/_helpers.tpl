@@ -54,8 +54,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- /* Values that are right by themselves but not together. A schema could refuse them, but not say why. */}}
+{{- /* Not empty when something pushes. */}}
+{{- define "tidegate.otlp" -}}
+{{- if or (eq .Values.source "otlp") (eq .Values.tokenSource "otlp") }}true{{ end }}
+{{- end }}
 {{- define "tidegate.check" -}}
 {{- $secret := .Values.prometheus.secret }}
+{{- if and (eq .Values.tokenSource "prometheus") (not .Values.prometheus.url) }}
+{{- fail "tokenSource is prometheus: set prometheus.url, such as http://prometheus.monitoring:9090" }}
+{{- end }}
 {{- if and (eq .Values.source "prometheus") (not .Values.prometheus.url) }}
 {{- fail "source is prometheus: set prometheus.url, such as http://prometheus.monitoring:9090" }}
 {{- end }}

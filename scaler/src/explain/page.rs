@@ -31,6 +31,9 @@ impl Display for Explanation {
             writeln!(f, "\nKAFKA")?;
             paragraph(f, "", &kafka.to_string())?;
         }
+        if let Some(model) = &self.model {
+            model.write(f)?;
+        }
         self.traffic(f)?;
         section(f, "WHAT IS WRONG", &self.problems)?;
         section(f, "NOTES", &self.notices)?;
@@ -136,13 +139,15 @@ impl Explanation {
         if self.signals.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n{:<20} {:>13} {:>12} {:>9}  MEASURED", "SIGNAL", "DEMAND", "PER REPLICA", "REPLICAS")?;
+        let names = self.signals.iter().map(|signal| signal.signal.metric_name().len());
+        let width = names.max().unwrap_or(0).max(20);
+        writeln!(f, "\n{:<width$} {:>13} {:>12} {:>9}  MEASURED", "SIGNAL", "DEMAND", "PER REPLICA", "REPLICAS")?;
         for ExplainedSignal { signal, per_replica, value, age_seconds, replicas, .. } in &self.signals {
             let value = value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.1}"));
             let replicas = replicas.map_or_else(|| "-".to_owned(), |replicas| replicas.to_string());
             let age = age_seconds.map_or_else(|| "-".to_owned(), |age| format!("{age:.0} s ago"));
             let signal = signal.metric_name();
-            writeln!(f, "{signal:<20} {value:>13} {per_replica:>12} {replicas:>9}  {age}")?;
+            writeln!(f, "{signal:<width$} {value:>13} {per_replica:>12} {replicas:>9}  {age}")?;
         }
         Ok(())
     }
