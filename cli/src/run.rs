@@ -9,6 +9,7 @@ use tidegate_core::{
     intent::Intent,
     model::AiGateway,
     plan::{Plan, Proxy},
+    workload::WorkloadId,
 };
 use tidegate_operator::{
     calendars,
@@ -177,6 +178,11 @@ impl Service {
         let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
         let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
         self.part(workloads::tell_missing(missing, events, plan, leads, stop));
+        let demands = Arc::clone(demands);
+        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| demands.desired(id, plan));
+        let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
+        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
+        self.part(workloads::tell_above(needs, events, plan, leads, stop));
         let leads = leading.subscribe();
         let events = Events::new(client.clone(), &lease.holder);
         let (writer, stop) = (client.clone(), self.stop.subscribe());

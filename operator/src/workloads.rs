@@ -1,5 +1,6 @@
 //! Plan → ScaledObjects: what each workload should have, and how it gets it.
 
+mod above;
 mod drift;
 mod missing;
 mod notice;
@@ -12,6 +13,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
+    above::{AboveMaximum, Needs, tell_above},
     missing::{Missing, SignalMissing, tell_missing},
     notice::Notice,
     reconcile::{Reconciler, run},

@@ -27,7 +27,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
-    demand::Need,
+    demand::{Desired, Need, desired},
     intent::Intent,
     plan::{ClusterShare, Plan, ServiceId},
     schedule::Limits,
@@ -187,6 +187,19 @@ impl Demands {
         let targets = trigger.targets.iter().filter(|target| target.signal != Signal::Schedule);
         let known = targets.filter_map(|target| self.uncapped(trigger, *target, plan).ok());
         known.map(|demand| demand.need.replicas()).max().unwrap_or(0)
+    }
+
+    /// What the traffic of a workload asks for now. `None` while nothing is known of it, and outside business hours, when a cap is
+    /// what is wanted.
+    pub fn desired(&self, id: &WorkloadId, plan: &Plan) -> Option<Desired> {
+        let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
+        let trigger = trigger_of(id, intent);
+        if self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some()) {
+            return None;
+        }
+        let known = trigger.targets.iter().filter_map(|target| self.demand(&trigger, *target, plan).ok());
+        let needs: Vec<_> = known.map(|demand| demand.need).collect();
+        (!needs.is_empty()).then(|| desired(&needs, intent.bounds))
     }
 
     fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {

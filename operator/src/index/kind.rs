@@ -63,6 +63,10 @@ kinds! {
     HttpRouteFilter "HTTPRouteFilter" "httproutefilters" "gateway.envoyproxy.io" ["v1alpha1"] true;
     BackendTrafficPolicy "BackendTrafficPolicy" "backendtrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
     ClientTrafficPolicy "ClientTrafficPolicy" "clienttrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
+    AiGatewayRoute "AIGatewayRoute" "aigatewayroutes" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true;
+    AiServiceBackend "AIServiceBackend" "aiservicebackends" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true;
+    InferencePool "InferencePool" "inferencepools" "inference.networking.k8s.io" ["v1"] true;
+    XInferencePool "InferencePool" "inferencepools" "inference.networking.x-k8s.io" ["v1alpha2"] true;
     Calendar "Calendar" "calendars" "tidegate.dev" ["v1alpha1"] false;
     ScaledObject "ScaledObject" "scaledobjects" "keda.sh" ["v1alpha1"] true;
     HorizontalPodAutoscaler "HorizontalPodAutoscaler" "horizontalpodautoscalers" "autoscaling" ["v2", "v1"] true;

@@ -9,6 +9,8 @@ mod manifests;
 mod objects;
 mod plan;
 mod routes;
+mod serving;
+mod serving_watch;
 mod views;
 mod watches;
 

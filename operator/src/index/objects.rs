@@ -16,6 +16,7 @@ use super::{
     kind::Kind,
     plan,
     routes::{self, BackendClusters},
+    serving::{self, ServingPods},
     views::{self, Calendar, ScaledObject, Workload},
 };
 
@@ -57,6 +58,11 @@ pub struct Objects {
     pub(super) http_route_filters: Table<views::HttpRouteFilter>,
     pub(super) backend_traffic_policies: Table<views::BackendTrafficPolicy>,
     pub(super) client_traffic_policies: Table<views::ClientTrafficPolicy>,
+    pub(super) ai_gateway_routes: Table<views::AiGatewayRoute>,
+    pub(super) ai_service_backends: Table<views::AiServiceBackend>,
+    pub(super) inference_pools: Table<views::InferencePool>,
+    pub(super) x_inference_pools: Table<views::InferencePool>,
+    pub(super) serving: ServingPods,
     calendars: Table<Calendar>,
     pub(super) scaled: Table<ScaledObject>,
     pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
@@ -181,6 +187,22 @@ macro_rules! with_table {
                 let $table = $($objects)+.client_traffic_policies;
                 $body
             }
+            Kind::AiGatewayRoute => {
+                let $table = $($objects)+.ai_gateway_routes;
+                $body
+            }
+            Kind::AiServiceBackend => {
+                let $table = $($objects)+.ai_service_backends;
+                $body
+            }
+            Kind::InferencePool => {
+                let $table = $($objects)+.inference_pools;
+                $body
+            }
+            Kind::XInferencePool => {
+                let $table = $($objects)+.x_inference_pools;
+                $body
+            }
             Kind::Calendar => {
                 let $table = $($objects)+.calendars;
                 $body
@@ -250,6 +272,21 @@ impl Objects {
     /// What is planned from all that is known now: a pure function of the objects.
     pub fn plan(&self) -> Plan {
         plan::plan(self)
+    }
+
+    /// The workloads whose own pods matter, by the labels that select these: those that serve a model.
+    pub fn serving_workloads(&self) -> BTreeMap<WorkloadId, String> {
+        serving::workloads(self)
+    }
+
+    /// Takes in a pod of a workload that serves a model.
+    pub fn apply_serving_pod(&mut self, id: &WorkloadId, pod: Value) -> Result<(), ObjectError> {
+        self.serving.apply(id, pod)
+    }
+
+    /// Keeps just these pods of it.
+    pub fn keep_serving_pods(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) {
+        self.serving.keep(id, keep);
     }
 
     /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.

@@ -5,11 +5,13 @@ mod fleets;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use tidegate_core::{
     calendar::Calendars,
     intent::{Annotations, Intent},
+    model::{AiGateway, AiRule, Destination, ModelShare},
     plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Proxy, Replicas, ServiceId},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
@@ -19,17 +21,23 @@ use super::{
     Objects,
     discovery::{self, Part},
     routes::{StatNameSharing, label, ratio},
-    views::Workload,
+    views::{InferencePool, Workload},
 };
 
 /// Where Envoy Gateway's proxies serve their statistics.
 const STATS_PORT: u16 = 19001;
+/// The container that Envoy AI Gateway adds to proxies, and where it serves its metrics.
+const AI_GATEWAY: &str = "ai-gateway-extproc";
+const AI_GATEWAY_PORT: u16 = 1064;
+const POOL: &str = "InferencePool";
 
 /// The Plan of what is known now.
 pub(super) fn plan(objects: &Objects) -> Plan {
     let mut workloads = Workloads::of(objects);
     let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
-    let parts = discovery::discover(objects);
+    let mut pools = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
+    let generated = discovery::generated(objects);
+    let parts = discovery::discover(objects, &generated);
     let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
     let mut merged = HashSet::new();
     for part in &parts {
@@ -38,10 +46,18 @@ pub(super) fn plan(objects: &Objects) -> Plan {
         if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
             continue;
         }
-        services.entry(share.service.clone()).or_default().push(share);
+        let of = if part.backend.kind == POOL { &mut pools } else { &mut services };
+        of.entry(share.service.clone()).or_default().push(share);
     }
     for (service, shares) in &services {
-        workloads.add_traffic(service, shares);
+        workloads.add_traffic(&Destination::Service(service.clone()), shares);
+    }
+    for (pool, shares) in &pools {
+        workloads.add_traffic(&Destination::Pool(pool.clone()), shares);
+    }
+    let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
+    for rule in &ai_rules {
+        workloads.add_models(rule);
     }
     let calendars = calendars(objects);
     let fleets = fleets::fleets(objects, &calendars);
@@ -49,8 +65,8 @@ pub(super) fn plan(objects: &Objects) -> Plan {
         workloads: workloads.planned(&calendars),
         services,
         proxies: proxies(objects),
-        ai_gateways: Vec::new(),
-        ai_rules: Vec::new(),
+        ai_gateways: ai_gateways(objects),
+        ai_rules,
         fleets,
         calendars,
     }
@@ -73,6 +89,17 @@ fn proxies(objects: &Objects) -> Vec<Proxy> {
         Some(Proxy { name, stats, ready: pod.is_ready(), fleet: fleets::of_proxy(&pod.metadata.labels) })
     };
     pods.filter_map(proxy).collect()
+}
+
+/// The side-cars of proxies that count tokens.
+fn ai_gateways(objects: &Objects) -> Vec<AiGateway> {
+    let pods = objects.pods.values().flat_map(BTreeMap::values).filter(|pod| pod.has_container(AI_GATEWAY));
+    let gateway = |pod: &super::views::Pod| {
+        let metrics = SocketAddr::new(pod.address()?, AI_GATEWAY_PORT);
+        let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+        Some(AiGateway { name, metrics, ready: pod.is_ready() })
+    };
+    pods.filter_map(gateway).collect()
 }
 
 /// Turns the weights of parts into shares.
@@ -120,6 +147,9 @@ impl Shares {
 }
 
 fn service_id(part: &Part<'_>) -> Option<ServiceId> {
+    if part.backend.kind == POOL {
+        return Some(ServiceId { namespace: part.backend.namespace.to_owned(), name: part.backend.name.to_owned() });
+    }
     part.service.map(|service| ServiceId { namespace: service.namespace.to_owned(), name: service.name.to_owned() })
 }
 
@@ -141,6 +171,7 @@ struct KnownWorkload<'a> {
     /// None when it is none of Tidegate's business
     intent: Option<Result<Intent, Vec<Problem>>>,
     traffic: Vec<ClusterShare>,
+    models: Vec<ModelShare>,
 }
 
 impl<'a> Workloads<'a> {
@@ -156,6 +187,7 @@ impl<'a> Workloads<'a> {
                     workload,
                     intent: Intent::of_workload(&workload.metadata.annotations, namespace, defaults).transpose(),
                     traffic: Vec::new(),
+                    models: Vec::new(),
                 }));
             }
         }
@@ -169,15 +201,19 @@ impl<'a> Workloads<'a> {
         Self { objects, all, by_label }
     }
 
-    /// The workloads whose pods a Service selects.
-    fn behind(&self, service: &ServiceId) -> Vec<usize> {
-        let names = self.objects.services.get(&service.namespace);
-        let Some(selector) = names.and_then(|names| names.get(&service.name)).map(|service| &service.spec.selector)
-        else {
-            return Vec::new();
+    /// The workloads whose pods a Service or a pool selects.
+    fn behind(&self, destination: &Destination) -> Vec<usize> {
+        let (id, selector) = match destination {
+            Destination::Service(id) => {
+                let service = self.objects.services.get(&id.namespace).and_then(|names| names.get(&id.name));
+                (id, service.map(|service| &service.spec.selector))
+            }
+            Destination::Pool(id) => (id, discovery::pool_of(self.objects, id).map(InferencePool::selector)),
+            Destination::External(_) | Destination::Nobody => return Vec::new(),
         };
+        let Some(selector) = selector else { return Vec::new() };
         // The rarest label leaves the fewest to compare. Without a selector nobody is selected.
-        let candidates = selector.iter().map(|(label, value)| self.labelled(&service.namespace, label, value));
+        let candidates = selector.iter().map(|(label, value)| self.labelled(&id.namespace, label, value));
         let rarest = candidates.min_by_key(|candidates| candidates.len());
         let selected =
             |i: &usize| self.all.get(*i).is_some_and(|known| selector.is_subset(known.workload.pod_labels()));
@@ -191,7 +227,7 @@ impl<'a> Workloads<'a> {
 
     /// Whether a Service's workloads have no pods at all, and none of them is Tidegate's, which would be woken.
     fn scaled_away_by_others(&self, service: &ServiceId) -> bool {
-        let behind = self.behind(service);
+        let behind = self.behind(&Destination::Service(service.clone()));
         let gone = |i: &usize| {
             self.all.get(*i).is_some_and(|known| {
                 let from_cluster = !known.workload.metadata.uid.is_empty();
@@ -201,20 +237,28 @@ impl<'a> Workloads<'a> {
         !behind.is_empty() && behind.iter().all(gone)
     }
 
-    /// Several workloads behind one Service share its traffic by their ready replicas, equally when none is ready.
-    fn add_traffic(&mut self, service: &ServiceId, shares: &[ClusterShare]) {
-        let behind = self.behind(service);
+    /// Those of them that are Tidegate's, each with its part: several behind one Service share its traffic by their ready
+    /// replicas, equally when none is ready.
+    fn parts(&mut self, destination: &Destination) -> Vec<(&mut KnownWorkload<'a>, f64)> {
+        let behind = self.behind(destination);
         let ready = |i: &usize| self.all.get(*i).map_or(0, |known| u64::from(known.workload.status.ready_replicas));
         let all_ready: u64 = behind.iter().map(ready).sum();
-        let parts: Vec<_> = behind
-            .iter()
-            .map(|i| if all_ready > 0 { ratio(ready(i), all_ready) } else { ratio(1, behind.len() as u64) })
-            .collect();
-        for (i, of_backend) in behind.into_iter().zip(parts) {
-            if let Some(known) = self.all.get_mut(i)
-                && known.intent.is_some()
-            {
-                known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend, ..share.clone() }));
+        let part = |i: &usize| if all_ready > 0 { ratio(ready(i), all_ready) } else { ratio(1, behind.len() as u64) };
+        let parts: HashMap<usize, f64> = behind.iter().map(|i| (*i, part(i))).collect();
+        let all = self.all.iter_mut().enumerate().filter(|(_, known)| known.intent.is_some());
+        all.filter_map(|(i, known)| Some((known, *parts.get(&i)?))).collect()
+    }
+
+    fn add_traffic(&mut self, destination: &Destination, shares: &[ClusterShare]) {
+        for (known, of_backend) in self.parts(destination) {
+            known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend, ..share.clone() }));
+        }
+    }
+
+    fn add_models(&mut self, rule: &Arc<AiRule>) {
+        for (backend, of) in rule.backends.iter().enumerate() {
+            for (known, of_backend) in self.parts(&of.destination) {
+                known.models.push(ModelShare::Routed { rule: Arc::clone(rule), backend, of_backend });
             }
         }
     }
@@ -226,10 +270,18 @@ impl<'a> Workloads<'a> {
             let uid = known.workload.metadata.uid.clone();
             let replicas = replicas(known.workload);
             let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
-            let workload = PlannedWorkload::new(&id, uid, known.intent?, known.traffic, replicas, adopted, calendars);
+            let intent = known.intent?;
+            let model = intent.as_ref().ok().and_then(|intent| intent.model.as_ref());
+            let models = match model.and_then(|model| model.name.clone()) {
+                Some(name) => vec![ModelShare::Named(name)],
+                None => known.models,
+            };
+            let workload = PlannedWorkload::new(&id, uid, intent, known.traffic, replicas, adopted, calendars);
             let after = workload.schedule.as_ref().and_then(|schedule| schedule.after.clone());
             let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
-            Some((id, PlannedWorkload { after, requests: known.workload.requests(), ..workload }))
+            let (pods, measured_startup) = self.objects.serving.of(&id);
+            let requests = known.workload.requests();
+            Some((id, PlannedWorkload { after, requests, models, pods, measured_startup, ..workload }))
         };
         self.all.into_iter().filter_map(planned).collect()
     }
@@ -253,5 +305,7 @@ pub(super) fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &
     known.map_or(&NONE, |namespace| &namespace.metadata.annotations)
 }
 
+#[cfg(test)]
+mod models_tests;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tidegate_core::model::{AiRule, Destination};
 
 use super::{
     Objects,
@@ -21,6 +22,9 @@ pub struct BackendClusters {
     /// The Service that a Backend's FQDN names, when it names one
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServicePortId>,
+    /// Where it leads out of the cluster: the host of a backend of an AIGatewayRoute
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The clusters, ordered by name
     pub clusters: Vec<ClusterEntry>,
 }
@@ -67,12 +71,17 @@ pub struct ClusterEntry {
     /// the rule. It may split others too, for a while: when a backend has no endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// The models that an AIGatewayRoute asks the backend for; `any` where it says none
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
 }
 
 /// All backends that routes reach, ordered by kind, namespace, name and port.
 pub(super) fn routes(objects: &Objects) -> Vec<BackendClusters> {
-    let parts = discovery::discover(objects);
+    let generated = discovery::generated(objects);
+    let parts = discovery::discover(objects, &generated);
     let sharing = StatNameSharing::of(&parts);
+    let models = Models(discovery::ai_rules(objects, &parts));
     let mut backends = BTreeMap::new();
     for part in &parts {
         let id = BackendId {
@@ -87,29 +96,53 @@ pub(super) fn routes(objects: &Objects) -> Vec<BackendClusters> {
             name: service.name.to_owned(),
             port: service.port,
         });
-        let (_, clusters) = backends.entry(id).or_insert_with(|| (service, BTreeMap::new()));
+        let (asked_for, host) = models.of(part);
+        let (.., clusters) = backends.entry(id).or_insert_with(|| (service, host, BTreeMap::new()));
         let split = part.split.as_ref().filter(|split| split.certain).map(|split| split.name.to_string());
         let key = (label(part).to_string(), part.cluster.to_string(), split);
         // A merged cluster is the same for all routes; otherwise a backend that a rule names twice adds up.
-        let sum = clusters.entry(key).or_insert((0, part.weight.of));
+        let (sum, _) = clusters.entry(key).or_insert(((0, part.weight.of), asked_for));
         if !part.merged || sum.0 == 0 {
             sum.0 += part.weight.own;
         }
     }
-    let entry = |((name, cluster, split), (own, of)): ((String, String, Option<String>), (u64, u64))| ClusterEntry {
-        share: ratio(own, of) / sharing.rules(&name),
-        cluster: (cluster != name).then_some(cluster),
-        split,
-        name,
+    let entry = |((name, cluster, split), ((own, of), models)): (_, ((u64, u64), _))| {
+        let (name, cluster): (String, String) = (name, cluster);
+        let share = ratio(own, of) / sharing.rules(&name);
+        ClusterEntry { share, cluster: (cluster != name).then_some(cluster), split, models, name }
     };
     backends
         .into_iter()
-        .map(|(backend, (service, clusters))| BackendClusters {
+        .map(|(backend, (service, host, clusters))| BackendClusters {
             backend,
             service,
+            host,
             clusters: clusters.into_iter().map(entry).collect(),
         })
         .collect()
+}
+
+/// What AIGatewayRoutes say of their backends.
+struct Models(Vec<AiRule>);
+
+impl Models {
+    /// The models that a backend is asked for, and the host where it leads out of the cluster.
+    fn of(&self, part: &Part<'_>) -> (Vec<String>, Option<String>) {
+        let same = |rule: &&AiRule| {
+            let (of, route) = (&rule.route, &part.route);
+            part.route.kind == "HTTPRoute"
+                && (&of.namespace, &of.name, of.rule) == (&route.namespace, &route.name, route.rule)
+        };
+        let Some(rule) = self.0.iter().find(same) else { return (Vec::new(), None) };
+        let host = rule.backends.get(part.backend_ref).and_then(|backend| match &backend.destination {
+            Destination::External(host) => Some(host.clone()),
+            _ => None,
+        });
+        match rule.asked_for(part.backend_ref) {
+            [] => (vec!["any".to_owned()], host),
+            models => (models.to_vec(), host),
+        }
+    }
 }
 
 /// The name in statistics.
@@ -146,16 +179,18 @@ impl StatNameSharing {
 /// there is such a line.
 pub fn routes_table(routes: &[BackendClusters]) -> String {
     let lines: Vec<_> = routes.iter().flat_map(|backend| backend.clusters.iter().map(move |c| (backend, c))).collect();
-    let columns: [(&str, bool, Cell); 9] = [
+    let columns: [(&str, bool, Cell); 11] = [
         ("KIND", true, |backend, _| Some(backend.backend.kind.clone())),
         ("NAMESPACE", true, |backend, _| Some(backend.backend.namespace.clone())),
         ("NAME", true, |backend, _| Some(backend.backend.name.clone())),
         ("PORT", true, |backend, _| backend.backend.port.map(|port| port.to_string())),
         ("SHARE", true, |_, cluster| Some(format!("{:.1} %", cluster.share * 100.0))),
         ("CLUSTER", true, |_, cluster| Some(cluster.name.clone())),
+        ("MODEL", false, |_, cluster| (!cluster.models.is_empty()).then(|| cluster.models.join(","))),
         ("SPLIT", false, |_, cluster| cluster.split.clone()),
         ("CONFIGURED AS", false, |_, cluster| cluster.cluster.clone()),
         ("SERVICE", false, |backend, _| backend.service.as_ref().map(ToString::to_string)),
+        ("HOST", false, |backend, _| backend.host.clone()),
     ];
     let mut table = vec![String::new(); lines.len() + 1];
     for (name, always, cell) in columns {

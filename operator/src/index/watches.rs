@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Kind, Objects};
+use super::{Kind, Objects, serving_watch};
 use crate::api::explained;
 
 /// How far the watch of a kind is.
@@ -104,6 +104,7 @@ impl Watches {
             tasks.spawn(watches.clone().watch(client.clone(), list));
         }
         tasks.spawn(watches.clone().publish());
+        tasks.spawn(serving_watch::follow(client.clone(), watches.clone()));
         (watches, tasks)
     }
 
@@ -135,6 +136,13 @@ impl Watches {
         };
         let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
         missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
+    }
+
+    /// Changes what is known, and has a Plan made of it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Objects) -> T) -> T {
+        let changed = change(&mut self.objects.write().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+        changed
     }
 
     fn progress(&self) -> BTreeMap<List, Progress> {

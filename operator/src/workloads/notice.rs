@@ -19,6 +19,8 @@ pub enum Notice {
     NoSignal,
     /// No route leads to it
     NoRoute,
+    /// No AI gateway counts its tokens
+    NoModel,
     /// It is to open after a workload that does not exist
     NothingToWaitFor(WorkloadRef),
     /// Its hours mention `PH`, and no holidays are known
@@ -41,6 +43,7 @@ impl events::Notice for Notice {
             Self::Paused => "Paused",
             Self::NoSignal => "NoSignal",
             Self::NoRoute => "NoRoute",
+            Self::NoModel => "NoModel",
             Self::NothingToWaitFor(_) => "NothingToWaitFor",
             Self::NoHolidays => "NoHolidays",
             Self::ZeroNeedsWakeSignal => "ZeroNeedsWakeSignal",
@@ -55,7 +58,7 @@ impl events::Notice for Notice {
     }
 
     fn may_pass(&self) -> bool {
-        matches!(self, Self::NoRoute)
+        matches!(self, Self::NoRoute | Self::NoModel)
     }
 }
 
@@ -84,6 +87,11 @@ impl fmt::Display for Notice {
                 "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
                  a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \
                  shows what is seen"
+            ),
+            Self::NoModel => write!(
+                f,
+                "no AIGatewayRoute that a Gateway accepts leads to it, and tidegate.dev/model names no model: only what its own pods \
+                 tell of their tokens counts (vLLM, SGLang or TGI). `tidegate routes` shows what is seen"
             ),
             Self::NothingToWaitFor(after) => write!(
                 f,

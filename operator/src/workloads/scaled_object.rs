@@ -74,6 +74,9 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     if workload.traffic.is_empty() && intent.targets.iter().any(|target| target.signal.is_traffic()) {
         notices.push(Notice::NoRoute);
     }
+    if workload.models.is_empty() && intent.targets.iter().any(|target| target.signal.is_tokens()) {
+        notices.push(Notice::NoModel);
+    }
     notices.extend(about_hours(workload));
     let min = intent.lowest();
     if min > intent.bounds.min {

@@ -8,7 +8,7 @@ use super::{
         kind::Kind,
         views::{Backend, BackendRef, BackendSpec, Endpoint, Filter, ServicePort, is_dns_subdomain},
     },
-    BackendKey, ServiceAt,
+    BackendKey, ServiceAt, ai,
     filters::{self, Blocked},
     grants::{From, Grants, To},
 };
@@ -121,7 +121,7 @@ impl<'a> Backends<'a, '_> {
         let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
         self.check_grant(kind, route_namespace, backend_ref)?;
         let protocol = Protocol::of_route(kind);
-        if custom {
+        if custom || ai::pool(self.objects, backend_ref.group(), namespace, &backend_ref.name).is_some() {
             return Ok(Resolved { origin: Origin::Extension, ..Resolved::new(key, protocol) });
         }
         check_group_and_kind(backend_ref)?;

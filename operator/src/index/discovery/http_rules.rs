@@ -7,7 +7,7 @@ use super::{
         kind::Kind,
         views::{Route, Rule},
     },
-    Discovery, Part, Split, Weight,
+    Discovery, Part, Split, Weight, ai,
     attachment::Parent,
     backends::{Addresses, Origin, Protocol, Resolved},
     filters,
@@ -24,7 +24,7 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
     }
     let prefix = prefix(kind, route);
     for (index, rule) in route.spec.rules.iter().enumerate() {
-        let Some(backends) = RuleBackends::of(discovery, kind, route, rule) else { continue };
+        let Some(backends) = RuleBackends::of(discovery, kind, route, index, rule) else { continue };
         let cluster: Arc<str> = format!("{prefix}/rule/{index}").into();
         let translation = Translation { discovery, kind, route, rule, index, cluster, backends };
         let mut seen = HashSet::new();
@@ -46,7 +46,7 @@ struct RuleBackends<'a> {
 
 impl<'a> RuleBackends<'a> {
     /// None when the rule sends nothing to any backend (`processHTTPRouteRules`).
-    fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, rule: &'a Rule) -> Option<Self> {
+    fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, index: usize, rule: &'a Rule) -> Option<Self> {
         let namespace = route.metadata.namespace.as_str();
         let passed = filters::evaluate(&discovery.backends, kind, namespace, &rule.filters).ok()?;
         if !rule.is_translatable() {
@@ -56,7 +56,10 @@ impl<'a> RuleBackends<'a> {
         let valid: Vec<_> = weighted
             .clone()
             .filter_map(|(i, backend_ref)| {
-                let resolved = discovery.backends.resolve(kind, namespace, backend_ref).ok()?;
+                let mut resolved = discovery.backends.resolve(kind, namespace, backend_ref).ok()?;
+                if let Some(stands_in) = ai::stands_in(discovery.backends.objects, route, index, i) {
+                    resolved.fallback = stands_in;
+                }
                 Some((i, backend_ref.weight, resolved))
             })
             .collect();

@@ -12,6 +12,7 @@
 //! read, are taken to be there and right; and Services are taken to have endpoints. So it may name a cluster that does
 //! not exist now, which costs nothing, and never misses one that does.
 
+mod ai;
 mod attachment;
 mod backends;
 mod filters;
@@ -28,6 +29,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use tidegate_core::plan::RouteRef;
 
+pub(super) use self::ai::{generated, pool_of, rules as ai_rules};
 use self::{
     attachment::Attachments, backends::Backends, gateways::Gateways, grants::Grants, merging::Merging,
     policies::PolicyIndex,
@@ -44,7 +46,7 @@ use super::{
 pub(super) struct Part<'a> {
     pub(super) backend: BackendKey<'a>,
     /// Which of the rule's backendRefs it is, from 0
-    backend_ref: usize,
+    pub(super) backend_ref: usize,
     /// The Service that the traffic goes to: the backend itself, or the one that a Backend's FQDN names
     pub(super) service: Option<ServiceAt<'a>>,
     /// The cluster's name in Envoy's configuration
@@ -134,8 +136,9 @@ impl<'a> Front<'a> {
     }
 }
 
-/// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes.
-pub(super) fn discover(objects: &Objects) -> Vec<Part<'_>> {
+/// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes. `generated` are HTTPRoutes that
+/// are made of others and are not there yet.
+pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<Part<'a>> {
     let grants = Grants::of(objects);
     let gateways = Gateways::of(objects, &grants);
     let policies = PolicyIndex::of(objects, &gateways, &grants);
@@ -146,7 +149,8 @@ pub(super) fn discover(objects: &Objects) -> Vec<Part<'_>> {
     };
     let mut parts = Vec::new();
     for (kind, table) in [(Kind::HttpRoute, &objects.http_routes), (Kind::GrpcRoute, &objects.grpc_routes)] {
-        for route in by_age(table) {
+        let made = generated.iter().filter(|_| kind == Kind::HttpRoute);
+        for route in by_age(table, made) {
             http_rules::translate(&discovery, kind, route, &mut parts);
         }
     }
@@ -156,7 +160,7 @@ pub(super) fn discover(objects: &Objects) -> Vec<Part<'_>> {
         (Kind::TcpRoute, &objects.tcp_routes),
         (Kind::UdpRoute, &objects.udp_routes),
     ] {
-        for route in by_age(table) {
+        for route in by_age(table, [].iter()) {
             l4_routes::translate(&discovery, kind, route, &mut taken, &mut parts);
         }
     }
@@ -170,8 +174,8 @@ struct Discovery<'a, 'b> {
     attachments: Attachments<'a, 'b>,
 }
 
-fn by_age(table: &Table<Route>) -> Vec<&Route> {
-    let mut routes: Vec<_> = table.values().flat_map(std::collections::BTreeMap::values).collect();
+fn by_age<'a>(table: &'a Table<Route>, made: impl Iterator<Item = &'a Route>) -> Vec<&'a Route> {
+    let mut routes: Vec<_> = table.values().flat_map(std::collections::BTreeMap::values).chain(made).collect();
     routes.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
     routes
 }

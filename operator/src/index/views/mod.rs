@@ -4,6 +4,7 @@
 //! default that the API server would have written. So an object of a newer API version, or one from a file that no API
 //! server ever saw, reads the same. Only a field of the wrong type makes an object unreadable.
 
+mod ai;
 mod backend;
 mod calendar;
 mod envoy_gateway;
@@ -13,6 +14,7 @@ mod route;
 mod scaling;
 mod workload;
 
+pub(super) use ai::{AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, AiServiceBackend, InferencePool};
 pub(super) use backend::{
     Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
     Service, ServiceImport, ServicePort,
@@ -21,7 +23,9 @@ pub use calendar::Calendar;
 pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, PolicyTargets, ReferenceGrant};
-pub(super) use route::{BackendRef, Filter, ParentRef, RegexPattern, Route, Rule, UrlRewrite, is_dns_subdomain};
+pub(super) use route::{
+    BackendRef, Filter, ParentRef, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain,
+};
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
 pub(super) use workload::{Namespace, Pod, Workload};

@@ -58,6 +58,11 @@ struct SessionPersistence {
 }
 
 impl Rule {
+    /// A rule that Envoy Gateway translates, and that sends everything to these.
+    pub(in crate::index) fn of_backends(name: Option<String>, backend_refs: Vec<BackendRef>) -> Self {
+        Self { name, backend_refs, ..Self::default() }
+    }
+
     /// Whether Envoy Gateway translates the rule at all: it drops a rule whose regular expressions do not compile or
     /// whose kind of session persistence it does not know.
     pub(in crate::index) fn is_translatable(&self) -> bool {

@@ -31,13 +31,21 @@ pub(in crate::index) struct WorkloadMeta {
 #[serde(default)]
 pub(in crate::index) struct WorkloadSpec {
     pub(in crate::index) replicas: u32,
+    pub(in crate::index) selector: Selector,
     pub(in crate::index) template: Template,
 }
 
 impl Default for WorkloadSpec {
     fn default() -> Self {
-        Self { replicas: 1, template: Template::default() }
+        Self { replicas: 1, selector: Selector::default(), template: Template::default() }
     }
+}
+
+/// Of a selector of pods only the plain labels are read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct Selector {
+    pub(in crate::index) match_labels: Labels,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -118,7 +126,21 @@ pub(in crate::index) struct Namespace {
 #[serde(default)]
 pub(in crate::index) struct Pod {
     pub(in crate::index) metadata: Meta,
+    spec: ProxySpec,
     status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ProxySpec {
+    containers: Vec<Named>,
+    init_containers: Vec<Named>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -143,6 +165,12 @@ impl Pod {
         let label = |key| self.metadata.labels.get(key);
         label("app.kubernetes.io/component") == Some("proxy")
             && label("app.kubernetes.io/managed-by") == Some("envoy-gateway")
+    }
+
+    /// Whether it has a container of this name. A side-car may be an init container that goes on.
+    pub(in crate::index) fn has_container(&self, name: &str) -> bool {
+        let mut all = self.spec.containers.iter().chain(&self.spec.init_containers);
+        all.any(|container| container.name == name)
     }
 
     /// The pod's address while its containers run. A pod without one answers nothing.

@@ -1,0 +1,175 @@
+//! Tells the owners of workloads that need more than they may have: the cap binds without a word otherwise.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidegate_core::{
+    demand::{Desired, Limit},
+    key::Key,
+    plan::Plan,
+    signal::Signal,
+    workload::WorkloadId,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::reference;
+use crate::events::{self, Events};
+
+const ROUND: Duration = Duration::from_secs(10);
+/// A peak that is over before this is what a maximum is for.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Tells what the demand of a workload asks for; `None` while nothing is known.
+pub type Needs = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<Desired> + Send + Sync>;
+
+/// Demand asks for more than the maximum, and has for a while.
+///
+/// It is one and the same for as long as it lasts, however much more is asked for.
+#[derive(Debug, Clone)]
+pub struct AboveMaximum {
+    wanted: u32,
+    maximum: u32,
+    decided_by: Option<Signal>,
+}
+
+impl PartialEq for AboveMaximum {
+    fn eq(&self, other: &Self) -> bool {
+        self.maximum == other.maximum
+    }
+}
+
+impl Eq for AboveMaximum {}
+
+impl Hash for AboveMaximum {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.maximum.hash(state);
+    }
+}
+
+impl fmt::Display for AboveMaximum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, maximum, decided_by } = self;
+        write!(
+            f,
+            "demand has asked for more than {maximum} replicas for {} min, now for {wanted}",
+            PATIENCE.as_secs() / 60
+        )?;
+        if let Some(signal) = decided_by {
+            write!(f, " (decided by {signal})")?;
+        }
+        write!(f, ": raise {}, or requests wait", Key::MaxReplicas.annotation())
+    }
+}
+
+impl events::Notice for AboveMaximum {
+    fn reason(&self) -> &'static str {
+        "AboveMaximum"
+    }
+
+    fn is_warning(&self) -> bool {
+        true
+    }
+
+    fn may_pass(&self) -> bool {
+        false
+    }
+}
+
+/// Since when each workload has asked for more than it may have.
+#[derive(Debug, Default)]
+struct Episodes(HashMap<WorkloadId, Instant>);
+
+impl Episodes {
+    /// What there is to tell of a workload now.
+    fn look(&mut self, id: &WorkloadId, desired: Option<Desired>, now: Instant) -> Option<AboveMaximum> {
+        let desired = desired?;
+        if desired.limit != Some(Limit::MaxReplicas) {
+            self.0.remove(id);
+            return None;
+        }
+        let since = *self.0.entry(id.clone()).or_insert(now);
+        (now.saturating_duration_since(since) >= PATIENCE).then_some(AboveMaximum {
+            wanted: desired.unbounded,
+            maximum: desired.replicas,
+            decided_by: desired.decided_by,
+        })
+    }
+}
+
+/// Looks every 10 s, while this replica leads, until `shutdown` says so.
+pub async fn tell_above(
+    needs: Needs,
+    mut events: Events<AboveMaximum>,
+    plan: watch::Receiver<Arc<Plan>>,
+    leading: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut episodes = Episodes::default();
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        if !*leading.borrow() {
+            continue;
+        }
+        let plan = Arc::clone(&plan.borrow());
+        episodes.0.retain(|id, _| plan.workloads.contains_key(id));
+        let mut affected = HashSet::new();
+        for id in plan.workloads.keys() {
+            let notices: Vec<_> = episodes.look(id, needs(id, &plan), Instant::now()).into_iter().collect();
+            if !notices.is_empty() {
+                let reference = reference(&plan, id);
+                events.tell(&reference, &notices).await;
+                affected.insert(events::key(&reference));
+            }
+        }
+        events.keep(&affected);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::workload::WorkloadKind;
+
+    use super::*;
+
+    fn id() -> WorkloadId {
+        WorkloadId { namespace: "llm".into(), kind: WorkloadKind::Deployment, name: "qwen".into() }
+    }
+
+    fn wants(unbounded: u32) -> Desired {
+        let limit = (unbounded > 10).then_some(Limit::MaxReplicas);
+        Desired { replicas: unbounded.min(10), unbounded, decided_by: Some(Signal::OutputTokens), limit }
+    }
+
+    #[test]
+    fn a_need_above_the_maximum_is_told_after_five_minutes_and_a_short_peak_is_not() {
+        let (mut episodes, start) = (Episodes::default(), Instant::now());
+        let mut told = |minutes: u64, needs| {
+            let told = episodes.look(&id(), needs, start + Duration::from_mins(minutes));
+            told.map(|told| told.to_string())
+        };
+        assert_eq!(told(0, Some(wants(14))), None);
+        assert_eq!(told(4, Some(wants(9))), None);
+        assert_eq!(told(5, Some(wants(14))), None, "it was enough in between");
+        assert_eq!(told(9, None), None, "what is not known ends nothing");
+        assert_eq!(
+            told(10, Some(wants(12))).as_deref(),
+            Some(
+                "demand has asked for more than 10 replicas for 5 min, now for 12 (decided by output-tokens-per-second): raise \
+                 tidegate.dev/max-replicas, or requests wait"
+            )
+        );
+    }
+}
