@@ -8,7 +8,7 @@ export RUST_LIB_BACKTRACE := 0
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
-PROGRAMS := -p tidegate -p task-api -p tidegate-stack
+PROGRAMS := -p tidegate -p task-api -p model-server -p tidegate-stack
 # Where the results of the stages of `make test` are counted.
 LOG := $(BIN)/../test-log
 

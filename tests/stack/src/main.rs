@@ -153,7 +153,7 @@ fn build(names: &[String]) -> Result<()> {
     peers.into_iter().try_for_each(|peer| peer.path(&cache).map(|_| ()))
 }
 
-/// Where `tidegate` and `task-api` are: they share their target folder with this program.
+/// Where `tidegate`, `task-api` and `model-server` are: they share their target folder with this program.
 fn programs() -> Result<PathBuf> {
     if let Some(folder) = env::var_os("TIDEGATE_BIN_DIR") {
         return Ok(PathBuf::from(folder));

@@ -143,6 +143,22 @@ pub static PEERS: &[Peer] = &[
         },
     },
     Peer {
+        name: "ai-gateway-crds",
+        version: "v1.0.0",
+        recipe: Recipe::Files {
+            module: "github.com/envoyproxy/ai-gateway",
+            copy: &[("manifests/charts/ai-gateway-crds-helm/templates", "crds")],
+        },
+    },
+    Peer {
+        name: "inference-crds",
+        version: "v1.0.0",
+        recipe: Recipe::Files {
+            module: "sigs.k8s.io/gateway-api-inference-extension",
+            copy: &[("config/crd/bases", "crds")],
+        },
+    },
+    Peer {
         name: "envoy-gateway",
         version: ENVOY_GATEWAY,
         recipe: Recipe::Install {

@@ -52,7 +52,7 @@ pub struct Settings {
     pub profile: Profile,
     /// The command to run inside.
     pub command: Vec<String>,
-    /// Where `tidegate` and `task-api` are.
+    /// Where `tidegate`, `task-api` and `model-server` are.
     pub programs: PathBuf,
     /// Program or folder of each peer that is needed.
     pub peers: BTreeMap<String, PathBuf>,
@@ -66,7 +66,14 @@ impl Settings {
         for component in components {
             names.extend_from_slice(match component {
                 Component::Keda => &["keda-operator", "keda-adapter", "keda-webhooks", "keda-manifests"],
-                Component::EnvoyGateway => &["envoy", "envoy-gateway", "envoy-gateway-crds", "gateway-api-crds"],
+                Component::EnvoyGateway => &[
+                    "envoy",
+                    "envoy-gateway",
+                    "envoy-gateway-crds",
+                    "gateway-api-crds",
+                    "ai-gateway-crds",
+                    "inference-crds",
+                ],
                 Component::Helm => &["helm"],
                 Component::Prometheus => &["prometheus"],
                 Component::Kafka => &["kafka"],

@@ -31,6 +31,9 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         // It looks once, at its start, which routes there are.
         apply::path(client, &plane.settings.peer("gateway-api-crds")?.join("crds")).await?;
         apply::path(client, &plane.settings.peer("envoy-gateway-crds")?.join("crds")).await?;
+        // The kinds of Envoy AI Gateway, for Tidegate to read; the gateway itself is not here.
+        apply::path(client, &plane.settings.peer("ai-gateway-crds")?.join("crds")).await?;
+        apply::path(client, &plane.settings.peer("inference-crds")?.join("crds")).await?;
         apply::established(client, "gateway.networking.k8s.io").await?;
         apply::established(client, "gateway.envoyproxy.io").await
     };

@@ -8,7 +8,7 @@ use crate::settings::Settings;
 
 /// Images that stand for a program, without registry, tag and digest.
 pub(crate) const REAL_IMAGES: &[&str] =
-    &["envoyproxy/envoy", "envoyproxy/gateway", "envoyproxy/gateway-dev", "task-api", "tidegate"];
+    &["envoyproxy/envoy", "envoyproxy/gateway", "envoyproxy/gateway-dev", "model-server", "task-api", "tidegate"];
 
 /// The program of each image, where it is part of the stack.
 pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
