@@ -316,8 +316,12 @@ fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
         TokenSourceKind::Prometheus => TokenSource::Prometheus,
         TokenSourceKind::Otlp => TokenSource::Otlp,
         TokenSourceKind::Scrape => {
-            let gateway =
-                |address: &SocketAddr| AiGateway { name: address.to_string(), metrics: *address, ready: true };
+            let gateway = |address: &SocketAddr| AiGateway {
+                name: address.to_string(),
+                metrics: *address,
+                ready: true,
+                fleet: None,
+            };
             TokenSource::Scrape(args.source.ai_gateways.iter().map(gateway).collect())
         }
     };

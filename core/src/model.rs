@@ -52,6 +52,8 @@ pub struct AiRule {
     pub models: Vec<String>,
     /// Where their requests go
     pub backends: Vec<AiBackend>,
+    /// The sets of proxies that its requests come through, named as in [`crate::fleet`]; empty where these are not known
+    pub fleets: Vec<Arc<str>>,
 }
 
 /// A backend of a rule.
@@ -96,6 +98,8 @@ pub struct TokenNames {
     pub provider: Arc<str>,
     /// `ai.backend`: namespace and name of the AIServiceBackend; empty where it is not told
     pub backend: Arc<str>,
+    /// The set of proxies that counted it, named as in [`crate::fleet`]; empty where that is not known
+    pub fleet: Arc<str>,
 }
 
 impl AiRule {
@@ -140,7 +144,12 @@ impl AiRule {
     }
 
     fn takes(&self, names: &TokenNames) -> bool {
-        names.original.is_empty() || self.has(&names.original)
+        (names.original.is_empty() || self.has(&names.original)) && self.sees(&names.fleet)
+    }
+
+    /// Models have the same names in many namespaces, and behind many Gateways.
+    fn sees(&self, fleet: &Arc<str>) -> bool {
+        fleet.is_empty() || self.fleets.is_empty() || self.fleets.contains(fleet)
     }
 
     /// Without an override a backend is asked for what the client asked for.
@@ -206,6 +215,8 @@ pub struct AiGateway {
     pub metrics: SocketAddr,
     /// Whether it gets new traffic
     pub ready: bool,
+    /// The set of proxies that it is part of, named as in [`crate::fleet`]
+    pub fleet: Option<Arc<str>>,
 }
 
 /// A pod of a workload that serves a model.
@@ -235,7 +246,7 @@ mod tests {
     fn rule(models: &[&str], backends: Vec<AiBackend>) -> AiRule {
         let route =
             RouteRef { kind: "AIGatewayRoute".into(), namespace: "llm".into(), name: "chat".into(), rule: Some(0) };
-        AiRule { route, models: models.iter().map(|model| (*model).to_owned()).collect(), backends }
+        AiRule { route, models: models.iter().map(|model| (*model).to_owned()).collect(), backends, fleets: Vec::new() }
     }
 
     fn counted(original: &str, request: &str, backend: &str) -> TokenNames {
@@ -244,6 +255,7 @@ mod tests {
             request: request.into(),
             backend: backend.into(),
             provider: "openai".into(),
+            ..TokenNames::default()
         }
     }
 
@@ -282,6 +294,14 @@ mod tests {
             (rule(&["m"], vec![backend("llm/a", None, 1, 0)]), rule(&["m"], vec![backend("llm/a", None, 1, 0)]));
         let routed = |rule: AiRule| ModelShare::Routed { rule: Arc::new(rule), backend: 0, of_backend: 1.0 };
         assert_eq!(part_of(&[routed(a), routed(b)], &counted("m", "m", "")), 1.0);
+    }
+
+    #[test]
+    fn a_model_of_the_same_name_behind_another_gateway_is_another() {
+        let own = AiRule { fleets: vec!["gateway/a/ai".into()], ..rule(&["m"], vec![backend("a/m", None, 1, 0)]) };
+        let by = |fleet: &str| TokenNames { fleet: fleet.into(), ..counted("m", "m", "") };
+        let parts = ["gateway/a/ai", "gateway/b/ai", ""].map(|fleet| own.part(0, &by(fleet)));
+        assert_eq!(parts, [1.0, 0.0, 1.0], "who does not say where it counts may count anywhere");
     }
 
     #[test]

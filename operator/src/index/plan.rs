@@ -97,7 +97,7 @@ fn ai_gateways(objects: &Objects) -> Vec<AiGateway> {
     let gateway = |pod: &super::views::Pod| {
         let metrics = SocketAddr::new(pod.address()?, AI_GATEWAY_PORT);
         let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-        Some(AiGateway { name, metrics, ready: pod.is_ready() })
+        Some(AiGateway { name, metrics, ready: pod.is_ready(), fleet: fleets::of_proxy(&pod.metadata.labels) })
     };
     pods.filter_map(gateway).collect()
 }

@@ -81,7 +81,7 @@ async fn a_bound_that_was_met_is_named_with_what_would_be_needed() {
         (at(&[rps], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
         (at(&[rps, ("min-replicas", "0")], 0.0), "1 replica wanted, the minimum: nothing asks for any."),
         (at(&[rps, ("paused", "true")], 650.0), "Paused, so nothing is changed. Otherwise: 7 replicas wanted: 650.0"),
-        (at(&[("input-tokens-per-second", "50")], 0.0), "It has no signal to scale on:"),
+        (at(&[("max-replicas", "3")], 0.0), "It has no signal to scale on:"),
     ] {
         assert!(text.contains(expected), "{expected}\n\n{text}");
     }
@@ -188,7 +188,7 @@ async fn programs_get_the_same_in_camel_case() {
         "intent": { "bounds": { "min": 1, "max": 20 }, "scaleDownAfterSeconds": 300, "paused": false },
         "replicas": { "wanted": 6, "ready": 5 },
         "desired": { "replicas": 7, "unbounded": 7, "decidedBy": "requests-per-second", "limit": null },
-        "hours": null, "kafka": null, "complete": true,
+        "hours": null, "kafka": null, "model": null, "complete": true,
         "signals": [
             {
                 "signal": "requests-per-second", "unit": "requests/s", "perReplica": 100.0, "value": 700.0,

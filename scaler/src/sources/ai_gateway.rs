@@ -51,12 +51,13 @@ pub(super) async fn run(
 }
 
 async fn ask(pages: &Pages, gateway: AiGateway, signals: &Signals) {
-    let sample = pages.get(gateway.metrics, "/metrics").await.map(|page| counters(&page));
+    let fleet = gateway.fleet.unwrap_or_default();
+    let sample = pages.get(gateway.metrics, "/metrics").await.map(|page| counters(&page, &fleet));
     signals.tokens_sampled(&gateway.name, sample.as_deref().map_err(Clone::clone), false);
 }
 
 /// What an exposition says of each model.
-fn counters(page: &str) -> Vec<(TokenNames, TokenCounters)> {
+fn counters(page: &str, fleet: &Arc<str>) -> Vec<(TokenNames, TokenCounters)> {
     let mut found = HashMap::<TokenNames, TokenCounters>::new();
     for line in series(page, |name| HISTOGRAMS.iter().any(|histogram| name.starts_with(histogram))) {
         let part = HISTOGRAMS.iter().find_map(|histogram| line.name.strip_prefix(histogram));
@@ -70,6 +71,7 @@ fn counters(page: &str) -> Vec<(TokenNames, TokenCounters)> {
             request: label("gen_ai_request_model"),
             provider: label("gen_ai_provider_name"),
             backend: label("ai_backend"),
+            fleet: Arc::clone(fleet),
         };
         let counters = found.entry(names).or_default();
         // Operations and response models are counted together.
@@ -105,7 +107,7 @@ gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
     fn both_names_of_the_histogram_are_read_and_reasoning_is_in_the_output_already() {
         let old = PAGE.replace("token_usage_", "token_usage_token_");
         for page in [PAGE, &old] {
-            let [(names, counters)] = counters(page).try_into().unwrap();
+            let [(names, counters)] = counters(page, &"".into()).try_into().unwrap();
             assert_eq!((&*names.request, &*names.original, &*names.provider), ("m", "m", "openai"));
             assert_eq!(counters, TokenCounters { input: 20.0, cached: 4.0, output: 7.0, requests: 1.0 });
         }
@@ -116,8 +118,10 @@ gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
         let page = r#"gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/a"} 1
 gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} 2
 gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} NaN"#;
-        let mut found: Vec<_> =
-            counters(page).into_iter().map(|(names, counters)| (names.backend.to_string(), counters.output)).collect();
+        let mut found: Vec<_> = counters(page, &"".into())
+            .into_iter()
+            .map(|(names, counters)| (names.backend.to_string(), counters.output))
+            .collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(found, [("llm/a".to_owned(), 1.0), ("llm/b".to_owned(), 2.0)]);
     }

@@ -24,7 +24,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
     metrics::v1::ResourceMetrics,
 };
-use tidegate_core::plan::Plan;
+use tidegate_core::{model::AiGateway, plan::Plan};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -142,6 +142,8 @@ struct Receiver {
 /// One process that pushes.
 struct Sender {
     address: IpAddr,
+    /// The set of proxies that it is part of, as far as that is known
+    fleet: Arc<str>,
     last: Instant,
     usual: Duration,
     tokens: Tokens,
@@ -213,6 +215,7 @@ impl MetricsService for Receiver {
 impl Receiver {
     fn take_in(&self, address: IpAddr, request: &ExportMetricsServiceRequest) -> Outcome {
         let mut outcome = Outcome::default();
+        let plan = Arc::clone(&self.plan.borrow());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let series = self.signals.series();
         let mut senders = self.senders();
@@ -223,8 +226,10 @@ impl Receiver {
                 continue;
             }
             let at = Instant::now();
+            let fleet = fleet(&plan, address, resource);
             let sender = senders.entry(name.clone()).or_insert_with(|| Sender {
                 address,
+                fleet: Arc::clone(&fleet),
                 last: at,
                 usual: Duration::ZERO,
                 tokens: Tokens::default(),
@@ -248,10 +253,14 @@ impl Receiver {
                 }
             }
             if has.0 {
-                self.signals.tokens_sampled(&name, Ok(&sender.tokens.counted()), true);
+                if sender.fleet != fleet {
+                    // It was not known yet. What it counted as anybody's is not counted again as its own.
+                    sender.fleet = Arc::clone(&fleet);
+                    self.signals.senders_gone(|gone| gone == name);
+                }
+                self.signals.tokens_sampled(&name, Ok(&sender.tokens.counted(&fleet)), true);
             }
             if has.1 {
-                let plan = Arc::clone(&self.plan.borrow());
                 match plan.proxies.iter().find(|proxy| proxy.stats.ip() == address) {
                     Some(proxy) => self.signals.sampled(proxy, at, Ok(sender.clusters.sample(&series))),
                     None => outcome.count(Err(Dropped::Unknown), &format!("{address} is no proxy of Envoy Gateway")),
@@ -325,12 +334,28 @@ impl Receiver {
 
 /// What tells one process from another: its address, and behind a collector what it says of itself.
 fn sender_name(address: IpAddr, resource: &ResourceMetrics) -> String {
-    let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+    let attributes = attributes(resource);
     let named = ["service.instance.id", "k8s.pod.uid", "k8s.pod.name", "host.name"];
     match named.iter().find_map(|key| text(attributes, key)) {
         Some(instance) => format!("{address} ({})", crate::demand::shortened(instance)),
         None => address.to_string(),
     }
+}
+
+/// The set of proxies that a sender is part of: the pod that it says it is, which a collector may have added, or the one at its
+/// address.
+fn fleet(plan: &Plan, address: IpAddr, resource: &ResourceMetrics) -> Arc<str> {
+    let attributes = attributes(resource);
+    let pod = text(attributes, "k8s.namespace.name").zip(text(attributes, "k8s.pod.name"));
+    let is_it = |gateway: &&AiGateway| match pod {
+        Some((namespace, pod)) => gateway.name.split_once('/') == Some((namespace, pod)),
+        None => gateway.metrics.ip() == address,
+    };
+    plan.ai_gateways.iter().find(is_it).and_then(|gateway| gateway.fleet.clone()).unwrap_or_default()
+}
+
+fn attributes(resource: &ResourceMetrics) -> &[KeyValue] {
+    resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes)
 }
 
 /// The text of an attribute.

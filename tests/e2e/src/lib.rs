@@ -5,4 +5,5 @@
 pub mod cluster;
 pub mod kafka;
 pub mod kubectl;
+pub mod llm;
 pub mod scenario;

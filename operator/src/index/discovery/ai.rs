@@ -4,7 +4,10 @@
 //! at the end that answers what no rule takes (`newHTTPRoute` in its `internal/controller/ai_gateway_route.go`). In files, and
 //! for the moment before it is there, it is made here. Priorities are not in it: its extension server sets them on endpoints.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tidegate_core::{
     model::{AiBackend, AiRule, Destination},
@@ -17,11 +20,13 @@ use super::{
         kind::Kind,
         objects::Table,
         views::{
-            AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, InferencePool, Meta, Route, RouteSpec, Rule,
+            AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, InferencePool, Meta, ParentRef, Route,
+            RouteSpec, Rule,
         },
     },
-    Part,
+    Front, Part,
     backends::service_of_fqdn,
+    fronts,
     grants::{From, Grants, To},
 };
 
@@ -106,9 +111,11 @@ pub(in crate::index) fn pool_of<'a>(objects: &'a Objects, pool: &ServiceId) -> O
 pub(in crate::index) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
     let routed: HashSet<_> =
         parts.iter().map(|part| (part.route.namespace.as_str(), part.route.name.as_str(), part.route.rule)).collect();
+    let fronts = if objects.ai_gateway_routes.is_empty() { Vec::new() } else { fronts(objects) };
     let mut rules = Vec::new();
     for route in all(&objects.ai_gateway_routes) {
         let Meta { namespace, name, .. } = &route.metadata;
+        let fleets = self::fleets(&fronts, route);
         for (index, rule) in route.spec.rules.iter().enumerate() {
             if !routed.contains(&(namespace.as_str(), name.as_str(), Some(index))) {
                 continue;
@@ -130,10 +137,21 @@ pub(in crate::index) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRu
                 },
                 models: rule.models(),
                 backends: rule.backend_refs.iter().map(backend).collect(),
+                fleets: fleets.clone(),
             });
         }
     }
     rules
+}
+
+/// The proxies that a route's requests come through; none where a parent is something else than a Gateway that is known.
+fn fleets(fronts: &[Front<'_>], route: &AiGatewayRoute) -> Vec<Arc<str>> {
+    let fleet = |parent: &ParentRef| {
+        let namespace = parent.namespace.as_deref().unwrap_or(&route.metadata.namespace);
+        let front = fronts.iter().find(|front| front.namespace == namespace && front.name == parent.name);
+        front.filter(|_| parent.kind.as_deref().is_none_or(|kind| kind == "Gateway")).map(Front::series)
+    };
+    route.spec.parent_refs.iter().map(fleet).collect::<Option<_>>().unwrap_or_default()
 }
 
 fn destination(objects: &Objects, namespace: &str, backend: &AiBackendRef) -> Destination {

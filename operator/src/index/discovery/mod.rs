@@ -27,7 +27,10 @@ mod stat_name;
 
 use std::{borrow::Cow, sync::Arc};
 
-use tidegate_core::plan::RouteRef;
+use tidegate_core::{
+    fleet::{series_of_class, series_of_gateway},
+    plan::RouteRef,
+};
 
 pub(super) use self::ai::{generated, pool_of, rules as ai_rules};
 use self::{
@@ -133,6 +136,11 @@ impl<'a> Front<'a> {
             envoy_proxy: gateway.proxy_object,
             missing: gateway.missing_proxy,
         }
+    }
+
+    /// The name of its proxies' set.
+    pub(super) fn series(&self) -> Arc<str> {
+        self.class.map_or_else(|| series_of_gateway(self.namespace, self.name), series_of_class)
     }
 }
 

@@ -77,7 +77,7 @@ fn gateway<'a>(objects: &'a Objects, front: &Front<'_>) -> Option<&'a Gateway> {
 
 fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Option<Fleet> {
     let first = fronts.first()?;
-    let series: std::collections::BTreeSet<_> = fronts.iter().map(series).collect();
+    let series: std::collections::BTreeSet<_> = fronts.iter().map(Front::series).collect();
     let series: Vec<_> = series.into_iter().collect();
     let own = is_to_get_its_own(objects, first);
     let id = |(namespace, name): (&str, &str)| EnvoyProxyId { namespace: namespace.to_owned(), name: name.to_owned() };
@@ -114,10 +114,6 @@ fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Opti
         adopted,
         drain: first.spec.shutdown.drain_timeout(),
     })
-}
-
-fn series(front: &Front<'_>) -> Arc<str> {
-    front.class.map_or_else(|| series_of_gateway(front.namespace, front.name), series_of_class)
 }
 
 fn scaling(spec: &EnvoyProxySpec) -> Scaling {

@@ -155,6 +155,18 @@ fn a_route_that_no_gateway_accepts_leads_nowhere() {
 }
 
 #[test]
+fn a_model_of_the_same_name_behind_another_gateway_is_not_its_own() {
+    let mut all = with_fallback("v1beta1");
+    let names = |fleet: &str| TokenNames { fleet: fleet.into(), ..counted("gpt-4o", "qwen3-8b") };
+    let part = |all: &[Value], fleet: &str| part_of(&models(&objects(all.to_vec()), "qwen"), &names(fleet));
+    assert_eq!((part(&all, "gateway/llm/ai"), part(&all, "gateway/other/ai")), (1.0, 0.0));
+    // A ListenerSet may be of any Gateway.
+    let listener_set = json!({"kind": "ListenerSet", "name": "ai"});
+    all[0]["spec"]["parentRefs"].as_array_mut().unwrap().push(listener_set);
+    assert_eq!(part(&all, "gateway/other/ai"), 1.0);
+}
+
+#[test]
 fn routes_show_models_and_where_they_leave_the_cluster() {
     let table = routes_table(&objects(with_fallback("v1beta1")).routes());
     let lines: Vec<Vec<&str>> =
@@ -169,7 +181,8 @@ fn routes_show_models_and_where_they_leave_the_cluster() {
 fn only_proxies_with_the_side_car_count_tokens() {
     let pod = |name: &str, containers: Value| {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "eg", "labels": {
-                "app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "envoy-gateway"}},
+                "app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "envoy-gateway",
+                "gateway.envoyproxy.io/owning-gateway-namespace": "llm", "gateway.envoyproxy.io/owning-gateway-name": "ai"}},
             "spec": containers, "status": {"phase": "Running", "podIP": "10.0.0.7"}})
     };
     let plain = pod("plain", json!({"containers": [{"name": "envoy"}]}));
@@ -178,4 +191,5 @@ fn only_proxies_with_the_side_car_count_tokens() {
     let gateways = objects([plain, counts]).plan().ai_gateways;
     assert_eq!(gateways.len(), 1);
     assert_eq!((gateways[0].name.as_str(), gateways[0].metrics), ("eg/counts", ([10, 0, 0, 7], 1064).into()));
+    assert_eq!(gateways[0].fleet.as_deref(), Some("gateway/llm/ai"));
 }

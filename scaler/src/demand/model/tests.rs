@@ -40,7 +40,8 @@ impl Qwen {
         };
         let route =
             RouteRef { kind: "AIGatewayRoute".into(), namespace: "shop".into(), name: "chat".into(), rule: Some(0) };
-        let rule = Arc::new(AiRule { route, models: vec!["qwen3".into()], backends: vec![backend] });
+        let rule =
+            Arc::new(AiRule { route, models: vec!["qwen3".into()], backends: vec![backend], fleets: Vec::new() });
         plan.ai_rules = vec![Arc::clone(&rule)];
         let models = vec![ModelShare::Routed { rule, backend: 0, of_backend: 1.0 }];
         let workload = plan.workloads.get_mut(&id).unwrap();
@@ -65,8 +66,12 @@ impl Qwen {
     }
 
     fn gateway_counts_as(&mut self, model: &str, seconds: u32, input: f64, cached: f64, output: f64) {
-        let names =
-            TokenNames { original: model.into(), request: model.into(), provider: "openai".into(), backend: "".into() };
+        let names = TokenNames {
+            original: model.into(),
+            request: model.into(),
+            provider: "openai".into(),
+            ..TokenNames::default()
+        };
         for _ in 0..seconds {
             let TokenCounters { input: i, cached: c, output: o, requests } = self.counted;
             self.counted =

@@ -18,7 +18,7 @@ struct Asked {
 type Counted<'a> = &'a [(&'a str, TokenCounters)];
 
 fn names(model: &str) -> TokenNames {
-    TokenNames { original: model.into(), request: model.into(), provider: "openai".into(), backend: "".into() }
+    TokenNames { original: model.into(), request: model.into(), provider: "openai".into(), ..TokenNames::default() }
 }
 
 fn counted(input: f64, cached: f64, output: f64, requests: f64) -> TokenCounters {
@@ -31,7 +31,10 @@ fn plan(models: &[&str]) -> Plan {
     let backend = AiBackend { name: "llm/openai".into(), model: None, weight: 1, priority: 0, destination };
     let route = RouteRef { kind: "AIGatewayRoute".into(), namespace: "llm".into(), name: "chat".into(), rule: Some(0) };
     let models = models.iter().map(|model| (*model).to_owned()).collect();
-    Plan { ai_rules: vec![Arc::new(AiRule { route, models, backends: vec![backend] })], ..Plan::default() }
+    Plan {
+        ai_rules: vec![Arc::new(AiRule { route, models, backends: vec![backend], fleets: Vec::new() })],
+        ..Plan::default()
+    }
 }
 
 impl Asked {

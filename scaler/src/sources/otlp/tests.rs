@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use tidegate_core::{
-    model::{AiBackend, AiRule, Destination},
+    model::{AiBackend, AiRule, Destination, TokenNames},
     plan::{ClusterShare, Proxy, RouteRef, ServiceId},
     signal::Signal,
 };
@@ -25,7 +25,8 @@ fn plan() -> Plan {
         |kind: &str| RouteRef { kind: kind.into(), namespace: "llm".into(), name: "chat.v1".into(), rule: Some(0) };
     let destination = Destination::External("api.openai.com".into());
     let backend = AiBackend { name: "llm/openai".into(), model: None, weight: 1, priority: 0, destination };
-    let rule = AiRule { route: route("AIGatewayRoute"), models: Vec::new(), backends: vec![backend] };
+    let rule =
+        AiRule { route: route("AIGatewayRoute"), models: Vec::new(), backends: vec![backend], fleets: Vec::new() };
     let service = ServiceId { namespace: "llm".into(), name: "qwen".into() };
     let share = ClusterShare {
         cluster: RULE.into(),
@@ -36,11 +37,14 @@ fn plan() -> Plan {
         service: service.clone(),
     };
     let stats = ([127, 0, 0, 1], 19001).into();
+    let (metrics, fleet) = (([127, 0, 0, 1], 1064).into(), Some("gateway/llm/ai".into()));
+    let gateway = AiGateway { name: "eg/ai".into(), metrics, ready: true, fleet };
     let proxy = Proxy { name: "eg/proxy".into(), stats, ready: true, fleet: None };
     Plan {
         ai_rules: vec![Arc::new(rule)],
         services: [(service, vec![share])].into(),
         proxies: vec![proxy],
+        ai_gateways: vec![gateway],
         ..Plan::default()
     }
 }
@@ -48,7 +52,7 @@ fn plan() -> Plan {
 struct Served {
     signals: Arc<Signals>,
     address: SocketAddr,
-    _plan: watch::Sender<Arc<Plan>>,
+    plan: watch::Sender<Arc<Plan>>,
     _stop: watch::Sender<bool>,
 }
 
@@ -63,7 +67,7 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let settings = OtlpSettings { clusters: true, tokens: true, peers };
         tokio::spawn(serve(listener, settings, Arc::clone(&signals), plan, stopped));
-        Self { signals, address, _plan: sender, _stop: stop }
+        Self { signals, address, plan: sender, _stop: stop }
     }
 
     async fn push(&self, metrics: Vec<Metric>) -> Result<ExportMetricsServiceResponse, Status> {
@@ -156,6 +160,48 @@ async fn tokens_that_are_pushed_are_counted_whatever_their_temporality() {
         let (input, output) = until("rates", || served.rates().filter(|(input, _)| *input > 0.0)).await;
         assert_eq!((output / input * 100.0).round(), 50.0, "half of the input is cached: {input} and {output}");
     }
+}
+
+#[test]
+fn who_pushes_is_known_by_its_address_and_behind_a_collector_by_its_pod() {
+    let (plan, here, collector) = (plan(), IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 9]));
+    let resource = |attributes: &[(&str, &str)]| {
+        let attributes = attributes.iter().map(|(key, value)| attribute(key, value)).collect();
+        let resource = Some(Resource { attributes, ..Resource::default() });
+        ResourceMetrics { resource, ..ResourceMetrics::default() }
+    };
+    let pod = |name| resource(&[("k8s.namespace.name", "eg"), ("k8s.pod.name", name)]);
+    assert_eq!(&*fleet(&plan, here, &resource(&[])), "gateway/llm/ai");
+    assert_eq!(&*fleet(&plan, collector, &pod("ai")), "gateway/llm/ai");
+    assert_eq!(&*fleet(&plan, collector, &resource(&[])), "", "nobody knows");
+    assert_eq!(&*fleet(&plan, here, &pod("another")), "", "what it says of itself goes before its address");
+}
+
+#[tokio::test]
+async fn a_sender_that_becomes_known_later_is_not_counted_twice() {
+    let served = Served::new(None).await;
+    let known = plan();
+    served.plan.send_replace(Arc::new(Plan { ai_gateways: Vec::new(), ..known.clone() }));
+    let push = async |total: f64| served.push(vec![usage(CUMULATIVE, &[("output", total)])]).await.unwrap();
+    for total in [1e6, 1e6 + 100.0] {
+        push(total).await;
+        sleep(Duration::from_millis(1100)).await;
+    }
+    served.plan.send_replace(Arc::new(known));
+    for total in [1e6 + 200.0, 1e6 + 300.0, 1e6 + 400.0] {
+        push(total).await;
+        sleep(Duration::from_millis(1100)).await;
+    }
+    let (all, own) = until("tokens of the fleet", || {
+        let (shown, _) = served.signals.tokens().ok()?;
+        let of = |wanted: &dyn Fn(&TokenNames) -> bool| -> f64 {
+            shown.of(&[]).filter(|(names, _)| wanted(names)).map(|(_, rates)| rates.output).sum()
+        };
+        let own = of(&|names| &*names.fleet == "gateway/llm/ai");
+        (own > 0.0).then(|| (of(&|_| true), own))
+    })
+    .await;
+    assert!(all < 500.0 && own < 500.0, "{all} tokens/s, of which {own} of the fleet");
 }
 
 #[tokio::test]

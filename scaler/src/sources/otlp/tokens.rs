@@ -123,7 +123,7 @@ impl Tokens {
             return Err(Dropped::Malformed);
         }
         let [original, request, provider, backend] = all.map(Arc::from);
-        let names = TokenNames { original, request, provider, backend };
+        let names = TokenNames { original, request, provider, backend, ..TokenNames::default() };
         let next = self.totals.len();
         let model = *self.models.entry(names.clone()).or_insert(next);
         if model == next {
@@ -132,11 +132,12 @@ impl Tokens {
         Ok(Place { model, kind })
     }
 
-    /// What the call told of, since the sender began.
-    pub(super) fn counted(&mut self) -> Vec<(TokenNames, TokenCounters)> {
+    /// What the call told of, since the sender began, which is a proxy of this set.
+    pub(super) fn counted(&mut self, fleet: &Arc<str>) -> Vec<(TokenNames, TokenCounters)> {
         let mut told = std::mem::take(&mut self.told);
         told.sort_unstable();
         told.dedup();
-        told.iter().filter_map(|model| self.totals.get(*model).cloned()).collect()
+        let totals = told.iter().filter_map(|model| self.totals.get(*model));
+        totals.map(|(names, counters)| (TokenNames { fleet: Arc::clone(fleet), ..names.clone() }, *counters)).collect()
     }
 }

@@ -13,6 +13,7 @@ mod lag;
 mod lease;
 mod outages;
 mod standalone;
+mod tokens;
 mod traffic;
 
 /// How long one HTTP request may take.

@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes the proxy pods every second, as `http://prometheus.monitoring.svc:9090`.
+//! A Prometheus that scrapes the proxy pods, and AI gateways beside them, every second, as `http://prometheus.monitoring.svc:9090`.
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
@@ -13,6 +13,8 @@ use super::Plane;
 
 /// An address of the fake pods' range, which any process may bind.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 253);
+/// The container of Envoy AI Gateway beside an Envoy.
+const AI_GATEWAY: &str = "ai-gateway-extproc";
 const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
 
 /// Starts Prometheus.
@@ -23,8 +25,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let text = json!({
         "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
         "scrape_configs": [{
-            "job_name": "envoy",
-            "metrics_path": "/stats/prometheus",
+            "job_name": "proxies",
             "file_sd_configs": [{ "files": [targets], "refresh_interval": "1s" }],
         }],
     });
@@ -54,7 +55,7 @@ async fn follow_proxies(client: Client, file: PathBuf) {
     loop {
         // What cannot be listed or written now is tried again.
         if let Ok(list) = pods.list(&ListParams::default().labels(PROXIES)).await {
-            let targets: Vec<Value> = list.items.iter().filter_map(target).collect();
+            let targets: Vec<Value> = list.items.iter().flat_map(targets).collect();
             if targets != written && fs::write(&file, Value::from(targets.clone()).to_string()).is_ok() {
                 written = targets;
             }
@@ -63,10 +64,22 @@ async fn follow_proxies(client: Client, file: PathBuf) {
     }
 }
 
-fn target(pod: &Pod) -> Option<Value> {
-    let address = pod.status.as_ref()?.pod_ip.as_ref()?;
-    let labels = json!({ "namespace": pod.namespace(), "pod": pod.name_any() });
-    Some(json!({ "targets": [format!("{address}:19001")], "labels": labels }))
+/// The proxy of a pod, and its AI gateway if it has one.
+fn targets(pod: &Pod) -> Vec<Value> {
+    let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()) else { return Vec::new() };
+    let target = |port: u16, path: &str| {
+        let mut labels = json!({ "namespace": pod.namespace(), "pod": pod.name_any(), "__metrics_path__": path });
+        // As a PodMonitor with `podTargetLabels` adds them.
+        for owner in ["owning-gateway-namespace", "owning-gateway-name"] {
+            let label = format!("gateway.envoyproxy.io/{owner}");
+            labels[label.replace(['.', '/', '-'], "_")] = json!(pod.labels().get(&label));
+        }
+        json!({ "targets": [format!("{address}:{port}")], "labels": labels })
+    };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let counts_tokens = containers.into_iter().any(|container| container.name == AI_GATEWAY);
+    let ai_gateway = counts_tokens.then(|| target(1064, "/metrics"));
+    [target(19001, "/stats/prometheus")].into_iter().chain(ai_gateway).collect()
 }
 
 async fn expose(client: &Client) -> Result<()> {

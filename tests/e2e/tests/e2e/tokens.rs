@@ -1,0 +1,190 @@
+//! Models behind an AI gateway: tokens per second, counted on the way, decide replicas through the real KEDA.
+//!
+//! What is real here and what is not: `tidegate_e2e::llm`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use tidegate_e2e::{
+    cluster::Cluster,
+    llm::{Chat, Prompt, Usage, ai_gateway, ai_route, model_server},
+    scenario::{Scenario, until},
+};
+
+const FAST: [&str; 2] = ["--prefill=1000000", "--decode=100000"];
+
+/// A model `m` of Deployment `qwen` behind Gateway `ai`, with these annotations.
+async fn model(scenario: &Scenario, annotations: &[(&str, &str)], args: &[&str]) -> Result<Chat> {
+    let server = [&["--model=m"], args].concat();
+    let manifests = ai_gateway("")
+        + &model_server("qwen", annotations, &server)
+        + &ai_route(&scenario.namespace, "chat", "m", "qwen");
+    scenario.apply(&manifests).await?;
+    let chat = Chat::new(scenario.gateway("ai", 8080).await?, "m");
+    until("the model answers", async || chat.ask(&prompt(1, 1)).await).await?;
+    Ok(chat)
+}
+
+fn prompt(input: u64, output: u64) -> Prompt {
+    Prompt { input, output, blocks: Vec::new() }
+}
+
+/// What `explain` says, in one line.
+async fn explained(cluster: &Cluster, scenario: &Scenario) -> Result<String> {
+    let page = cluster.tidegate(&["explain", "deployment/qwen", "-n", &scenario.namespace]).await?;
+    Ok(page.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+async fn one_replica(cluster: &Cluster, scenario: &Scenario) -> Result<()> {
+    let replicas = scenario.replicas("qwen").await?;
+    ensure!(replicas == 1, "{replicas} replicas: {}", explained(cluster, scenario).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_behind_an_ai_gateway_follows_the_tokens_that_it_writes() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("tokens").await?;
+    let annotations = [("output-tokens-per-second", "200"), ("scale-down-after", "5s"), ("max-replicas", "8")];
+    let chat = model(&scenario, &annotations, &FAST).await?;
+    let routes = scenario.kubectl(&["get", "aigatewayroutes.v1alpha1.aigateway.envoyproxy.io", "chat"]).await;
+    routes.context("the cluster serves the older version too")?;
+
+    // 15 x 62 = 930 tokens/s, at 200 a replica.
+    let talking = chat.steadily(15.0, || prompt(100, 62));
+    scenario.wait_for_replicas("qwen", 5).await?;
+    let said = explained(&cluster, &scenario).await?;
+    for part in ["MODEL", "output-tokens-per-second", "httproute/e2e-tokens/chat/rule/0"] {
+        ensure!(said.contains(part), "no {part}: {said}");
+    }
+    let table = cluster.tidegate(&["routes"]).await?;
+    ensure!(table.contains("MODEL") && table.contains("e2e-tokens/qwen:8000"), "{table}");
+
+    drop(talking);
+    scenario.wait_for_replicas("qwen", 1).await
+}
+
+#[tokio::test]
+async fn long_prompts_count_as_far_as_they_are_not_cached() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("prompts").await?;
+    let annotations = [
+        ("input-tokens-per-second", "1000"),
+        ("output-tokens-per-second", "100000"),
+        ("scale-down-after", "5s"),
+        ("max-replicas", "8"),
+    ];
+    let chat = model(&scenario, &annotations, &FAST).await?;
+
+    // The same prompt again and again: 8 x 1024 tokens/s, of which the server reads one per request.
+    let cached = Prompt { input: 1024, output: 1, blocks: vec![1, 2] };
+    chat.ask(&cached).await?;
+    let again = cached.clone();
+    let talking = chat.steadily(8.0, move || again.clone());
+    until("explain tells of input tokens", async || {
+        let counted = chat.ask(&cached).await?;
+        ensure!(counted.cached == 1023, "{counted:?}");
+        let said = explained(&cluster, &scenario).await?;
+        ensure!(said.contains("input-tokens-per-second"), "{said}");
+        Ok(())
+    })
+    .await?;
+    one_replica(&cluster, &scenario).await?;
+    drop(talking);
+
+    // Prompts that nobody has seen.
+    let fresh = AtomicU64::new(10);
+    let _talking = chat.steadily(4.5, move || {
+        let block = fresh.fetch_add(2, Ordering::Relaxed);
+        Prompt { input: 1024, output: 1, blocks: vec![block, block + 1] }
+    });
+    // 4.5 x 1024 = 4,608 tokens/s.
+    scenario.wait_for_replicas("qwen", 5).await
+}
+
+#[tokio::test]
+async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("side-car").await?;
+    let annotations = [("output-tokens-per-second", "200"), ("scale-down-after", "5s"), ("max-replicas", "8")];
+    let chat = model(&scenario, &annotations, &FAST).await?;
+    let _talking = chat.steadily(15.0, || prompt(100, 50));
+    scenario.wait_for_replicas("qwen", 4).await?;
+    let generation = |of: &serde_json::Value| of["metadata"]["generation"].as_u64();
+    let before = generation(&scenario.get(&["deployment/qwen"]).await?);
+    for _ in 0..3 {
+        chat.restart_side_car().await?;
+        // For some rounds.
+        for _ in 0..20 {
+            chat.ask(&prompt(1, 1)).await?;
+        }
+    }
+    let after = generation(&scenario.get(&["deployment/qwen"]).await?);
+    ensure!(before == after, "it was scaled: generation {before:?} before, {after:?} after");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_of_a_model_under_another_name_are_not_counted_as_its_own() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("renamed").await?;
+    let annotations = [("output-tokens-per-second", "200"), ("max-replicas", "8")];
+    let chat = model(&scenario, &annotations, &FAST).await?;
+    let usage = Usage { input: 10, cached: 0, output: 1_000_000 };
+    for _ in 0..20 {
+        chat.count("another", usage, crate::SECOND).await?;
+    }
+    // The route is given the new name: from now on these are its tokens, and those of before stay whose they were.
+    let renamed = ai_route(&scenario.namespace, "chat", "renamed", "qwen");
+    scenario.apply(&renamed).await?;
+    until("explain knows the model by its new name", async || {
+        let said = explained(&cluster, &scenario).await?;
+        ensure!(said.contains("renamed"), "{said}");
+        Ok(())
+    })
+    .await?;
+    one_replica(&cluster, &scenario).await?;
+    for _ in 0..60 {
+        chat.count("renamed", Usage { input: 10, cached: 0, output: 300 }, crate::SECOND).await?;
+        tokio::time::sleep(crate::SECOND / 4).await;
+        if scenario.replicas("qwen").await? > 1 {
+            return Ok(());
+        }
+    }
+    scenario.wait_for_replicas("qwen", 6).await
+}
+
+#[tokio::test]
+async fn a_queue_that_grows_while_a_server_starts_is_not_answered_with_ever_more_of_them() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("slow-start").await?;
+    let annotations = [
+        ("output-tokens-per-second", "100000"),
+        ("queue-per-replica", "5"),
+        ("startup-time", "90s"),
+        ("max-replicas", "20"),
+    ];
+    // One stream at a time, of half a second each; a server takes 20 s to start.
+    let args = ["--prefill=1000000", "--decode=100000", "--sequences=1", "--decode-each=20", "--startup=20s"];
+    let chat = model(&scenario, &annotations, &args).await?;
+    let _talking = chat.steadily(6.0, || prompt(10, 10));
+    let asked = until("the queue asks for a second server", async || {
+        let replicas = scenario.replicas("qwen").await?;
+        ensure!(replicas > 1, "it has {replicas}");
+        Ok(replicas)
+    })
+    .await?;
+    until("they are ready", async || {
+        let deployment = scenario.get(&["deployment/qwen"]).await?;
+        let (now, ready) = (scenario.replicas("qwen").await?, deployment["status"]["readyReplicas"].as_u64());
+        // The HPA may have read a longer queue once more before the new pod was there to be seen.
+        anyhow::ensure!(ready >= Some(asked) || now <= asked + 2, "{now} replicas while {asked} start");
+        ensure!(ready >= Some(asked), "{ready:?} are");
+        Ok(())
+    })
+    .await?;
+    let said = explained(&cluster, &scenario).await?;
+    ensure!(said.contains("queue-per-replica"), "{said}");
+    Ok(())
+}
