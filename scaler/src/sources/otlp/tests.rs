@@ -1,3 +1,4 @@
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::metrics_service_client::MetricsServiceClient,
     common::v1::AnyValue,
@@ -202,6 +203,46 @@ async fn a_sender_that_becomes_known_later_is_not_counted_twice() {
     })
     .await;
     assert!(all < 500.0 && own < 500.0, "{all} tokens/s, of which {own} of the fleet");
+}
+
+/// As a gateway of one's own would push: with the SDK of OpenTelemetry, in its two temporalities, compressed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sdk_of_opentelemetry_pushes_is_understood() {
+    use opentelemetry_otlp::{Compression, MetricExporter, WithExportConfig, WithTonicConfig};
+    use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+
+    for temporality in [Temporality::Cumulative, Temporality::Delta] {
+        let served = Served::new(None).await;
+        let exporter = MetricExporter::builder()
+            .with_tonic()
+            .with_endpoint(format!("http://{}", served.address))
+            .with_compression(Compression::Gzip)
+            .with_temporality(temporality)
+            .build()
+            .unwrap();
+        let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_millis(300)).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let meter = provider.meter("test");
+        let tokens = meter.f64_histogram("gen_ai.client.token.usage").with_unit("{token}").build();
+        let counting = tokio::spawn(async move {
+            let labels = |kind: &'static str| {
+                ["gen_ai.original.model", "gen_ai.request.model", "gen_ai.response.model"]
+                    .map(|name| opentelemetry::KeyValue::new(name, "qwen3-8b"))
+                    .into_iter()
+                    .chain([opentelemetry::KeyValue::new("gen_ai.token.type", kind)])
+                    .collect::<Vec<_>>()
+            };
+            loop {
+                tokens.record(40.0, &labels("input"));
+                tokens.record(10.0, &labels("output"));
+                sleep(Duration::from_millis(50)).await;
+            }
+        });
+        let (input, output) = until("rates", || served.rates().filter(|(input, _)| *input > 100.0)).await;
+        assert_eq!((input / output).round(), 4.0, "{temporality:?}: {input} and {output}");
+        counting.abort();
+        tokio::task::spawn_blocking(move || provider.shutdown()).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use tidegate_e2e::{
 const PROMETHEUS: &str = "http://prometheus.monitoring.svc:9090";
 
 /// `tidegate scaler` beside the one that is installed. Ends when dropped.
-async fn scaler(args: &[String]) -> Result<(Child, SocketAddr)> {
+pub(crate) async fn scaler(args: &[String]) -> Result<(Child, SocketAddr)> {
     let (grpc, admin) = (free_address().await?, free_address().await?);
     let child = Command::new("tidegate")
         .args(["scaler", "--log=error"])
@@ -46,7 +46,7 @@ async fn free_address() -> Result<SocketAddr> {
 }
 
 /// The lines of `metadata` are those of the trigger's; more of the trigger may follow with less indentation.
-fn scaled_object(target: &str, scaler: SocketAddr, metadata: &str) -> String {
+pub(crate) fn scaled_object(target: &str, scaler: SocketAddr, metadata: &str) -> String {
     format!(
         "---
 apiVersion: keda.sh/v1alpha1
@@ -85,6 +85,56 @@ async fn a_prometheus_that_scrapes_the_proxies_gives_the_same_replicas_and_answe
     // 23 requests/s: at 10 and at 5 a replica.
     scenario.wait_for_replicas("task-api", 3).await?;
     scenario.wait_for_replicas("asker", 5).await
+}
+
+/// Where the second scaler is pushed to: of the range that the stack leaves to tests.
+const PUSHED_TO: &str = "10.244.255.238:4317";
+
+#[tokio::test]
+async fn what_a_real_envoy_pushes_over_otlp_gives_the_same_replicas() -> Result<()> {
+    // A proxy of another test would never push, and while one is missing nobody knows what it carries.
+    let _cluster = Cluster::alone().await?;
+    let args = ["--source=otlp", "--token-source=otlp"].map(str::to_owned);
+    let (_scaler, address) = scaler(&[&args[..], &[format!("--otlp-address={PUSHED_TO}")]].concat()).await?;
+    let scenario = Scenario::new("otlp").await?;
+    let (host, port) = PUSHED_TO.split_once(':').unwrap_or_default();
+    let envoy_proxy = |name: &str, options: &str| {
+        format!(
+            "---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyProxy
+metadata: {{name: {name}}}
+spec:
+  telemetry:
+    metrics:
+      sinks: [{{type: OpenTelemetry, openTelemetry: {{host: {host}, port: {port}{options}}}}}]
+"
+        )
+    };
+    let proxied = |name: &str| {
+        let parameters = format!("{{group: gateway.envoyproxy.io, kind: EnvoyProxy, name: {name}}}");
+        let spec = format!("gatewayClassName: eg\n  infrastructure: {{parametersRef: {parameters}}}");
+        let named = gateway(&[("http", "HTTP", 8080)]).replace("{name: web}", &format!("{{name: {name}}}"));
+        "---\n".to_owned() + &named.replace("gatewayClassName: eg", &spec)
+    };
+    // One whose counters are sums since its start, as is usual, and one that tells what came since last time.
+    for (name, options) in [("cumulative", ""), ("delta", ", reportCountersAsDeltas: true")] {
+        let trigger = format!("service: {name}\n        requestsPerSecond: \"10\"");
+        let route = http_route(name, &[(name, 1)]).replace("{name: web", &format!("{{name: {name}"));
+        let manifests = envoy_proxy(name, options)
+            + &proxied(name)
+            + &task_api(name, &[])
+            + &route
+            + &scaled_object(name, address, &trigger);
+        scenario.apply(&manifests).await?;
+    }
+    let mut loads = Vec::new();
+    for name in ["cumulative", "delta"] {
+        let entrance = scenario.gateway(name, 8080).await?;
+        loads.push(scenario.load(entrance, http()?, 33.0).await?);
+    }
+    scenario.wait_for_replicas("cumulative", 4).await?;
+    scenario.wait_for_replicas("delta", 4).await
 }
 
 #[tokio::test]

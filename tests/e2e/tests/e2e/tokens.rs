@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::standalone::{scaled_object, scaler};
 use tidegate_e2e::{
     cluster::Cluster,
     llm::{Chat, Prompt, Usage, ai_gateway, ai_route, model_server},
@@ -14,14 +15,18 @@ use tidegate_e2e::{
 
 const FAST: [&str; 2] = ["--prefill=1000000", "--decode=100000"];
 
-/// A model `m` of Deployment `qwen` behind Gateway `ai`, with these annotations.
+/// A model of Deployment `qwen` behind Gateway `ai`, with these annotations. It has the same name as those of the other tests.
 async fn model(scenario: &Scenario, annotations: &[(&str, &str)], args: &[&str]) -> Result<Chat> {
-    let server = [&["--model=m"], args].concat();
+    named_model(scenario, "m", annotations, args).await
+}
+
+async fn named_model(scenario: &Scenario, name: &str, annotations: &[(&str, &str)], args: &[&str]) -> Result<Chat> {
+    let named = format!("--model={name}");
     let manifests = ai_gateway("")
-        + &model_server("qwen", annotations, &server)
-        + &ai_route(&scenario.namespace, "chat", "m", "qwen");
+        + &model_server("qwen", annotations, &[&[named.as_str()], args].concat())
+        + &ai_route(&scenario.namespace, "chat", name, "qwen");
     scenario.apply(&manifests).await?;
-    let chat = Chat::new(scenario.gateway("ai", 8080).await?, "m");
+    let chat = Chat::new(scenario.gateway("ai", 8080).await?, name);
     until("the model answers", async || chat.ask(&prompt(1, 1)).await).await?;
     Ok(chat)
 }
@@ -101,6 +106,20 @@ async fn long_prompts_count_as_far_as_they_are_not_cached() -> Result<()> {
     });
     // 4.5 x 1024 = 4,608 tokens/s.
     scenario.wait_for_replicas("qwen", 5).await
+}
+
+#[tokio::test]
+async fn a_prometheus_that_scrapes_the_side_cars_gives_the_same_replicas() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let url = "--prometheus-url=http://prometheus.monitoring.svc:9090";
+    let (_scaler, address) = scaler(&["--token-source=prometheus".to_owned(), url.to_owned()]).await?;
+    let scenario = Scenario::new("tokens-told").await?;
+    let chat = named_model(&scenario, "told", &[], &FAST).await?;
+    let trigger = "model: told\n        outputTokensPerSecond: \"200\"";
+    scenario.apply(&scaled_object("qwen", address, trigger)).await?;
+    let _talking = chat.steadily(11.0, || prompt(100, 50));
+    // 550 tokens/s.
+    scenario.wait_for_replicas("qwen", 3).await
 }
 
 #[tokio::test]
