@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster test test-lint test-unit test-memory test-e2e bench bench-step bench-opening bench-kafka build
+.PHONY: help demo cluster test test-lint test-unit test-memory test-e2e bench bench-step bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -61,6 +61,10 @@ bench-step: build ## A step of the load until replicas follow, beside KEDA's own
 bench-opening: build ## Workloads that open at the same minute, beside KEDA's own cron trigger, on the real stack
 	cargo bench --quiet -p tidegate-e2e --no-run
 	$(BIN)/stack run --profile stock -- cargo bench --quiet -p tidegate-e2e --bench opening
+
+bench-llm: build ## Recorded load of LLM servers, beside KEDA's own prometheus trigger, on the real stack; 25 min
+	cargo bench --quiet -p tidegate-e2e --no-run
+	$(BIN)/stack run --with prometheus -- cargo bench --quiet -p tidegate-e2e --bench llm
 
 bench-kafka: build ## Sweeps of 1 to 3,000 consumer groups, beside KEDA's own kafka trigger, on the real stack
 	cargo build --release -p tidegate

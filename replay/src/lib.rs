@@ -3,10 +3,12 @@
 //! - [`hpa`]: the Horizontal Pod Autoscaler's algorithm, exact.
 //! - [`keda`]: KEDA's loops around an external scaler, real and simulated.
 //! - [`load`]: an open-loop load generator for HTTP, gRPC and TCP, paced by a profile.
-//! - [`report`]: a run as one HTML file.
+//! - [`report`]: a run as one HTML file, and several beside each other as a chart.
+//! - [`traces`]: recorded requests to LLM servers.
 
 pub mod hpa;
 pub mod keda;
 pub mod load;
 pub mod quantity;
 pub mod report;
+pub mod traces;

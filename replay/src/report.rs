@@ -2,6 +2,7 @@
 //! outside, readable in the light and in the dark.
 
 mod chart;
+pub mod comparison;
 mod page;
 mod scale;
 mod summary;

@@ -21,6 +21,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
+use tidegate_replay::traces::Prompt;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -140,14 +141,6 @@ spec:
       timeouts: {{request: 600s}}
 "
     )
-}
-
-/// A request as a trace has it: tokens, and the ids of the prompt's blocks of 512.
-#[derive(Debug, Clone, Default)]
-pub struct Prompt {
-    pub input: u64,
-    pub output: u64,
-    pub blocks: Vec<u64>,
 }
 
 /// What an answer used.

@@ -115,10 +115,20 @@ async fn a_workload_that_no_route_reaches_is_told_so() -> Result<()> {
 async fn keys_of_later_releases_are_accepted_and_said_not_to_act_yet() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = scaled("later").await?;
-    let tokens = ["tidegate.dev/input-tokens-per-second=4000", "tidegate.dev/model=qwen3-8b"];
-    scenario.kubectl(&["annotate", "deployment", "task-api", tokens[0], tokens[1]]).await?;
+    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/wake-on-request=true"]).await?;
     let message = scenario.event("Deployment", "task-api", "NotActedOnYet").await?;
-    ensure!(message.contains("tidegate.dev/input-tokens-per-second"), "{message}");
+    ensure!(message.contains("tidegate.dev/wake-on-request"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_of_a_workload_to_which_no_model_is_routed_are_told_to_be_unknown() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = scaled("no-model").await?;
+    let tokens = "tidegate.dev/output-tokens-per-second=4000";
+    scenario.kubectl(&["annotate", "deployment", "task-api", tokens]).await?;
+    let message = scenario.event("Deployment", "task-api", "NoModel").await?;
+    ensure!(message.contains("tidegate.dev/model"), "{message}");
     Ok(())
 }
 

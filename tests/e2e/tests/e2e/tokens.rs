@@ -9,9 +9,10 @@ use anyhow::{Context, Result, ensure};
 use crate::standalone::{scaled_object, scaler};
 use tidegate_e2e::{
     cluster::Cluster,
-    llm::{Chat, Prompt, Usage, ai_gateway, ai_route, model_server},
+    llm::{Chat, Usage, ai_gateway, ai_route, model_server},
     scenario::{Scenario, until},
 };
+use tidegate_replay::traces::Prompt;
 
 const FAST: [&str; 2] = ["--prefill=1000000", "--decode=100000"];
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidegate_replay::load::Traffic;
+use tidegate_stack::eventually;
 
 use tidegate_e2e::{
     cluster::{Cluster, SCALER_ADDRESS},
@@ -40,6 +41,25 @@ async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again()
     ensure!(counts.ok_share() > 0.99, "scaling up cost requests: {counts:?}");
     drop(load);
     scenario.wait_for_replicas("task-api", 1).await
+}
+
+#[tokio::test]
+async fn demand_that_stays_above_the_maximum_for_five_minutes_is_told() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("above").await?;
+    scenario.apply(&http_stack(&[("requests-per-second", "2"), ("max-replicas", "2")])).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 9.0).await?;
+    scenario.wait_for_replicas("task-api", 2).await?;
+    let message = eventually(Duration::from_secs(400), "the event", async || {
+        // Each look is a process, and there is a while to go.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let events = scenario.events("Deployment", "task-api").await?;
+        Ok(events.into_iter().find(|(reason, _)| reason == "AboveMaximum").map(|(_, message)| message))
+    })
+    .await?;
+    ensure!(message.contains("more than 2 replicas for 5 min, now for 5"), "{message}");
+    Ok(())
 }
 
 #[tokio::test]
