@@ -42,6 +42,7 @@ use self::{
 };
 pub(crate) use self::{
     metrics::SourceMetrics,
+    rounds::Beginning,
     serving::Served,
     tokens::{Refused, ShownTokens, TokenRates},
 };
@@ -214,13 +215,12 @@ impl Signals {
         self.reading(&self.shown(), name, signal).map(|(reading, _)| reading)
     }
 
-    /// By how many per second the requests in flight of a cluster become more (or fewer, below 0). `None` where that is not
-    /// known, or not measured now.
-    pub(crate) fn in_flight_slope(&self, name: &str) -> Option<f64> {
+    /// The requests of a cluster that begin. `None` where that is not known, or not measured now.
+    pub(crate) fn beginning(&self, name: &str) -> Option<Beginning> {
         let shown = self.shown();
         let cluster = shown.clusters.get(shown.series.of_cluster(name)? as usize).copied().flatten()?;
         let recent = Instant::now().saturating_duration_since(cluster.at) <= WINDOW;
-        cluster.in_flight_slope.filter(|_| recent)
+        cluster.beginning.filter(|_| recent)
     }
 
     /// Why values are lower bounds, while some may be.

@@ -6,20 +6,21 @@
 //!
 //! What a gateway has not counted yet is in flight. A request that begins is worth the recent mean of its model, and so is one
 //! fewer when it ends and its own tokens are counted: recorded tokens/s plus mean tokens × the growth of requests in flight per
-//! second is what has arrived, each token once. Where fewer are in flight than before, what was recorded counts alone.
+//! second is what has arrived, each token once. Where fewer are in flight than before, what was recorded counts alone. A burst of
+//! requests, if it is none by chance, counts at once: then mean tokens × requests/s is what arrives, and nothing is added to it.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
     model::{ModelShare, part_of},
-    plan::{ClusterShare, Plan, PlannedWorkload},
+    plan::{Plan, PlannedWorkload},
     signal::{Signal, Target},
     trigger::{Traffic, Trigger},
 };
 
 use super::{Demands, NoDemand, parts, unknown_workload};
-use crate::signals::{NoReading, Reading, Served};
+use crate::signals::{Beginning, NoReading, Reading, Served};
 
 /// What LLM servers take until they are ready where nothing is said and nothing was measured: they load weights for minutes.
 const USUAL_STARTUP: Duration = Duration::from_mins(5);
@@ -171,16 +172,20 @@ impl Demands {
         }
         routed.of_request = mean.of_request();
         if let (Some(of_request), Some(workload)) = (routed.of_request, workload) {
-            let slope = self.in_flight_slope(shares, workload).max(0.0);
-            routed.in_flight = of_request.map(|tokens| tokens * slope);
+            let beginning = self.beginning(shares, workload);
+            routed.in_flight = std::array::from_fn(|i| {
+                let grown = of_request[i] * beginning.growth.max(0.0);
+                let burst = beginning.burst.map_or(0.0, |rate| of_request[i] * rate - routed.recorded[i]);
+                grown.max(burst)
+            });
         }
         Ok(routed)
     }
 
-    /// By how many per second the requests in flight become more that are the workload's.
-    fn in_flight_slope(&self, shares: &[ModelShare], workload: &PlannedWorkload) -> f64 {
-        let slope = |name: &str| self.signals.in_flight_slope(name).unwrap_or(0.0);
-        let of_share = |share: &ClusterShare| {
+    /// The workload's requests that begin.
+    fn beginning(&self, shares: &[ModelShare], workload: &PlannedWorkload) -> Beginning {
+        let mut all = Beginning { rate: 0.0, burst: None, growth: 0.0 };
+        for share in &workload.traffic {
             let routed = shares.iter().find_map(|model| match model {
                 ModelShare::Routed { rule, backend, of_backend } => {
                     let same = rule.route.namespace == share.route.namespace
@@ -190,13 +195,19 @@ impl Demands {
                 }
                 ModelShare::Named(_) => None,
             });
-            let of_rule = |(index, (name, part)): (usize, (&str, f64))| {
+            for (index, (name, part)) in parts(share).enumerate() {
+                let Some(of_cluster) = self.signals.beginning(name) else { continue };
                 // The rule's cluster comes first; priorities are known of that only.
-                slope(name) * routed.filter(|_| index == 0).unwrap_or(part)
-            };
-            parts(share).enumerate().map(of_rule).sum::<f64>()
-        };
-        workload.traffic.iter().map(of_share).sum()
+                let part = routed.filter(|_| index == 0).unwrap_or(part);
+                all.growth += of_cluster.growth * part;
+                all.burst = match (all.burst, of_cluster.burst) {
+                    (None, None) => None,
+                    (known, burst) => Some(known.unwrap_or(all.rate) + burst.unwrap_or(of_cluster.rate) * part),
+                };
+                all.rate += of_cluster.rate * part;
+            }
+        }
+        all
     }
 
     fn starting(&self, workload: &PlannedWorkload) -> Starting {

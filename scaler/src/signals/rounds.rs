@@ -50,9 +50,23 @@ pub(super) struct ShownCluster {
     /// Of the newest sample in it
     pub(super) at: Instant,
     pub(super) at_least: bool,
-    /// By how many per second requests in flight become more or fewer, where that is measured
-    pub(super) in_flight_slope: Option<f64>,
+    /// Where that is measured
+    pub(super) beginning: Option<Beginning>,
 }
+
+/// Requests that begin, and end later.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Beginning {
+    /// Requests/s
+    pub(crate) rate: f64,
+    /// The same of the last seconds alone, when these are a burst that is none by chance
+    pub(crate) burst: Option<f64>,
+    /// By how many per second requests in flight become more, or fewer
+    pub(crate) growth: f64,
+}
+
+/// Requests of a burst: at half as many, as many by chance come once in thousands of seconds (Poisson).
+const NO_CHANCE: f64 = 30.0;
 
 /// Why there is nothing, or not all.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -303,8 +317,13 @@ impl Cluster {
         if whole && self.at_least == 0 {
             self.whole = Some(values);
         }
-        let in_flight_slope = self.window.slopes().map(|slopes| slopes[1]);
-        self.shown = Some(ShownCluster { values, at, at_least: self.at_least > 0, in_flight_slope });
+        let means = self.window.means().zip(self.window.slopes());
+        let beginning = means.map(|(means, slopes)| Beginning {
+            rate: means[0],
+            burst: self.window.burst(0, NO_CHANCE),
+            growth: slopes[1],
+        });
+        self.shown = Some(ShownCluster { values, at, at_least: self.at_least > 0, beginning });
     }
 
     /// A value that somebody else measured; `whole` when it is of all proxies.
@@ -314,7 +333,7 @@ impl Cluster {
         } else if let Some(shown) = self.whole {
             (0..3).for_each(|signal| values[signal] = values[signal].max(shown[signal]));
         }
-        self.shown = Some(ShownCluster { values, at, at_least: self.whole.is_none(), in_flight_slope: None });
+        self.shown = Some(ShownCluster { values, at, at_least: self.whole.is_none(), beginning: None });
     }
 }
 

@@ -47,6 +47,12 @@ impl<const N: usize> Window<N> {
         (self.len >= ENOUGH).then(|| self.mean(0, LONG))
     }
 
+    /// The mean of one value over the short window, where that is a burst and so many were counted in it that it is none by chance.
+    pub(super) fn burst(&self, index: usize, counted: f64) -> Option<f64> {
+        let (long, short) = (self.means()?[index], self.mean(0, SHORT)[index]);
+        (short >= BURST * long && short * f64::from(SHORT) >= counted).then_some(short)
+    }
+
     /// By how much each value has grown or shrunk per second over the long window. `None` while too little was measured to
     /// tell.
     pub(super) fn slopes(&self) -> Option<[f64; N]> {
@@ -129,6 +135,17 @@ mod tests {
         assert_eq!(window(&rising[..9]).slopes().unwrap()[0], 1.0);
         assert_eq!(window(&rising).slopes().unwrap()[0], 1.0);
         assert_eq!(window(&[7.0; 40]).slopes().unwrap()[0], 0.0);
+    }
+
+    #[test]
+    fn a_burst_of_few_may_be_chance() {
+        let after = |rate: f32| {
+            let mut window = window(&[1.0; 30]);
+            (0..6).for_each(|_| window.push([rate, 0.0, 0.0]));
+            window.burst(0, 30.0)
+        };
+        assert_eq!((after(1.0), after(4.9), after(5.0)), (None, None, Some(5.0)));
+        assert_eq!(window(&[100.0; 6]).burst(0, 30.0), None, "nothing is known of before");
     }
 
     #[test]

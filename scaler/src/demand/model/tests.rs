@@ -2,16 +2,16 @@ use std::sync::Arc;
 
 use tidegate_core::{
     model::{AiBackend, AiRule, Destination, ServingPod, TokenNames},
-    plan::{Replicas, RouteRef, ServiceId},
+    plan::{Proxy, Replicas, RouteRef, ServiceId},
     workload::WorkloadId,
 };
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::{
     demand::trigger_of,
     fixture::{STALE_AFTER, demands, deployment, plan, share},
-    signals::{ServerCounters, TokenCounters},
+    signals::{Counters, Sample, ServerCounters, TokenCounters},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,6 +80,24 @@ impl Qwen {
             self.demands.signals().tokens_sampled("eg/proxy", Ok(&sample), false);
             self.demands.signals().commit_tokens(Some(&[("eg/proxy", true)]));
         }
+    }
+
+    /// A second in which so many requests ended, of so many output tokens each.
+    fn gateway_counts_requests(&mut self, ended: f64, output: f64) {
+        self.counted.requests += ended - 1.0;
+        self.gateway_counts(1, 0.0, 0.0, ended * output);
+    }
+
+    /// Requests that began so far, and that are in flight.
+    fn proxy_counts(&self, requests: u32, in_flight: u32) {
+        let signals = self.demands.signals();
+        let series = signals.series();
+        let counters = Counters { requests: requests.into(), in_flight: in_flight.into(), ..Counters::default() };
+        let sample = series.of_cluster("httproute/shop/chat/rule/0").map(|id| (id, counters));
+        let stats = ([10, 0, 1, 1], 19001).into();
+        let proxy = Proxy { name: "eg/proxy".into(), stats, ready: true, fleet: None };
+        signals.sampled(&proxy, Instant::now(), Ok(Sample::new(&series, sample.into_iter().collect())));
+        signals.commit(&[proxy]);
     }
 
     fn servers_tell(&mut self, pods: &[u8], told: ServerCounters) {
@@ -165,21 +183,46 @@ async fn a_gateway_that_does_not_answer_is_held_and_then_an_error_and_servers_ma
     assert!(error.contains("the last value is"), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_begins_counts_before_it_ends_and_once() {
+/// Requests of 100 tokens, 20 s each: `before` begin in each second for as long as anybody remembers, and then `after`. What is
+/// needed in each second since.
+async fn step(before: u32, after: u32) -> Vec<f64> {
+    const LONG: u32 = 20;
     let mut qwen = Qwen::new(&[("output-tokens-per-second", "100")]);
     qwen.workload().pods.clear();
-    // One request of 100 tokens ends in each second; then ten begin in each second, of which none ends for 20 s.
-    tick(60, || qwen.gateway_counts(1, 0.0, 0.0, 100.0)).await;
-    assert_eq!(qwen.needs(0), Ok(100.0));
-    let routed = |slope: f64| {
-        let of_request = [0.0, 100.0];
-        Routed { recorded: [0.0, 100.0], in_flight: of_request.map(|tokens| tokens * slope), ..Routed::default() }
-    };
-    assert_eq!(routed(10.0).value(Signal::OutputTokens), 1100.0);
-    let now = qwen.demands.model_now(&qwen.trigger, &qwen.plan).unwrap();
-    let routed = now.gateway.unwrap().unwrap();
-    assert_eq!(routed.of_request.map(|of| of[1].round()), Some(100.0));
+    let rate = |second: i64| if second < 0 { before } else { after };
+    let mut began = 0;
+    let mut needed = Vec::new();
+    for second in -60..90i64 {
+        advance(SECOND).await;
+        began += rate(second);
+        let open: u32 = (0..i64::from(LONG)).map(|ago| rate(second - ago)).sum();
+        qwen.proxy_counts(began, open);
+        let ended = rate(second - i64::from(LONG));
+        qwen.gateway_counts_requests(f64::from(ended), 100.0);
+        if second >= 0 {
+            needed.push(qwen.needs(0).unwrap());
+        }
+    }
+    needed
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_begins_counts_before_it_ends_and_once() {
+    // Too few to be a burst: they come in over the window.
+    let needed = step(1, 3).await;
+    assert!(needed[10] > 150.0, "nothing of it has ended: {needed:?}");
+    assert!(needed[29] > 285.0, "{needed:?}");
+    assert!(needed.iter().all(|needed| (95.0..=310.0).contains(needed)), "no token is there twice: {needed:?}");
+    assert_eq!(needed[89], 300.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_counts_within_seconds_and_once() {
+    let needed = step(1, 10).await;
+    assert!(needed[6] > 980.0, "nothing of it has ended: {needed:?}");
+    assert!(needed.iter().all(|needed| (95.0..=1020.0).contains(needed)), "no token is there twice: {needed:?}");
+    // Until the window is as long as it, it fades; the HPA holds the highest need for longer than that.
+    assert!(needed[29..].iter().all(|needed| *needed > 930.0), "{needed:?}");
 }
 
 #[tokio::test(start_paused = true)]
