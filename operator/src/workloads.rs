@@ -8,6 +8,7 @@ mod reconcile;
 mod render;
 mod scaled_object;
 mod steps;
+mod telling;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_core::{plan::Plan, workload::WorkloadId};

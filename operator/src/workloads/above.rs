@@ -1,7 +1,7 @@
 //! Tells the owners of workloads that need more than they may have: the cap binds without a word otherwise.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -15,15 +15,11 @@ use tidegate_core::{
     signal::Signal,
     workload::WorkloadId,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, time::Instant};
 
-use super::reference;
+use super::telling::tell;
 use crate::events::{self, Events};
 
-const ROUND: Duration = Duration::from_secs(10);
 /// A peak that is over before this is what a maximum is for.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -104,38 +100,22 @@ impl Episodes {
     }
 }
 
-/// Looks every 10 s, while this replica leads, until `shutdown` says so.
+/// Tells of every episode, while this replica leads, until `shutdown` says so.
 pub async fn tell_above(
     needs: Needs,
-    mut events: Events<AboveMaximum>,
+    events: Events<AboveMaximum>,
     plan: watch::Receiver<Arc<Plan>>,
     leading: watch::Receiver<bool>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
-    let mut rounds = interval(ROUND);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut episodes = Episodes::default();
-    loop {
-        tokio::select! {
-            _ = rounds.tick() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
-        }
-        if !*leading.borrow() {
-            continue;
-        }
-        let plan = Arc::clone(&plan.borrow());
+    let look = |plan: &Plan| {
         episodes.0.retain(|id, _| plan.workloads.contains_key(id));
-        let mut affected = HashSet::new();
-        for id in plan.workloads.keys() {
-            let notices: Vec<_> = episodes.look(id, needs(id, &plan), Instant::now()).into_iter().collect();
-            if !notices.is_empty() {
-                let reference = reference(&plan, id);
-                events.tell(&reference, &notices).await;
-                affected.insert(events::key(&reference));
-            }
-        }
-        events.keep(&affected);
-    }
+        let now = Instant::now();
+        let notice = |id: &WorkloadId| Some((id.clone(), vec![episodes.look(id, needs(id, plan), now)?]));
+        plan.workloads.keys().filter_map(notice).collect()
+    };
+    tell(look, events, plan, leading, shutdown).await;
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Tells the owners of workloads which of their signals is not known: a source that fails changes nothing, so nobody would see.
 
 use std::{
-    collections::HashSet,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
-    time::Duration,
 };
 
 use tidegate_core::{
@@ -14,15 +12,10 @@ use tidegate_core::{
     signal::Signal,
     workload::{WorkloadId, WorkloadRef},
 };
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 
-use super::reference;
+use super::telling::tell;
 use crate::events::{self, Events};
-
-const ROUND: Duration = Duration::from_secs(10);
 
 /// Tells which signals of a workload nobody knows now, and why.
 pub type Missing = Arc<dyn Fn(&Intent) -> Vec<(Signal, String)> + Send + Sync>;
@@ -77,33 +70,19 @@ impl events::Notice for SignalMissing {
     }
 }
 
-/// Looks every 10 s, while this replica leads, until `shutdown` says so.
+/// Tells of each, while this replica leads, until `shutdown` says so.
 pub async fn tell_missing(
     missing: Missing,
-    mut events: Events<SignalMissing>,
+    events: Events<SignalMissing>,
     plan: watch::Receiver<Arc<Plan>>,
     leading: watch::Receiver<bool>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
-    let mut rounds = interval(ROUND);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = rounds.tick() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
-        }
-        if !*leading.borrow() {
-            continue;
-        }
-        let plan = Arc::clone(&plan.borrow());
-        let mut affected = HashSet::new();
-        for (id, notices) in notices(&plan, &missing).filter(|(_, notices)| !notices.is_empty()) {
-            let reference = reference(&plan, id);
-            events.tell(&reference, &notices).await;
-            affected.insert(events::key(&reference));
-        }
-        events.keep(&affected);
-    }
+    let look = |plan: &Plan| {
+        let all = notices(plan, &missing).filter(|(_, notices)| !notices.is_empty());
+        all.map(|(id, notices)| (id.clone(), notices)).collect()
+    };
+    tell(look, events, plan, leading, shutdown).await;
 }
 
 fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a WorkloadId, Vec<SignalMissing>)> {

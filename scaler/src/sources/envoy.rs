@@ -5,6 +5,7 @@
 //! what it did at its last answer.
 
 mod exposition;
+mod fields;
 mod scrape;
 
 use std::{
@@ -21,6 +22,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
+pub(in crate::sources) use self::fields::Field;
 pub use self::{
     exposition::Parser,
     scrape::{Scrape, ScrapeError, Scraper},

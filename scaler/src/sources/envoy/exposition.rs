@@ -5,6 +5,7 @@
 
 use memchr::{memchr, memchr2, memmem};
 
+use super::Field;
 use crate::signals::{Counters, Sample, Series};
 
 const CONNECTION_MANAGER: &[u8] = b"envoy_http_conn_manager_prefix";
@@ -44,16 +45,6 @@ pub struct Parser<'a> {
     found: Vec<(u32, Counters)>,
     scratch: Vec<u8>,
     garbage: bool,
-}
-
-/// Where a metric goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Field {
-    Requests,
-    Refused,
-    Retries,
-    InFlight,
-    Connections,
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -208,13 +199,7 @@ impl<'a> Parser<'a> {
             self.found.push((id, Counters::default()));
         }
         let counters = &mut self.found[self.places[index] as usize].1;
-        *match field {
-            Field::Requests => &mut counters.requests,
-            Field::Refused => &mut counters.refused,
-            Field::Retries => &mut counters.retries,
-            Field::InFlight => &mut counters.in_flight,
-            Field::Connections => &mut counters.connections,
-        } += value;
+        *field.in_counters(counters) += value;
         Some(())
     }
 }
@@ -248,14 +233,7 @@ fn labelled<'a>(mut labels: &'a [u8], wanted: &[u8]) -> Option<(Vec<u8>, &'a [u8
 /// What stands before `_upstream_` and where the metric goes.
 fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
     let upstream = memmem::rfind(metric, b"upstream_")?;
-    let field = match &metric[upstream + b"upstream_".len()..] {
-        b"rq_total" => Field::Requests,
-        b"rq_pending_overflow" | b"rq_pending_failure_eject" => Field::Refused,
-        b"rq_retry" => Field::Retries,
-        b"rq_active" | b"rq_pending_active" => Field::InFlight,
-        b"cx_active" => Field::Connections,
-        _ => return None,
-    };
+    let field = Field::of(&metric[upstream + b"upstream_".len()..])?;
     match &metric[..upstream] {
         [] => Some((None, field)),
         [infix @ .., b'_'] => Some((Some(infix), field)),

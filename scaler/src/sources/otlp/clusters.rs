@@ -13,27 +13,10 @@ use super::{
     stream::{Dropped, Point, Stream, Temporality, identity},
     text,
 };
-use crate::signals::{Counters, Sample, Series};
-
-/// What a metric is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Field {
-    Requests,
-    Refused,
-    Retries,
-    InFlight,
-    Connections,
-}
-
-const FIELDS: [(&str, Field); 7] = [
-    ("upstream_rq_total", Field::Requests),
-    ("upstream_rq_pending_overflow", Field::Refused),
-    ("upstream_rq_pending_failure_eject", Field::Refused),
-    ("upstream_rq_retry", Field::Retries),
-    ("upstream_rq_active", Field::InFlight),
-    ("upstream_rq_pending_active", Field::InFlight),
-    ("upstream_cx_active", Field::Connections),
-];
+use crate::{
+    signals::{Counters, Sample, Series},
+    sources::envoy::Field,
+};
 
 /// Whether a metric is about what clusters carry.
 pub(super) fn is_wanted(metric: &str) -> bool {
@@ -47,8 +30,7 @@ fn field(metric: &str) -> Option<(Field, Option<&str>)> {
         Some((rest, name)) => (Some(rest), name),
         None => (None, metric),
     };
-    let (_, field) = FIELDS.iter().find(|(known, _)| *known == name)?;
-    Some((*field, rest))
+    Some((Field::of(name.strip_prefix("upstream_")?.as_bytes())?, rest))
 }
 
 /// What one Envoy has counted of the clusters that are kept.
@@ -101,27 +83,18 @@ impl Clusters {
             None => return Err(Dropped::Malformed),
         };
         let known = self.totals.entry(cluster).or_default();
-        let gauge = match field {
-            Field::InFlight => Some(&mut known.in_flight),
-            Field::Connections => Some(&mut known.connections),
-            _ => None,
-        };
-        if let Some(gauge) = gauge {
+        if field.is_gauge() {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Dropped::Malformed);
             }
-            *gauge += value;
+            *field.in_counters(known) += value;
             return Ok(());
         }
         let temporality = temporality.ok_or(Dropped::Malformed)?;
         let stream = self.streams.entry(identity(metric, attributes)).or_default();
         let at = Point { start: point.start_time_unix_nano, time: point.time_unix_nano, sum: value, count: 0.0 };
         let [added, _] = stream.accept(at, temporality, now)?;
-        match field {
-            Field::Requests => known.requests += added,
-            Field::Refused => known.refused += added,
-            _ => known.retries += added,
-        }
+        *field.in_counters(known) += added;
         Ok(())
     }
 
