@@ -51,12 +51,13 @@ counts() {
 # The kinds that the operator reads, as "group/plural", from the table in its source.
 kinds() { sed -n 's/^    [A-Za-z]* "[A-Za-z]*" "\([a-z]*\)" "\([a-z0-9.-]*\)" \[.*/\2\/\1/p' ../../operator/src/index/kind.rs; }
 kinds_are_readable() {
-    local rules kind
+    local rules kind group
     # One line per rule: "[group] [resources] [verbs]".
     rules=$(render --show-only templates/rbac.yaml | awk '/apiGroups:/ { g = $0 } /resources:/ { r = $0 } /verbs:/ { print g r $0 }')
     [ "$(kinds | wc -l)" -ge 20 ] || { echo "found just these kinds in the operator's source: $(kinds)"; return 1; }
     for kind in $(kinds); do
-        grep -F "apiGroups: [$(g=${kind%/*}; echo "${g:-\"\"}")]" <<<"$rules" | grep -F "[get, list, watch" |
+        group=${kind%/*}
+        grep -E "apiGroups: \[([^]]* )?${group:-\"\"}[],]" <<<"$rules" | grep -F "[get, list, watch" |
             grep -E "resources: .*[[ ]${kind#*/}[],]" >/dev/null || { echo "no rule lets it watch $kind"; return 1; }
     done
 }
