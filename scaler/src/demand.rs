@@ -47,7 +47,10 @@ use self::{
     last::LastValues,
     neighbours::unknown_service,
 };
-use crate::signals::{NoReading, Reading, Signals};
+use crate::{
+    signals::{NoReading, Reading, Signals},
+    text::shortened,
+};
 
 /// Why there is no value for a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -427,15 +430,6 @@ fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
         _ => None,
     };
     workload.map_or(u32::MAX, |workload| workload.replicas.wanted)
-}
-
-/// What a caller wrote, short enough to stand in a message.
-pub(crate) fn shortened(text: &str) -> String {
-    const ROOM: usize = 120;
-    match text.char_indices().nth(ROOM) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -12,3 +12,4 @@ pub mod savings;
 pub mod service;
 pub mod signals;
 pub mod sources;
+mod text;

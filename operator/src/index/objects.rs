@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tidegate_core::{
     fleet::{EnvoyProxyId, GatewayId},
@@ -280,8 +281,8 @@ impl Objects {
     }
 
     /// Takes in a pod of a workload that serves a model.
-    pub fn apply_serving_pod(&mut self, id: &WorkloadId, pod: Value) -> Result<(), ObjectError> {
-        self.serving.apply(id, pod)
+    pub fn apply_serving_pod(&mut self, id: &WorkloadId, pod: &Pod) {
+        self.serving.apply(id, pod);
     }
 
     /// Keeps just these pods of it.

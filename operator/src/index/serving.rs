@@ -8,15 +8,18 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::Value;
+use k8s_openapi::{
+    api::core::v1::{ContainerPort, Pod, PodCondition},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::ResourceExt;
 use tidegate_core::{
     intent::Intent,
     model::ServingPod,
     workload::{WorkloadId, WorkloadKind},
 };
 
-use super::{Objects, kind::Kind, objects::ObjectError, plan::namespace_defaults};
+use super::{Objects, plan::namespace_defaults};
 
 /// How many of the last pods say how long a start takes.
 const STARTS: usize = 20;
@@ -55,28 +58,22 @@ pub(super) fn workloads(objects: &Objects) -> BTreeMap<WorkloadId, String> {
 }
 
 impl ServingPods {
-    pub(super) fn apply(&mut self, id: &WorkloadId, object: Value) -> Result<(), ObjectError> {
-        let pod: Pod = serde_json::from_value(object).map_err(|error| ObjectError::Malformed {
-            kind: Kind::Pod,
-            namespace: id.namespace.clone(),
-            name: id.name.clone(),
-            reason: error.to_string(),
-        })?;
+    pub(super) fn apply(&mut self, id: &WorkloadId, pod: &Pod) {
         let known = self.0.entry(id.clone()).or_default();
-        if pod.is_over() {
-            known.pods.remove(&pod.metadata.name);
-            return Ok(());
+        let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+        if is_over(pod) {
+            known.pods.remove(&name);
+            return;
         }
-        if let Some(start) = pod.start()
-            && !known.starts.iter().any(|(uid, _)| *uid == pod.metadata.uid)
+        if let Some(start) = start(pod)
+            && !known.starts.iter().any(|(known, _)| *known == uid)
         {
-            known.starts.push_back((pod.metadata.uid.clone(), start));
+            known.starts.push_back((uid, start));
             if known.starts.len() > STARTS {
                 known.starts.pop_front();
             }
         }
-        known.pods.insert(pod.metadata.name.clone(), pod.serving());
-        Ok(())
+        known.pods.insert(name, serving(pod));
     }
 
     /// What starts took is remembered when the pods are gone.
@@ -95,106 +92,60 @@ impl ServingPods {
     }
 }
 
-/// A pod, as far as it is read.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pod {
-    metadata: PodMeta,
-    spec: PodSpec,
-    status: PodStatus,
+fn is_over(pod: &Pod) -> bool {
+    matches!(phase(pod), Some("Succeeded" | "Failed"))
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PodMeta {
-    name: String,
-    uid: String,
-    annotations: BTreeMap<String, String>,
-    creation_timestamp: Option<DateTime<Utc>>,
-    deletion_timestamp: Option<String>,
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PodSpec {
-    containers: Vec<Container>,
+/// The condition that says that it is ready.
+fn ready(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Container {
-    ports: Vec<ContainerPort>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ContainerPort {
-    name: Option<String>,
-    container_port: u16,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PodStatus {
-    phase: String,
-    #[serde(rename = "podIP")]
-    pod_ip: String,
-    conditions: Vec<Condition>,
-    container_statuses: Vec<ContainerStatus>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Condition {
-    r#type: String,
-    status: String,
-    last_transition_time: Option<DateTime<Utc>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ContainerStatus {
-    restart_count: u32,
-}
-
-impl Pod {
-    fn is_over(&self) -> bool {
-        matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+/// From its creation until it was ready. `None` when it is not, or when it was before: a restart moves that time.
+fn start(pod: &Pod) -> Option<Duration> {
+    let containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    if containers.into_iter().any(|status| status.restart_count > 0) {
+        return None;
     }
+    let ready = ready(pod)?.last_transition_time.as_ref()?;
+    (utc(ready)? - created(pod)?).to_std().ok()
+}
 
-    fn ready(&self) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.r#type == "Ready" && condition.status == "True")
-    }
+fn created(pod: &Pod) -> Option<DateTime<Utc>> {
+    utc(pod.metadata.creation_timestamp.as_ref()?)
+}
 
-    /// From its creation until it was ready. `None` when it is not, or when it was before: a restart moves that time.
-    fn start(&self) -> Option<Duration> {
-        if self.status.container_statuses.iter().any(|status| status.restart_count > 0) {
-            return None;
-        }
-        (self.ready()?.last_transition_time? - self.metadata.creation_timestamp?).to_std().ok()
-    }
+fn utc(time: &Time) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.0.as_second(), 0)
+}
 
-    fn serving(&self) -> ServingPod {
-        let annotation = |key: &str| self.metadata.annotations.get(key).map(String::as_str);
-        let ports = || self.spec.containers.iter().flat_map(|container| &container.ports);
-        let named =
-            |name: &str| ports().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
-        let port = annotation("prometheus.io/port").and_then(|port| port.parse().ok());
-        let port = port.or_else(|| named("metrics")).or_else(|| named("http"));
-        let port = port.or_else(|| ports().next().map(|port| port.container_port)).unwrap_or(USUAL_PORT);
-        let address: Option<IpAddr> = self.status.pod_ip.parse().ok().filter(|_| self.status.phase == "Running");
-        ServingPod {
-            name: self.metadata.name.clone(),
-            metrics: address.map(|address| SocketAddr::new(address, port)),
-            path: Arc::from(annotation("prometheus.io/path").unwrap_or("/metrics")),
-            ready: self.ready().is_some() && self.metadata.deletion_timestamp.is_none(),
-            created: self.metadata.creation_timestamp,
-        }
+fn serving(pod: &Pod) -> ServingPod {
+    let annotation = |key: &str| pod.annotations().get(key).map(String::as_str);
+    let containers = || pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ports = || containers().flat_map(|container| container.ports.iter().flatten());
+    let number = |port: &ContainerPort| u16::try_from(port.container_port).ok();
+    let named = |name: &str| ports().find(|port| port.name.as_deref() == Some(name)).and_then(number);
+    let port = annotation("prometheus.io/port").and_then(|port| port.parse().ok());
+    let port = port.or_else(|| named("metrics")).or_else(|| named("http"));
+    let port = port.or_else(|| ports().next().and_then(number)).unwrap_or(USUAL_PORT);
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse::<IpAddr>().ok());
+    ServingPod {
+        name: pod.name_any(),
+        metrics: address.filter(|_| phase(pod) == Some("Running")).map(|address| SocketAddr::new(address, port)),
+        path: Arc::from(annotation("prometheus.io/path").unwrap_or("/metrics")),
+        ready: ready(pod).is_some() && pod.metadata.deletion_timestamp.is_none(),
+        created: created(pod),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
     use serde_json::json;
 
     use super::*;
@@ -203,24 +154,32 @@ mod tests {
         WorkloadId { namespace: "llm".into(), kind: WorkloadKind::Deployment, name: "qwen".into() }
     }
 
-    fn pod(name: &str, ready_after: Option<u32>) -> Value {
+    fn pod(name: &str, ready_after: Option<u32>) -> Pod {
         let ready = ready_after.map(|seconds| {
             let at = format!("2026-03-02T08:{:02}:{:02}Z", seconds / 60, seconds % 60);
             json!({"type": "Ready", "status": "True", "lastTransitionTime": at})
         });
-        json!({"metadata": {"name": name, "uid": name, "creationTimestamp": "2026-03-02T08:00:00Z"},
-            "spec": {"containers": [{"ports": [{"containerPort": 9000}, {"name": "http", "containerPort": 8001}]}]},
-            "status": {"phase": "Running", "podIP": "10.0.0.7", "conditions": ready.into_iter().collect::<Vec<_>>()}})
+        let ports = json!([{"containerPort": 9000}, {"name": "http", "containerPort": 8001}]);
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "uid": name, "creationTimestamp": "2026-03-02T08:00:00Z"},
+            "spec": {"containers": [{"name": "model", "ports": ports}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.7", "conditions": ready.into_iter().collect::<Vec<_>>()},
+        }))
+        .unwrap()
+    }
+
+    fn status(pod: &mut Pod) -> &mut PodStatus {
+        pod.status.get_or_insert_default()
     }
 
     #[test]
     fn a_start_takes_what_the_median_of_the_last_pods_took_also_when_they_are_gone() {
         let mut pods = ServingPods::default();
         for (name, seconds) in [("a", 100), ("b", 300), ("c", 160)] {
-            pods.apply(&id(), pod(name, Some(seconds))).unwrap();
-            pods.apply(&id(), pod(name, Some(seconds + 60))).unwrap();
+            pods.apply(&id(), &pod(name, Some(seconds)));
+            pods.apply(&id(), &pod(name, Some(seconds + 60)));
         }
-        pods.apply(&id(), pod("d", None)).unwrap();
+        pods.apply(&id(), &pod("d", None));
         let (known, start) = pods.of(&id());
         assert_eq!((known.len(), start), (4, Some(Duration::from_secs(160))));
         pods.keep(&id(), |_| false);
@@ -231,23 +190,24 @@ mod tests {
     fn a_pod_that_restarted_says_nothing_about_starts_and_one_that_is_over_is_none() {
         let mut pods = ServingPods::default();
         let mut restarted = pod("a", Some(100));
-        restarted["status"]["containerStatuses"] = json!([{"restartCount": 1}]);
-        pods.apply(&id(), restarted).unwrap();
+        status(&mut restarted).container_statuses =
+            Some(vec![ContainerStatus { restart_count: 1, ..ContainerStatus::default() }]);
+        pods.apply(&id(), &restarted);
         assert_eq!(pods.of(&id()).1, None);
         let mut over = pod("a", None);
-        over["status"]["phase"] = json!("Failed");
-        pods.apply(&id(), over).unwrap();
+        status(&mut over).phase = Some("Failed".into());
+        pods.apply(&id(), &over);
         assert_eq!(pods.of(&id()).0, []);
     }
 
     #[test]
     fn metrics_are_where_the_annotations_say_or_the_port_that_is_named_so() {
-        let serving = |pod: Value| serde_json::from_value::<Pod>(pod).unwrap().serving();
-        let plain = serving(pod("a", None));
+        let plain = serving(&pod("a", None));
         assert_eq!((plain.metrics, &*plain.path, plain.ready), (Some(([10, 0, 0, 7], 8001).into()), "/metrics", false));
         let mut annotated = pod("a", Some(1));
-        annotated["metadata"]["annotations"] = json!({"prometheus.io/port": "9100", "prometheus.io/path": "/m"});
-        let annotated = serving(annotated);
+        let annotations = [("prometheus.io/port", "9100"), ("prometheus.io/path", "/m")];
+        annotated.annotations_mut().extend(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let annotated = serving(&annotated);
         assert_eq!((annotated.metrics, &*annotated.path), (Some(([10, 0, 0, 7], 9100).into()), "/m"));
         assert!(annotated.ready);
     }

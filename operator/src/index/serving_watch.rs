@@ -44,24 +44,18 @@ async fn watch(client: Client, watches: Watches, id: WorkloadId, labels: String)
     let api = Api::<Pod>::namespaced(client, &id.namespace);
     let mut events = watcher(api, watcher::Config::default().labels(&labels)).default_backoff().boxed();
     let mut listed = HashSet::new();
-    let apply = |pod: Pod| {
-        let name = pod.name_any();
-        let applied = serde_json::to_value(&pod).map_err(|error| error.to_string()).and_then(|pod| {
-            watches.change(|objects| objects.apply_serving_pod(&id, pod)).map_err(|error| error.to_string())
-        });
-        if let Err(error) = applied {
-            tracing::warn!(namespace = id.namespace, pod = name, error, "cannot be read, its last form stays");
-        }
-        name
-    };
+    let apply = |pod: &Pod| watches.change(|objects| objects.apply_serving_pod(&id, pod));
     loop {
         match events.try_next().await {
             Ok(Some(watcher::Event::Init)) => listed.clear(),
-            Ok(Some(watcher::Event::InitApply(pod))) => _ = listed.insert(apply(pod)),
+            Ok(Some(watcher::Event::InitApply(pod))) => {
+                apply(&pod);
+                listed.insert(pod.name_any());
+            }
             Ok(Some(watcher::Event::InitDone)) => {
                 watches.change(|objects| objects.keep_serving_pods(&id, |name| listed.contains(name)));
             }
-            Ok(Some(watcher::Event::Apply(pod))) => _ = apply(pod),
+            Ok(Some(watcher::Event::Apply(pod))) => apply(&pod),
             Ok(Some(watcher::Event::Delete(pod))) => {
                 let gone = pod.name_any();
                 watches.change(|objects| objects.keep_serving_pods(&id, |name| name != gone));

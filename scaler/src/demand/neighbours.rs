@@ -5,7 +5,8 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 
-use super::{NoDemand, shortened};
+use super::NoDemand;
+use crate::text::shortened;
 
 pub(crate) fn unknown_workload(id: &WorkloadId, plan: &Plan) -> NoDemand {
     let beside = plan.workloads.keys().filter(|known| known.namespace == id.namespace);

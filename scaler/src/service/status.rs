@@ -3,7 +3,7 @@
 use tidegate_core::{problem::Problem, trigger::Trigger};
 use tonic::{Code, Status};
 
-use crate::demand::{NoDemand, shortened};
+use crate::{demand::NoDemand, text::shortened};
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! What the sources tell of themselves. No label has a proxy's or a cluster's name in it: `explain` tells of each.
 
 use std::{
-    collections::HashMap,
     sync::atomic::{AtomicI64, AtomicU64},
     time::Duration,
 };
@@ -13,7 +12,6 @@ use prometheus_client::{
 };
 
 use super::Refused;
-use crate::sources::otlp::Dropped;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -173,11 +171,8 @@ impl SourceMetrics {
         self.otlp_calls.get_or_create(&Outcome { result }).inc();
     }
 
-    pub(crate) fn otlp_points(&self, accepted: u64, dropped: &HashMap<Dropped, u64>) {
-        self.otlp_points.get_or_create(&Outcome { result: "ok" }).inc_by(accepted);
-        for (why, count) in dropped {
-            self.otlp_points.get_or_create(&Outcome { result: why.as_str() }).inc_by(*count);
-        }
+    pub(crate) fn otlp_points(&self, result: &'static str, count: u64) {
+        self.otlp_points.get_or_create(&Outcome { result }).inc_by(count);
     }
 
     pub(crate) fn otlp_passed_on(&self, result: &'static str) {

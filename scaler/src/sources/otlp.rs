@@ -33,9 +33,8 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
 
-pub(crate) use self::stream::Dropped;
-use self::{clusters::Clusters, peers::Peers, tokens::Tokens};
-use crate::signals::Signals;
+use self::{clusters::Clusters, peers::Peers, stream::Dropped, tokens::Tokens};
+use crate::{signals::Signals, text::shortened};
 
 /// Where metrics are pushed to, and which of them count.
 #[derive(Debug, Clone)]
@@ -204,7 +203,10 @@ impl MetricsService for Receiver {
         let request = request.into_inner();
         let outcome = self.take_in(address, &request);
         self.signals.metrics().otlp_call("ok");
-        self.signals.metrics().otlp_points(outcome.accepted, &outcome.dropped);
+        self.signals.metrics().otlp_points("ok", outcome.accepted);
+        for (why, count) in &outcome.dropped {
+            self.signals.metrics().otlp_points(why.as_str(), *count);
+        }
         if let (None, Some(peers)) = (forwarded, &self.peers) {
             peers.pass_on(address, request);
         }
@@ -337,7 +339,7 @@ fn sender_name(address: IpAddr, resource: &ResourceMetrics) -> String {
     let attributes = attributes(resource);
     let named = ["service.instance.id", "k8s.pod.uid", "k8s.pod.name", "host.name"];
     match named.iter().find_map(|key| text(attributes, key)) {
-        Some(instance) => format!("{address} ({})", crate::demand::shortened(instance)),
+        Some(instance) => format!("{address} ({})", shortened(instance)),
         None => address.to_string(),
     }
 }

@@ -3,18 +3,20 @@
 //!
 //! `make bench-llm`. Both stand behind the same Envoy, get the same requests, and have the same servers (simulated: `llm`), bounds
 //! and stabilization. The target of requests/s is the best that one can know: what a replica carries of the trace's own mean
-//! request. Time is [`FASTER`] times as fast as recorded, rates are as many times higher; so are Prometheus's window and the
-//! stabilization shortened. Tidegate's own windows (30 s) are not, which is a handicap for it.
+//! request, without what caches of the servers' size have of its prompt. Time is [`FASTER`] times as fast as recorded, rates are
+//! as many times higher; so are Prometheus's window and the stabilization shortened. Tidegate's own windows (30 s) are not, which
+//! is a handicap for it.
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::{
-    collections::HashSet,
+    num::NonZeroUsize,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
+use lru::LruCache;
 use tidegate_e2e::{
     cluster::Cluster,
     kubectl::get,
@@ -39,6 +41,8 @@ const EACH: f64 = 40.0;
 const STARTUP: Duration = Duration::from_secs(20);
 const STABLE: Duration = Duration::from_secs(60);
 const MAX: u32 = 16;
+/// Blocks of prompts that a server remembers.
+const PREFIXES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// What both have when the trace begins, which is a part cut out of a day.
 const AT_FIRST: u32 = 4;
 const POLICIES: [&str; 2] = ["tidegate", "keda"];
@@ -140,15 +144,18 @@ fn output(recorded: &Recorded) -> f64 {
     recorded.prompt.output as f64
 }
 
-/// Prompt tokens of each request that one cache for all, which forgets nothing, would not have.
+/// Prompt tokens of each request that the caches of [`AT_FIRST`] servers, which take turns, do not have.
 fn uncached(requests: &[Recorded]) -> Vec<f64> {
-    let mut known = HashSet::new();
-    let of = |Recorded { prompt, .. }: &Recorded| {
-        let cached = prompt.blocks.iter().take_while(|block| known.contains(*block)).count() as f64 * 512.0;
-        known.extend(prompt.blocks.iter().copied());
+    let mut servers = [(); AT_FIRST as usize].map(|()| LruCache::new(PREFIXES));
+    let of = |(index, Recorded { prompt, .. }): (usize, &Recorded)| {
+        let cache = &mut servers[index % AT_FIRST as usize];
+        let cached = prompt.blocks.iter().take_while(|block| cache.get(*block).is_some()).count() as f64 * 512.0;
+        for block in &prompt.blocks {
+            cache.put(*block, ());
+        }
         (prompt.input as f64 - cached).max(1.0)
     };
-    requests.iter().map(of).collect()
+    requests.iter().enumerate().map(of).collect()
 }
 
 fn manifests(namespace: &str, server: &Server, target: f64) -> String {
@@ -158,6 +165,7 @@ fn manifests(namespace: &str, server: &Server, target: f64) -> String {
         format!("--decode={}", rate(server.decode)),
         format!("--decode-each={}", rate(EACH)),
         format!("--startup={}s", STARTUP.as_secs()),
+        format!("--prefixes={PREFIXES}"),
     ];
     let targets = [
         ("input-tokens-per-second", format!("{}", rate(server.prefill) * UTILISATION)),
@@ -277,7 +285,7 @@ fn report(
 }
 
 /// Of each request: when it came, prompt tokens that were not cached, tokens of the answer. What the servers had in their caches is
-/// what they said, and where neither answered what one cache for all would have had.
+/// what they said, and where neither answered what caches of their size would have had.
 fn work(requests: &[Recorded], answered: &[Vec<Answered>; 2]) -> Vec<(f64, f64, f64)> {
     let mut said = vec![(0.0, 0.0); requests.len()];
     for Answered { index, usage, .. } in answered.iter().flatten() {
@@ -295,7 +303,8 @@ fn work(requests: &[Recorded], answered: &[Vec<Answered>; 2]) -> Vec<(f64, f64, 
 fn needed(work: &[(f64, f64, f64)], at: f64, server: &Server) -> f64 {
     let lately = work.iter().filter(|(came, ..)| *came <= at && *came > at - WINDOW);
     let (input, output) = lately.fold((0.0, 0.0), |sum, (_, input, output)| (sum.0 + input, sum.1 + output));
-    let seconds = WINDOW.min(at.max(1.0));
+    // The first requests of a trace come at once: a few seconds of them say nothing of a rate.
+    let seconds = at.clamp(WINDOW / 6.0, WINDOW);
     (input / seconds / server.prefill).max(output / seconds / server.decode) / UTILISATION
 }
 

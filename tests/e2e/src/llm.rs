@@ -6,7 +6,6 @@
 //! when its stream has ended.
 
 use std::{
-    fmt::Write,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -26,6 +25,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+
+use crate::scenario::deployment_head;
 
 /// Where the side-car's metrics are.
 const METRICS_PORT: u16 = 1064;
@@ -67,24 +68,10 @@ spec:
 
 /// A Deployment of the simulator with these arguments, and a headless Service of the same name.
 pub fn model_server(name: &str, annotations: &[(&str, &str)], args: &[&str]) -> String {
-    let mut lines = String::new();
-    for (key, value) in annotations {
-        let _ = writeln!(lines, "    tidegate.dev/{key}: {value:?}");
-    }
+    let head = deployment_head(name, annotations);
     let args = args.iter().fold(String::new(), |all, arg| all + ", " + arg);
     format!(
-        "---
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: {name}
-  annotations:
-    example.com/owner: e2e
-{lines}spec:
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata: {{labels: {{app: {name}}}}}
-    spec:
+        "{head}
       terminationGracePeriodSeconds: 30
       containers:
         - name: model

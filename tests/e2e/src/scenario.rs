@@ -137,8 +137,8 @@ pub fn gateway(listeners: &[(&str, &str, u16)]) -> String {
     yaml
 }
 
-/// A Deployment of the task API and a Service of the same name: HTTP on 8000, gRPC on 9000, TCP on 7000.
-pub fn task_api(name: &str, annotations: &[(&str, &str)]) -> String {
+/// A Deployment, as far as all of them are the same: up to the spec of its pods.
+pub(crate) fn deployment_head(name: &str, annotations: &[(&str, &str)]) -> String {
     let mut lines = String::new();
     for (key, value) in annotations {
         let _ = writeln!(lines, "    tidegate.dev/{key}: {value:?}");
@@ -155,7 +155,15 @@ metadata:
   selector: {{matchLabels: {{app: {name}}}}}
   template:
     metadata: {{labels: {{app: {name}}}}}
-    spec:
+    spec:"
+    )
+}
+
+/// A Deployment of the task API and a Service of the same name: HTTP on 8000, gRPC on 9000, TCP on 7000.
+pub fn task_api(name: &str, annotations: &[(&str, &str)]) -> String {
+    let head = deployment_head(name, annotations);
+    format!(
+        "{head}
       terminationGracePeriodSeconds: 2
       containers:
         - name: task-api
