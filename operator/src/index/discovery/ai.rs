@@ -1,6 +1,6 @@
 //! AIGatewayRoutes: which models go to which backends, and the HTTPRoutes that they become.
 //!
-//! Envoy AI Gateway makes an HTTPRoute of the same namespace and name, with the same indexes of rules and backends, and one rule more
+//! Envoy AI Gateway makes an HTTPRoute of the same namespace and name, with the same rules, and one more
 //! at the end that answers what no rule takes (`newHTTPRoute` in its `internal/controller/ai_gateway_route.go`). In files, and
 //! for the moment before it is there, it is made here. Priorities are not in it: its extension server sets them on endpoints.
 
@@ -83,12 +83,19 @@ fn backend_ref(objects: &Objects, grants: &Grants<'_>, namespace: &str, backend:
 }
 
 /// Whether a backend of a generated HTTPRoute only stands in for others; `None` where the route is not of an AIGatewayRoute.
-pub(super) fn stands_in(objects: &Objects, route: &Route, rule: usize, backend: usize) -> Option<bool> {
+pub(super) fn stands_in(
+    objects: &Objects,
+    grants: &Grants<'_>,
+    route: &Route,
+    rule: usize,
+    backend: usize,
+) -> Option<bool> {
     let Meta { namespace, name, .. } = &route.metadata;
     let route = objects.ai_gateway_routes.get(namespace)?.get(name)?;
-    let backends = &route.spec.rules.get(rule)?.backend_refs;
-    let first = backends.iter().filter(|other| other.weight > 0).map(|other| other.priority).min()?;
-    backends.get(backend).map(|own| own.priority > first)
+    let kept = |own: &&AiBackendRef| backend_ref(objects, grants, namespace, own).is_some();
+    let backends = || route.spec.rules.get(rule).into_iter().flat_map(|rule| &rule.backend_refs).filter(kept);
+    let first = backends().filter(|other| other.weight > 0).map(|other| other.priority).min()?;
+    backends().nth(backend).map(|own| own.priority > first)
 }
 
 /// The pool that a backendRef names.

@@ -9,7 +9,7 @@ use super::{
     },
     Discovery, Part, Split, Weight, ai,
     attachment::Parent,
-    backends::{Addresses, Origin, Protocol, Resolved},
+    backends::{Addresses, Backends, Origin, Protocol, Resolved},
     filters,
     merging::Passage,
     prefix, route_ref,
@@ -48,6 +48,7 @@ impl<'a> RuleBackends<'a> {
     /// None when the rule sends nothing to any backend (`processHTTPRouteRules`).
     fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, index: usize, rule: &'a Rule) -> Option<Self> {
         let namespace = route.metadata.namespace.as_str();
+        let Backends { objects, grants, .. } = discovery.backends;
         let passed = filters::evaluate(&discovery.backends, kind, namespace, &rule.filters).ok()?;
         if !rule.is_translatable() {
             return None;
@@ -57,7 +58,7 @@ impl<'a> RuleBackends<'a> {
             .clone()
             .filter_map(|(i, backend_ref)| {
                 let mut resolved = discovery.backends.resolve(kind, namespace, backend_ref).ok()?;
-                if let Some(stands_in) = ai::stands_in(discovery.backends.objects, route, index, i) {
+                if let Some(stands_in) = ai::stands_in(objects, grants, route, index, i) {
                     resolved.fallback = stands_in;
                 }
                 Some((i, backend_ref.weight, resolved))

@@ -63,9 +63,12 @@ fn with_fallback(version: &str) -> Vec<Value> {
     all
 }
 
+fn workload(name: &str) -> WorkloadId {
+    WorkloadId { namespace: "llm".into(), kind: WorkloadKind::Deployment, name: name.into() }
+}
+
 fn models(objects: &Objects, name: &str) -> Vec<ModelShare> {
-    let id = WorkloadId { namespace: "llm".into(), kind: WorkloadKind::Deployment, name: name.into() };
-    objects.plan().workloads[&id].models.clone()
+    objects.plan().workloads[&workload(name)].models.clone()
 }
 
 fn counted(original: &str, request: &str) -> TokenNames {
@@ -100,6 +103,24 @@ fn the_generated_httproute_changes_nothing() {
 }
 
 #[test]
+fn a_backend_that_is_missing_moves_no_priority_to_another() {
+    let backends = json!([{"name": "missing"}, {"name": "qwen"}, {"name": "spare", "priority": 1}]);
+    let mut all = vec![ai_route("v1beta1", "chat", "qwen3-8b", &backends)];
+    for name in ["qwen", "spare"] {
+        all.extend(backend(name, &format!("{name}.llm.svc.cluster.local")));
+        all.extend(model_server(name, &tokens()));
+    }
+    let objects = objects(all);
+    let shares =
+        |name: &str| objects.plan().workloads[&workload(name)].traffic.iter().map(|own| own.share).collect::<Vec<_>>();
+    assert_eq!(
+        (shares("qwen"), shares("spare")),
+        (vec![1.0], vec![0.5]),
+        "all of it, and a part while the first fails"
+    );
+}
+
+#[test]
 fn weights_share_a_model_between_two_workloads() {
     let backends = json!([{"name": "blue", "weight": 90}, {"name": "green", "weight": 10}]);
     let mut all = vec![ai_route("v1beta1", "chat", "qwen3-8b", &backends)];
@@ -124,8 +145,7 @@ fn a_pool_of_either_group_leads_to_the_pods_that_it_selects() {
         let route = ai_route("v1beta1", "chat", "qwen3-8b", &backends);
         let objects = objects([pool, route].into_iter().chain(model_server("qwen", &tokens())));
         assert_eq!(part_of(&models(&objects, "qwen"), &counted("qwen3-8b", "qwen3-8b")), 1.0, "{group}");
-        let id = WorkloadId { namespace: "llm".into(), kind: WorkloadKind::Deployment, name: "qwen".into() };
-        let traffic = &objects.plan().workloads[&id].traffic;
+        let traffic = &objects.plan().workloads[&workload("qwen")].traffic;
         assert_eq!(&*traffic[0].cluster, "httproute/llm/chat/rule/0", "{group}");
     }
 }
