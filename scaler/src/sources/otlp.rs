@@ -72,6 +72,8 @@ const SLOWEST_CALL: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Streams of one connection: a sender has one call open at a time.
 const MOST_STREAMS: u32 = 64;
+/// Proxies push every 5 s where nobody says more.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Senders that are remembered.
 const MAX_SENDERS: usize = 10_000;
 
@@ -95,14 +97,7 @@ pub async fn serve(
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), OtlpError> {
     let peers = settings.peers.clone().map(|host| Arc::new(Peers::new(host, Arc::clone(&signals))));
-    let receiver = Arc::new(Receiver {
-        senders: Mutex::default(),
-        room: Semaphore::new(AT_ONCE),
-        peers: peers.clone(),
-        settings,
-        signals,
-        plan,
-    });
+    let receiver = Arc::new(Receiver::new(settings, signals, plan, peers.clone()));
     let service = MetricsServiceServer::from_arc(Arc::clone(&receiver))
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
@@ -215,6 +210,15 @@ impl MetricsService for Receiver {
 }
 
 impl Receiver {
+    fn new(
+        settings: OtlpSettings,
+        signals: Arc<Signals>,
+        plan: watch::Receiver<Arc<Plan>>,
+        peers: Option<Arc<Peers>>,
+    ) -> Self {
+        Self { settings, signals, plan, senders: Mutex::default(), room: Semaphore::new(AT_ONCE), peers }
+    }
+
     fn take_in(&self, address: IpAddr, request: &ExportMetricsServiceRequest) -> Outcome {
         let mut outcome = Outcome::default();
         let plan = Arc::clone(&self.plan.borrow());
@@ -276,18 +280,24 @@ impl Receiver {
     async fn close_seconds(&self) {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut unheard = HashMap::new();
         loop {
             ticks.tick().await;
-            let plan = Arc::clone(&self.plan.borrow());
-            self.forget_replaced();
-            if self.settings.tokens {
-                self.signals.commit_tokens(None);
-            }
-            if self.settings.clusters {
-                self.tell_silent(&plan);
-                self.signals.series();
-                self.signals.commit(&plan.proxies);
-            }
+            self.close_second(&mut unheard);
+        }
+    }
+
+    /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
+    fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
+        let plan = Arc::clone(&self.plan.borrow());
+        self.forget_replaced();
+        if self.settings.tokens {
+            self.signals.commit_tokens(None);
+        }
+        if self.settings.clusters {
+            self.tell_silent(&plan, unheard);
+            self.signals.series();
+            self.signals.commit(&plan.proxies);
         }
     }
 
@@ -315,14 +325,26 @@ impl Receiver {
     }
 
     /// Proxies that have to push and do not.
-    fn tell_silent(&self, plan: &Plan) {
+    fn tell_silent(&self, plan: &Plan, unheard: &mut HashMap<SocketAddr, Instant>) {
         let senders = self.senders();
+        unheard.retain(|address, _| plan.proxies.iter().any(|proxy| proxy.stats == *address && proxy.ready));
         for proxy in &plan.proxies {
-            let silent = |sender: &&Sender| sender.last.elapsed() > (sender.usual * 3).max(Duration::from_secs(15));
-            let of_proxy = || senders.values().filter(|sender| sender.address == proxy.stats.ip());
-            if of_proxy().next().is_some() && of_proxy().all(|sender| silent(&sender)) {
-                let seconds = of_proxy().map(|sender| sender.last.elapsed().as_secs()).min().unwrap_or(0);
-                let why = format!("it has pushed nothing for {seconds} s");
+            let last_of_all = senders.values().filter(|sender| sender.address == proxy.stats.ip());
+            let why = if let Some(last) = last_of_all.max_by_key(|sender| sender.last) {
+                unheard.remove(&proxy.stats);
+                let silence = last.last.elapsed();
+                (silence > (last.usual * 3).max(SILENT_AFTER))
+                    .then(|| format!("it has pushed nothing for {} s", silence.as_secs()))
+            } else if proxy.ready {
+                let silence = unheard.entry(proxy.stats).or_insert_with(Instant::now).elapsed();
+                (silence > SILENT_AFTER).then(|| {
+                    let seconds = silence.as_secs();
+                    format!("it has pushed nothing in the {seconds} s since it is ready: see telemetry.metrics.sinks of its EnvoyProxy")
+                })
+            } else {
+                None
+            };
+            if let Some(why) = why {
                 self.signals.sampled(proxy, Instant::now(), Err(why));
             }
         }

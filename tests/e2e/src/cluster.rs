@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::kubectl::{apply, get, run};
 
@@ -14,30 +14,39 @@ use crate::kubectl::{apply, get, run};
 pub const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
+/// Held by those who use the peers, or take one away.
 static PEERS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
+/// Held by those who have Gateways, or want to have the only ones.
+static GATEWAYS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
-/// The right to use the cluster: together with other tests, or alone.
-pub struct Cluster<Guard = RwLockReadGuard<'static, ()>> {
-    _guard: Guard,
+/// The right to use the cluster.
+pub struct Cluster {
+    peers: Box<dyn Send + Sync>,
+    _gateways: Box<dyn Send + Sync>,
 }
 
 impl Cluster {
-    /// For tests that leave the peers alone.
+    /// Together with other tests: for those that leave the peers alone.
     pub async fn shared() -> Result<Self> {
-        let guard = PEERS.read().await;
+        let gateways = GATEWAYS.read().await;
+        let peers = PEERS.read().await;
         INSTALLED.get_or_try_init(install).await?;
-        Ok(Self { _guard: guard })
+        Ok(Self { peers: Box::new(peers), _gateways: Box::new(gateways) })
     }
 
-    /// For tests that take a peer away.
-    pub async fn alone() -> Result<Cluster<RwLockWriteGuard<'static, ()>>> {
-        let guard = PEERS.write().await;
-        INSTALLED.get_or_try_init(install).await?;
-        Ok(Cluster { _guard: guard })
+    /// From here on no other test uses the peers: for those that take one away.
+    pub async fn alone(self) -> Self {
+        drop(self.peers);
+        Self { peers: Box::new(PEERS.write().await), ..self }
     }
-}
 
-impl<Guard> Cluster<Guard> {
+    /// While no other test has anything: for those to which its proxies would matter.
+    pub async fn empty() -> Result<Self> {
+        let gateways = GATEWAYS.write().await;
+        INSTALLED.get_or_try_init(install).await?;
+        Ok(Self { peers: Box::new(()), _gateways: Box::new(gateways) })
+    }
+
     /// The names of Tidegate's pods.
     pub async fn pods(&self) -> Result<Vec<String>> {
         let pods = get(&["pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;

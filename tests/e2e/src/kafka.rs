@@ -8,6 +8,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
+    error::KafkaError,
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tempfile::TempDir;
@@ -89,6 +90,38 @@ impl Kafka {
             Ok(producer)
         })
         .await?
+    }
+
+    /// How many messages a partition still has.
+    pub async fn held(&self, topic: &str, partition: i32) -> Result<usize> {
+        let consumer: BaseConsumer =
+            self.config().set("group.id", "held").set("enable.partition.eof", "true").create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+        spawn_blocking(move || {
+            consumer.assign(&list)?;
+            let mut held = 0;
+            loop {
+                match consumer.poll(SOON).context("no message and no end")? {
+                    Ok(_) => held += 1,
+                    Err(KafkaError::PartitionEOF(_)) => return Ok(held),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        })
+        .await?
+    }
+
+    /// Lets the first replica of a partition lead it.
+    pub async fn lead_by_first(&self, topic: &str, partition: i32) -> Result<()> {
+        let partition = partition.to_string();
+        let args = ["--election-type", "preferred", "--topic", topic, "--partition", &partition];
+        until(&format!("the first replica of partition {partition} of {topic} leads"), async || {
+            let told = self.tool("LeaderElectionCommand", &args, None).await?;
+            ensure!(told.contains("Successfully completed") || told.contains("Valid replica already"), "{told}");
+            Ok(())
+        })
+        .await
     }
 
     /// The group has read up to these offsets of partitions.

@@ -257,6 +257,38 @@ async fn what_a_proxy_pushes_is_its_clusters_traffic() {
     assert!((10.0..40.0).contains(&rate), "{rate}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_never_pushes_makes_the_others_a_lower_bound_and_is_named() {
+    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let mut plan = plan();
+    let stats = ([127, 0, 0, 2], 19001).into();
+    plan.proxies.push(Proxy { name: "eg/silent".into(), stats, ready: true, fleet: None });
+    signals.keep(&plan);
+    let settings = OtlpSettings { clusters: true, tokens: false, peers: None };
+    let receiver = Receiver::new(settings, Arc::clone(&signals), watch::channel(Arc::new(plan)).1, None);
+    let mut unheard = HashMap::new();
+    let mut seconds = async |many: i64| {
+        for second in 0..many {
+            if second % 5 == 0 {
+                let scope = ScopeMetrics { metrics: vec![requests(second * 20)], ..ScopeMetrics::default() };
+                let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+                let request = ExportMetricsServiceRequest { resource_metrics: vec![resource] };
+                receiver.take_in([127, 0, 0, 1].into(), &request);
+            }
+            receiver.close_second(&mut unheard);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+    };
+    seconds(10).await;
+    let waits = signals.at_least(RULE, Signal::RequestsPerSecond).unwrap_err().to_string();
+    assert!(waits.contains("eg/silent"), "{waits}");
+    seconds(60).await;
+    let known = signals.at_least(RULE, Signal::RequestsPerSecond).unwrap().value;
+    assert!((15.0..=25.0).contains(&known), "{known}");
+    let whole = signals.cluster(RULE, Signal::RequestsPerSecond).unwrap_err().to_string();
+    assert!(whole.contains("eg/silent") && whole.contains("telemetry.metrics.sinks"), "{whole}");
+}
+
 #[tokio::test]
 async fn a_malformed_point_is_refused_by_name_and_the_others_count() {
     let served = Served::new(None).await;

@@ -15,8 +15,8 @@ use tidegate_e2e::{
 
 /// A Deployment at 5 replicas under a load that needs nearly all of them, so that a busy machine which sends a little less
 /// changes nothing, with a short scale-down window, so that one missed sample read as zero would show.
-async fn at_five_replicas(name: &str) -> Result<(Scenario, Load)> {
-    let _cluster = Cluster::shared().await?;
+async fn at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)> {
+    let cluster = Cluster::shared().await?;
     let scenario = Scenario::new(name).await?;
     let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s")];
     let manifests = http_stack(&annotations);
@@ -24,7 +24,7 @@ async fn at_five_replicas(name: &str) -> Result<(Scenario, Load)> {
     let entrance = scenario.gateway("web", 8080).await?;
     let load = scenario.load(entrance, http()?, 98.0).await?;
     scenario.wait_for_replicas("task-api", 5).await?;
-    Ok((scenario, load))
+    Ok((cluster, scenario, load))
 }
 
 /// Looks at the replicas twice a second. While nobody answers there is nothing to look at.
@@ -42,8 +42,8 @@ async fn never_below_five(scenario: &Scenario, period: Duration) -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_keda_restarts() -> Result<()> {
-    let (scenario, _load) = at_five_replicas("keda-restart").await?;
-    let _cluster = Cluster::alone().await?;
+    let (cluster, scenario, _load) = at_five_replicas("keda-restart").await?;
+    let _cluster = cluster.alone().await;
     let stack = Stack::attach()?;
     stack.restart("keda-operator").await?;
     stack.restart("keda-adapter").await?;
@@ -52,8 +52,8 @@ async fn replicas_hold_while_keda_restarts() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()> {
-    let (scenario, _load) = at_five_replicas("scaler-killed").await?;
-    let cluster = Cluster::alone().await?;
+    let (cluster, scenario, _load) = at_five_replicas("scaler-killed").await?;
+    let cluster = cluster.alone().await;
     let stack = Stack::attach()?;
     for pod in cluster.pods().await? {
         stack.kill(&format!("pod/tidegate-system/{pod}")).await?;
@@ -71,8 +71,8 @@ async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()>
 
 #[tokio::test]
 async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
-    let (scenario, _load) = at_five_replicas("api-away").await?;
-    let _cluster = Cluster::alone().await?;
+    let (cluster, scenario, _load) = at_five_replicas("api-away").await?;
+    let _cluster = cluster.alone().await;
     let stack = Stack::attach()?;
     stack.stop("kube-apiserver").await?;
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -90,8 +90,8 @@ async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
-    let (scenario, _load) = at_five_replicas("envoy-killed").await?;
-    let _cluster = Cluster::alone().await?;
+    let (cluster, scenario, _load) = at_five_replicas("envoy-killed").await?;
+    let _cluster = cluster.alone().await;
     let owner = format!("gateway.envoyproxy.io/owning-gateway-namespace={}", scenario.namespace);
     let pods = get(&["pods", "-A", "-l", &owner]).await?;
     let pod = &pods["items"][0]["metadata"];
@@ -102,8 +102,7 @@ async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_no_pod_of_the_workload_can_start() -> Result<()> {
-    let (scenario, _load) = at_five_replicas("no-pods").await?;
-    let _cluster = Cluster::shared().await?;
+    let (_cluster, scenario, _load) = at_five_replicas("no-pods").await?;
     // A rollout goes wrong: the old pods are gone, and the new ones find no node. A rule without any endpoint answers 503,
     // and Envoy Gateway takes its cluster away, and with it all that was counted.
     let patch = r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null},

@@ -93,7 +93,7 @@ const PUSHED_TO: &str = "10.244.255.238:4317";
 #[tokio::test]
 async fn what_a_real_envoy_pushes_over_otlp_gives_the_same_replicas() -> Result<()> {
     // A proxy of another test would never push, and while one is missing nobody knows what it carries.
-    let _cluster = Cluster::alone().await?;
+    let _cluster = Cluster::empty().await?;
     let args = ["--source=otlp", "--token-source=otlp"].map(str::to_owned);
     let (_scaler, address) = scaler(&[&args[..], &[format!("--otlp-address={PUSHED_TO}")]].concat()).await?;
     let scenario = Scenario::new("otlp").await?;
