@@ -157,7 +157,7 @@ impl Signals {
         let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
         let now = Instant::now();
         lock(&self.queries).plan(intents.clone().filter_map(|intent| intent.query.as_deref()), now);
-        lock(&self.tokens).plan(plan);
+        lock(&self.tokens).plan(plan, Instant::now());
         lock(&self.lags).plan(intents.filter_map(|intent| Some(intent.kafka.as_ref()?.lag.clone())), now);
     }
 

@@ -1,9 +1,10 @@
 //! Tokens by the names of their models, added up over all gateways that count them.
 //!
-//! A gateway records the tokens of a request when its stream ends, so they come in lumps: rates are means over 30 s that were
-//! measured, without the short window that other signals have.
+//! A gateway records the tokens of a request when its stream ends, so they come in lumps: rates are means over 30 s, without the
+//! short window that other signals have. Before a model was first told of, it had none: that counts as zeros.
 //!
 //! Missing data is not missing demand here either:
+//! - until 30 s were measured, the sum is a lower bound;
 //! - a gateway that does not answer contributes what it last did, until the Plan says that it is gone; one that pushed and is
 //!   silent, until its last word is too old;
 //! - while none of them answers nothing is written at all, and the readings grow old.
@@ -23,7 +24,10 @@ use tidegate_core::{
 use tokio::time::Instant;
 
 use self::sender::Sender;
-use super::{FORGET_AFTER, MAX_NAMED, NoReading, SourceStatus, window::Window};
+use super::{
+    FORGET_AFTER, MAX_NAMED, NoReading, SourceStatus,
+    window::{LONG, Window},
+};
 
 /// What a gateway has counted under some names since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -83,6 +87,8 @@ pub(super) struct Tokens {
     senders: HashMap<Arc<str>, Sender>,
     /// When something was last measured
     newest: Option<Instant>,
+    /// Seconds that were measured, as far as the window goes
+    measured: u8,
     failure: Option<String>,
     incomplete: Option<String>,
 }
@@ -90,6 +96,8 @@ pub(super) struct Tokens {
 #[derive(Debug)]
 struct Series {
     names: Arc<TokenNames>,
+    /// Since when somebody asks for it: a report of before that is without it says nothing
+    since: Instant,
     window: Window<3>,
     /// Uncached input tokens, output tokens and requests, of which older ones count less and less
     recent: [f64; 3],
@@ -107,46 +115,54 @@ pub(crate) struct ShownTokens {
     pub(crate) incomplete: Option<String>,
 }
 
-/// The models that matter.
+/// The models that matter, and since when each does.
 #[derive(Debug, Default)]
 struct Wanted {
-    planned: HashSet<String>,
+    planned: HashMap<String, Instant>,
     /// Some rule takes any model
-    any: bool,
-    /// Models of hand-written triggers, and when each was last asked for
-    named: HashMap<String, Instant>,
+    any: Option<Instant>,
+    /// Models of hand-written triggers
+    named: HashMap<String, Named>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    since: Instant,
+    asked: Instant,
 }
 
 impl Wanted {
-    fn has(&self, request: &str) -> bool {
-        self.any || self.planned.contains(request) || self.named.contains_key(request)
+    fn since(&self, request: &str) -> Option<Instant> {
+        let named = self.named.get(request).map(|named| named.since);
+        [self.any, self.planned.get(request).copied(), named].into_iter().flatten().min()
     }
 }
 
 impl Tokens {
     /// Keeps the models that the Plan speaks of.
-    pub(super) fn plan(&mut self, plan: &Plan) {
-        let mut any = false;
-        let mut planned = HashSet::new();
+    pub(super) fn plan(&mut self, plan: &Plan, now: Instant) {
+        let known = std::mem::take(&mut self.wanted.planned);
+        let known_any = self.wanted.any.take();
         let mut add = |models: &[String]| {
-            any |= models.is_empty();
-            planned.extend(models.iter().cloned());
+            if models.is_empty() {
+                self.wanted.any = Some(known_any.unwrap_or(now));
+            }
+            let since = |model: &String| (model.clone(), known.get(model).copied().unwrap_or(now));
+            self.wanted.planned.extend(models.iter().map(since));
         };
         for rule in &plan.ai_rules {
             (0..rule.backends.len()).for_each(|backend| add(rule.asked_for(backend)));
         }
         let shares = plan.workloads.values().flat_map(|workload| &workload.models);
         shares.map(ModelShare::asked_for).for_each(&mut add);
-        self.wanted.planned = planned;
-        self.wanted.any = any;
     }
 
     /// Keeps a model that a hand-written trigger names.
     pub(super) fn keep(&mut self, model: &str, now: Instant) {
-        if let Some(asked) = self.wanted.named.get_mut(model) {
-            *asked = now;
+        if let Some(named) = self.wanted.named.get_mut(model) {
+            named.asked = now;
         } else if self.wanted.named.len() < MAX_NAMED {
-            self.wanted.named.insert(model.to_owned(), now);
+            self.wanted.named.insert(model.to_owned(), Named { since: now, asked: now });
         }
     }
 
@@ -171,31 +187,47 @@ impl Tokens {
                 return (Vec::new(), known.is_some_and(|known| known.fails(error)));
             }
         };
+        let of_sender = self.senders.get(sender).map_or(0, Sender::len);
         let mut refused = Vec::new();
         let mut counted = Vec::with_capacity(sample.len());
-        let of_sender = self.senders.get(sender).map_or(0, Sender::len);
         let mut new = 0;
         for (names, counters) in sample {
-            match self.ids.get(names).copied() {
-                Some(id) => counted.push((id, *counters)),
-                None if !self.wanted.has(&names.request) => refused.push(Refused::Unwanted),
-                None if self.ids.len() >= MAX_SERIES || of_sender + new >= MAX_OF_SENDER => {
+            let known = self.ids.get(names).copied();
+            match (known, self.wanted.since(&names.request)) {
+                (Some(id), _) => counted.push((id, *counters)),
+                (None, None) => refused.push(Refused::Unwanted),
+                (None, Some(_)) if self.ids.len() >= MAX_SERIES || of_sender + new >= MAX_OF_SENDER => {
                     refused.push(Refused::TooMany);
                 }
-                None => {
+                (None, Some(since)) => {
                     new += 1;
-                    counted.push((self.add(names), *counters));
+                    counted.push((self.add(names, since), *counters));
                 }
             }
         }
-        let changed = self.senders.get_mut(sender).is_some_and(|known| known.take_in(at, &counted));
+        let Some(known) = self.senders.get_mut(sender) else { return (refused, false) };
+        if let Some((names, _)) = sample.first() {
+            known.is_of(&names.fleet);
+        }
+        if refused.contains(&Refused::TooMany) {
+            known.is_cut_short(at);
+        }
+        let series = &self.series;
+        let since = |id: u32| series.get(id as usize)?.as_ref().map(|series| series.since);
+        let changed = known.take_in(at, &counted, since);
         (refused, changed)
     }
 
-    fn add(&mut self, names: &TokenNames) -> u32 {
+    fn add(&mut self, names: &TokenNames, since: Instant) -> u32 {
         let names = Arc::new(names.clone());
-        let series =
-            Series { names: Arc::clone(&names), window: Window::default(), recent: [0.0; 3], told: None, idle: 0 };
+        let series = Series {
+            names: Arc::clone(&names),
+            since,
+            window: Window::of_zeros(),
+            recent: [0.0; 3],
+            told: None,
+            idle: 0,
+        };
         let id = self.free.pop().unwrap_or_else(|| {
             self.series.push(None);
             u32::try_from(self.series.len() - 1).unwrap_or(u32::MAX)
@@ -221,7 +253,6 @@ impl Tokens {
         }
         self.senders.retain(|_, sender| !sender.is_over(now, stale_after));
         self.senders.values_mut().for_each(|sender| sender.look(now));
-        self.incomplete = self.unmeasured(expected.unwrap_or_default());
         let mut totals = vec![[0.0; 3]; self.series.len()];
         let mut newest = None;
         for sender in self.senders.values() {
@@ -232,10 +263,13 @@ impl Tokens {
             }
             newest = newest.max(sender.answered());
         }
+        self.incomplete = self.unmeasured(expected.unwrap_or_default());
         if newest.is_none() {
             self.failure = Some(self.why_nobody(expected));
             return;
         }
+        self.measured = (self.measured + 1).min(LONG);
+        self.incomplete = self.incomplete.take().or_else(|| self.too_short());
         self.failure = None;
         self.newest = newest;
         for (series, total) in self.series.iter_mut().zip(&totals) {
@@ -265,13 +299,11 @@ impl Tokens {
         self.newest = Some(now);
         self.series.iter_mut().flatten().for_each(|series| series.told = Some([0.0; 3]));
         for (names, rates) in rates {
-            if !self.wanted.has(&names.request) {
-                continue;
-            }
+            let Some(since) = self.wanted.since(&names.request) else { continue };
             let id = match self.ids.get(&names).copied() {
                 Some(id) => id,
                 None if self.ids.len() >= MAX_SERIES => continue,
-                None => self.add(&names),
+                None => self.add(&names, since),
             };
             if let Some(Some(series)) = self.series.get_mut(id as usize) {
                 series.is_told(rates, seconds);
@@ -291,6 +323,12 @@ impl Tokens {
         })
     }
 
+    /// A few seconds of what comes in lumps say little.
+    fn too_short(&self) -> Option<String> {
+        let seconds = self.measured;
+        (seconds < LONG).then(|| format!("tokens were measured for {seconds} of {LONG} s so far"))
+    }
+
     fn why_nobody(&self, expected: Option<&[(&str, bool)]>) -> String {
         let failing = self.senders.iter().find_map(|(name, sender)| Some((name, sender.error()?)));
         match (failing, expected) {
@@ -306,12 +344,11 @@ impl Tokens {
 
     /// Models that nobody counts any more, and whose rates and recent means say nothing.
     fn tidy(&mut self, now: Instant) {
-        self.wanted.named.retain(|_, asked| now.duration_since(*asked) < FORGET_AFTER);
+        self.wanted.named.retain(|_, named| now.duration_since(named.asked) < FORGET_AFTER);
         for id in 0..self.series.len() {
             let Some(Some(series)) = self.series.get(id) else { continue };
             let id = u32::try_from(id).unwrap_or(u32::MAX);
-            let unwanted = series.idle > 3 * u16::from(super::window::LONG) && !self.wanted.has(&series.names.request);
-            if unwanted {
+            if series.idle > 3 * u16::from(LONG) && self.wanted.since(&series.names.request).is_none() {
                 self.ids.remove(&series.names);
                 self.senders.values_mut().for_each(|sender| sender.forget(id));
                 self.series[id as usize] = None;

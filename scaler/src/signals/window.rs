@@ -27,6 +27,11 @@ impl<const N: usize> Default for Window<N> {
 }
 
 impl<const N: usize> Window<N> {
+    /// Of what was not there before, so that a lump in the first seconds is no rate.
+    pub(super) fn of_zeros() -> Self {
+        Self { len: LONG, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, values: [f32; N]) {
         self.seconds[usize::from(self.next)] = values;
         self.next = (self.next + 1) % LONG;

@@ -1,6 +1,6 @@
 //! One gateway: what it last counted, and what it contributes to each model's tokens.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,9 +16,13 @@ const ABSURD_RATE: f64 = 100_000.0;
 pub(super) struct Sender {
     /// It comes by itself, so that nobody notices when it does not
     pushes: bool,
+    /// The set of proxies that it is part of, once it has told of any model
+    fleet: Option<Arc<str>>,
     /// The last report and the one before
     last: Option<Instant>,
     before: Option<Instant>,
+    /// The last report of which not all was taken in, because it was too much
+    cut_short: Option<Instant>,
     error: Option<String>,
     cells: HashMap<u32, Cell>,
 }
@@ -33,7 +37,20 @@ struct Cell {
 
 impl Sender {
     pub(super) fn new(pushes: bool) -> Self {
-        Self { pushes, last: None, before: None, error: None, cells: HashMap::new() }
+        Self { pushes, fleet: None, last: None, before: None, cut_short: None, error: None, cells: HashMap::new() }
+    }
+
+    /// It counts for these proxies. What it told as anybody's before that was known is not told again as theirs.
+    pub(super) fn is_of(&mut self, fleet: &Arc<str>) {
+        if self.fleet.as_ref().is_some_and(|known| known != fleet) {
+            *self = Self::new(self.pushes);
+        }
+        self.fleet = Some(Arc::clone(fleet));
+    }
+
+    /// Of the report of this time not all is taken in.
+    pub(super) fn is_cut_short(&mut self, at: Instant) {
+        self.cut_short = Some(at);
     }
 
     /// Models that it tells of.
@@ -46,8 +63,14 @@ impl Sender {
         self.error.replace(error).is_none()
     }
 
-    /// Takes in a report of all or of some models; whether it had failed before.
-    pub(super) fn take_in(&mut self, at: Instant, counted: &[(u32, TokenCounters)]) -> bool {
+    /// Takes in a report of all or of some models; whether it had failed before. `since` says from when on a report that is
+    /// without a model says that there is nothing of it.
+    pub(super) fn take_in(
+        &mut self,
+        at: Instant,
+        counted: &[(u32, TokenCounters)],
+        since: impl Fn(u32) -> Option<Instant>,
+    ) -> bool {
         let near = |then: Instant| at.saturating_duration_since(then) < TOO_NEAR;
         if !self.last.is_some_and(near) {
             self.before = self.last.replace(at);
@@ -57,7 +80,11 @@ impl Sender {
                 Some(cell) if near(cell.at) => {}
                 Some(cell) => *cell = cell.after(*counters, at),
                 None => {
-                    let cell = match self.before {
+                    let was_complete = |before: &Instant| {
+                        since(*id).is_some_and(|since| since < *before)
+                            && self.cut_short.is_none_or(|cut_short| cut_short < *before)
+                    };
+                    let cell = match self.before.filter(was_complete) {
                         // It was not there in the last report: it has counted from 0 since.
                         Some(before) => {
                             let nothing = TokenCounters::default();

@@ -40,7 +40,7 @@ fn plan(models: &[&str]) -> Plan {
 impl Asked {
     fn about(models: &[&str]) -> Self {
         let mut tokens = Tokens::default();
-        tokens.plan(&plan(models));
+        tokens.plan(&plan(models), Instant::now());
         Self { tokens, now: Instant::now() }
     }
 
@@ -78,7 +78,7 @@ fn cached_input_is_no_prefill_and_output_is_whole() {
 #[test]
 fn all_of_it_cached_needs_no_prefill() {
     let mut asked = Asked::about(&["m"]);
-    for second in 0..10u8 {
+    for second in 0..40u8 {
         let n = f64::from(second);
         asked.second(&[("a", Some(&[("m", counted(100.0 * n, 100.0 * n, 5.0 * n, n))]))]);
     }
@@ -169,7 +169,7 @@ fn a_sender_that_floods_leaves_room_for_others() {
 #[test]
 fn who_pushes_every_minute_is_not_silent_in_between_and_is_over_when_its_last_word_is_too_old() {
     let mut tokens = Tokens::default();
-    tokens.plan(&plan(&["m"]));
+    tokens.plan(&plan(&["m"]), Instant::now());
     let start = Instant::now();
     let pushes = |tokens: &mut Tokens, at: Instant, total: f64| {
         tokens.sampled("collector", at, Ok(&[(names("m"), counted(total, 0.0, 0.0, 1.0))]), true);
@@ -192,9 +192,9 @@ fn who_pushes_every_minute_is_not_silent_in_between_and_is_over_when_its_last_wo
 #[test]
 fn a_report_in_several_parts_is_one_report() {
     let mut tokens = Tokens::default();
-    tokens.plan(&plan(&["m", "n"]));
+    tokens.plan(&plan(&["m", "n"]), Instant::now());
     let start = Instant::now();
-    for second in 0..10u8 {
+    for second in 0..40u8 {
         let at = start + SECOND * u32::from(second);
         let total = 10.0 * f64::from(second);
         tokens.sampled("a", at, Ok(&[(names("m"), counted(total, 0.0, 0.0, 1.0))]), true);
@@ -204,7 +204,6 @@ fn a_report_in_several_parts_is_one_report() {
     }
     let shown = tokens.shown();
     let rate = |model: &str| shown.of(&[model.to_owned()]).next().map(|(_, rates)| rates.input.round());
-    // The window has the first second in it, in which nothing was known.
     assert_eq!((rate("m"), rate("n")), (Some(10.0), Some(10.0)));
 }
 
@@ -226,7 +225,7 @@ fn a_model_that_is_renamed_is_counted_under_its_new_name_at_once_and_the_old_one
 #[test]
 fn what_prometheus_tells_is_taken_as_it_is() {
     let mut tokens = Tokens::default();
-    tokens.plan(&plan(&["m"]));
+    tokens.plan(&plan(&["m"]), Instant::now());
     let now = Instant::now();
     tokens.told("prometheus", Ok(vec![(names("m"), [30.0, 10.0, 0.5]), (names("x"), [1.0; 3])]), 5.0, now);
     let shown = tokens.shown();
@@ -234,4 +233,80 @@ fn what_prometheus_tells_is_taken_as_it_is() {
     assert_eq!(rates, [(30.0, 10.0)]);
     tokens.told("prometheus", Err("503".into()), 5.0, now);
     assert_eq!(tokens.shown().failure.as_deref(), Some("prometheus: 503"));
+}
+
+/// What a model shows that has counted a thousand million tokens, and now counts 10 more each second.
+fn grown(second: u8) -> TokenCounters {
+    let n = 1e9 + 10.0 * f64::from(second);
+    counted(n, 0.0, n, n)
+}
+
+#[test]
+fn a_model_that_is_wanted_from_now_on_has_no_rate_of_its_past() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..40u8 {
+        asked.second(&[("a", Some(&[("late", grown(second))]))]);
+    }
+    assert_eq!(asked.rates("late"), None);
+    asked.tokens.plan(&plan(&["m", "late"]), asked.now);
+    asked.tokens.keep("named", asked.now);
+    for second in 40..80u8 {
+        asked.second(&[("a", Some(&[("late", grown(second)), ("named", grown(second))]))]);
+        for rates in ["late", "named"].map(|model| asked.rates(model).unwrap()) {
+            assert!(rates.output <= 10.0, "{rates:?} in second {second}");
+        }
+    }
+    assert_eq!(asked.rates("late").unwrap().output, 10.0);
+}
+
+#[test]
+fn a_model_that_there_was_no_room_for_has_no_rate_of_its_past_once_there_is() {
+    let mut asked = Asked::about(&[]);
+    let flood: Vec<_> = (0..MAX_OF_SENDER).map(|n| format!("x{n}")).collect();
+    let flood: Vec<_> = flood.iter().map(|model| (model.as_str(), counted(1.0, 0.0, 1.0, 1.0))).collect();
+    for second in 0..3u8 {
+        asked.second(&[("a", Some(&[&flood[..], &[("m", grown(second))]].concat()))]);
+    }
+    assert_eq!(asked.rates("m"), None);
+    // Nobody wants those any more, and after a while they are forgotten.
+    asked.tokens.plan(&plan(&["m"]), asked.now);
+    for second in 3..200u8 {
+        asked.second(&[("a", Some(&[&flood[..], &[("m", grown(second))]].concat()))]);
+        assert!(asked.rates("m").is_none_or(|rates| rates.output <= 10.0), "in second {second}");
+    }
+    assert_eq!(asked.rates("m").map(|rates| rates.output), Some(10.0));
+}
+
+#[test]
+fn what_a_gateway_counted_before_its_proxies_were_known_is_not_counted_again() {
+    let mut asked = Asked::about(&["m"]);
+    let mut second = |fleet: &str, second: u8| {
+        asked.now += SECOND;
+        let names = TokenNames { fleet: fleet.into(), ..names("m") };
+        asked.tokens.sampled("a", asked.now, Ok(&[(names, grown(second))]), false);
+        asked.tokens.second(Some(&[("a", true)]), STALE, asked.now);
+        let shown = asked.tokens.shown();
+        shown.of(&["m".to_owned()]).map(|(_, rates)| rates.output).sum::<f64>()
+    };
+    (0..40u8).for_each(|n| _ = second("", n));
+    for n in 40..80u8 {
+        let all = second("gateway/llm/ai", n);
+        assert!(all <= 10.0, "{all} tokens/s in second {n}");
+    }
+}
+
+#[test]
+fn until_30_s_were_measured_the_sum_is_a_lower_bound_and_a_lump_is_no_rate() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..29u8 {
+        // A long answer ends in the third second.
+        let total = 1e6 + if second < 3 { 0.0 } else { 3000.0 };
+        asked.second(&[("a", Some(&[("m", counted(0.0, 0.0, total, 1.0))]))]);
+        let most = asked.rates("m").map_or(0.0, |rates| rates.output);
+        assert!(most <= 100.0, "{most} tokens/s in second {second}");
+    }
+    let waits = asked.tokens.shown().incomplete.unwrap();
+    assert_eq!(waits, "tokens were measured for 28 of 30 s so far");
+    (0..2).for_each(|_| asked.second(&[("a", Some(&[("m", counted(0.0, 0.0, 1e6 + 3000.0, 1.0))]))]));
+    assert_eq!(asked.tokens.shown().incomplete, None);
 }
