@@ -59,6 +59,8 @@ pub struct ExplainedServers {
     pub input: f64,
     /// Output tokens/s
     pub output: f64,
+    /// Requests that they work on
+    pub running: Option<f64>,
     /// Requests that wait
     pub waiting: Option<f64>,
     /// The part of their KV caches that is used, from 0 to 1
@@ -139,6 +141,7 @@ impl ExplainedServers {
         Self {
             input: served.input,
             output: served.output,
+            running: served.running,
             waiting: served.waiting,
             kv_cache: served.kv_cache.map(|sum| sum / f64::from(ready.max(1))),
         }
@@ -218,6 +221,9 @@ impl fmt::Display for ExplainedTokens {
 impl fmt::Display for ExplainedServers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0} uncached input and {:.0} output tokens/s", self.input, self.output)?;
+        if let Some(running) = self.running {
+            write!(f, ", {running:.0} requests that they work on")?;
+        }
         if let Some(waiting) = self.waiting {
             write!(f, ", {waiting:.1} requests that wait")?;
         }

@@ -1,7 +1,7 @@
 //! What model servers tell of themselves: tokens, requests that wait, and how full their KV caches are.
 //!
 //! A server that does not answer contributes what it last did for as long as its pod is there. While one that is ready was never
-//! measured, the sum of a workload is a lower bound.
+//! measured, or for less than 30 s and had worked before, the sum of a workload is a lower bound.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,10 @@ use std::{
 use tidegate_core::model::ServingPod;
 use tokio::time::Instant;
 
-use super::{NoReading, window::Window};
+use super::{
+    NoReading,
+    window::{LONG, Window},
+};
 
 /// What a model server says now.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -23,6 +26,8 @@ pub struct ServerCounters {
     pub cached: f64,
     /// Generated tokens since it started
     pub output: f64,
+    /// Requests that it works on; `None` where such a server does not tell
+    pub running: Option<f64>,
     /// Requests that wait; `None` where such a server does not tell
     pub waiting: Option<f64>,
     /// The part of its KV cache that is used, from 0 to 1; `None` where such a server does not tell
@@ -36,6 +41,8 @@ pub(crate) struct Served {
     pub(crate) input: f64,
     /// Output tokens/s
     pub(crate) output: f64,
+    /// Requests that they work on
+    pub(crate) running: Option<f64>,
     /// Requests that wait
     pub(crate) waiting: Option<f64>,
     /// The parts of their KV caches that are used, added up
@@ -49,18 +56,20 @@ pub(crate) struct Served {
 #[derive(Debug, Default)]
 pub(super) struct Servers(HashMap<SocketAddr, Server>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Server {
     last: Option<(Instant, ServerCounters)>,
     error: Option<String>,
     /// Uncached input tokens/s, output tokens/s, requests waiting, KV cache
     now: Option<[f32; 4]>,
     window: Window<4>,
+    /// For how many more seconds its window has some in it that were not measured
+    unknown: u8,
 }
 
 impl Servers {
     pub(super) fn sampled(&mut self, address: SocketAddr, at: Instant, sample: Result<ServerCounters, String>) {
-        let server = self.0.entry(address).or_default();
+        let server = self.0.entry(address).or_insert_with(Server::new);
         match sample {
             Ok(counters) => server.take_in(at, counters),
             Err(error) => server.error = Some(error),
@@ -73,6 +82,7 @@ impl Servers {
         for server in self.0.values_mut() {
             if let (Some(now), None) = (server.now, &server.error) {
                 server.window.push(now);
+                server.unknown = server.unknown.saturating_sub(1);
             }
         }
     }
@@ -90,12 +100,17 @@ impl Servers {
                 continue;
             };
             let Some((at, last)) = server.last else { continue };
+            if pod.ready && server.unknown > 0 {
+                let seconds = LONG - server.unknown;
+                why = why.or_else(|| Some(format!("pod {} was measured for {seconds} of {LONG} s so far", pod.name)));
+            }
             measured += 1;
             newest = newest.max(Some(at));
             sum.input += means[0];
             sum.output += means[1];
             // Who is not ready takes no requests: what it says of its queue and its cache is of the past.
             if pod.ready {
+                sum.running = last.running.map(|running| running + sum.running.unwrap_or(0.0)).or(sum.running);
                 sum.waiting = last.waiting.map(|_| values[2] + sum.waiting.unwrap_or(0.0)).or(sum.waiting);
                 sum.kv_cache = last.kv_cache.map(|_| values[3] + sum.kv_cache.unwrap_or(0.0)).or(sum.kv_cache);
             }
@@ -114,6 +129,10 @@ impl Servers {
 }
 
 impl Server {
+    fn new() -> Self {
+        Self { last: None, error: None, now: None, window: Window::of_zeros(), unknown: LONG }
+    }
+
     fn take_in(&mut self, at: Instant, counters: ServerCounters) {
         self.error = None;
         let gauges = [counters.waiting, counters.kv_cache].map(|gauge| gauge.unwrap_or(0.0).max(0.0) as f32);
@@ -125,11 +144,16 @@ impl Server {
             let seconds = at.saturating_duration_since(then).as_secs_f64().max(0.1);
             [(counters.input - base.input - cached).max(0.0), counters.output - base.output].map(|n| n / seconds)
         });
+        if self.last.is_none() && counters.input + counters.output == 0.0 {
+            // It has just begun, and nothing was before.
+            self.unknown = 0;
+        }
         self.now = rates.map(|[input, output]| [input as f32, output as f32, gauges[0], gauges[1]]);
         self.last = Some((at, counters));
     }
 
     fn told(&self) -> Option<([f64; 4], [f64; 4])> {
+        self.now?;
         Some((self.window.means()?, self.window.values()?))
     }
 }
@@ -139,7 +163,7 @@ fn unmeasured(pod: &ServingPod, server: Option<&Server>) -> String {
     match (pod.metrics, server.and_then(|server| server.error.as_ref())) {
         (None, _) => format!("pod {name} has no address"),
         (Some(_), Some(error)) => format!("pod {name} does not tell its metrics: {error}"),
-        (Some(address), None) => format!("pod {name} ({address}) was not asked for 3 s yet"),
+        (Some(address), None) => format!("pod {name} ({address}) was not asked twice yet"),
     }
 }
 
@@ -182,7 +206,8 @@ mod tests {
 
     fn busy(second: u8) -> ServerCounters {
         let n = f64::from(second);
-        ServerCounters { input: 100.0 * n, cached: 30.0 * n, output: 50.0 * n, waiting: Some(4.0), kv_cache: Some(0.5) }
+        let (running, waiting, kv_cache) = (Some(8.0), Some(4.0), Some(0.5));
+        ServerCounters { input: 100.0 * n, cached: 30.0 * n, output: 50.0 * n, running, waiting, kv_cache }
     }
 
     #[test]
@@ -192,6 +217,26 @@ mod tests {
         let served = asked.served().unwrap();
         assert_eq!((served.input, served.output), (140.0, 100.0));
         assert_eq!((served.waiting, served.kv_cache, served.incomplete), (Some(8.0), Some(1.0), None));
+        assert_eq!(served.running, Some(16.0));
+    }
+
+    #[test]
+    fn a_lump_in_the_first_seconds_of_a_server_is_no_rate_and_what_it_did_before_is_not_taken_for_nothing() {
+        let lump = |total: f64| Ok(ServerCounters { input: total, ..ServerCounters::default() });
+        let mut asked = Asked::of(1);
+        for total in [0.0, 0.0, 3000.0, 3000.0] {
+            asked.second(&[lump(total)]);
+        }
+        let served = asked.served().unwrap();
+        assert_eq!((served.input.round(), served.incomplete), (100.0, None), "it has just begun");
+        let mut asked = Asked::of(1);
+        for total in [1e9, 1e9, 1e9 + 3000.0] {
+            asked.second(&[lump(total)]);
+        }
+        let served = asked.served().unwrap();
+        assert_eq!((served.input.round(), served.incomplete.is_some()), (100.0, true), "nobody saw what it did before");
+        (0..30).for_each(|_| asked.second(&[lump(1e9 + 3000.0)]));
+        assert_eq!(asked.served().unwrap().incomplete, None);
     }
 
     #[test]

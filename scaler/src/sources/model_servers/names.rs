@@ -14,29 +14,34 @@ enum Meaning {
     Cached,
     /// Generated tokens
     Output,
+    /// Requests that it works on
+    Running,
     /// Requests that wait
     Waiting,
     /// The part of the KV cache that is used
     KvCache,
 }
 
-const NAMES: [(&str, Meaning); 16] = [
+const NAMES: [(&str, Meaning); 19] = [
     ("vllm:prompt_tokens_total", Meaning::Input),
     ("vllm:prefix_cache_hits_total", Meaning::Cached),
     // Before 0.9
     ("vllm:gpu_prefix_cache_hits_total", Meaning::Cached),
     ("vllm:generation_tokens_total", Meaning::Output),
+    ("vllm:num_requests_running", Meaning::Running),
     ("vllm:num_requests_waiting", Meaning::Waiting),
     ("vllm:kv_cache_usage_perc", Meaning::KvCache),
     ("vllm:gpu_cache_usage_perc", Meaning::KvCache),
     ("sglang:prompt_tokens_total", Meaning::Input),
     ("sglang:cached_tokens_total", Meaning::Cached),
     ("sglang:generation_tokens_total", Meaning::Output),
+    ("sglang:num_running_reqs", Meaning::Running),
     ("sglang:num_queue_reqs", Meaning::Waiting),
     ("sglang:token_usage", Meaning::KvCache),
     // Histograms of requests; TGI tells nothing of its caches.
     ("tgi_request_input_length_sum", Meaning::Input),
     ("tgi_request_generated_tokens_sum", Meaning::Output),
+    ("tgi_batch_current_size", Meaning::Running),
     ("tgi_queue_size", Meaning::Waiting),
     ("tgi_request_cached_length_sum", Meaning::Cached),
 ];
@@ -54,6 +59,7 @@ pub(super) fn counters(page: &str) -> Result<ServerCounters, String> {
             Meaning::Input => found.input += line.value,
             Meaning::Cached => found.cached += line.value,
             Meaning::Output => found.output += line.value,
+            Meaning::Running => found.running = Some(found.running.unwrap_or(0.0) + line.value),
             Meaning::Waiting => found.waiting = Some(found.waiting.unwrap_or(0.0) + line.value),
             Meaning::KvCache => found.kv_cache = Some(found.kv_cache.unwrap_or(0.0).max(line.value.min(1.0))),
         }
@@ -71,15 +77,18 @@ mod tests {
                     vllm:prompt_tokens_total{engine=\"1\",model_name=\"m\"} 50.0\n\
                     vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"m\"} 30.0\n\
                     vllm:generation_tokens_total{engine=\"0\",model_name=\"m\"} 20\n\
+                    vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 9\n\
                     vllm:num_requests_waiting{engine=\"0\",model_name=\"m\"} 3\n\
                     vllm:num_requests_waiting{engine=\"1\",model_name=\"m\"} 2\n\
                     vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.25\n\
                     vllm:kv_cache_usage_perc{engine=\"1\",model_name=\"m\"} 0.75\n";
         let sglang = "sglang:prompt_tokens_total 150\nsglang:cached_tokens_total 30\nsglang:generation_tokens_total 20\n\
-                      sglang:num_queue_reqs 5\nsglang:token_usage 0.75\n";
-        let all = ServerCounters { input: 150.0, cached: 30.0, output: 20.0, waiting: Some(5.0), kv_cache: Some(0.75) };
+                      sglang:num_running_reqs 9\nsglang:num_queue_reqs 5\nsglang:token_usage 0.75\n";
+        let (running, waiting, kv_cache) = (Some(9.0), Some(5.0), Some(0.75));
+        let all = ServerCounters { input: 150.0, cached: 30.0, output: 20.0, running, waiting, kv_cache };
         assert_eq!((counters(vllm), counters(sglang)), (Ok(all), Ok(all)));
-        let tgi = "tgi_request_input_length_sum 150\ntgi_request_generated_tokens_sum 20\ntgi_queue_size 5\n";
+        let tgi = "tgi_request_input_length_sum 150\ntgi_request_generated_tokens_sum 20\n\
+                   tgi_batch_current_size 9\ntgi_queue_size 5\n";
         assert_eq!(counters(tgi), Ok(ServerCounters { cached: 0.0, kv_cache: None, ..all }));
     }
 
