@@ -60,7 +60,6 @@ pub(crate) struct SourceMetrics {
     lags: Family<KafkaLags, Gauge<i64, AtomicI64>>,
     tokens_refused: Family<Reason, Counter<u64, AtomicU64>>,
     token_senders: Gauge<i64, AtomicI64>,
-    otlp_calls: Family<Outcome, Counter<u64, AtomicU64>>,
     otlp_points: Family<Outcome, Counter<u64, AtomicU64>>,
     otlp_passed_on: Family<Outcome, Counter<u64, AtomicU64>>,
     models: Gauge<i64, AtomicI64>,
@@ -82,7 +81,6 @@ impl Default for SourceMetrics {
             lags: Family::default(),
             tokens_refused: Family::default(),
             token_senders: Gauge::default(),
-            otlp_calls: Family::default(),
             otlp_points: Family::default(),
             otlp_passed_on: Family::default(),
             models: Gauge::default(),
@@ -116,7 +114,6 @@ impl SourceMetrics {
         registry.register("tokens_refused", refused, self.tokens_refused.clone());
         registry.register("token_senders", "AI gateways that count tokens", self.token_senders.clone());
         registry.register("models", "Models whose tokens are counted, by all their names", self.models.clone());
-        registry.register("otlp_calls", "Calls of OTLP senders, by result: ok, busy", self.otlp_calls.clone());
         let points = "Points of OTLP senders, by result: ok, late, duplicate, malformed, too_many, unknown_sender";
         registry.register("otlp_points", points, self.otlp_points.clone());
         let passed = "Calls that were passed on to other pods, by result: ok, failed, dropped";
@@ -165,10 +162,6 @@ impl SourceMetrics {
                 self.tokens_refused.get_or_create(&Reason { reason }).inc_by(count as u64);
             }
         }
-    }
-
-    pub(crate) fn otlp_call(&self, result: &'static str) {
-        self.otlp_calls.get_or_create(&Outcome { result }).inc();
     }
 
     pub(crate) fn otlp_points(&self, result: &'static str, count: u64) {

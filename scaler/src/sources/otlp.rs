@@ -1,11 +1,12 @@
 //! OTLP over gRPC: AI gateways that push the tokens of models, and Envoys that push what their clusters carry.
 //!
 //! A call is taken in before it is answered, so that the answer can say which points were refused (OTLP's partial success). Calls
-//! beyond what is taken in at one time are answered `UNAVAILABLE`, and senders try again. What one of Tidegate's pods is told it
-//! tells the others ([`peers`]), so that all of them answer KEDA alike.
+//! beyond what is taken in at one time wait, unread. What one of Tidegate's pods is told it tells the others ([`peers`]), so that
+//! all of them answer KEDA alike.
 
 mod clusters;
 mod peers;
+mod senders;
 mod stream;
 mod tokens;
 
@@ -27,13 +28,18 @@ use opentelemetry_proto::tonic::{
 use tidegate_core::{model::AiGateway, plan::Plan};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
+use tower::limit::GlobalConcurrencyLimitLayer;
 
-use self::{clusters::Clusters, peers::Peers, stream::Dropped, tokens::Tokens};
+use self::{
+    peers::Peers,
+    senders::{Senders, Silence},
+    stream::Dropped,
+};
 use crate::{signals::Signals, text::shortened};
 
 /// Where metrics are pushed to, and which of them count.
@@ -63,10 +69,11 @@ pub enum OtlpError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Senders bound their batches; 4 MiB is what gRPC itself takes where nobody says more. Compressed ones count as they are after.
-const LARGEST_MESSAGE: usize = 4 << 20;
-/// Calls that are taken in at one time. Each may hold a message of that size.
-const AT_ONCE: usize = 16;
+/// The SDKs of OpenTelemetry and Envoy put all that they know into one message. A thousand models are 8 MiB. Compressed ones count
+/// as they are after.
+const LARGEST_MESSAGE: usize = 16 << 20;
+/// Calls that are read and taken in at one time. Each may hold a message of that size.
+const AT_ONCE: usize = 4;
 /// Who sends its message slower than this is cut off.
 const SLOWEST_CALL: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -74,8 +81,6 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const MOST_STREAMS: u32 = 64;
 /// Proxies push every 5 s where nobody says more.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
-/// Senders that are remembered.
-const MAX_SENDERS: usize = 10_000;
 
 /// In a call that was passed on: the pod that did, and the address of the sender.
 const FORWARDED_BY: &str = "tidegate-forwarded-by";
@@ -108,6 +113,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(Some(MOST_STREAMS))
         .timeout(SLOWEST_CALL)
+        .layer(GlobalConcurrencyLimitLayer::new(AT_ONCE))
         .add_service(service)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
     let mut stopped = shutdown.clone();
@@ -128,20 +134,8 @@ struct Receiver {
     settings: OtlpSettings,
     signals: Arc<Signals>,
     plan: watch::Receiver<Arc<Plan>>,
-    senders: Mutex<HashMap<String, Sender>>,
-    room: Semaphore,
+    senders: Mutex<Senders>,
     peers: Option<Arc<Peers>>,
-}
-
-/// One process that pushes.
-struct Sender {
-    address: IpAddr,
-    /// The set of proxies that it is part of, as far as that is known
-    fleet: Arc<str>,
-    last: Instant,
-    usual: Duration,
-    tokens: Tokens,
-    clusters: Clusters,
 }
 
 /// What became of the points of a call.
@@ -181,23 +175,18 @@ impl MetricsService for Receiver {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        let Ok(_room) = self.room.try_acquire() else {
-            self.signals.metrics().otlp_call("busy");
-            return Err(Status::unavailable(format!("{AT_ONCE} calls are being taken in already: try again")));
-        };
         let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
         let forwarded = text(FORWARDED_BY).map(ToOwned::to_owned);
         let told = text(SENDER).filter(|_| forwarded.is_some()).and_then(|address| address.parse().ok());
         let peer = request.remote_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
         let address = told.unwrap_or(peer);
         if let (Some(by), Some(peers)) = (&forwarded, &self.peers)
-            && peers.is_self(by)
+            && peers.is_self(by, request.local_addr())
         {
             return Ok(Response::new(ExportMetricsServiceResponse::default()));
         }
         let request = request.into_inner();
         let outcome = self.take_in(address, &request);
-        self.signals.metrics().otlp_call("ok");
         self.signals.metrics().otlp_points("ok", outcome.accepted);
         for (why, count) in &outcome.dropped {
             self.signals.metrics().otlp_points(why.as_str(), *count);
@@ -216,7 +205,7 @@ impl Receiver {
         plan: watch::Receiver<Arc<Plan>>,
         peers: Option<Arc<Peers>>,
     ) -> Self {
-        Self { settings, signals, plan, senders: Mutex::default(), room: Semaphore::new(AT_ONCE), peers }
+        Self { settings, signals, plan, senders: Mutex::default(), peers }
     }
 
     fn take_in(&self, address: IpAddr, request: &ExportMetricsServiceRequest) -> Outcome {
@@ -226,25 +215,13 @@ impl Receiver {
         let series = self.signals.series();
         let mut senders = self.senders();
         for resource in &request.resource_metrics {
-            let name = sender_name(address, resource);
-            if !senders.contains_key(&name) && senders.len() >= MAX_SENDERS {
+            let (name, at) = (sender_name(address, resource), Instant::now());
+            let room = senders.room();
+            let Some(sender) = senders.hear(&name, address, at) else {
                 outcome.count(Err(Dropped::TooMany), &format!("sender {name}"));
                 continue;
-            }
-            let at = Instant::now();
-            let fleet = fleet(&plan, address, resource);
-            let sender = senders.entry(name.clone()).or_insert_with(|| Sender {
-                address,
-                fleet: Arc::clone(&fleet),
-                last: at,
-                usual: Duration::ZERO,
-                tokens: Tokens::default(),
-                clusters: Clusters::default(),
-            });
-            let since = at.saturating_duration_since(sender.last);
-            if since > Duration::from_millis(100) {
-                (sender.last, sender.usual) = (at, since);
-            }
+            };
+            let before = sender.tokens.len();
             if self.settings.clusters {
                 sender.clusters.begin();
             }
@@ -252,18 +229,14 @@ impl Receiver {
             for metric in resource.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
                 if self.settings.tokens && tokens::is_wanted(&metric.name) {
                     has.0 = true;
-                    sender.tokens.take_in(metric, now, &mut outcome);
+                    sender.tokens.take_in(metric, now, before + room, &mut outcome);
                 } else if self.settings.clusters && clusters::is_wanted(&metric.name) {
                     has.1 = true;
                     sender.clusters.take_in(metric, &series, now, &mut outcome);
                 }
             }
             if has.0 {
-                if sender.fleet != fleet {
-                    // It was not known yet. What it counted as anybody's is not counted again as its own.
-                    sender.fleet = Arc::clone(&fleet);
-                    self.signals.senders_gone(|gone| gone == name);
-                }
+                let fleet = fleet(&plan, address, resource);
                 self.signals.tokens_sampled(&name, Ok(&sender.tokens.counted(&fleet)), true);
             }
             if has.1 {
@@ -272,6 +245,8 @@ impl Receiver {
                     None => outcome.count(Err(Dropped::Unknown), &format!("{address} is no proxy of Envoy Gateway")),
                 }
             }
+            let grown = sender.tokens.len() - before;
+            senders.grew(grown);
         }
         outcome
     }
@@ -290,7 +265,10 @@ impl Receiver {
     /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
     fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
         let plan = Arc::clone(&self.plan.borrow());
-        self.forget_replaced();
+        let over = self.senders().forget_over();
+        if !over.is_empty() {
+            self.signals.senders_gone(|name| over.iter().any(|over| over == name));
+        }
         if self.settings.tokens {
             self.signals.commit_tokens(None);
         }
@@ -301,40 +279,15 @@ impl Receiver {
         }
     }
 
-    /// A process that starts again gets another name at the same address; what the one before contributed is over.
-    fn forget_replaced(&self) {
-        let mut senders = self.senders();
-        let newest = senders.values().fold(HashMap::<IpAddr, Instant>::new(), |mut newest, sender| {
-            let last = newest.entry(sender.address).or_insert(sender.last);
-            *last = sender.last.max(*last);
-            newest
-        });
-        let replaced = |sender: &Sender| {
-            let silent = sender.last.elapsed() > (sender.usual * 2).max(Duration::from_secs(10));
-            silent && newest.get(&sender.address).is_some_and(|newest| *newest > sender.last)
-        };
-        let over: Vec<String> =
-            senders.iter().filter(|(_, sender)| replaced(sender)).map(|(name, _)| name.clone()).collect();
-        for name in &over {
-            senders.remove(name);
-        }
-        drop(senders);
-        if !over.is_empty() {
-            self.signals.senders_gone(|name| over.iter().any(|over| over == name));
-        }
-    }
-
     /// Proxies that have to push and do not.
     fn tell_silent(&self, plan: &Plan, unheard: &mut HashMap<SocketAddr, Instant>) {
         let senders = self.senders();
         unheard.retain(|address, _| plan.proxies.iter().any(|proxy| proxy.stats == *address && proxy.ready));
         for proxy in &plan.proxies {
-            let last_of_all = senders.values().filter(|sender| sender.address == proxy.stats.ip());
-            let why = if let Some(last) = last_of_all.max_by_key(|sender| sender.last) {
+            let why = if let Some(Silence { lasts, usual }) = senders.silence(proxy.stats.ip()) {
                 unheard.remove(&proxy.stats);
-                let silence = last.last.elapsed();
-                (silence > (last.usual * 3).max(SILENT_AFTER))
-                    .then(|| format!("it has pushed nothing for {} s", silence.as_secs()))
+                (lasts > (usual * 3).max(SILENT_AFTER))
+                    .then(|| format!("it has pushed nothing for {} s", lasts.as_secs()))
             } else if proxy.ready {
                 let silence = unheard.entry(proxy.stats).or_insert_with(Instant::now).elapsed();
                 (silence > SILENT_AFTER).then(|| {
@@ -350,7 +303,7 @@ impl Receiver {
         }
     }
 
-    fn senders(&self) -> MutexGuard<'_, HashMap<String, Sender>> {
+    fn senders(&self) -> MutexGuard<'_, Senders> {
         // A panic elsewhere leaves counters that are whole.
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
 
 use super::{
     Outcome,
-    stream::{Dropped, Point, Stream, Temporality, identity},
+    stream::{Dropped, Point, Reports, Stream, Temporality, identity},
     text,
 };
 use crate::{
@@ -33,18 +33,27 @@ fn field(metric: &str) -> Option<(Field, Option<&str>)> {
     Some((Field::of(name.strip_prefix("upstream_")?.as_bytes())?, rest))
 }
 
+/// Series of one cluster: a counter has one, but for what a user's own tags split it into.
+const MAX_STREAMS: usize = 100;
+
 /// What one Envoy has counted of the clusters that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
+    known: HashMap<String, Cluster>,
+    reports: Reports,
+}
+
+#[derive(Debug, Default)]
+struct Cluster {
     streams: HashMap<u64, Stream>,
-    totals: HashMap<String, Counters>,
+    totals: Counters,
 }
 
 impl Clusters {
     /// A new report: what is in flight is told anew in each.
     pub(super) fn begin(&mut self) {
-        for counters in self.totals.values_mut() {
-            (counters.in_flight, counters.connections) = (0.0, 0.0);
+        for Cluster { totals, .. } in self.known.values_mut() {
+            (totals.in_flight, totals.connections) = (0.0, 0.0);
         }
     }
 
@@ -82,26 +91,30 @@ impl Clusters {
             Some(Value::AsDouble(value)) => value,
             None => return Err(Dropped::Malformed),
         };
-        let known = self.totals.entry(cluster).or_default();
+        let Cluster { streams, totals } = self.known.entry(cluster).or_default();
         if field.is_gauge() {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Dropped::Malformed);
             }
-            *field.in_counters(known) += value;
+            *field.in_counters(totals) += value;
             return Ok(());
         }
         let temporality = temporality.ok_or(Dropped::Malformed)?;
-        let stream = self.streams.entry(identity(metric, attributes)).or_default();
+        let id = identity(metric, attributes);
+        if streams.len() >= MAX_STREAMS && !streams.contains_key(&id) {
+            return Err(Dropped::TooMany);
+        }
+        let stream = streams.entry(id).or_default();
         let at = Point { start: point.start_time_unix_nano, time: point.time_unix_nano, sum: value, count: 0.0 };
-        let [added, _] = stream.accept(at, temporality, now)?;
-        *field.in_counters(known) += added;
+        let [added, _] = stream.accept(at, temporality, now, &mut self.reports)?;
+        *field.in_counters(totals) += added;
         Ok(())
     }
 
     /// All that is known of it, as a scrape would tell.
     pub(super) fn sample(&mut self, series: &Series) -> Sample {
-        self.totals.retain(|cluster, _| series.of_cluster(cluster).is_some());
-        let known = self.totals.iter().filter_map(|(cluster, counters)| Some((series.of_cluster(cluster)?, *counters)));
+        self.known.retain(|cluster, _| series.of_cluster(cluster).is_some());
+        let known = self.known.iter().filter_map(|(cluster, known)| Some((series.of_cluster(cluster)?, known.totals)));
         Sample::new(series, known.collect())
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Cumulative points say what was counted since a start, delta points since the last. A start that changed is a restart; its value
 //! is never read as a time, because Envoy writes microseconds into it (seen with 1.40), so that a restart is noticed all the same.
+//!
+//! Nor does it tell of when a series is: the SDKs of OpenTelemetry write when the process began. So the first cumulative point of a
+//! series is of no known time, until its sender was heard for so long that it would have been told of before.
 
 use std::{
     fmt,
@@ -85,6 +88,30 @@ const SET_BACK: u64 = 300_000_000_000;
 /// Points from the future by more than this would make all that follow late.
 const AHEAD: u64 = 3_600_000_000_000;
 
+/// No sender that is of use is slower.
+const SLOWEST: u64 = 300_000_000_000;
+
+/// For how long one sender was heard, and how often it tells of a series, by its own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reports {
+    first: u64,
+    every: u64,
+}
+
+impl Reports {
+    fn hear(&mut self, time: u64, since_last: u64) {
+        if self.first == 0 {
+            self.first = time;
+        }
+        self.every = self.every.max(since_last.min(SLOWEST));
+    }
+
+    /// Whether each series that there was when it was first heard has been told of by now, also where a report comes in parts.
+    fn have_told_all(&self, time: u64) -> bool {
+        self.every > 0 && time.saturating_sub(self.first) > self.every + self.every / 2
+    }
+}
+
 /// What is known of one counter.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stream {
@@ -95,8 +122,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// What the point adds: sum and count. `now` is by the receiver's clock.
-    pub(super) fn accept(&mut self, point: Point, temporality: Temporality, now: u64) -> Result<[f64; 2], Dropped> {
+    /// What the point adds: sum and count. `now` is by the receiver's clock, `reports` those of its sender.
+    pub(super) fn accept(
+        &mut self,
+        point: Point,
+        temporality: Temporality,
+        now: u64,
+        reports: &mut Reports,
+    ) -> Result<[f64; 2], Dropped> {
         let counts = |value: f64| value.is_finite() && value >= 0.0;
         if point.time == 0 || point.time > now.saturating_add(AHEAD) || !counts(point.sum) || !counts(point.count) {
             return Err(Dropped::Malformed);
@@ -106,11 +139,17 @@ impl Stream {
         }
         let before =
             std::mem::replace(self, Self { start: point.start, time: point.time, sum: point.sum, count: point.count });
-        let restarted = point.start != before.start || point.sum < before.sum || point.count < before.count;
-        if temporality == Temporality::Delta || before.time == 0 || restarted {
-            return Ok([point.sum, point.count]);
+        let all = [point.sum, point.count];
+        if temporality == Temporality::Delta {
+            return Ok(all);
         }
-        Ok([point.sum - before.sum, point.count - before.count])
+        let is_first = before.time == 0;
+        reports.hear(point.time, if is_first { 0 } else { point.time.saturating_sub(before.time) });
+        if is_first {
+            return Ok(if reports.have_told_all(point.time) { all } else { [0.0; 2] });
+        }
+        let restarted = point.start != before.start || point.sum < before.sum || point.count < before.count;
+        Ok(if restarted { all } else { [point.sum - before.sum, point.count - before.count] })
     }
 }
 
@@ -144,21 +183,21 @@ mod tests {
     }
 
     fn sums(temporality: Temporality, points: &[Point]) -> Vec<Result<f64, Dropped>> {
-        let mut stream = Stream::default();
-        points.iter().map(|point| stream.accept(*point, temporality, NOW).map(|[sum, _]| sum)).collect()
+        let (mut stream, mut reports) = (Stream::default(), Reports::default());
+        points.iter().map(|point| stream.accept(*point, temporality, NOW, &mut reports).map(|[sum, _]| sum)).collect()
     }
 
     #[test]
     fn cumulative_points_add_what_they_grew_by_and_delta_points_what_they_are() {
         let points = [at(1, 10.0), at(2, 15.0), at(3, 15.0)];
-        assert_eq!(sums(Temporality::Cumulative, &points), [Ok(10.0), Ok(5.0), Ok(0.0)]);
+        assert_eq!(sums(Temporality::Cumulative, &points), [Ok(0.0), Ok(5.0), Ok(0.0)]);
         assert_eq!(sums(Temporality::Delta, &points), [Ok(10.0), Ok(15.0), Ok(15.0)]);
     }
 
     #[test]
     fn late_and_duplicate_points_add_nothing() {
         let points = [at(5, 10.0), at(5, 10.0), at(3, 8.0), at(6, 12.0)];
-        let expected = [Ok(10.0), Err(Dropped::Duplicate), Err(Dropped::Late), Ok(2.0)];
+        let expected = [Ok(0.0), Err(Dropped::Duplicate), Err(Dropped::Late), Ok(2.0)];
         assert_eq!(sums(Temporality::Cumulative, &points), expected);
         let delta = [Ok(10.0), Err(Dropped::Duplicate), Err(Dropped::Late), Ok(12.0)];
         assert_eq!(sums(Temporality::Delta, &points), delta);
@@ -169,24 +208,44 @@ mod tests {
         let microseconds = NOW / 1000;
         let of = |start: u64, second: u64, sum: f64| Point { start, ..at(second, sum) };
         let points = [of(microseconds, 1, 10.0), of(microseconds, 2, 20.0), of(microseconds + 9, 3, 25.0)];
-        assert_eq!(sums(Temporality::Cumulative, &points), [Ok(10.0), Ok(10.0), Ok(25.0)]);
+        assert_eq!(sums(Temporality::Cumulative, &points), [Ok(0.0), Ok(10.0), Ok(25.0)]);
     }
 
     #[test]
     fn a_count_that_went_down_with_the_same_start_has_begun_anew() {
-        assert_eq!(sums(Temporality::Cumulative, &[at(1, 10.0), at(2, 3.0)]), [Ok(10.0), Ok(3.0)]);
+        assert_eq!(sums(Temporality::Cumulative, &[at(1, 10.0), at(2, 3.0)]), [Ok(0.0), Ok(3.0)]);
     }
 
     #[test]
     fn a_clock_that_is_set_back_is_followed_after_five_minutes() {
-        let mut stream = Stream::default();
+        let (mut stream, mut reports) = (Stream::default(), Reports::default());
         let mut sum = |time: u64, sum: f64| {
-            stream.accept(Point { start: 7, time, sum, count: 0.0 }, Temporality::Cumulative, NOW).map(|[sum, _]| sum)
+            let point = Point { start: 7, time, sum, count: 0.0 };
+            stream.accept(point, Temporality::Cumulative, NOW, &mut reports).map(|[sum, _]| sum)
         };
-        assert_eq!(sum(NOW, 10.0), Ok(10.0));
+        assert_eq!(sum(NOW, 10.0), Ok(0.0));
         assert_eq!(sum(NOW - 10 * SECOND, 12.0), Err(Dropped::Late));
         assert_eq!(sum(NOW - 3600 * SECOND, 14.0), Ok(4.0));
         assert_eq!(sum(NOW - 3599 * SECOND, 15.0), Ok(1.0));
+    }
+
+    #[test]
+    fn a_series_is_new_only_once_its_sender_has_told_of_all_that_it_had() {
+        let mut reports = Reports::default();
+        let mut first_of_another = |second: u64| {
+            Stream::default().accept(at(second, 1e9), Temporality::Cumulative, NOW, &mut reports).map(|[sum, _]| sum)
+        };
+        // A report in two parts, of which the second comes a second later.
+        assert_eq!((first_of_another(10), first_of_another(11)), (Ok(0.0), Ok(0.0)));
+        let mut stream = Stream::default();
+        let mut told = |second: u64| stream.accept(at(second, 5.0), Temporality::Cumulative, NOW, &mut reports);
+        assert_eq!((told(10), told(15)), (Ok([0.0; 2]), Ok([0.0; 2])));
+        let mut first_of_another = |second: u64, temporality| {
+            Stream::default().accept(at(second, 7.0), temporality, NOW, &mut reports).map(|[sum, _]| sum)
+        };
+        assert_eq!(first_of_another(16, Temporality::Cumulative), Ok(0.0));
+        assert_eq!(first_of_another(16, Temporality::Delta), Ok(7.0), "that is of now whatever came before");
+        assert_eq!(first_of_another(20, Temporality::Cumulative), Ok(7.0));
     }
 
     #[test]
@@ -206,10 +265,10 @@ mod tests {
         #[test]
         fn no_point_panics_or_takes_away(points in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<f64>(), any::<f64>()), 0..20)) {
             for temporality in [Temporality::Cumulative, Temporality::Delta] {
-                let mut stream = Stream::default();
+                let (mut stream, mut reports) = (Stream::default(), Reports::default());
                 for (start, time, sum, count) in &points {
                     let point = Point { start: *start, time: *time, sum: *sum, count: *count };
-                    if let Ok([sum, count]) = stream.accept(point, temporality, NOW) {
+                    if let Ok([sum, count]) = stream.accept(point, temporality, NOW, &mut reports) {
                         prop_assert!(sum >= 0.0 && count >= 0.0);
                     }
                 }

@@ -306,10 +306,35 @@ async fn a_malformed_point_is_refused_by_name_and_the_others_count() {
 #[tokio::test]
 async fn a_message_that_is_too_large_is_refused_and_the_server_lives() {
     let served = Served::new(None).await;
-    let long = "x".repeat(5 << 20);
+    let long = "x".repeat(17 << 20);
     let refused = served.push(vec![Metric { name: long, ..Metric::default() }]).await.unwrap_err();
     assert!(refused.message().contains("size limit"), "{refused}");
     assert!(served.push(vec![usage(CUMULATIVE, &[("input", 1.0)])]).await.is_ok());
+}
+
+#[tokio::test]
+async fn calls_beyond_what_is_read_at_one_time_wait_until_another_ends() {
+    let served = Served::new(None).await;
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<http_body_util::StreamBody<_>>();
+    // Senders that begin a message and do not end it.
+    let stuck: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let body = futures::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, std::io::Error>>();
+            let path = "opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+            let request = http::Request::post(format!("http://{}/{path}", served.address));
+            let request = request.header("content-type", "application/grpc").header("te", "trailers");
+            tokio::spawn(client.request(request.body(http_body_util::StreamBody::new(body)).unwrap()))
+        })
+        .collect();
+    let push = async || served.push(vec![usage(CUMULATIVE, &[("input", 1.0)])]).await;
+    // Once they have arrived there is no answer, for as long as they are there.
+    let no_answer = async { while timeout(Duration::from_millis(500), push()).await.is_ok() {} };
+    timeout(Duration::from_secs(5), no_answer).await.unwrap();
+    drop(client);
+    stuck.iter().for_each(tokio::task::JoinHandle::abort);
+    timeout(SLOWEST_CALL, push()).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tidegate_core::model::TokenNames;
 
 use super::{
     Outcome,
-    stream::{Dropped, Point, Stream, Temporality, identity},
+    stream::{Dropped, Point, Reports, Stream, Temporality, identity},
     text,
 };
 use crate::signals::TokenCounters;
@@ -29,6 +29,7 @@ pub(super) fn is_wanted(metric: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     streams: HashMap<u64, (Stream, Place)>,
+    reports: Reports,
     models: HashMap<TokenNames, usize>,
     totals: Vec<(TokenNames, TokenCounters)>,
     /// The models that the call that is being taken in tells of
@@ -52,14 +53,22 @@ enum Kind {
 }
 
 impl Tokens {
-    pub(super) fn take_in(&mut self, metric: &Metric, now: u64, outcome: &mut Outcome) {
+    /// Series that are known.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// `most` series are known after that.
+    pub(super) fn take_in(&mut self, metric: &Metric, now: u64, most: usize, outcome: &mut Outcome) {
+        let most = most.min(MAX_STREAMS);
         match &metric.data {
             Some(Data::Histogram(histogram)) => {
                 let temporality = Temporality::of(histogram.aggregation_temporality);
                 for point in &histogram.data_points {
                     let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
                     let at = Point { start, time, sum: point.sum.unwrap_or(f64::NAN), count: point.count as f64 };
-                    outcome.count(self.point(&metric.name, &point.attributes, at, temporality, now), &metric.name);
+                    outcome
+                        .count(self.point(&metric.name, &point.attributes, at, temporality, now, most), &metric.name);
                 }
             }
             Some(Data::ExponentialHistogram(histogram)) => {
@@ -67,7 +76,8 @@ impl Tokens {
                 for point in &histogram.data_points {
                     let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
                     let at = Point { start, time, sum: point.sum.unwrap_or(f64::NAN), count: point.count as f64 };
-                    outcome.count(self.point(&metric.name, &point.attributes, at, temporality, now), &metric.name);
+                    outcome
+                        .count(self.point(&metric.name, &point.attributes, at, temporality, now, most), &metric.name);
                 }
             }
             _ => outcome.count(Err(Dropped::Malformed), &metric.name),
@@ -81,18 +91,19 @@ impl Tokens {
         point: Point,
         temporality: Option<Temporality>,
         now: u64,
+        most: usize,
     ) -> Result<(), Dropped> {
         let temporality = temporality.ok_or(Dropped::Malformed)?;
         let id = identity(metric, attributes);
         if !self.streams.contains_key(&id) {
-            if self.streams.len() >= MAX_STREAMS {
+            if self.streams.len() >= most {
                 return Err(Dropped::TooMany);
             }
             let place = self.place(attributes)?;
             self.streams.insert(id, (Stream::default(), place));
         }
         let Some((stream, place)) = self.streams.get_mut(&id) else { return Err(Dropped::TooMany) };
-        let [sum, count] = stream.accept(point, temporality, now)?;
+        let [sum, count] = stream.accept(point, temporality, now, &mut self.reports)?;
         let Place { model, kind } = *place;
         self.told.push(model);
         if let Some((_, totals)) = self.totals.get_mut(model) {
