@@ -21,6 +21,8 @@ pub(super) struct Sender {
     /// The last report and the one before
     last: Option<Instant>,
     before: Option<Instant>,
+    /// How often it tells of a model: reports may come in parts
+    every: Duration,
     /// The last report of which not all was taken in, because it was too much
     cut_short: Option<Instant>,
     error: Option<String>,
@@ -37,7 +39,9 @@ struct Cell {
 
 impl Sender {
     pub(super) fn new(pushes: bool) -> Self {
-        Self { pushes, fleet: None, last: None, before: None, cut_short: None, error: None, cells: HashMap::new() }
+        let (last, before, cut_short) = (None, None, None);
+        let every = Duration::ZERO;
+        Self { pushes, fleet: None, last, before, every, cut_short, error: None, cells: HashMap::new() }
     }
 
     /// It counts for these proxies. What it told as anybody's before that was known is not told again as theirs.
@@ -75,10 +79,15 @@ impl Sender {
         if !self.last.is_some_and(near) {
             self.before = self.last.replace(at);
         }
+        let mut every = None;
         for (id, counters) in counted {
             match self.cells.get_mut(id) {
                 Some(cell) if near(cell.at) => {}
-                Some(cell) => *cell = cell.after(*counters, at),
+                Some(cell) => {
+                    let gap = at.saturating_duration_since(cell.at);
+                    every = Some(every.map_or(gap, |every: Duration| every.min(gap)));
+                    *cell = cell.after(*counters, at);
+                }
                 None => {
                     let was_complete = |before: &Instant| {
                         since(*id).is_some_and(|since| since < *before)
@@ -97,18 +106,18 @@ impl Sender {
                 }
             }
         }
+        self.every = every.unwrap_or(self.every);
         self.error.take().is_some()
     }
 
     /// Notices who has gone silent, and what is not told of any more.
     pub(super) fn look(&mut self, now: Instant) {
-        if let (Some(last), Some(before)) = (self.last, self.before) {
-            self.cells.values_mut().filter(|cell| cell.at < before).for_each(|cell| cell.rates = Rates::default());
-            let usual = last.saturating_duration_since(before);
-            let silence = now.saturating_duration_since(last);
-            if self.pushes && silence > (usual * SILENT).max(SILENT_AT_LEAST) {
-                self.error = Some(format!("it has pushed nothing for {} s", silence.as_secs()));
-            }
+        let Some(last) = self.last.filter(|_| self.is_rated()) else { return };
+        let untold = |cell: &&mut Cell| last.saturating_duration_since(cell.at) > self.every * 2;
+        self.cells.values_mut().filter(untold).for_each(|cell| cell.rates = Rates::default());
+        let silence = now.saturating_duration_since(last);
+        if self.pushes && silence > (self.every * SILENT).max(SILENT_AT_LEAST) {
+            self.error = Some(format!("it has pushed nothing for {} s", silence.as_secs()));
         }
     }
 

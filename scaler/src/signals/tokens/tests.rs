@@ -191,20 +191,36 @@ fn who_pushes_every_minute_is_not_silent_in_between_and_is_over_when_its_last_wo
 
 #[test]
 fn a_report_in_several_parts_is_one_report() {
-    let mut tokens = Tokens::default();
-    tokens.plan(&plan(&["m", "n"]), Instant::now());
-    let start = Instant::now();
-    for second in 0..40u8 {
-        let at = start + SECOND * u32::from(second);
-        let total = 10.0 * f64::from(second);
-        tokens.sampled("a", at, Ok(&[(names("m"), counted(total, 0.0, 0.0, 1.0))]), true);
-        let later = at + Duration::from_millis(5);
-        tokens.sampled("a", later, Ok(&[(names("n"), counted(total, 0.0, 0.0, 1.0))]), true);
-        tokens.second(None, STALE, later);
+    let models = ["a", "b", "c", "d"];
+    for apart in [5, 200] {
+        let mut tokens = Tokens::default();
+        tokens.plan(&plan(&models), Instant::now());
+        let start = Instant::now();
+        for report in 0..10u8 {
+            let at = start + SECOND * 5 * u32::from(report);
+            let total = 50.0 * f64::from(report);
+            for (part, model) in (0..).zip(models) {
+                let at = at + Duration::from_millis(apart) * part;
+                tokens.sampled("gateway", at, Ok(&[(names(model), counted(total, 0.0, 0.0, 1.0))]), true);
+            }
+            (1..=5).for_each(|second| tokens.second(None, STALE, at + SECOND * second));
+        }
+        let shown = tokens.shown();
+        let rates = models.map(|model| shown.of(&[model.to_owned()]).next().map(|(_, rates)| rates.input.round()));
+        assert_eq!(rates, [Some(10.0); 4], "parts {apart} ms apart");
     }
-    let shown = tokens.shown();
-    let rate = |model: &str| shown.of(&[model.to_owned()]).next().map(|(_, rates)| rates.input.round());
-    assert_eq!((rate("m"), rate("n")), (Some(10.0), Some(10.0)));
+}
+
+#[test]
+fn a_model_that_a_gateway_tells_of_no_more_has_no_tokens() {
+    let mut asked = Asked::about(&["m", "n"]);
+    for second in 0..40u8 {
+        asked.second(&[("a", Some(&[("m", grown(second)), ("n", grown(second))]))]);
+    }
+    for second in 40..80u8 {
+        asked.second(&[("a", Some(&[("m", grown(second))]))]);
+    }
+    assert_eq!(["m", "n"].map(|model| asked.rates(model).unwrap().output), [10.0, 0.0]);
 }
 
 #[test]

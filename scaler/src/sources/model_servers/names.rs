@@ -22,7 +22,7 @@ enum Meaning {
     KvCache,
 }
 
-const NAMES: [(&str, Meaning); 19] = [
+const NAMES: [(&str, Meaning); 18] = [
     ("vllm:prompt_tokens_total", Meaning::Input),
     ("vllm:prefix_cache_hits_total", Meaning::Cached),
     // Before 0.9
@@ -38,12 +38,11 @@ const NAMES: [(&str, Meaning); 19] = [
     ("sglang:num_running_reqs", Meaning::Running),
     ("sglang:num_queue_reqs", Meaning::Waiting),
     ("sglang:token_usage", Meaning::KvCache),
-    // Histograms of requests; TGI tells nothing of its caches.
+    // Histograms of requests, counted at their end; TGI tells nothing of its caches, so that its prompts count in whole.
     ("tgi_request_input_length_sum", Meaning::Input),
     ("tgi_request_generated_tokens_sum", Meaning::Output),
     ("tgi_batch_current_size", Meaning::Running),
     ("tgi_queue_size", Meaning::Waiting),
-    ("tgi_request_cached_length_sum", Meaning::Cached),
 ];
 
 /// What an exposition says. Several engines (data parallel ranks) in one server are added up, but for their caches, of which the
