@@ -240,6 +240,7 @@ impl Receiver {
                 self.signals.tokens_sampled(&name, Ok(&sender.tokens.counted(&fleet)), true);
             }
             if has.1 {
+                sender.tells_of_clusters(at);
                 match plan.proxies.iter().find(|proxy| proxy.stats.ip() == address) {
                     Some(proxy) => self.signals.sampled(proxy, at, Ok(sender.clusters.sample(&series))),
                     None => outcome.count(Err(Dropped::Unknown), &format!("{address} is no proxy of Envoy Gateway")),

@@ -28,11 +28,18 @@ pub(super) struct Senders {
 #[derive(Debug)]
 pub(super) struct Sender {
     address: IpAddr,
+    heard: Heard,
+    /// The same of clusters alone: an Envoy and the side-car beside it have one address
+    of_clusters: Option<Heard>,
+    pub(super) tokens: Tokens,
+    pub(super) clusters: Clusters,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heard {
     first: Instant,
     last: Instant,
     usual: Duration,
-    pub(super) tokens: Tokens,
-    pub(super) clusters: Clusters,
 }
 
 /// How long ago somebody was last heard, and how long that usually is.
@@ -52,10 +59,7 @@ impl Senders {
             self.known.insert(name.to_owned(), Sender::new(address, at));
         }
         let sender = self.known.get_mut(name)?;
-        let since = at.saturating_duration_since(sender.last);
-        if since > TOO_NEAR {
-            (sender.last, sender.usual) = (at, since);
-        }
+        sender.heard.again(at);
         Some(sender)
     }
 
@@ -69,10 +73,10 @@ impl Senders {
         self.series += series;
     }
 
-    /// Of who was heard last at this address.
+    /// Of who told last of clusters at this address.
     pub(super) fn silence(&self, address: IpAddr) -> Option<Silence> {
         let at_it = self.known.values().filter(|sender| sender.address == address);
-        at_it.max_by_key(|sender| sender.last).map(Sender::silence)
+        at_it.filter_map(|sender| sender.of_clusters).max_by_key(|heard| heard.last).map(Heard::silence)
     }
 
     /// Forgets those that are over; their names.
@@ -82,12 +86,12 @@ impl Senders {
     pub(super) fn forget_over(&mut self) -> Vec<String> {
         let mut youngest = HashMap::<IpAddr, Instant>::new();
         for sender in self.known.values() {
-            let first = youngest.entry(sender.address).or_insert(sender.first);
-            *first = sender.first.max(*first);
+            let first = youngest.entry(sender.address).or_insert(sender.heard.first);
+            *first = sender.heard.first.max(*first);
         }
         let is_over = |sender: &Sender| {
-            let Silence { lasts, usual } = sender.silence();
-            let replaced = youngest.get(&sender.address).is_some_and(|first| *first > sender.last);
+            let Silence { lasts, usual } = sender.heard.silence();
+            let replaced = youngest.get(&sender.address).is_some_and(|first| *first > sender.heard.last);
             lasts > FORGET_AFTER || replaced && lasts > (usual * 2).max(SILENT_AT_LEAST)
         };
         let over: Vec<_> =
@@ -103,10 +107,28 @@ impl Senders {
 impl Sender {
     fn new(address: IpAddr, at: Instant) -> Self {
         let (tokens, clusters) = (Tokens::default(), Clusters::default());
-        Self { address, first: at, last: at, usual: Duration::ZERO, tokens, clusters }
+        Self { address, heard: Heard::first(at), of_clusters: None, tokens, clusters }
     }
 
-    fn silence(&self) -> Silence {
+    /// Its message of this time tells of clusters.
+    pub(super) fn tells_of_clusters(&mut self, at: Instant) {
+        self.of_clusters.get_or_insert_with(|| Heard::first(at)).again(at);
+    }
+}
+
+impl Heard {
+    fn first(at: Instant) -> Self {
+        Self { first: at, last: at, usual: Duration::ZERO }
+    }
+
+    fn again(&mut self, at: Instant) {
+        let since = at.saturating_duration_since(self.last);
+        if since > TOO_NEAR {
+            (self.last, self.usual) = (at, since);
+        }
+    }
+
+    fn silence(self) -> Silence {
         Silence { lasts: self.last.elapsed(), usual: self.usual }
     }
 }
@@ -145,6 +167,17 @@ mod tests {
         assert!(push(&mut senders, &["a", "b"], 60).await.is_empty());
         assert!(push(&mut senders, &["b"], 300).await.is_empty());
         assert_eq!(push(&mut senders, &["b"], 900).await, ["a"], "after a quarter of an hour it is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_envoy_that_never_pushed_is_not_taken_for_the_side_car_beside_it_that_does() {
+        let mut senders = Senders::default();
+        push(&mut senders, &["side-car"], 60).await;
+        assert_eq!(senders.silence(ADDRESS), None);
+        senders.hear("envoy", ADDRESS, Instant::now()).unwrap().tells_of_clusters(Instant::now());
+        advance(Duration::from_secs(30)).await;
+        push(&mut senders, &["side-car"], 5).await;
+        assert_eq!(senders.silence(ADDRESS).map(|silence| silence.lasts), Some(Duration::from_secs(35)));
     }
 
     #[tokio::test(start_paused = true)]
