@@ -5,10 +5,13 @@ use std::{
     sync::LazyLock,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::sync::{OnceCell, RwLock};
 
-use crate::kubectl::{apply, get, run};
+use crate::{
+    kubectl::{apply, get, run},
+    scenario::until,
+};
 
 /// Where KEDA reaches the scaler.
 pub const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
@@ -44,6 +47,14 @@ impl Cluster {
     pub async fn empty() -> Result<Self> {
         let gateways = GATEWAYS.write().await;
         INSTALLED.get_or_try_init(install).await?;
+        until("the proxies of other tests are gone", async || {
+            let proxies = get(&["pods", "-A", "-l", "gateway.envoyproxy.io/owning-gateway-name"]).await?;
+            let left: Vec<_> =
+                proxies["items"].as_array().into_iter().flatten().map(|pod| &pod["metadata"]["name"]).collect();
+            ensure!(left.is_empty(), "{left:?} are left");
+            Ok(())
+        })
+        .await?;
         Ok(Self { peers: Box::new(()), _gateways: Box::new(gateways) })
     }
 

@@ -27,6 +27,12 @@ async fn at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)> {
     Ok((cluster, scenario, load))
 }
 
+/// The same, and from there on the cluster is this test's alone, until its namespace is on its way out.
+async fn alone_at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)> {
+    let (cluster, scenario, load) = at_five_replicas(name).await?;
+    Ok((cluster.alone().await, scenario, load))
+}
+
 /// Looks at the replicas twice a second. While nobody answers there is nothing to look at.
 async fn never_below_five(scenario: &Scenario, period: Duration) -> Result<()> {
     let end = Instant::now() + period;
@@ -42,8 +48,7 @@ async fn never_below_five(scenario: &Scenario, period: Duration) -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_keda_restarts() -> Result<()> {
-    let (cluster, scenario, _load) = at_five_replicas("keda-restart").await?;
-    let _cluster = cluster.alone().await;
+    let (_cluster, scenario, _load) = alone_at_five_replicas("keda-restart").await?;
     let stack = Stack::attach()?;
     stack.restart("keda-operator").await?;
     stack.restart("keda-adapter").await?;
@@ -52,8 +57,7 @@ async fn replicas_hold_while_keda_restarts() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()> {
-    let (cluster, scenario, _load) = at_five_replicas("scaler-killed").await?;
-    let cluster = cluster.alone().await;
+    let (cluster, scenario, _load) = alone_at_five_replicas("scaler-killed").await?;
     let stack = Stack::attach()?;
     for pod in cluster.pods().await? {
         stack.kill(&format!("pod/tidegate-system/{pod}")).await?;
@@ -71,8 +75,7 @@ async fn replicas_hold_while_the_scaler_is_killed_and_comes_back() -> Result<()>
 
 #[tokio::test]
 async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
-    let (cluster, scenario, _load) = at_five_replicas("api-away").await?;
-    let _cluster = cluster.alone().await;
+    let (_cluster, scenario, _load) = alone_at_five_replicas("api-away").await?;
     let stack = Stack::attach()?;
     stack.stop("kube-apiserver").await?;
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -90,8 +93,7 @@ async fn replicas_hold_while_the_api_server_is_away_for_20_s() -> Result<()> {
 
 #[tokio::test]
 async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
-    let (cluster, scenario, _load) = at_five_replicas("envoy-killed").await?;
-    let _cluster = cluster.alone().await;
+    let (_cluster, scenario, _load) = alone_at_five_replicas("envoy-killed").await?;
     let owner = format!("gateway.envoyproxy.io/owning-gateway-namespace={}", scenario.namespace);
     let pods = get(&["pods", "-A", "-l", &owner]).await?;
     let pod = &pods["items"][0]["metadata"];
