@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p tidegate-scaler --bench otlp`. The server is the real one on loopback, on a runtime with one thread; the
 //! client is another thread that has its messages encoded and sends the next one when the last is answered, as exporters do.
-//! A point is a histogram of one model and one token type, with the 14 buckets of Envoy AI Gateway.
+//! A point is a histogram of one model and one token type, with the 14 buckets of Envoy AI Gateway. At last all is passed on to
+//! another server, as pods of Tidegate do.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run fails")]
 
 use std::{
@@ -37,25 +38,29 @@ const MEASURED: Duration = Duration::from_secs(10);
 
 fn main() {
     let before = resident();
-    let (address, server) = start();
+    let (address, server) = start(None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("| | points/s | of the server's core | points per second of it |\n|---|---|---|---|");
-    for gzip in [false, true] {
+    let measure = |what: &str, address: SocketAddr, gzip: bool, server: u32| {
         let (points, seconds, cpu) = runtime.block_on(push(address, gzip, &server));
-        let what = if gzip { "gzip" } else { "plain" };
         let (rate, of_core) = (points as f64 / seconds, cpu / seconds * 100.0);
         println!("| {what} | {rate:.0} | {of_core:.0} % | {:.0} |", points as f64 / cpu);
-    }
+    };
+    measure("plain", address, false, server);
+    measure("gzip", address, true, server);
+    let grown = resident() - before;
+    let (passing_on, passing) = start(Some(address.to_string()));
+    measure("gzip, passed on to another", passing_on, true, passing);
     let each = MODELS * TYPES.len();
     println!(
         "\n{SENDERS} senders of {MODELS} models, {} series: {:.0} MiB more than before, of which the client's messages are some",
         SENDERS * each,
-        (resident() - before) / 1024.0
+        grown / 1024.0
     );
 }
 
 /// The server on a thread of its own; its thread's id, by which the kernel tells what it used.
-fn start() -> (SocketAddr, u32) {
+fn start(peers: Option<String>) -> (SocketAddr, u32) {
     let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -66,7 +71,7 @@ fn start() -> (SocketAddr, u32) {
             signals.keep(&plan.borrow());
             let (_go, stop) = watch::channel(false);
             tell.send((listener.local_addr().unwrap(), thread_id())).unwrap();
-            let settings = OtlpSettings { clusters: false, tokens: true, peers: None };
+            let settings = OtlpSettings { clusters: false, tokens: true, peers };
             serve(listener, settings, signals, plan, stop).await.unwrap();
         });
     });
