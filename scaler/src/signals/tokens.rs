@@ -192,14 +192,16 @@ impl Tokens {
         let mut counted = Vec::with_capacity(sample.len());
         let mut new = 0;
         for (names, counters) in sample {
-            let known = self.ids.get(names).copied();
-            match (known, self.wanted.since(&names.request)) {
-                (Some(id), _) => counted.push((id, *counters)),
-                (None, None) => refused.push(Refused::Unwanted),
-                (None, Some(_)) if self.ids.len() >= MAX_SERIES || of_sender + new >= MAX_OF_SENDER => {
+            if let Some(id) = self.ids.get(names) {
+                counted.push((*id, *counters));
+                continue;
+            }
+            match self.wanted.since(&names.request) {
+                None => refused.push(Refused::Unwanted),
+                Some(_) if self.ids.len() >= MAX_SERIES || of_sender + new >= MAX_OF_SENDER => {
                     refused.push(Refused::TooMany);
                 }
-                (None, Some(since)) => {
+                Some(since) => {
                     new += 1;
                     counted.push((self.add(names, since), *counters));
                 }

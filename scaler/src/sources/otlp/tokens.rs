@@ -61,25 +61,21 @@ impl Tokens {
     /// `most` series are known after that.
     pub(super) fn take_in(&mut self, metric: &Metric, now: u64, most: usize, outcome: &mut Outcome) {
         let most = most.min(MAX_STREAMS);
+        let mut take =
+            |attributes: &[KeyValue], start: u64, time: u64, sum: Option<f64>, count: u64, temporality: i32| {
+                let at = Point { start, time, sum: sum.unwrap_or(f64::NAN), count: count as f64 };
+                let taken = self.point(&metric.name, attributes, at, Temporality::of(temporality), now, most);
+                outcome.count(taken, &metric.name);
+            };
         match &metric.data {
-            Some(Data::Histogram(histogram)) => {
-                let temporality = Temporality::of(histogram.aggregation_temporality);
-                for point in &histogram.data_points {
-                    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
-                    let at = Point { start, time, sum: point.sum.unwrap_or(f64::NAN), count: point.count as f64 };
-                    outcome
-                        .count(self.point(&metric.name, &point.attributes, at, temporality, now, most), &metric.name);
-                }
-            }
-            Some(Data::ExponentialHistogram(histogram)) => {
-                let temporality = Temporality::of(histogram.aggregation_temporality);
-                for point in &histogram.data_points {
-                    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
-                    let at = Point { start, time, sum: point.sum.unwrap_or(f64::NAN), count: point.count as f64 };
-                    outcome
-                        .count(self.point(&metric.name, &point.attributes, at, temporality, now, most), &metric.name);
-                }
-            }
+            Some(Data::Histogram(all)) => all.data_points.iter().for_each(|p| {
+                let (start, time) = (p.start_time_unix_nano, p.time_unix_nano);
+                take(&p.attributes, start, time, p.sum, p.count, all.aggregation_temporality);
+            }),
+            Some(Data::ExponentialHistogram(all)) => all.data_points.iter().for_each(|p| {
+                let (start, time) = (p.start_time_unix_nano, p.time_unix_nano);
+                take(&p.attributes, start, time, p.sum, p.count, all.aggregation_temporality);
+            }),
             _ => outcome.count(Err(Dropped::Malformed), &metric.name),
         }
     }
