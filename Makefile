@@ -11,6 +11,8 @@ BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 
 PROGRAMS := -p tidegate -p task-api -p model-server -p tidegate-stack
 # Where the results of the stages of `make test` are counted.
 LOG := $(BIN)/../test-log
+# Tests that run at one time, end to end: they wait most of the time, but each has an Envoy, a load and pods.
+E2E_THREADS := $(shell echo $$((2 * $$(nproc))))
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -49,7 +51,7 @@ test-e2e: build ## End-to-end tests on the real peers, which are built first whe
 	cargo test --quiet -p tidegate-stack 2>&1 | tee -a $(LOG)
 	HELM="$$($(BIN)/stack path helm)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --with prometheus --with kafka -- cargo test --quiet -p tidegate-e2e -- --test-threads=6 2>&1 | tee -a $(LOG)
+	$(BIN)/stack run --with prometheus --with kafka -- cargo test --quiet -p tidegate-e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
 
 bench: ## The benchmarks of docs/benchmarks.md that need no peers
 	cargo bench --quiet
