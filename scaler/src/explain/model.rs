@@ -222,10 +222,10 @@ impl fmt::Display for ExplainedServers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0} uncached input and {:.0} output tokens/s", self.input, self.output)?;
         if let Some(running) = self.running {
-            write!(f, ", {running:.0} requests that they work on")?;
+            write!(f, ", {running:.0} requests running")?;
         }
         if let Some(waiting) = self.waiting {
-            write!(f, ", {waiting:.1} requests that wait")?;
+            write!(f, ", {waiting:.1} requests waiting")?;
         }
         if let Some(kv_cache) = self.kv_cache {
             write!(f, ", KV caches {:.0} % full", kv_cache * 100.0)?;
