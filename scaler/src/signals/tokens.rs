@@ -265,13 +265,12 @@ impl Tokens {
             }
             newest = newest.max(sender.answered());
         }
-        self.incomplete = self.unmeasured(expected.unwrap_or_default());
+        self.measured = (self.measured + u8::from(newest.is_some())).min(LONG);
+        self.incomplete = self.unmeasured(expected.unwrap_or_default()).or_else(|| self.too_short());
         if newest.is_none() {
             self.failure = Some(self.why_nobody(expected));
             return;
         }
-        self.measured = (self.measured + 1).min(LONG);
-        self.incomplete = self.incomplete.take().or_else(|| self.too_short());
         self.failure = None;
         self.newest = newest;
         for (series, total) in self.series.iter_mut().zip(&totals) {

@@ -323,6 +323,8 @@ fn until_30_s_were_measured_the_sum_is_a_lower_bound_and_a_lump_is_no_rate() {
     }
     let waits = asked.tokens.shown().incomplete.unwrap();
     assert_eq!(waits, "tokens were measured for 28 of 30 s so far");
+    asked.second(&[("a", None)]);
+    assert_eq!(asked.tokens.shown().incomplete, Some(waits), "silence does not make it whole");
     (0..2).for_each(|_| asked.second(&[("a", Some(&[("m", counted(0.0, 0.0, 1e6 + 3000.0, 1.0))]))]));
     assert_eq!(asked.tokens.shown().incomplete, None);
 }
