@@ -284,6 +284,11 @@ impl Signals {
         query.into_iter().chain(signal.zip(lag)).collect()
     }
 
+    /// For how long a value counts.
+    pub(crate) fn stale_after(&self) -> Duration {
+        self.stale_after
+    }
+
     /// Changes after each round of samples.
     pub fn rounds(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
@@ -464,8 +469,8 @@ impl Signals {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves numbers that are whole: nothing here is changed in two steps that belong together.
+/// For what is never changed in two steps that belong together: a panic elsewhere leaves it whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -13,7 +13,7 @@ mod tokens;
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -37,10 +37,13 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 
 use self::{
     peers::Peers,
-    senders::{Senders, Silence},
+    senders::{FORGET_AFTER, Senders, Silence},
     stream::Dropped,
 };
-use crate::{signals::Signals, text::shortened};
+use crate::{
+    signals::{Signals, lock},
+    text::shortened,
+};
 
 /// Where metrics are pushed to, and which of them count.
 #[derive(Debug, Clone)]
@@ -266,7 +269,7 @@ impl Receiver {
     /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
     fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
         let plan = Arc::clone(&self.plan.borrow());
-        let over = self.senders().forget_over();
+        let over = self.senders().forget_over(FORGET_AFTER.max(self.signals.stale_after()));
         if !over.is_empty() {
             self.signals.senders_gone(|name| over.iter().any(|over| over == name));
         }
@@ -305,8 +308,7 @@ impl Receiver {
     }
 
     fn senders(&self) -> MutexGuard<'_, Senders> {
-        // A panic elsewhere leaves counters that are whole.
-        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.senders)
     }
 }
 

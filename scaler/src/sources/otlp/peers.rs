@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,7 +27,7 @@ use tonic::{
 };
 
 use super::{FORWARDED_BY, SENDER};
-use crate::signals::Signals;
+use crate::signals::{Signals, lock};
 
 /// How often the addresses are looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -147,11 +147,6 @@ async fn tell(
             signals.metrics().otlp_passed_on(result);
         }
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A panic elsewhere leaves queues that are whole.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nobody else has it.

@@ -14,8 +14,8 @@ const MAX_SERIES: usize = 500_000;
 const TOO_NEAR: Duration = Duration::from_millis(100);
 /// A process that ended is not called silent before this.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(10);
-/// Who has not been heard for longer begins anew when it comes back. What it contributed was over long before.
-const FORGET_AFTER: Duration = Duration::from_secs(900);
+/// Who has not been heard for longer begins anew when it comes back, if what it contributed is over by then too.
+pub(super) const FORGET_AFTER: Duration = Duration::from_secs(900);
 
 /// Those that were heard, by what tells one process from another.
 #[derive(Debug, Default)]
@@ -79,11 +79,11 @@ impl Senders {
         at_it.filter_map(|sender| sender.of_clusters).max_by_key(|heard| heard.last).map(Heard::silence)
     }
 
-    /// Forgets those that are over; their names.
+    /// Forgets those that are over, or silent for longer than `patience`; their names.
     ///
     /// A process that starts again gets another name at the same address: what the one before contributed is over. Behind a
     /// collector many have one address, so that only who began after the other was last heard can have taken its place.
-    pub(super) fn forget_over(&mut self) -> Vec<String> {
+    pub(super) fn forget_over(&mut self, patience: Duration) -> Vec<String> {
         let mut youngest = HashMap::<IpAddr, Instant>::new();
         for sender in self.known.values() {
             let first = youngest.entry(sender.address).or_insert(sender.heard.first);
@@ -92,7 +92,7 @@ impl Senders {
         let is_over = |sender: &Sender| {
             let Silence { lasts, usual } = sender.heard.silence();
             let replaced = youngest.get(&sender.address).is_some_and(|first| *first > sender.heard.last);
-            lasts > FORGET_AFTER || replaced && lasts > (usual * 2).max(SILENT_AT_LEAST)
+            lasts > patience || replaced && lasts > (usual * 2).max(SILENT_AT_LEAST)
         };
         let over: Vec<_> =
             self.known.iter().filter(|(_, sender)| is_over(sender)).map(|(name, _)| name.clone()).collect();
@@ -149,7 +149,7 @@ mod tests {
                 senders.hear(name, ADDRESS, Instant::now()).unwrap();
             }
             advance(Duration::from_secs(5)).await;
-            over.extend(senders.forget_over());
+            over.extend(senders.forget_over(FORGET_AFTER));
         }
         over
     }
@@ -188,7 +188,7 @@ mod tests {
         }
         assert!(senders.hear("one more", ADDRESS, Instant::now()).is_none());
         advance(FORGET_AFTER + Duration::from_secs(1)).await;
-        assert_eq!(senders.forget_over().len(), MAX_SENDERS);
+        assert_eq!(senders.forget_over(FORGET_AFTER).len(), MAX_SENDERS);
         assert!(senders.hear("one more", ADDRESS, Instant::now()).is_some());
     }
 }
