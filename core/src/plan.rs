@@ -153,6 +153,15 @@ pub struct ClusterShare {
     pub route: RouteRef,
     /// The Service behind it
     pub service: ServiceId,
+    /// The sets of proxies that the rule is on (`gateway/NAMESPACE/NAME`, `gatewayclass/NAME`): only these speak for its
+    /// clusters, and only these are waited for. Empty where that is not known, which stands for any proxy.
+    pub fleets: Arc<[Arc<str>]>,
+    /// What the clusters' names stand for: a hash of the rule's backends, without their weights. Names are made of indexes, so
+    /// that after a rule was inserted the same name is another rule's, and what was measured under it says nothing.
+    pub meaning: u64,
+    /// Whether Envoy Gateway has yet to take in the route as it is now (`status.parents[].conditions[].observedGeneration`):
+    /// until then the names are not those that the proxies have.
+    pub pending: bool,
 }
 
 /// A rule of a route.

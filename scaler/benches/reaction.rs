@@ -122,6 +122,9 @@ impl Model {
             of_backend: 1.0,
             route: route("HTTPRoute"),
             service: service.clone(),
+            fleets: [].into(),
+            meaning: 0,
+            pending: false,
         };
         let destination = Destination::Service(service.clone());
         let backend = AiBackend { name: "llm/qwen".into(), model: None, weight: 1, priority: 0, destination };

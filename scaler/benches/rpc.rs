@@ -130,6 +130,9 @@ fn plan() -> Plan {
                 rule: Some(0),
             },
             service: service.clone(),
+            fleets: [].into(),
+            meaning: 0,
+            pending: false,
         };
         let replicas = Replicas { wanted: 1, ready: 1 };
         let (own, calendars) = (vec![share.clone()], Calendars::default());

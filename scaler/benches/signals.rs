@@ -116,6 +116,9 @@ fn plan() -> Plan {
         of_backend: 1.0,
         route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "api".into(), rule: Some(0) },
         service: service.clone(),
+        fleets: [].into(),
+        meaning: 0,
+        pending: false,
     };
     Plan { services: [(service.clone(), (0..CLUSTERS).map(share).collect())].into(), ..Plan::default() }
 }

@@ -31,6 +31,9 @@ pub(crate) fn share(route: &str) -> ClusterShare {
         of_backend: 1.0,
         route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: route.into(), rule: Some(0) },
         service: ServiceId { namespace: "shop".into(), name: "api".into() },
+        fleets: [].into(),
+        meaning: 0,
+        pending: false,
     }
 }
 

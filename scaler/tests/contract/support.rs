@@ -135,6 +135,9 @@ pub(crate) fn plan(names: &[&str]) -> Plan {
             of_backend: 1.0,
             route,
             service: service.clone(),
+            fleets: [].into(),
+            meaning: 0,
+            pending: false,
         };
         let annotations = Annotations::from([("tidegate.dev/requests-per-second".to_owned(), "100".to_owned())]);
         let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).unwrap().unwrap();

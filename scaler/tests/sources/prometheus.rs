@@ -49,6 +49,9 @@ fn plan() -> Plan {
         of_backend: 1.0,
         route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "web".into(), rule: Some(0) },
         service: ServiceId { namespace: "shop".into(), name: "web".into() },
+        fleets: [].into(),
+        meaning: 0,
+        pending: false,
     };
     let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() };
     let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);

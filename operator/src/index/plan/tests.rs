@@ -78,6 +78,9 @@ fn a_workload_gets_the_cluster_of_the_rule_that_leads_to_it() {
         of_backend: 1.0,
         route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "route".into(), rule: Some(0) },
         service: ServiceId { namespace: "shop".into(), name: "api".into() },
+        fleets: [].into(),
+        meaning: 0,
+        pending: false,
     };
     assert_eq!(traffic(&plan, "api"), std::slice::from_ref(&expected));
     assert_eq!(plan.services, BTreeMap::from([(expected.service.clone(), vec![expected])]));

@@ -36,6 +36,9 @@ fn plan() -> Plan {
         of_backend: 1.0,
         route: route("HTTPRoute"),
         service: service.clone(),
+        fleets: [].into(),
+        meaning: 0,
+        pending: false,
     };
     let stats = ([127, 0, 0, 1], 19001).into();
     let (metrics, fleet) = (([127, 0, 0, 1], 1064).into(), Some("gateway/llm/ai".into()));
