@@ -14,7 +14,11 @@ use axum::{
 use prometheus_client::{encoding::text, registry::Registry};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadId};
-use tidegate_scaler::{demand::Demands, explain, savings::Savings};
+use tidegate_scaler::{
+    demand::{Demands, NoDemand},
+    explain,
+    savings::Savings,
+};
 use tokio::{net::TcpListener, sync::watch};
 
 /// One thing that readiness depends on, or that is worth knowing.
@@ -32,7 +36,7 @@ pub(crate) struct Admin {
     pub(crate) registry: Registry,
     pub(crate) savings: Savings,
     pub(crate) checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
-    pub(crate) plan: watch::Receiver<Arc<Plan>>,
+    pub(crate) plan: watch::Receiver<Option<Arc<Plan>>>,
     pub(crate) demands: Arc<Demands>,
 }
 
@@ -103,6 +107,9 @@ async fn explain_object(
     Query(query): Query<ExplainQuery>,
 ) -> Response {
     let (plan, demands) = (admin.plan.borrow().clone(), &admin.demands);
+    let Some(plan) = plan else {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", NoDemand::NothingKnown)).into_response();
+    };
     if kind == "gateway" {
         let id = GatewayId { namespace, name };
         return explained(explain::explain_gateway(&plan, demands, &id), &query.format);

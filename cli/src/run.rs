@@ -81,7 +81,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         return service.admin(watches.plan(), demands, Some(watches)).await;
     }
     let plan = read_manifests(&args.files)?.plan();
-    let (_plan, plan) = watch::channel(Arc::new(plan));
+    let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
     let demands = service.measure(plan.clone())?;
     service.answer(plan.clone(), &demands).await?;
     service.admin(plan, demands, None).await
@@ -123,7 +123,7 @@ impl Service {
     }
 
     /// Signals and their sources.
-    fn measure(&mut self, plan: watch::Receiver<Arc<Plan>>) -> Result<Arc<Demands>> {
+    fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(Signals::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
         signals.register(&mut self.registry);
@@ -136,7 +136,7 @@ impl Service {
     }
 
     /// The gRPC server.
-    async fn answer(&mut self, plan: watch::Receiver<Arc<Plan>>, demands: &Arc<Demands>) -> Result<()> {
+    async fn answer(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>, demands: &Arc<Demands>) -> Result<()> {
         let address = self.args.grpc_address;
         let listener = TcpListener::bind(address).await.with_context(|| format!("--grpc-address {address}"))?;
         let metrics = ScalerMetrics::register(&mut self.registry);
@@ -217,7 +217,7 @@ impl Service {
     fn count_savings(
         &mut self,
         demands: &Arc<Demands>,
-        plan: watch::Receiver<Arc<Plan>>,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
         leads: watch::Receiver<bool>,
     ) {
         let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.subscribe());
@@ -227,7 +227,7 @@ impl Service {
     /// Serves the admin server, and waits for the end.
     async fn admin(
         mut self,
-        plan: watch::Receiver<Arc<Plan>>,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
         demands: Arc<Demands>,
         watches: Option<Watches>,
     ) -> Result<()> {

@@ -87,8 +87,10 @@ pub async fn run(
     loop {
         let leads = *leading.borrow_and_update();
         let now = plan.borrow_and_update().clone();
-        let wake =
-            if leads && watches.missing().is_empty() { pass(&client, &mut events, &watches, &now).await } else { LOOK };
+        let wake = match now.filter(|_| leads && watches.missing().is_empty()) {
+            Some(plan) => pass(&client, &mut events, &watches, &plan).await,
+            None => LOOK,
+        };
         tokio::select! {
             changed = plan.changed() => if changed.is_err() { return },
             changed = leading.changed() => if changed.is_err() { return },

@@ -89,7 +89,7 @@ async fn opening() -> Vec<Duration> {
     let clock = move || opens - TimeDelta::from_std(ahead).unwrap() + TimeDelta::from_std(started.elapsed()).unwrap();
     let signals = Arc::new(Signals::new(Duration::from_secs(300)));
     let demands = Arc::new(Demands::new(signals, Duration::from_secs(300)).with_clock(Arc::new(clock)));
-    let (_plan, planned) = watch::channel(Arc::new(plan()));
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let (stop, stopped) = watch::channel(false);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -67,8 +67,8 @@ fn start(peers: Option<String>) -> (SocketAddr, u32) {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let signals = Arc::new(Signals::new(Duration::from_secs(300)));
-            let (_keep, plan) = watch::channel(Arc::new(plan()));
-            signals.keep(&plan.borrow());
+            let (_keep, plan) = watch::channel(Some(Arc::new(plan())));
+            signals.keep(plan.borrow().as_ref().unwrap());
             let (_go, stop) = watch::channel(false);
             tell.send((listener.local_addr().unwrap(), thread_id())).unwrap();
             let settings = OtlpSettings { clusters: false, tokens: true, peers };

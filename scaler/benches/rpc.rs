@@ -64,7 +64,7 @@ async fn server() {
     let signals = Arc::new(Signals::new(stale_after));
     signals.keep(&plan);
     let demands = Arc::new(Demands::new(Arc::clone(&signals), stale_after));
-    let (_plan, planned) = watch::channel(Arc::new(plan));
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan)));
     let (_stop, stopped) = watch::channel(false);
     let mut registry = Registry::default();
     let metrics = ScalerMetrics::register(&mut registry);

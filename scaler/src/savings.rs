@@ -143,7 +143,7 @@ fn saved_proxies(fleet: &Fleet, demands: &Demands) -> u32 {
 pub async fn run(
     savings: Savings,
     demands: Arc<Demands>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     leading: watch::Receiver<bool>,
     mut shutdown: watch::Receiver<bool>,
 ) {
@@ -157,8 +157,8 @@ pub async fn run(
         }
         let lasted = last.elapsed().min(LONGEST);
         last = Instant::now();
-        if *leading.borrow() {
-            let plan = plan.borrow().clone();
+        let plan = plan.borrow().clone();
+        if let Some(plan) = plan.filter(|_| *leading.borrow()) {
             savings.account(&plan, &demands, lasted);
         }
     }

@@ -30,12 +30,15 @@ pub use self::{
     serve::{ServeError, ServiceSettings, serve},
     tls::{TlsError, TlsSettings},
 };
-use crate::{demand::Demands, metrics::ScalerMetrics};
+use crate::{
+    demand::{Demands, NoDemand},
+    metrics::ScalerMetrics,
+};
 
 /// What KEDA calls. [`serve`] puts it on a socket and keeps its streams going.
 pub struct Scaler {
     demands: Arc<Demands>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     metrics: ScalerMetrics,
     subscribers: Subscribers,
     closing: watch::Sender<bool>,
@@ -43,7 +46,7 @@ pub struct Scaler {
 
 impl Scaler {
     /// A scaler that answers from these.
-    pub fn new(demands: Arc<Demands>, plan: watch::Receiver<Arc<Plan>>, metrics: ScalerMetrics) -> Self {
+    pub fn new(demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>, metrics: ScalerMetrics) -> Self {
         Self { demands, plan, metrics, subscribers: Subscribers::default(), closing: watch::Sender::new(false) }
     }
 
@@ -71,7 +74,7 @@ impl Scaler {
         let signal: Option<Signal> = asked.parse().ok().or_else(|| without_index(asked)?.parse().ok());
         let target = trigger.targets.iter().find(|target| Some(target.signal) == signal);
         let target = target.ok_or_else(|| Refused::unknown_metric(asked, &trigger))?;
-        let plan = self.plan.borrow().clone();
+        let plan = self.plan()?;
         let value = self.demands.demand(&trigger, *target, &plan)?.need.value.min(MOST);
         let value = MetricValue {
             metric_name: asked.to_owned(),
@@ -82,9 +85,12 @@ impl Scaler {
         Ok(GetMetricsResponse { metric_values: vec![value] })
     }
 
+    fn plan(&self) -> Result<Arc<Plan>, NoDemand> {
+        self.plan.borrow().clone().ok_or(NoDemand::NothingKnown)
+    }
+
     fn active(&self, trigger: &Trigger) -> Result<bool, Refused> {
-        let plan = self.plan.borrow().clone();
-        Ok(self.demands.is_active(trigger, &plan)?)
+        Ok(self.demands.is_active(trigger, &*self.plan()?)?)
     }
 }
 

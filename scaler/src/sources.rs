@@ -100,7 +100,7 @@ pub enum SourceError {
 pub async fn run(
     settings: SourceSettings,
     signals: Arc<Signals>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), SourceError> {
     let pushed = match settings.otlp {
@@ -156,10 +156,16 @@ pub async fn run(
     Ok(received?)
 }
 
-async fn keep(signals: Arc<Signals>, mut plan: watch::Receiver<Arc<Plan>>, mut shutdown: watch::Receiver<bool>) {
+async fn keep(
+    signals: Arc<Signals>,
+    mut plan: watch::Receiver<Option<Arc<Plan>>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     loop {
-        let now = Arc::clone(&plan.borrow_and_update());
-        signals.keep(&now);
+        let now = plan.borrow_and_update().clone();
+        if let Some(now) = now {
+            signals.keep(&now);
+        }
         tokio::select! {
             changed = plan.changed() => if changed.is_err() { return },
             _ = shutdown.wait_for(|stop| *stop) => return,

@@ -175,7 +175,7 @@ fn container(manifest: &Path, deployment: &str, task_api: Option<PathBuf>) -> Re
 /// The real scaler on a free port of this machine.
 async fn start_scaler(example: &Example, envoy: &Envoy, stop: &watch::Sender<bool>) -> Result<std::net::SocketAddr> {
     // Nothing changes this Plan, so its sender may go.
-    let (_, plan) = watch::channel(Arc::new(example.plan.clone()));
+    let (_, plan) = watch::channel(Some(Arc::new(example.plan.clone())));
     let stale_after = Duration::from_secs(300);
     let signals = Arc::new(Signals::new(stale_after));
     let proxy = Proxy { name: "the demo's Envoy".to_owned(), stats: envoy.admin, ready: true, fleet: None };

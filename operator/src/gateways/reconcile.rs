@@ -84,13 +84,11 @@ pub async fn run(
             _ = ticks.tick() => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        let leads = *leading.borrow();
-        if leads && watches.missing().is_empty() {
-            let plan = plan.borrow().clone();
-            reconciler.reconcile(&plan, &watches).await;
-        } else {
+        let plan = plan.borrow().clone();
+        match plan.filter(|_| *leading.borrow() && watches.missing().is_empty()) {
+            Some(plan) => reconciler.reconcile(&plan, &watches).await,
             // What others did meanwhile is not known.
-            reconciler.fleets.clear();
+            None => reconciler.fleets.clear(),
         }
     }
 }

@@ -58,7 +58,7 @@ pub struct Watches {
     objects: Arc<RwLock<Objects>>,
     lists: Arc<Mutex<BTreeMap<List, Progress>>>,
     changed: Arc<Notify>,
-    plan: watch::Sender<Arc<Plan>>,
+    plan: watch::Sender<Option<Arc<Plan>>>,
 }
 
 /// What is watched as one: a kind in one of the namespaces that the watch is limited to, or everywhere.
@@ -97,7 +97,7 @@ impl Watches {
                 lists.map(|list| (list, Progress { state: WatchState::Listing, seen: false })).collect(),
             )),
             changed: Arc::default(),
-            plan: watch::Sender::new(Arc::default()),
+            plan: watch::Sender::new(None),
         };
         let mut tasks = JoinSet::new();
         for list in watches.progress().into_keys() {
@@ -108,8 +108,9 @@ impl Watches {
         (watches, tasks)
     }
 
-    /// The newest Plan. Empty until [`Self::missing`] is.
-    pub fn plan(&self) -> watch::Receiver<Arc<Plan>> {
+    /// The newest Plan; `None` until all that has to be seen was seen once. A Plan that was not made yet is no empty one: that
+    /// would look as if everything was removed.
+    pub fn plan(&self) -> watch::Receiver<Option<Arc<Plan>>> {
         self.plan.subscribe()
     }
 
@@ -166,7 +167,7 @@ impl Watches {
             // Its panic, if it had one, leaves the Plan that there was.
             if let Ok(plan) = made.await {
                 took = started.elapsed();
-                self.plan.send_replace(Arc::new(plan));
+                self.plan.send_replace(Some(Arc::new(plan)));
             }
         }
     }
@@ -330,7 +331,7 @@ mod tests {
             objects: Arc::default(),
             lists: Arc::new(Mutex::new(lists.iter().map(list).collect())),
             changed: Arc::default(),
-            plan: watch::Sender::new(Arc::default()),
+            plan: watch::Sender::new(None),
         };
         for entry in lists {
             watches.set(&list(entry).0, entry.2.clone());

@@ -104,7 +104,7 @@ impl Episodes {
 pub async fn tell_above(
     needs: Needs,
     events: Events<AboveMaximum>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     leading: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
 ) {

@@ -74,7 +74,7 @@ impl events::Notice for SignalMissing {
 pub async fn tell_missing(
     missing: Missing,
     events: Events<SignalMissing>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     leading: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
 ) {

@@ -59,8 +59,11 @@ pub async fn run(
         let leads = *leading.borrow_and_update();
         let now = plan.borrow_and_update().clone();
         // A half-read cluster would look as if workloads were removed.
-        let complete = watches.missing().is_empty() && plan_was_made(&now, &watches);
-        let retry = if leads && complete { reconciler.reconcile(&now, &watches).await } else { None };
+        let complete = now.filter(|_| leads && watches.missing().is_empty());
+        let retry = match complete {
+            Some(plan) => reconciler.reconcile(&plan, &watches).await,
+            None => None,
+        };
         let wake = retry.unwrap_or_else(|| Instant::now() + RETRY.1);
         tokio::select! {
             changed = plan.changed() => if changed.is_err() { return },
@@ -150,11 +153,6 @@ impl Reconciler {
         self.events.keep(&kept);
         pending
     }
-}
-
-/// The first Plan is empty because nothing was read yet, unless there really is nothing.
-fn plan_was_made(plan: &Plan, watches: &Watches) -> bool {
-    !plan.workloads.is_empty() || watches.objects(|objects| objects.plan().workloads.is_empty())
 }
 
 fn scaled_objects(client: &Client, namespace: &str) -> Api<DynamicObject> {

@@ -18,7 +18,7 @@ const ROUND: Duration = Duration::from_secs(10);
 pub(super) async fn tell<N: events::Notice>(
     mut look: impl FnMut(&Plan) -> Vec<(WorkloadId, Vec<N>)>,
     mut events: Events<N>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     leading: watch::Receiver<bool>,
     mut shutdown: watch::Receiver<bool>,
 ) {
@@ -32,7 +32,7 @@ pub(super) async fn tell<N: events::Notice>(
         if !*leading.borrow() {
             continue;
         }
-        let plan = Arc::clone(&plan.borrow());
+        let Some(plan) = plan.borrow().clone() else { continue };
         let mut affected = HashSet::new();
         for (id, notices) in look(&plan) {
             let reference = reference(&plan, &id);

@@ -35,7 +35,7 @@ pub(crate) struct KafkaNow {
 /// Tidegate's pods then, whichever of them KEDA asks.
 pub async fn watch_consumers(
     demands: Arc<Demands>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut rounds = demands.signals().rounds();
@@ -44,7 +44,7 @@ pub async fn watch_consumers(
             changed = rounds.changed() => if changed.is_err() { return },
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        let plan = Arc::clone(&plan.borrow());
+        let Some(plan) = plan.borrow().clone() else { continue };
         for (id, workload) in &plan.workloads {
             let Ok(intent) = &workload.intent else { continue };
             // Whoever asks for its demand is told why there is none.

@@ -26,14 +26,14 @@ use crate::demand::{Demand, Demands, trigger_of};
 /// - `tidegate_workload_desired_replicas{namespace,kind,name}`: what the HPA comes to, before its stabilisation
 ///
 /// A value that is not known has no series: it is not a zero. There are as many series as the Plan has workloads and signals.
-pub fn register_workloads(registry: &mut Registry, demands: Arc<Demands>, plan: watch::Receiver<Arc<Plan>>) {
+pub fn register_workloads(registry: &mut Registry, demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>) {
     registry.register_collector(Box::new(Workloads { demands, plan }));
 }
 
 #[derive(Debug)]
 struct Workloads {
     demands: Arc<Demands>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,7 +53,7 @@ struct WorkloadSignal {
 
 impl Collector for Workloads {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let plan = self.plan.borrow().clone();
+        let Some(plan) = self.plan.borrow().clone() else { return Ok(()) };
         let mut values: Vec<(WorkloadSignal, Demand)> = Vec::new();
         let mut targets: Vec<(WorkloadSignal, f64)> = Vec::new();
         let mut replicas: Vec<(Workload, u32)> = Vec::new();

@@ -27,7 +27,7 @@ const HISTOGRAMS: [&str; 2] = ["gen_ai_client_token_usage_token_", "gen_ai_clien
 pub(super) async fn run(
     also: Vec<AiGateway>,
     signals: Arc<Signals>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let pages = Pages::new();
@@ -35,7 +35,8 @@ pub(super) async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut round = async || {
         ticks.tick().await;
-        let mut gateways: Vec<_> = plan.borrow().ai_gateways.iter().chain(&also).cloned().collect();
+        let Some(plan) = plan.borrow().clone() else { return };
+        let mut gateways: Vec<_> = plan.ai_gateways.iter().chain(&also).cloned().collect();
         gateways.sort_unstable();
         gateways.dedup_by_key(|gateway| gateway.metrics);
         let asking =

@@ -46,7 +46,7 @@ const AT_ONCE: usize = 64;
 pub async fn run(
     also: Vec<Proxy>,
     signals: Arc<Signals>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut fleet = Fleet::new(signals);
@@ -57,8 +57,10 @@ pub async fn run(
         tokio::select! {
             _ = ticks.tick() => {
                 fleet.close_round();
-                let proxies = plan.borrow().proxies.iter().chain(&also).cloned().collect();
-                fleet.open_round(proxies);
+                let plan = plan.borrow().clone();
+                if let Some(plan) = plan {
+                    fleet.open_round(plan.proxies.iter().chain(&also).cloned().collect());
+                }
             }
             Some(answer) = fleet.scrapes.join_next() => {
                 // A panic in a task that reads one answer is that proxy's failure at most: it is asked again.

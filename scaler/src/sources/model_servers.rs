@@ -26,13 +26,17 @@ const ROUND: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 
 /// Asks the pods of the Plan until `shutdown` says so.
-pub(super) async fn run(signals: Arc<Signals>, plan: watch::Receiver<Arc<Plan>>, mut shutdown: watch::Receiver<bool>) {
+pub(super) async fn run(
+    signals: Arc<Signals>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let pages = Pages::new();
     let mut ticks = interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut round = async || {
         ticks.tick().await;
-        let servers = servers(&plan.borrow());
+        let servers = plan.borrow().as_deref().map(servers).unwrap_or_default();
         if servers.is_empty() {
             return;
         }

@@ -101,7 +101,7 @@ pub async fn serve(
     listener: TcpListener,
     settings: OtlpSettings,
     signals: Arc<Signals>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), OtlpError> {
     let peers = settings.peers.clone().map(|host| Arc::new(Peers::new(host, Arc::clone(&signals))));
@@ -136,7 +136,7 @@ pub async fn serve(
 struct Receiver {
     settings: OtlpSettings,
     signals: Arc<Signals>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     senders: Mutex<Senders>,
     peers: Option<Arc<Peers>>,
 }
@@ -205,7 +205,7 @@ impl Receiver {
     fn new(
         settings: OtlpSettings,
         signals: Arc<Signals>,
-        plan: watch::Receiver<Arc<Plan>>,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
         peers: Option<Arc<Peers>>,
     ) -> Self {
         Self { settings, signals, plan, senders: Mutex::default(), peers }
@@ -213,7 +213,7 @@ impl Receiver {
 
     fn take_in(&self, address: IpAddr, request: &ExportMetricsServiceRequest) -> Outcome {
         let mut outcome = Outcome::default();
-        let plan = Arc::clone(&self.plan.borrow());
+        let plan = self.plan.borrow().clone().unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let series = self.signals.series();
         let mut senders = self.senders();
@@ -268,7 +268,7 @@ impl Receiver {
 
     /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
     fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
-        let plan = Arc::clone(&self.plan.borrow());
+        let Some(plan) = self.plan.borrow().clone() else { return };
         let over = self.senders().forget_over(FORGET_AFTER.max(self.signals.stale_after()));
         if !over.is_empty() {
             self.signals.senders_gone(|name| over.iter().any(|over| over == name));

@@ -70,7 +70,7 @@ pub async fn run(
     prometheus: Prometheus,
     asked: Asked,
     signals: Arc<Signals>,
-    plan: watch::Receiver<Arc<Plan>>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut ticks = interval(prometheus.interval());
@@ -78,8 +78,10 @@ pub async fn run(
     let mut round = async || {
         ticks.tick().await;
         if asked.clusters {
-            let plan = Arc::clone(&plan.borrow());
-            ask_for_clusters(&prometheus, &signals, &plan).await;
+            let plan = plan.borrow().clone();
+            if let Some(plan) = plan {
+                ask_for_clusters(&prometheus, &signals, &plan).await;
+            }
         }
         if asked.tokens {
             ask_for_tokens(&prometheus, &signals).await;

@@ -36,7 +36,7 @@ pub(crate) type Client = ExternalScalerClient<Channel>;
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) signals: Arc<Signals>,
-    pub(crate) plan: watch::Sender<Arc<Plan>>,
+    pub(crate) plan: watch::Sender<Option<Arc<Plan>>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) task: JoinHandle<Result<(), ServeError>>,
     registry: Mutex<Registry>,
@@ -51,7 +51,7 @@ impl Server {
         let signals = Arc::new(Signals::new(STALE_AFTER));
         signals.keep(&plan);
         let demands = Arc::new(Demands::new(Arc::clone(&signals), STALE_AFTER));
-        let (plan, planned) = watch::channel(Arc::new(plan));
+        let (plan, planned) = watch::channel(Some(Arc::new(plan)));
         let (stop, stopped) = watch::channel(false);
         let mut registry = Registry::default();
         let metrics = ScalerMetrics::register(&mut registry);
@@ -71,7 +71,7 @@ impl Server {
 
     pub(crate) fn replace_plan(&self, plan: Plan) {
         self.signals.keep(&plan);
-        self.plan.send_replace(Arc::new(plan));
+        self.plan.send_replace(Some(Arc::new(plan)));
     }
 
     pub(crate) async fn client(&self) -> Client {

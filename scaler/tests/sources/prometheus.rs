@@ -63,7 +63,7 @@ fn plan() -> Plan {
 /// Asks until both the clusters and the query were answered, or refused.
 async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
     let signals = Arc::new(Signals::new(Duration::from_secs(300)));
-    let (_plan, planned) = watch::channel(Arc::new(plan()));
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let (_stop, stopped) = watch::channel(false);
     let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
     let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
@@ -147,7 +147,7 @@ async fn a_failing_server_keeps_the_last_answer() {
     let signals = Arc::new(Signals::new(Duration::from_secs(300)));
     let body = json!({"status": "success", "data": vector(&[json!({"metric": {}, "value": [1.0, "7"]})])});
     let server = Server::that(Answer(answer("200 OK", &body.to_string()))).await;
-    let (_plan, planned) = watch::channel(Arc::new(plan()));
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let (_stop, stopped) = watch::channel(false);
     let source =
         SourceSettings { prometheus: Some(settings(&server)), ..SourceSettings::of(TrafficSource::Prometheus) };

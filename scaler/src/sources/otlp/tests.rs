@@ -56,15 +56,15 @@ fn plan() -> Plan {
 struct Served {
     signals: Arc<Signals>,
     address: SocketAddr,
-    plan: watch::Sender<Arc<Plan>>,
+    plan: watch::Sender<Option<Arc<Plan>>>,
     _stop: watch::Sender<bool>,
 }
 
 impl Served {
     async fn new(peers: Option<String>) -> Self {
         let signals = Arc::new(Signals::new(Duration::from_secs(300)));
-        let (sender, plan) = watch::channel(Arc::new(plan()));
-        signals.keep(&plan.borrow());
+        let (sender, plan) = watch::channel(Some(Arc::new(plan())));
+        signals.keep(plan.borrow().as_ref().unwrap());
         signals.series();
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -185,13 +185,13 @@ fn who_pushes_is_known_by_its_address_and_behind_a_collector_by_its_pod() {
 async fn a_sender_that_becomes_known_later_is_not_counted_twice() {
     let served = Served::new(None).await;
     let known = plan();
-    served.plan.send_replace(Arc::new(Plan { ai_gateways: Vec::new(), ..known.clone() }));
+    served.plan.send_replace(Some(Arc::new(Plan { ai_gateways: Vec::new(), ..known.clone() })));
     let push = async |total: f64| served.push(vec![usage(CUMULATIVE, &[("output", total)])]).await.unwrap();
     for total in [1e6, 1e6 + 100.0] {
         push(total).await;
         sleep(Duration::from_millis(1100)).await;
     }
-    served.plan.send_replace(Arc::new(known));
+    served.plan.send_replace(Some(Arc::new(known)));
     for total in [1e6 + 200.0, 1e6 + 300.0, 1e6 + 400.0] {
         push(total).await;
         sleep(Duration::from_millis(1100)).await;
@@ -268,7 +268,7 @@ async fn a_proxy_that_never_pushes_makes_the_others_a_lower_bound_and_is_named()
     plan.proxies.push(Proxy { name: "eg/silent".into(), stats, ready: true, fleet: None });
     signals.keep(&plan);
     let settings = OtlpSettings { clusters: true, tokens: false, peers: None };
-    let receiver = Receiver::new(settings, Arc::clone(&signals), watch::channel(Arc::new(plan)).1, None);
+    let receiver = Receiver::new(settings, Arc::clone(&signals), watch::channel(Some(Arc::new(plan))).1, None);
     let mut unheard = HashMap::new();
     let mut seconds = async |many: i64| {
         for second in 0..many {
