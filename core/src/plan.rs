@@ -202,12 +202,8 @@ pub struct Proxy {
 }
 
 impl Plan {
-    /// The names of all clusters that the Plan speaks of, in both forms, and of all fleets; a name may come more than once.
-    pub fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
-        let of_services = self.services.values().flatten();
-        let of_workloads = self.workloads.values().flat_map(|workload| &workload.traffic);
-        let of_routes = of_services.chain(of_workloads);
-        let of_fleets = self.fleets.iter().flat_map(|fleet| &fleet.series);
-        of_routes.flat_map(|share| [Some(&share.cluster), share.split.as_ref()]).flatten().chain(of_fleets)
+    /// All shares of clusters that the Plan speaks of; a cluster may come more than once.
+    pub fn shares(&self) -> impl Iterator<Item = &ClusterShare> {
+        self.services.values().flatten().chain(self.workloads.values().flat_map(|workload| &workload.traffic))
     }
 }

@@ -283,7 +283,7 @@ async fn a_proxy_that_never_pushes_makes_the_others_a_lower_bound_and_is_named()
         }
     };
     seconds(10).await;
-    let waits = signals.at_least(RULE, Signal::RequestsPerSecond).unwrap_err().to_string();
+    let waits = signals.cluster(RULE, Signal::RequestsPerSecond).unwrap_err().to_string();
     assert!(waits.contains("eg/silent"), "{waits}");
     seconds(60).await;
     let known = signals.at_least(RULE, Signal::RequestsPerSecond).unwrap().value;
