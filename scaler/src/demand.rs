@@ -449,7 +449,7 @@ pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &Signals) -> Resul
     of_clusters(&[(name, 1.0)], signal, signals).exact()
 }
 
-fn of_clusters(clusters: &[(&str, f64)], signal: Signal, signals: &Signals) -> Measured<Reading, NoDemand> {
+pub(crate) fn of_clusters(clusters: &[(&str, f64)], signal: Signal, signals: &Signals) -> Measured<Reading, NoDemand> {
     let name = || format!("cluster {}", shortened(clusters.first().map_or("", |(name, _)| name)));
     signals.traffic(clusters, signal).map_why(|reason| NoDemand::NoReading { name: name(), reason })
 }
