@@ -7,6 +7,7 @@ use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_core::{
     intent::Intent,
+    measured::Measured,
     model::AiGateway,
     plan::{Plan, Proxy},
     workload::WorkloadId,
@@ -14,7 +15,7 @@ use tidegate_core::{
 use tidegate_operator::{
     calendars,
     events::Events,
-    gateways::{self, Measure, Measured},
+    gateways::{self, Measure},
     index::{WatchState, Watches, read_manifests},
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
@@ -207,10 +208,9 @@ impl Service {
             return Arc::new(move |_: &str, _| Measured::Unknown(why.to_owned()));
         }
         let signals = Arc::clone(demands.signals());
-        Arc::new(move |fleet: &str, signal| match (signals.cluster(fleet, signal), signals.at_least(fleet, signal)) {
-            (Ok(reading), _) => Measured::Exact(reading.value),
-            (Err(why), Ok(bound)) => Measured::AtLeast(bound.value, why.to_string()),
-            (Err(why), Err(_)) => Measured::Unknown(why.to_string()),
+        Arc::new(move |fleet: &str, signal| {
+            let carried = signals.traffic(&[(fleet, 1.0)], signal);
+            carried.map(|reading| reading.value).map_why(|why| why.to_string())
         })
     }
 

@@ -12,5 +12,5 @@ mod write;
 pub use self::{
     decision::{Decision, History},
     notice::Notice,
-    reconcile::{Measure, Measured, Reconciler, run},
+    reconcile::{Measure, Reconciler, run},
 };

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_core::{
     demand::Need,
     fleet::{Fleet, GatewayId, Policy, Scaling},
+    measured::Measured,
     plan::Plan,
     signal::{Signal, Target},
 };
@@ -36,19 +37,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// A write that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What a fleet's listeners carry: exactly, or at least so much, or nobody knows; and why not exactly.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Measured {
-    /// All of it
-    Exact(f64),
-    /// Not all of it
-    AtLeast(f64, String),
-    /// None of it
-    Unknown(String),
-}
-
-/// Tells what the fleet of this name carries.
-pub type Measure = Arc<dyn Fn(&str, Signal) -> Measured + Send + Sync>;
+/// Tells what the listeners of the fleet of this name carry.
+pub type Measure = Arc<dyn Fn(&str, Signal) -> Measured<f64, String> + Send + Sync>;
 
 /// Brings EnvoyProxies to what the annotations of Gateways ask for.
 pub struct Reconciler {

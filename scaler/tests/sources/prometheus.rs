@@ -151,7 +151,7 @@ async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters()
     for number in 0..200 {
         signals.keep_query(&format!("slow_{number}"));
     }
-    let (_plan, planned) = watch::channel(Arc::new(plan()));
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let (_stop, stopped) = watch::channel(false);
     // Four of the slow queries at a time take longer than the test.
     let slow = PrometheusSettings { timeout: Duration::from_secs(60), ..settings(&server) };
