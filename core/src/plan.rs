@@ -164,6 +164,34 @@ pub struct ClusterShare {
     pub pending: bool,
 }
 
+/// Why a backend gets requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// A rule sends them to it
+    #[default]
+    Backend,
+    /// A rule sends copies of them to it
+    Mirror,
+}
+
+impl Role {
+    /// Whether it is what most backends are.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+    pub fn is_backend(&self) -> bool {
+        *self == Self::Backend
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Backend => "backend",
+            Self::Mirror => "mirror",
+        })
+    }
+}
+
 /// A rule of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct RouteRef {

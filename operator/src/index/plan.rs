@@ -134,9 +134,9 @@ impl Shares {
             of_backend: 1.0,
             route: part.route.clone(),
             service,
-            fleets: [].into(),
-            meaning: 0,
-            pending: false,
+            fleets: part.fleets.iter().cloned().collect(),
+            meaning: part.meaning,
+            pending: part.pending,
         })
     }
 
