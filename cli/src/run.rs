@@ -20,6 +20,7 @@ use tidegate_operator::{
     metrics::OperatorMetrics,
     tolerance,
     workloads::{self, Reconciler, ScalerEndpoint, Settings},
+    writer::Writer,
 };
 use tidegate_scaler::{
     demand::{Demands, watch_consumers},
@@ -158,45 +159,45 @@ impl Service {
         demands: &Arc<Demands>,
     ) {
         let metrics = OperatorMetrics::register(&mut self.registry);
-        let leading = watch::Sender::new(false);
-        let (mut leads, shown) = (leading.subscribe(), metrics.clone());
+        let (term, leadership) = lease::term();
+        let writer = Writer::new(client.clone(), leadership.clone());
+        let (mut changes, shown) = (leadership.clone(), metrics.clone());
         self.part(async move {
-            while leads.changed().await.is_ok() {
-                shown.leads(*leads.borrow_and_update());
+            while changes.changed().await {
+                shown.leads(changes.may_write());
             }
         });
-        let (of_calendars, instance, seen) = (client.clone(), lease.holder.clone(), watches.clone());
-        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.part(async move { calendars::run(of_calendars, &instance, seen, leads, stop).await });
-        self.count_savings(demands, watches.plan(), leading.subscribe());
+        let (of_calendars, instance, seen) = (writer.clone(), lease.holder.clone(), watches.clone());
+        let stop = self.stop.subscribe();
+        self.part(async move { calendars::run(of_calendars, &instance, seen, stop).await });
+        self.count_savings(demands, watches.plan(), move || leadership.may_write());
         let gateways =
-            gateways::Reconciler::new(client.clone(), Events::new(client.clone(), &lease.holder), self.fleets(demands));
-        let (seen, leads, stop) = (watches.clone(), leading.subscribe(), self.stop.subscribe());
-        self.part(gateways::run(gateways, seen, leads, stop));
+            gateways::Reconciler::new(writer.clone(), Events::new(writer.clone(), &lease.holder), self.fleets(demands));
+        let (seen, stop) = (watches.clone(), self.stop.subscribe());
+        self.part(gateways::run(gateways, seen, stop));
         let signals = Arc::clone(demands.signals());
         let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
-        let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
-        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.part(workloads::tell_missing(missing, events, plan, leads, stop));
+        let (events, plan) = (Events::new(writer.clone(), &lease.holder), watches.plan());
+        let stop = self.stop.subscribe();
+        self.part(workloads::tell_missing(missing, events, plan, stop));
         let demands = Arc::clone(demands);
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| demands.desired(id, plan));
-        let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
-        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.part(workloads::tell_above(needs, events, plan, leads, stop));
-        let leads = leading.subscribe();
-        let events = Events::new(client.clone(), &lease.holder);
-        let (writer, stop) = (client.clone(), self.stop.subscribe());
+        let (events, plan) = (Events::new(writer.clone(), &lease.holder), watches.plan());
+        let stop = self.stop.subscribe();
+        self.part(workloads::tell_above(needs, events, plan, stop));
+        let events = Events::new(writer.clone(), &lease.holder);
+        let (reader, stop) = (client.clone(), self.stop.subscribe());
         self.part(async move {
             let mut stopped = stop.clone();
             let tolerance = tokio::select! {
-                tolerance = supports_tolerance(&writer) => tolerance,
+                tolerance = supports_tolerance(&reader) => tolerance,
                 _ = stopped.wait_for(|stop| *stop) => return,
             };
             let settings = Settings { scaler, tolerance };
-            workloads::run(Reconciler::new(writer, settings, events, metrics), watches, leads, stop).await;
+            workloads::run(Reconciler::new(writer, settings, events, metrics), watches, stop).await;
         });
         let stop = self.stop.subscribe();
-        self.part(lease::compete(client, lease, leading, stop));
+        self.part(lease::compete(client, lease, term, stop));
     }
 
     /// Tells the operator what the proxies of Gateways carry.
@@ -218,7 +219,7 @@ impl Service {
         &mut self,
         demands: &Arc<Demands>,
         plan: watch::Receiver<Option<Arc<Plan>>>,
-        leads: watch::Receiver<bool>,
+        leads: impl Fn() -> bool + Send + 'static,
     ) {
         let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.subscribe());
         self.part(savings::run(savings, demands, plan, leads, stop));
