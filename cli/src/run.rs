@@ -63,7 +63,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let client = connect().await?;
     let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
-    let (watches, _watching) = Watches::start(&client, &args.namespaces);
+    let (watches, _watching) = Watches::start(&client, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -76,7 +76,8 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces);
+        let (watches, _watching) =
+            Watches::start(&connect().await?, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;

@@ -11,6 +11,7 @@ mod plan;
 mod routes;
 mod serving;
 mod serving_watch;
+mod strangers;
 mod views;
 mod watches;
 
