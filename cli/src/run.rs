@@ -176,16 +176,7 @@ impl Service {
             gateways::Reconciler::new(writer.clone(), Events::new(writer.clone(), &lease.holder), self.fleets(demands));
         let (seen, stop) = (watches.clone(), self.stop.subscribe());
         self.part(gateways::run(gateways, seen, stop));
-        let signals = Arc::clone(demands.signals());
-        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
-        let (events, plan) = (Events::new(writer.clone(), &lease.holder), watches.plan());
-        let stop = self.stop.subscribe();
-        self.part(workloads::tell_missing(missing, events, plan, stop));
-        let demands = Arc::clone(demands);
-        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| demands.desired(id, plan));
-        let (events, plan) = (Events::new(writer.clone(), &lease.holder), watches.plan());
-        let stop = self.stop.subscribe();
-        self.part(workloads::tell_above(needs, events, plan, stop));
+        self.tell_owners(&writer, &lease.holder, &watches.plan(), demands);
         let events = Events::new(writer.clone(), &lease.holder);
         let (reader, stop) = (client.clone(), self.stop.subscribe());
         self.part(async move {
@@ -199,6 +190,27 @@ impl Service {
         });
         let stop = self.stop.subscribe();
         self.part(lease::compete(client, lease, term, stop));
+    }
+
+    /// What the owners of workloads are told of their signals, besides what their annotations lack.
+    fn tell_owners(
+        &mut self,
+        writer: &Writer,
+        holder: &str,
+        plan: &watch::Receiver<Option<Arc<Plan>>>,
+        demands: &Arc<Demands>,
+    ) {
+        let (signals, of_needs, of_measured) =
+            (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
+        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_missing(missing, events, plan.clone(), self.stop.subscribe()));
+        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_above(needs, events, plan.clone(), self.stop.subscribe()));
+        let unmeasured = Arc::new(move |id: &WorkloadId, plan: &Plan| of_measured.not_measured(id, plan));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_not_measured(unmeasured, events, plan.clone(), self.stop.subscribe()));
     }
 
     /// Tells the operator what the proxies of Gateways carry.

@@ -205,6 +205,12 @@ impl Demands {
         (!needs.is_empty()).then(|| desired(&needs, intent.bounds))
     }
 
+    /// Why nothing is known of a workload's demand.
+    // lead replaces
+    pub fn not_measured(&self, _id: &WorkloadId, _plan: &Plan) -> Option<String> {
+        None
+    }
+
     fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
         let Target { signal, per_replica } = target;
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
