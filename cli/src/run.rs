@@ -177,6 +177,9 @@ impl Service {
         let (seen, stop) = (watches.clone(), self.stop.subscribe());
         self.part(gateways::run(gateways, seen, stop));
         self.tell_owners(&writer, &lease.holder, &watches.plan(), demands);
+        let scraped = self.args.source.source != Source::Otlp;
+        let (events, seen) = (Events::new(writer.clone(), &lease.holder), watches.clone());
+        self.part(gateways::tell_left_out(scraped, events, seen, self.stop.subscribe()));
         let events = Events::new(writer.clone(), &lease.holder);
         let (reader, stop) = (client.clone(), self.stop.subscribe());
         self.part(async move {

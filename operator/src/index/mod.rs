@@ -5,6 +5,7 @@
 
 mod discovery;
 mod kind;
+mod left_out;
 mod manifests;
 mod objects;
 mod plan;
@@ -16,6 +17,7 @@ mod views;
 mod watches;
 
 pub use kind::Kind;
+pub use left_out::{LeftOut, LeftOutStatistics, Missing};
 pub use manifests::{ManifestError, ManifestErrors, read_manifests};
 pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};

@@ -15,6 +15,7 @@ use tidegate_core::{
 
 use super::{
     kind::Kind,
+    left_out::{self, LeftOut},
     plan::{self, ProxyNamespaces},
     routes::{self, BackendClusters},
     serving::{self, ServingPods},
@@ -322,6 +323,12 @@ impl Objects {
         let all = self.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.metadata);
         let adopted = all.filter(|meta| meta.annotations.contains_key(ADOPTED_REPLICAS));
         adopted.map(|meta| EnvoyProxyId { namespace: meta.namespace.clone(), name: meta.name.clone() })
+    }
+
+    /// The EnvoyProxies of Envoy Gateway's Gateways that keep their proxies from exporting what is read. `scraped` says that
+    /// the proxies' own page of statistics is read, by Tidegate or a Prometheus.
+    pub fn left_out(&self, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
+        left_out::left_out(self, plan, scraped)
     }
 
     /// The Gateways that were told a status and ask for nothing any more.

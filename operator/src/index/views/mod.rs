@@ -17,7 +17,7 @@ mod workload;
 pub(super) use ai::{AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, AiServiceBackend, InferencePool};
 pub(super) use backend::{
     Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
-    Service, ServiceImport, ServicePort,
+    Service, ServiceImport, ServicePort, StatMatch,
 };
 pub use calendar::Calendar;
 pub(super) use envoy_gateway::EnvoyGateway;
