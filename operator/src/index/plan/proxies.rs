@@ -42,7 +42,7 @@ impl Default for ProxyNamespaces {
 pub(in crate::index) enum NotAProxy {
     #[error("no ReplicaSet or DaemonSet controls it")]
     NoController,
-    #[error("its {kind} {name} does not exist with that UID in its namespace")]
+    #[error("its {kind} {name} is not in its namespace with that UID and the labels of a proxy")]
     NoOwner { kind: String, name: String },
     #[error("the pod template of its {kind} {name} lacks the labels that Envoy Gateway gives its proxies")]
     OwnerOfOthers { kind: String, name: String },
@@ -58,8 +58,8 @@ pub(in crate::index) enum NotAProxy {
 pub(super) fn proxies(objects: &Objects) -> Vec<Proxy> {
     let proxy = |pod: &Pod| {
         let stats = SocketAddr::new(pod.address()?, STATS_PORT);
-        let fleet = fleet(objects, pod).ok();
-        fleet.map(|fleet| Proxy { name: name(pod), stats, ready: pod.is_ready(), fleet: Some(fleet) })
+        let fleet = Some(fleet(objects, pod).ok()?);
+        Some(Proxy { name: name(pod), stats, ready: pod.is_ready(), fleet })
     };
     labelled(objects).filter_map(proxy).collect()
 }
@@ -68,8 +68,8 @@ pub(super) fn proxies(objects: &Objects) -> Vec<Proxy> {
 pub(super) fn ai_gateways(objects: &Objects) -> Vec<AiGateway> {
     let gateway = |pod: &Pod| {
         let metrics = SocketAddr::new(pod.address()?, AI_GATEWAY_PORT);
-        let fleet = fleet(objects, pod).ok();
-        fleet.map(|fleet| AiGateway { name: name(pod), metrics, ready: pod.is_ready(), fleet: Some(fleet) })
+        let fleet = Some(fleet(objects, pod).ok()?);
+        Some(AiGateway { name: name(pod), metrics, ready: pod.is_ready(), fleet })
     };
     labelled(objects).filter(|pod| pod.has_container(AI_GATEWAY)).filter_map(gateway).collect()
 }

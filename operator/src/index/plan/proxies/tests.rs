@@ -99,7 +99,7 @@ fn a_pod_whose_owner_is_gone_or_another_is_no_proxy() {
     for (link, wanted) in [(1, "ReplicaSet"), (2, "Deployment")] {
         let mut forged = chain();
         forged[link]["metadata"]["uid"] = json!("another");
-        let wanted = format!("its {wanted} edge-1 does not exist with that UID in its namespace");
+        let wanted = format!("its {wanted} edge-1 is not in its namespace with that UID and the labels of a proxy");
         assert_eq!(why_not(&objects(forged)), wanted);
         let mut gone = chain().to_vec();
         gone.remove(link);
@@ -180,7 +180,7 @@ fn a_daemon_set_owns_its_proxies_itself() {
     pod["metadata"]["ownerReferences"] = json!([reference(&set)]);
     assert_eq!(fleets(&objects([pod.clone(), set.clone()])), ["gateway/gateways/edge"]);
     set["metadata"]["uid"] = json!("another");
-    let wanted = "its DaemonSet edge does not exist with that UID in its namespace";
+    let wanted = "its DaemonSet edge is not in its namespace with that UID and the labels of a proxy";
     assert_eq!(why_not(&objects([pod, set])), wanted);
 }
 
