@@ -64,7 +64,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let client = connect().await?;
     let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
-    let (watches, _watching) = Watches::start(&client, &args.namespaces);
+    let (watches, _watching) = Watches::start(&client, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -77,7 +77,8 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces);
+        let (watches, _watching) =
+            Watches::start(&connect().await?, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;
@@ -176,16 +177,10 @@ impl Service {
             gateways::Reconciler::new(writer.clone(), Events::new(writer.clone(), &lease.holder), self.fleets(demands));
         let (seen, stop) = (watches.clone(), self.stop.subscribe());
         self.part(gateways::run(gateways, seen, stop));
-        let signals = Arc::clone(demands.signals());
-        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
-        let (events, plan) = (Events::new(writer.clone(), &lease.holder), watches.plan());
-        let stop = self.stop.subscribe();
-        self.part(workloads::tell_missing(missing, events, plan, stop));
-        let demands = Arc::clone(demands);
-        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| demands.desired(id, plan));
-        let (events, plan) = (Events::new(writer.clone(), &lease.holder), watches.plan());
-        let stop = self.stop.subscribe();
-        self.part(workloads::tell_above(needs, events, plan, stop));
+        self.tell_owners(&writer, &lease.holder, &watches.plan(), demands);
+        let scraped = self.args.source.source != Source::Otlp;
+        let (events, seen) = (Events::new(writer.clone(), &lease.holder), watches.clone());
+        self.part(gateways::tell_left_out(scraped, events, seen, self.stop.subscribe()));
         let events = Events::new(writer.clone(), &lease.holder);
         let (reader, stop) = (client.clone(), self.stop.subscribe());
         self.part(async move {
@@ -199,6 +194,27 @@ impl Service {
         });
         let stop = self.stop.subscribe();
         self.part(lease::compete(client, lease, term, stop));
+    }
+
+    /// What the owners of workloads are told of their signals, besides what their annotations lack.
+    fn tell_owners(
+        &mut self,
+        writer: &Writer,
+        holder: &str,
+        plan: &watch::Receiver<Option<Arc<Plan>>>,
+        demands: &Arc<Demands>,
+    ) {
+        let (signals, of_needs, of_measured) =
+            (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
+        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_missing(missing, events, plan.clone(), self.stop.subscribe()));
+        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_above(needs, events, plan.clone(), self.stop.subscribe()));
+        let unmeasured = Arc::new(move |id: &WorkloadId, plan: &Plan| of_measured.not_measured(id, plan));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_not_measured(unmeasured, events, plan.clone(), self.stop.subscribe()));
     }
 
     /// Tells the operator what the proxies of Gateways carry.

@@ -79,7 +79,8 @@ pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown:
     let mut plan = watches.plan();
     loop {
         let now = plan.borrow_and_update().clone();
-        let wake = match now.filter(|_| writer.may_write() && watches.missing().is_empty()) {
+        let ready = writer.may_write() && watches.missing().is_empty();
+        let wake = match now.filter(|_| ready) {
             Some(plan) => pass(&writer, &mut events, &watches, &plan).await,
             None => LOOK,
         };

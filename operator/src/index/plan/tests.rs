@@ -1,8 +1,15 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate_core::{fleet::Scaling, plan::RouteRef, workload::WorkloadKind};
+use tidegate_core::{
+    fleet::Scaling,
+    plan::{Proxy, RouteRef},
+    workload::WorkloadKind,
+};
 
-use super::*;
+use super::{
+    proxies::tests::{owned, pod},
+    *,
+};
 
 /// One Gateway with listeners for everything, in the namespace `gateways`, open to all.
 fn gateway() -> Value {
@@ -399,22 +406,26 @@ fn wrong_annotations_are_planned_with_what_is_wrong() {
 #[test]
 fn proxies_are_the_running_pods_of_envoy_gateway() {
     let pod = |name: &str, component: &str, phase: &str, ready: &str| {
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "eg", "labels": {
-                "app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "envoy-gateway"}},
-            "status": {"phase": phase, "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}})
+        let mut pod = pod("gateways", name, ("gateways", "edge"));
+        pod["metadata"]["labels"]["app.kubernetes.io/component"] = json!(component);
+        pod["status"]["phase"] = json!(phase);
+        pod["status"]["conditions"] = json!([{"type": "Ready", "status": ready}]);
+        pod
     };
     let mut terminating = pod("e", "proxy", "Running", "True");
     terminating["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
-    let plan = plan_of([
+    let pods = [
         terminating,
         pod("a", "proxy", "Running", "True"),
         pod("b", "proxy", "Running", "False"),
         pod("c", "proxy", "Pending", "False"),
         pod("d", "ratelimit", "Running", "True"),
-    ]);
+    ];
+    let plan = plan_of(pods.into_iter().flat_map(owned));
     let stats = "10.0.0.1:19001".parse().unwrap();
-    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready, fleet: None };
-    assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false), proxy("eg/e", false)]);
+    let fleet = Some("gateway/gateways/edge".into());
+    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready, fleet: fleet.clone() };
+    assert_eq!(plan.proxies, [proxy("gateways/a", true), proxy("gateways/b", false), proxy("gateways/e", false)]);
 }
 
 /// A Gateway of the class `eg`, with annotations, and an EnvoyProxy of its own if it names one.
