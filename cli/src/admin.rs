@@ -1,7 +1,7 @@
 //! The admin server: is it alive, is it ready, what does it measure, and why does a workload have its replicas and a Gateway
 //! its proxies.
 
-use std::{fmt::Display, net::SocketAddr, sync::Arc};
+use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -11,15 +11,25 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use prometheus_client::{encoding::text, registry::Registry};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadId};
 use tidegate_scaler::{
     demand::{Demands, NoDemand},
     explain,
+    places::Places,
     savings::Savings,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 /// One thing that readiness depends on, or that is worth knowing.
 pub(crate) struct Check {
@@ -40,8 +50,19 @@ pub(crate) struct Admin {
     pub(crate) demands: Arc<Demands>,
 }
 
+/// Connections at one time: a kubelet, a Prometheus and some people.
+const MOST: usize = 256;
+/// Of one peer, so that the kubelet always finds a place.
+const MOST_OF_PEER: usize = 32;
+/// A request's head comes in one packet.
+const HEADERS: Duration = Duration::from_secs(5);
+/// Answers come from memory; this is for who reads them slowly.
+const ANSWERED: Duration = Duration::from_secs(30);
+/// After an error such as "too many open files" it is no use to try again at once.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+
 /// Serves until `shutdown` says so.
-pub(crate) async fn serve(address: SocketAddr, admin: Admin, mut shutdown: watch::Receiver<bool>) -> Result<()> {
+pub(crate) async fn serve(address: SocketAddr, admin: Admin, shutdown: watch::Receiver<bool>) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("--admin-address {address}"))?;
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
@@ -50,11 +71,40 @@ pub(crate) async fn serve(address: SocketAddr, admin: Admin, mut shutdown: watch
         .route("/savings", get(savings))
         .route("/explain/{namespace}/{kind}/{name}", get(explain_object))
         .with_state(Arc::new(admin));
-    let stop = async move {
-        // An error means that the sender is gone, which is a stop too.
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("admin server")
+    answer(listener, router, shutdown).await;
+    Ok(())
+}
+
+/// One request a connection, from whoever sends it in time.
+async fn answer(listener: TcpListener, router: Router, mut shutdown: watch::Receiver<bool>) {
+    let service = TowerToHyperService::new(router);
+    let places = Places::new(MOST, MOST_OF_PEER);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // An error means that the sender is gone, which is a stop too.
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(place) = places.take(peer.ip()) else { continue };
+                let serving = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADERS)
+                    .keep_alive(false)
+                    .serve_connection(TokioIo::new(stream), service.clone());
+                tokio::spawn(async move {
+                    // A peer that goes, or takes too long, is no error of ours.
+                    let _ = timeout(ANSWERED, serving).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin server cannot accept a connection");
+                sleep(AFTER_ERROR).await;
+            }
+        }
+    }
 }
 
 /// In the manner of the Kubernetes components: a line per check, `[+]` fine, `[-]` missing, `[ ]` missing but not needed.
@@ -125,5 +175,51 @@ fn explained(explanation: Result<impl Display + Serialize, impl Display>, format
         (Ok(explanation), Format::Page) => explanation.to_string().into_response(),
         (Ok(explanation), Format::Json) => Json(explanation).into_response(),
         (Err(unknown), _) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpSocket, TcpStream},
+    };
+
+    use super::*;
+
+    async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn half_requests_are_closed_in_seconds_and_livez_answers_meanwhile() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let router = Router::new().route("/livez", get(|| async { "ok\n" }));
+        tokio::spawn(answer(listener, router, stopped));
+        let mut halves = Vec::new();
+        for _ in 0..300 {
+            let mut stream = connect([127, 0, 0, 2], address).await;
+            // One beyond the peer's places is closed already.
+            let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await;
+            halves.push(stream);
+        }
+        let mut probe = connect([127, 0, 0, 3], address).await;
+        probe.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let asked = Instant::now();
+        for mut half in halves {
+            let mut rest = Vec::new();
+            // An error is an end, too.
+            let _ = timeout(2 * HEADERS, half.read_to_end(&mut rest)).await.unwrap();
+        }
+        assert!(asked.elapsed() < 2 * HEADERS);
     }
 }

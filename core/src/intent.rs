@@ -238,7 +238,7 @@ impl ReadKeys for Reader<'_> {
             (None, Some(value)) => (value, Some(self.namespace.to_owned())),
             (None, None) => return None,
         };
-        let parsed = parse(value);
+        let parsed = value::bounded(value, parse);
         parsed
             .map_err(|wanted| {
                 self.problems.push(Problem::Malformed { key: annotation, got: shortened(value), wanted, inherited });

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::value::LONGEST_NAME;
+
 /// The prefix of every annotation of Tidegate.
 pub const PREFIX: &str = "tidegate.dev/";
 
@@ -141,6 +143,9 @@ impl Serialize for Key {
 /// Words are compared by letters alone, so that `requestsPerSecond` and `requests_per_second` find their key.
 fn nearest(name: &str, keys: impl Iterator<Item = Key>, spelled: fn(Key) -> &'static str) -> Option<Key> {
     let letters = |s: &str| s.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
     let wanted = letters(name);
     keys.map(|key| (strsim::jaro_winkler(&wanted, &letters(spelled(key))), key))
         .filter(|(likeness, _)| *likeness > 0.75)

@@ -4,7 +4,10 @@
 //! it, for two reasons: KEDA re-reads targets only when the ScaledObject changes, and `GetMetricSpec` must be answered
 //! whatever else is broken (KEDA's fallback never fires when it fails, kedacore/keda#8056).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     calendar::Calendar,
@@ -146,6 +149,9 @@ fn without_suffix(key: &str) -> &str {
     key.strip_suffix("FromEnv").unwrap_or(key)
 }
 
+/// Unknown keys that are told of: nobody reads more of them.
+const MOST_UNKNOWN: usize = 20;
+
 fn unknown_keys(metadata: &HashMap<String, String>) -> Vec<Problem> {
     let mut unknown: Vec<_> = metadata
         .keys()
@@ -154,6 +160,7 @@ fn unknown_keys(metadata: &HashMap<String, String>) -> Vec<Problem> {
         .filter(|name| !keys().any(|key| key.camel_case() == *name))
         .collect();
     unknown.sort_unstable();
+    unknown.truncate(MOST_UNKNOWN);
     let candidates: Vec<_> = keys().collect();
     let problem =
         |name| Problem::UnknownMetadata { name: shortened(name), nearest: Key::nearest_camel_case(name, &candidates) };
@@ -176,7 +183,7 @@ impl Reader<'_> {
         let value = self.metadata.get(key).or_else(|| self.metadata.get(&format!("{key}FromEnv")))?;
         let malformed =
             |wanted| Problem::Malformed { key: key.to_owned(), got: shortened(value), wanted, inherited: None };
-        parse(value).map_err(|wanted| self.problems.push(malformed(wanted))).ok()
+        value::bounded(value, parse).map_err(|wanted| self.problems.push(malformed(wanted))).ok()
     }
 
     fn trigger(&mut self, namespace: &str) -> Trigger {
@@ -302,10 +309,11 @@ impl Reader<'_> {
     }
 }
 
+/// Each once and in order: the same names are the same traffic, however they are written.
 fn cluster_names(value: &str) -> Result<Vec<String>, String> {
-    let names: Vec<_> = value.split(',').map(|name| name.trim().to_owned()).collect();
+    let names: BTreeSet<_> = value.split(',').map(str::trim).collect();
     if names.len() <= 100 && names.iter().all(|name| !name.is_empty() && name.len() <= 1024) {
-        Ok(names)
+        Ok(names.into_iter().map(ToOwned::to_owned).collect())
     } else {
         Err("1 to 100 names of Envoy clusters, separated by commas".to_owned())
     }
@@ -379,6 +387,33 @@ mod tests {
         );
         let endless = problems(&[("prometheusQuery", &"x".repeat(10_001)), ("prometheusTarget", "1")]);
         assert!(endless[0].ends_with("wants a PromQL query of 1 to 10000 bytes"), "{endless:?}");
+    }
+
+    #[test]
+    fn clusters_in_another_order_or_named_twice_are_the_same_traffic() {
+        let of = |clusters| {
+            Trigger::parse("shop", &metadata(&[("clusters", clusters), ("concurrency", "4")])).unwrap().traffic
+        };
+        assert_eq!(of("b,a"), of("a, b ,a,b"));
+    }
+
+    #[test]
+    fn a_text_without_end_costs_nothing_and_its_error_says_how_long_it_may_be() {
+        let endless = "x".repeat(200_000);
+        for key in ["timezone", "hours", "requestsPerSecond", "prometheusQuery", "clusters", "workload", "kafkaTopics"]
+        {
+            let told = problems(&[(key, &endless), ("concurrency", "4")]);
+            let length = told.iter().find(|problem| problem.contains("wants at most 10240 bytes, not 200000"));
+            assert!(length.is_some(), "{key}: {told:?}");
+        }
+        assert_eq!(Key::nearest_camel_case(&endless, &[Key::Hours]), None);
+    }
+
+    #[test]
+    fn of_thousands_of_unknown_keys_a_few_are_told() {
+        let keys: Vec<String> = (0..20_000).map(|n| format!("key{n}")).collect();
+        let pairs: Vec<_> = keys.iter().map(|key| (key.as_str(), "1")).collect();
+        assert!(problems(&pairs).len() < 25);
     }
 
     proptest! {

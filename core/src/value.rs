@@ -16,6 +16,17 @@ use crate::{
 /// What would have been right, to stand after "wants".
 pub(crate) type Wanted = String;
 
+/// Bytes of the longest text that is read at all: users send it with every call, and what compares or parses it may take longer
+/// than in proportion.
+pub(crate) const LONGEST: usize = 10_240;
+/// The same of names that are compared with others to find the one that was meant.
+pub(crate) const LONGEST_NAME: usize = 64;
+
+/// Parses a text that is not too long.
+pub(crate) fn bounded<T>(value: &str, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Result<T, Wanted> {
+    if value.len() <= LONGEST { parse(value) } else { Err(format!("at most {LONGEST} bytes, not {}", value.len())) }
+}
+
 /// Where keys are written: annotations, or the metadata of a trigger. What is wrong is collected there.
 pub(crate) trait ReadKeys {
     /// `None` where the key is not there, or wrong.
@@ -157,9 +168,11 @@ pub(crate) fn workload(value: &str) -> Result<WorkloadRef, Wanted> {
 
 pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     Tz::from_str(value).map_err(|_| {
+        let written = value.to_lowercase();
         let nearest = chrono_tz::TZ_VARIANTS
             .iter()
-            .map(|zone| (strsim::jaro_winkler(&value.to_lowercase(), &zone.name().to_lowercase()), zone.name()))
+            .filter(|_| written.len() <= LONGEST_NAME)
+            .map(|zone| (strsim::jaro_winkler(&written, &zone.name().to_lowercase()), zone.name()))
             .max_by(|(a, _), (b, _)| a.total_cmp(b));
         match nearest {
             Some((likeness, zone)) if likeness > 0.75 => format!("an IANA time zone, such as \"{zone}\""),

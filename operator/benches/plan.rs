@@ -23,7 +23,7 @@ fn plan(criterion: &mut Criterion) {
     println!(
         "{} workloads, {} clusters: objects {} MiB, Plan {} MiB",
         planned.workloads.len(),
-        planned.clusters().count(),
+        planned.shares().count(),
         (with_objects - before) / 1024,
         (resident_kib() - with_objects) / 1024,
     );

@@ -8,6 +8,7 @@ pub mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod metrics;
+pub mod places;
 pub mod savings;
 pub mod service;
 pub mod signals;

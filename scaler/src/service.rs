@@ -4,7 +4,7 @@
 //! object: nothing here does I/O. The rules of the contract that KEDA's documentation does not tell are at the answers.
 
 mod activity;
-mod connections;
+pub(crate) mod connections;
 mod serve;
 mod status;
 mod tls;

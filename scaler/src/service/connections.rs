@@ -13,23 +13,33 @@ use futures::stream::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{sleep, timeout},
+    sync::mpsc,
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::Connected;
+use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::tls::Certificates;
+use crate::places::{Place, Places};
 
-/// KEDA makes one connection per TLS setting of its users. More than this is no KEDA; they wait until others go.
+/// KEDA makes one connection per TLS setting of its users. More than this is no KEDA.
 const MOST: usize = 1000;
+/// Nor is who makes more than this.
+const MOST_OF_PEER: usize = 100;
 /// A client that connects and says nothing is let go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The preface of HTTP/2, and the settings that follow it (RFC 9113, 3.4): before these nothing bounds how long a client may take.
+const PREFACE: usize = 24 + 9;
 /// Connections that wait to be taken by the server.
 const BACKLOG: usize = 64;
 /// After an error such as "too many open files" it is no use to try again at once.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// The same in plain text, for other servers than KEDA's.
+pub(crate) fn accept_plain(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+    accept(listener, None)
+}
 
 /// Accepts for as long as the stream is kept. Handshakes run side by side: a slow one holds up no other.
 pub(super) fn accept(
@@ -38,18 +48,16 @@ pub(super) fn accept(
 ) -> impl Stream<Item = io::Result<Connection>> {
     let (done, connections) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(MOST));
+        let places = Places::new(MOST, MOST_OF_PEER);
         loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                next = next => next,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
                 () = done.closed() => return,
             };
-            match (place, accepted) {
-                (Ok(place), Ok((stream, peer))) => {
+            match accepted {
+                Ok((stream, peer)) => {
+                    // Without a place it is closed at once: who waits in line would wait for the others' good will.
+                    let Some(place) = places.take(peer.ip()) else { continue };
                     let handshake = shake_hands(stream, peer, certificates.clone(), place);
                     let done = done.clone();
                     tokio::spawn(async move {
@@ -59,11 +67,10 @@ pub(super) fn accept(
                         }
                     });
                 }
-                (_, Err(error)) => {
+                Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(AFTER_ERROR).await;
                 }
-                (Err(_closed), _) => return,
             }
         }
     });
@@ -74,17 +81,17 @@ async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
     certificates: Option<Arc<Certificates>>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Option<Connection> {
     // Answers are small and each is waited for: the kernel must not collect them. An error means that the peer is gone,
     // which the first read tells.
     let _ = stream.set_nodelay(true);
     let Some(certificates) = certificates else {
-        return Some(Connection { io: Io::Plain(stream), _place: place });
+        return Some(Connection::new(Io::Plain(stream), peer, place));
     };
     let acceptor = TlsAcceptor::from(certificates.current());
     match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(Connection { io: Io::Tls(Box::new(stream)), _place: place }),
+        Ok(Ok(stream)) => return Some(Connection::new(Io::Tls(Box::new(stream)), peer, place)),
         Ok(Err(error)) => tracing::info!(%peer, %error, "TLS handshake failed"),
         Err(_) => tracing::info!(%peer, "no TLS handshake within {HANDSHAKE:?}"),
     }
@@ -92,9 +99,27 @@ async fn shake_hands(
 }
 
 /// One connection; it keeps its place until it is dropped.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     io: Io,
-    _place: OwnedSemaphorePermit,
+    peer: SocketAddr,
+    /// Until when the preface has to be there; `None` once it is
+    begins_by: Option<Pin<Box<Sleep>>>,
+    read: usize,
+    _place: Place,
+}
+
+impl Connection {
+    fn new(io: Io, peer: SocketAddr, place: Place) -> Self {
+        Self { io, peer, begins_by: Some(Box::pin(sleep(HANDSHAKE))), read: 0, _place: place }
+    }
+
+    /// Whether the peer has taken too long to say anything that a server could bound.
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.read >= PREFACE {
+            self.begins_by = None;
+        }
+        self.begins_by.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+    }
 }
 
 enum Io {
@@ -103,17 +128,29 @@ enum Io {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = TcpConnectInfo;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> TcpConnectInfo {
+        let local = match &self.io {
+            Io::Plain(stream) => stream.local_addr(),
+            Io::Tls(stream) => stream.get_ref().0.local_addr(),
+        };
+        TcpConnectInfo { local_addr: local.ok(), remote_addr: Some(self.peer) }
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        if self.is_overdue(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buf.filled().len();
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        };
+        self.read = self.read.saturating_add(buf.filled().len() - before);
+        polled
     }
 }
 

@@ -31,7 +31,6 @@ use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::Server};
 use tower::limit::GlobalConcurrencyLimitLayer;
 
@@ -41,6 +40,7 @@ use self::{
     stream::Dropped,
 };
 use crate::{
+    service::connections::accept_plain,
     signals::{Signals, lock},
     text::shortened,
 };
@@ -118,7 +118,7 @@ pub async fn serve(
         .timeout(SLOWEST_CALL)
         .layer(GlobalConcurrencyLimitLayer::new(AT_ONCE))
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
+        .serve_with_incoming_shutdown(accept_plain(listener), stop);
     let mut stopped = shutdown.clone();
     let passing_on = async {
         match &peers {

@@ -1,11 +1,17 @@
 //! Whatever is written into metadata and names, there is an answer, and the next call has one too.
 
+use std::net::SocketAddr;
+
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef};
-use tokio::runtime::Runtime;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    runtime::Runtime,
+};
 
 use crate::support::{Server, cluster, in_time, metric, of_deployment, plan};
 
@@ -70,4 +76,30 @@ fn no_metadata_or_name_stops_the_server() {
         })
     });
     outcome.unwrap();
+}
+
+/// Connections that say nothing, or only the start of HTTP/2's preface.
+async fn silent(from: [u8; 4], to: SocketAddr, says: &[u8]) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(to).await.ok()?;
+    // One beyond the peer's places may be closed already.
+    let _ = stream.write_all(says).await;
+    Some(stream)
+}
+
+#[tokio::test]
+async fn a_thousand_silent_connections_lock_nobody_out_and_are_closed() {
+    let server = Server::start(plan(&["api"])).await;
+    let mut held = Vec::new();
+    for n in 0..1005u16 {
+        held.extend(silent([127, 0, 0, 9], server.address, if n % 2 == 0 { b"" } else { b"PRI * HTTP/2.0" }).await);
+    }
+    server.measure(&[]);
+    assert_eq!(metric(&mut server.client().await, &of_deployment("api"), "requests-per-second").await.unwrap(), 0.0);
+    for mut stream in held {
+        let mut rest = Vec::new();
+        // An error is an end, too.
+        let _ = in_time(stream.read_to_end(&mut rest)).await;
+    }
 }

@@ -1,0 +1,75 @@
+//! Places for connections: so many in all, and so many for each peer.
+//!
+//! Whoever connects takes a place for as long as the connection lasts. One peer cannot take all of them, and nobody waits for one:
+//! what finds no place is closed at once.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use crate::signals::lock;
+
+/// The places of one port.
+#[derive(Debug, Clone)]
+pub struct Places {
+    most: usize,
+    of_peer: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    peer: IpAddr,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Places {
+    /// So many in all, of which one peer gets so many.
+    pub fn new(most: usize, of_peer: usize) -> Self {
+        Self { most, of_peer, taken: Arc::default() }
+    }
+
+    /// `None` where there is none for this peer.
+    pub fn take(&self, peer: IpAddr) -> Option<Place> {
+        let mut taken = lock(&self.taken);
+        let all: usize = taken.values().sum();
+        let own = taken.get(&peer).copied().unwrap_or(0);
+        if all >= self.most || own >= self.of_peer {
+            return None;
+        }
+        taken.insert(peer, own + 1);
+        Some(Place { peer, taken: Arc::clone(&self.taken) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        match taken.get_mut(&self.peer) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => _ = taken.remove(&self.peer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_cannot_take_all_places_and_each_comes_back() {
+        let places = Places::new(5, 3);
+        let (greedy, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let held: Vec<_> = (0..10).filter_map(|_| places.take(greedy)).collect();
+        assert_eq!(held.len(), 3);
+        let (first, second) = (places.take(other).unwrap(), places.take(other).unwrap());
+        assert!(places.take(other).is_none(), "all are taken");
+        drop(held);
+        assert!(places.take(greedy).is_some());
+        drop((first, second));
+        assert!(lock(&places.taken).is_empty(), "nothing is remembered of who is gone");
+    }
+}
