@@ -24,6 +24,8 @@ pub struct Counters {
     pub in_flight: f64,
     /// `upstream_cx_active`
     pub connections: f64,
+    /// `membership_total`: endpoints. Shown for every cluster that is configured and has some, used or not
+    pub members: f64,
 }
 
 /// What a proxy answered: its counters, of the clusters that are kept.

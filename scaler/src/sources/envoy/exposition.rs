@@ -233,7 +233,7 @@ fn labelled<'a>(mut labels: &'a [u8], wanted: &[u8]) -> Option<(Vec<u8>, &'a [u8
 /// What stands before `_upstream_` and where the metric goes.
 fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
     let upstream = memmem::rfind(metric, b"upstream_")?;
-    let field = Field::of(&metric[upstream + b"upstream_".len()..])?;
+    let field = Field::of_metric(&metric[upstream..])?;
     match &metric[..upstream] {
         [] => Some((None, field)),
         [infix @ .., b'_'] => Some((Some(infix), field)),
