@@ -1,17 +1,16 @@
 //! What the clusters of one Envoy carry, as its OpenTelemetry stat sink pushes it: `cluster.upstream_rq_total` and the like, with
 //! the cluster in the attribute `envoy.cluster_name`.
+//!
+//! A report without a cluster says that the proxy has no such cluster. One whose points are refused says nothing of it.
 
 use std::collections::HashMap;
 
-use opentelemetry_proto::tonic::{
-    common::v1::KeyValue,
-    metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point::Value},
-};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point::Value};
 
 use super::{
     Outcome,
-    stream::{Dropped, Point, Reports, Stream, Temporality, identity},
-    text,
+    stream::{Arrival, Dropped, PATIENCE, Point, Reports, Stream, Temporality, identity},
+    who::text,
 };
 use crate::{
     signals::{Counters, Sample, Series},
@@ -33,88 +32,255 @@ fn field(metric: &str) -> Option<(Field, Option<&str>)> {
     Some((Field::of_metric(name.as_bytes())?, rest))
 }
 
-/// Series of one cluster: a counter has one, but for what a user's own tags split it into.
-const MAX_STREAMS: usize = 100;
+/// Series of one cluster: a statistic has one, but for what a user's own tags split it into.
+const MAX_STREAMS: usize = 200;
 
 /// What one Envoy has counted of the clusters that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
     known: HashMap<String, Cluster>,
     reports: Reports,
+    report: Report,
+}
+
+/// The report that is being taken in.
+#[derive(Debug, Default)]
+struct Report {
+    number: u64,
+    /// Counters of kept clusters that counted, and those that told nothing new
+    counted: u64,
+    repeated: u64,
+    /// Why the first one was refused that was
+    refused: Option<Dropped>,
+    /// By how many nanoseconds its clock is behind that of the reports before
+    behind: u64,
+    /// A count that grew shows that the clock was set back
+    is_set_back: bool,
+    /// It has `upstream_rq_total` of any cluster
+    shows_requests: bool,
 }
 
 #[derive(Debug, Default)]
 struct Cluster {
     streams: HashMap<u64, Stream>,
+    /// What goes up and down, as the report says
+    gauges: HashMap<u64, (Field, f64)>,
     totals: Counters,
+    /// The last report that shows it
+    shown: u64,
+    counted: bool,
+    repeated: bool,
+    refused: bool,
 }
 
 impl Clusters {
-    /// A new report: what is in flight is told anew in each.
+    /// A new report begins.
     pub(super) fn begin(&mut self) {
-        for Cluster { totals, .. } in self.known.values_mut() {
-            (totals.in_flight, totals.connections) = (0.0, 0.0);
-        }
+        self.report = Report { number: self.report.number + 1, ..Report::default() };
     }
 
-    pub(super) fn take_in(&mut self, metric: &Metric, series: &Series, now: u64, outcome: &mut Outcome) {
-        let Some((field, rest)) = field(&metric.name) else { return };
+    /// Series that are known.
+    pub(super) fn len(&self) -> usize {
+        self.known.values().map(Cluster::len).sum()
+    }
+
+    /// Takes in a part of the report. `room` is for so many series that are not known; what is left of it.
+    pub(super) fn take_in(
+        &mut self,
+        metric: &Metric,
+        series: &Series,
+        now: Arrival,
+        room: usize,
+        outcome: &mut Outcome,
+    ) -> usize {
+        let Some((field, rest)) = field(&metric.name) else { return room };
         let (points, temporality): (&[NumberDataPoint], _) = match &metric.data {
             Some(Data::Sum(sum)) => (&sum.data_points, Temporality::of(sum.aggregation_temporality)),
             Some(Data::Gauge(gauge)) => (&gauge.data_points, None),
-            _ => return outcome.count(Err(Dropped::Malformed), &metric.name),
+            _ => {
+                outcome.count(Err(Dropped::Malformed), &metric.name);
+                return room;
+            }
         };
+        self.report.shows_requests |= field == Field::Requests && !points.is_empty();
+        let mut room = room;
         for point in points {
             let name = text(&point.attributes, "envoy.cluster_name").unwrap_or_default();
             let name = rest.map_or_else(|| name.to_owned(), |rest| format!("{name}.{rest}"));
-            if series.of_cluster(&name).is_none() {
-                continue;
+            if series.of_cluster(&name).is_some() {
+                let told = Told { field, temporality, point, id: identity(&metric.name, &point.attributes) };
+                outcome.count(self.point(name, &told, now, &mut room), &metric.name);
             }
-            let taken = self.point(name, field, &metric.name, &point.attributes, point, temporality, now);
-            outcome.count(taken, &metric.name);
+        }
+        room
+    }
+
+    fn point(&mut self, cluster: String, told: &Told, now: Arrival, room: &mut usize) -> Result<(), Dropped> {
+        let number = self.report.number;
+        if *room == 0 && !self.known.contains_key(&cluster) {
+            return Err(Dropped::TooMany);
+        }
+        let known = self.known.entry(cluster).or_default();
+        known.show(number);
+        let is_known = known.streams.contains_key(&told.id) || known.gauges.contains_key(&told.id);
+        if !is_known && (*room == 0 || known.len() >= MAX_STREAMS) {
+            known.refused = true;
+            return Err(Dropped::TooMany);
+        }
+        *room -= usize::from(!is_known);
+        if told.field.is_gauge() {
+            return known.gauge(told);
+        }
+        let lead = known.streams.get(&told.id).map_or(0, |stream| stream.lead(told.point.time_unix_nano));
+        let taken = known.count(told, now, &mut self.reports);
+        self.report.add(taken, lead);
+        taken
+    }
+
+    /// Whether the report shows all clusters that the one before did.
+    pub(super) fn is_whole(&self) -> bool {
+        let before = self.report.number.saturating_sub(1);
+        before > 0 && self.known.values().all(|cluster| cluster.shown != before)
+    }
+
+    /// All that the report says, as a scrape would: what was counted since the proxy was first heard. `None` when it only repeats
+    /// what was told before, and an error when it says nothing that counts.
+    pub(super) fn sample(&mut self, series: &Series) -> Option<Result<Sample, String>> {
+        self.known.retain(|cluster, _| series.of_cluster(cluster).is_some());
+        if let Some(error) = self.report.error() {
+            return Some(Err(error));
+        }
+        let Report { counted, repeated, is_set_back, number, .. } = self.report;
+        if counted == 0 && repeated > 0 {
+            return None;
+        }
+        let mut clusters = HashMap::<u32, Counters>::new();
+        for (name, cluster) in &self.known {
+            if let Some(id) = series.of_cluster(name).filter(|_| cluster.is_told(number, is_set_back)) {
+                add(clusters.entry(id).or_default(), &cluster.counters());
+            }
+        }
+        Some(Ok(Sample::new(series, clusters.into_iter().collect())))
+    }
+}
+
+/// One point, and where it goes.
+struct Told<'a> {
+    field: Field,
+    temporality: Option<Temporality>,
+    point: &'a NumberDataPoint,
+    id: u64,
+}
+
+impl Told<'_> {
+    fn value(&self) -> Result<f64, Dropped> {
+        let value = match self.point.value {
+            Some(Value::AsInt(value)) => value as f64,
+            Some(Value::AsDouble(value)) => value,
+            None => f64::NAN,
+        };
+        if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(Dropped::Malformed) }
+    }
+}
+
+impl Report {
+    fn add(&mut self, taken: Result<(), Dropped>, lead: u64) {
+        match taken {
+            Ok(()) => {
+                self.counted += 1;
+                self.is_set_back |= lead > 0;
+            }
+            Err(Dropped::Duplicate) => self.repeated += 1,
+            Err(why) => {
+                self.refused.get_or_insert(why);
+                self.behind = self.behind.max(lead);
+            }
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all of one point")]
-    fn point(
-        &mut self,
-        cluster: String,
-        field: Field,
-        metric: &str,
-        attributes: &[KeyValue],
-        point: &NumberDataPoint,
-        temporality: Option<Temporality>,
-        now: u64,
-    ) -> Result<(), Dropped> {
-        let value = match point.value {
-            Some(Value::AsInt(value)) => value as f64,
-            Some(Value::AsDouble(value)) => value,
-            None => return Err(Dropped::Malformed),
-        };
-        let Cluster { streams, totals } = self.known.entry(cluster).or_default();
-        if field.is_gauge() {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Dropped::Malformed);
-            }
-            *field.in_counters(totals) += value;
-            return Ok(());
+    /// Why the report as a whole says nothing.
+    fn error(&self) -> Option<String> {
+        if !self.shows_requests {
+            let missing = "its report has cluster.upstream_rq_total of no cluster, not even of Envoy's own";
+            return Some(format!("{missing}: see telemetry.metrics.matches of its EnvoyProxy"));
         }
-        let temporality = temporality.ok_or(Dropped::Malformed)?;
-        let id = identity(metric, attributes);
-        if streams.len() >= MAX_STREAMS && !streams.contains_key(&id) {
-            return Err(Dropped::TooMany);
+        match self.refused.filter(|_| self.counted == 0)? {
+            Dropped::Late => Some(clock_error(self.behind)),
+            why => Some(format!("no counter of its report counts: {why}")),
         }
-        let stream = streams.entry(id).or_default();
-        let at = Point { start: point.start_time_unix_nano, time: point.time_unix_nano, sum: value, count: 0.0 };
-        let [added, _] = stream.accept(at, temporality, now, &mut self.reports)?;
-        *field.in_counters(totals) += added;
+    }
+}
+
+/// The error of a sender of which all points are so many nanoseconds older than its last ones.
+pub(super) fn clock_error(behind: u64) -> String {
+    let (seconds, patience) = (behind / 1_000_000_000, PATIENCE.as_secs());
+    format!(
+        "its clock is {seconds} s behind that of its reports before: what it last carried is held, for {patience} s or so"
+    )
+}
+
+impl Cluster {
+    fn len(&self) -> usize {
+        self.streams.len() + self.gauges.len()
+    }
+
+    /// The report of this number shows it.
+    fn show(&mut self, report: u64) {
+        if self.shown != report {
+            (self.counted, self.repeated, self.refused) = (false, false, false);
+            self.gauges.clear();
+            self.shown = report;
+        }
+    }
+
+    fn gauge(&mut self, told: &Told) -> Result<(), Dropped> {
+        let value = told.value();
+        self.refused |= value.is_err();
+        self.gauges.insert(told.id, (told.field, value?));
         Ok(())
     }
 
-    /// All that is known of it, as a scrape would tell.
-    pub(super) fn sample(&mut self, series: &Series) -> Sample {
-        self.known.retain(|cluster, _| series.of_cluster(cluster).is_some());
-        let known = self.known.iter().filter_map(|(cluster, known)| Some((series.of_cluster(cluster)?, known.totals)));
-        Sample::new(series, known.collect())
+    fn count(&mut self, told: &Told, now: Arrival, reports: &mut Reports) -> Result<(), Dropped> {
+        let added = self.added(told, now, reports);
+        match added {
+            Ok(_) => self.counted = true,
+            Err(Dropped::Duplicate) => self.repeated = true,
+            Err(_) => self.refused = true,
+        }
+        *told.field.in_counters(&mut self.totals) += added?;
+        Ok(())
     }
+
+    fn added(&mut self, told: &Told, now: Arrival, reports: &mut Reports) -> Result<f64, Dropped> {
+        let (sum, temporality) = (told.value()?, told.temporality.ok_or(Dropped::Malformed)?);
+        let (start, time) = (told.point.start_time_unix_nano, told.point.time_unix_nano);
+        let stream = self.streams.entry(told.id).or_default();
+        let [added, _] = stream.accept(Point { start, time, sum, count: 0.0 }, temporality, now, reports)?;
+        Ok(added)
+    }
+
+    /// Whether the report of this number says what it carries. Of a counter that stands still a clock that was set back makes a
+    /// repetition.
+    fn is_told(&self, report: u64, is_set_back: bool) -> bool {
+        let only_repeats = self.repeated && !self.counted;
+        self.shown == report && !self.refused && (is_set_back || !only_repeats)
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = self.totals;
+        for (field, value) in self.gauges.values() {
+            *field.in_counters(&mut counters) += value;
+        }
+        counters
+    }
+}
+
+/// Clusters whose names Envoy writes alike are given the sum.
+fn add(sum: &mut Counters, one: &Counters) {
+    sum.requests += one.requests;
+    sum.refused += one.refused;
+    sum.retries += one.retries;
+    sum.in_flight += one.in_flight;
+    sum.connections += one.connections;
+    sum.members += one.members;
 }

@@ -2,6 +2,9 @@
 //!
 //! They are found by a host name that has the addresses of all, as a headless Service has. A pod does not know which address is its
 //! own until it finds its own mark in what comes to it.
+//!
+//! Only a pod of Tidegate may say that a message is somebody else's, so that is believed from these addresses alone. A pod that has
+//! just started may call before the others know it: then they look again at once, and it tries again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,26 +19,38 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 use tokio::{
     net::lookup_host,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::{
-    Request,
+    Code, Request,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
 
-use super::{FORWARDED_BY, SENDER};
+use super::{
+    gate::{FORWARDED_BY, SENDER},
+    receiver::Passes,
+};
 use crate::signals::{Signals, lock};
 
 /// How often the addresses are looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// … and at most how often, when an address that is not among them says that it is a peer.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// For so long such a call waits for the addresses.
+const LOOKED_WITHIN: Duration = Duration::from_secs(2);
+/// Without an answer from DNS for so long, an address may be somebody else's.
+const BELIEVED_FOR: Duration = Duration::from_secs(300);
 /// KiB of calls that wait for one peer, and how many. Cumulative points come again; so it is the newest that are dropped.
 const WAITING_KIB: usize = 32 << 10;
 const WAITING: usize = 1000;
 /// A peer that is there answers within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// A pod that does not know this one yet is told again so often, and so long after.
+const TOLD_AGAIN: u32 = 3;
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// More pods than this are not Tidegate's.
 const MAX_PEERS: usize = 32;
 
@@ -48,6 +63,22 @@ pub(super) struct Peers {
     /// Where this process listens itself, once that is known
     own: Mutex<Option<SocketAddr>>,
     queues: Mutex<HashMap<SocketAddr, Queue>>,
+    found: watch::Sender<Found>,
+    /// An address that is not among those that were found says that it is a peer
+    is_missed: Notify,
+}
+
+/// The addresses of all pods.
+#[derive(Debug, Default)]
+struct Found {
+    addresses: HashSet<IpAddr>,
+    at: Option<Instant>,
+}
+
+impl Found {
+    fn has(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address) && self.at.is_some_and(|at| at.elapsed() < BELIEVED_FOR)
+    }
 }
 
 /// What waits for one peer.
@@ -61,7 +92,18 @@ type Passed = Arc<(IpAddr, ExportMetricsServiceRequest)>;
 impl Peers {
     pub(super) fn new(host: String, signals: Arc<Signals>) -> Self {
         let mark = format!("{:032x}", rand_mark());
-        Self { host, mark, signals, own: Mutex::default(), queues: Mutex::default() }
+        let (own, queues, is_missed) = (Mutex::default(), Mutex::default(), Notify::new());
+        Self { host, mark, signals, own, queues, found: watch::Sender::default(), is_missed }
+    }
+
+    /// Whether a pod of Tidegate has this address.
+    pub(super) async fn has(&self, address: IpAddr) -> bool {
+        let mut found = self.found.subscribe();
+        if found.borrow_and_update().has(address) {
+            return true;
+        }
+        self.is_missed.notify_one();
+        timeout(LOOKED_WITHIN, found.wait_for(|found| found.has(address))).await.is_ok_and(|found| found.is_ok())
     }
 
     /// Whether a call with this mark, which came in at this address, is this pod's own. It needs to tell itself no more.
@@ -74,11 +116,16 @@ impl Peers {
         own
     }
 
-    /// Tells all others, as soon as they can take it.
-    pub(super) fn pass_on(&self, sender: IpAddr, request: ExportMetricsServiceRequest) {
+    /// Tells all others, as soon as they can take it. Half of what may wait is kept for senders that the Plan knows.
+    pub(super) fn pass_on(&self, sender: IpAddr, request: ExportMetricsServiceRequest, whose: Passes) {
         let kib = u32::try_from(request.encoded_len() / 1024 + 1).unwrap_or(u32::MAX);
         let passed = Arc::new((sender, request));
+        let kept = if whose == Passes::Known { 0 } else { WAITING_KIB / 2 };
         for queue in lock(&self.queues).values() {
+            if queue.room.available_permits() < kept {
+                self.signals.metrics().otlp_passed_on("dropped");
+                continue;
+            }
             let room = Arc::clone(&queue.room).try_acquire_many_owned(kib).ok();
             if room.and_then(|room| queue.calls.try_send((Arc::clone(&passed), room)).ok()).is_none() {
                 self.signals.metrics().otlp_passed_on("dropped");
@@ -89,37 +136,50 @@ impl Peers {
     /// Finds the others until `shutdown` says so.
     pub(super) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let mut telling = JoinSet::new();
-        let mut ticks = interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut failing = false;
+        let mut looked = Instant::now();
+        let mut next = looked;
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                () = sleep_until(next) => {}
+                () = self.is_missed.notified() => {
+                    next = next.min(looked + LOOK_AT_MOST_EVERY);
+                    continue;
+                }
                 Some(_) = telling.join_next() => continue,
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
-            let found: HashSet<SocketAddr> = match timeout(LOOK_EVERY, lookup_host(&self.host)).await {
-                Ok(Ok(found)) => found.take(MAX_PEERS).collect(),
+            looked = Instant::now();
+            next = looked + LOOK_EVERY;
+            match timeout(LOOK_EVERY, lookup_host(&self.host)).await {
+                Ok(Ok(found)) => {
+                    failing = false;
+                    self.find(&found.take(MAX_PEERS).collect(), &mut telling);
+                }
                 Ok(Err(error)) => {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(host = self.host, %error, "other pods of Tidegate cannot be found; those that are known stay");
                     }
-                    continue;
                 }
-                Err(_) => continue,
-            };
-            failing = false;
-            let own = *lock(&self.own);
-            let mut queues = lock(&self.queues);
-            queues.retain(|address, _| found.contains(address));
-            for address in found.into_iter().filter(|address| Some(*address) != own) {
-                if !queues.contains_key(&address)
-                    && let Some(client) = client(address)
-                {
-                    let (calls, passed) = mpsc::channel(WAITING);
-                    queues.insert(address, Queue { calls, room: Arc::new(Semaphore::new(WAITING_KIB)) });
-                    telling.spawn(tell(client, passed, self.mark.clone(), Arc::clone(&self.signals)));
-                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// These are all the pods now.
+    fn find(&self, found: &HashSet<SocketAddr>, telling: &mut JoinSet<()>) {
+        let addresses = found.iter().map(|address| address.ip().to_canonical()).collect();
+        self.found.send_replace(Found { addresses, at: Some(Instant::now()) });
+        let own = *lock(&self.own);
+        let mut queues = lock(&self.queues);
+        queues.retain(|address, _| found.contains(address));
+        for address in found.iter().filter(|address| Some(**address) != own) {
+            if !queues.contains_key(address)
+                && let Some(client) = client(*address)
+            {
+                let (calls, passed) = mpsc::channel(WAITING);
+                queues.insert(*address, Queue { calls, room: Arc::new(Semaphore::new(WAITING_KIB)) });
+                telling.spawn(tell(client, passed, self.mark.clone(), Arc::clone(&self.signals)));
             }
         }
     }
@@ -138,15 +198,25 @@ async fn tell(
     signals: Arc<Signals>,
 ) {
     while let Some((passed, _room)) = passed.recv().await {
-        let (sender, request) = &*passed;
-        let mut request = Request::new(request.clone());
-        if let (Ok(mark), Ok(sender)) = (mark.parse(), sender.to_string().parse()) {
-            request.metadata_mut().insert(FORWARDED_BY, mark);
-            request.metadata_mut().insert(SENDER, sender);
-            let result = if client.export(request).await.is_ok() { "ok" } else { "failed" };
-            signals.metrics().otlp_passed_on(result);
+        let mut result = tell_one(&mut client, &passed, &mark).await;
+        for _ in 0..TOLD_AGAIN {
+            if result != Code::PermissionDenied {
+                break;
+            }
+            sleep(TOLD_AGAIN_AFTER).await;
+            result = tell_one(&mut client, &passed, &mark).await;
         }
+        signals.metrics().otlp_passed_on(if result == Code::Ok { "ok" } else { "failed" });
     }
+}
+
+async fn tell_one(client: &mut MetricsServiceClient<Channel>, passed: &Passed, mark: &str) -> Code {
+    let (sender, request) = &**passed;
+    let mut request = Request::new(request.clone());
+    let (Ok(mark), Ok(sender)) = (mark.parse(), sender.to_string().parse()) else { return Code::Internal };
+    request.metadata_mut().insert(FORWARDED_BY, mark);
+    request.metadata_mut().insert(SENDER, sender);
+    client.export(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
 /// Nobody else has it.
@@ -204,11 +274,57 @@ mod tests {
             let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
             ExportMetricsServiceRequest { resource_metrics: vec![resource] }
         };
-        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), large()));
+        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), large(), Passes::Known));
         let mut registry = Registry::default();
         peers.signals.register(&mut registry);
         let mut page = String::new();
         encode(&mut page, &registry).unwrap();
         assert!(page.contains("otlp_passed_on_total{result=\"dropped\"} 2"), "{page}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_what_may_wait_is_kept_for_senders_that_are_known() {
+        let (peers, _stop) = running();
+        assert_eq!(after(6, &peers).await, 1);
+        let half = || {
+            let metric = Metric { name: "x".repeat(17 << 20), ..Metric::default() };
+            let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
+            let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+            ExportMetricsServiceRequest { resource_metrics: vec![resource] }
+        };
+        let waiting = || {
+            lock(&peers.queues).values().map(|queue| queue.calls.max_capacity() - queue.calls.capacity()).sum::<usize>()
+        };
+        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), half(), Passes::Stranger));
+        assert_eq!(waiting(), 1);
+        peers.pass_on([10, 0, 0, 2].into(), ExportMetricsServiceRequest::default(), Passes::Known);
+        assert_eq!(waiting(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_is_believed_once_the_name_leads_to_it_and_no_stranger_ever_is() {
+        let (peers, _stop) = running();
+        assert!(peers.has([127, 0, 0, 1].into()).await, "looked up while it waits");
+        let begun = Instant::now();
+        assert!(!peers.has([10, 0, 0, 66].into()).await);
+        assert!(begun.elapsed() <= LOOKED_WITHIN + Duration::from_millis(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_who_say_that_they_are_pods_do_not_make_lookups_more_than_one_a_second() {
+        let (peers, _stop) = running();
+        after(1, &peers).await;
+        let mut found = peers.found.subscribe();
+        let mut lookups = 0;
+        for _ in 0..100 {
+            peers.is_missed.notify_one();
+            advance(Duration::from_millis(100)).await;
+            (0..10).for_each(|_| ());
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            lookups += usize::from(found.has_changed().unwrap());
+            found.mark_unchanged();
+        }
+        assert!((2..=11).contains(&lookups), "{lookups} in 10 s");
     }
 }

@@ -1,82 +1,146 @@
-//! Who pushes: processes, what each has counted, and when it is over.
+//! Processes that push tokens: what each has counted, and when it is over.
+//!
+//! Anybody may push, so there is room for senders by how the Plan knows them. Those that it knows always find theirs.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::{clusters::Clusters, tokens::Tokens};
+use super::{
+    heard::{Heard, Silence},
+    tokens::Tokens,
+    who::Standing,
+};
 
-/// Senders that are remembered.
-const MAX_SENDERS: usize = 10_000;
-/// Series of tokens, of all senders together: some 150 MiB.
-const MAX_SERIES: usize = 500_000;
-/// Messages that are nearer than this to the one before are parts of one report.
-const TOO_NEAR: Duration = Duration::from_millis(100);
 /// A process that ended is not called silent before this.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(10);
 /// Who has not been heard for longer begins anew when it comes back, if what it contributed is over by then too.
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(900);
 
+/// How much there may be of senders of one standing.
+#[derive(Debug)]
+struct Room {
+    senders: usize,
+    /// Of those that come from one address as one AI gateway, or as guests
+    of_origin: usize,
+    /// Series of tokens, at 400 bytes each
+    series: usize,
+}
+
+/// Together 500,000 series, which are some 190 MiB.
+const KNOWN: Room = Room { senders: 10_000, of_origin: 64, series: 350_000 };
+const NAMED: Room = Room { senders: 4_000, of_origin: 4, series: 125_000 };
+const GUESTS: Room = Room { senders: 256, of_origin: 64, series: 25_000 };
+
+impl Standing {
+    fn room(&self) -> &'static Room {
+        match self {
+            Self::Known => &KNOWN,
+            Self::Named(_) => &NAMED,
+            Self::Guest => &GUESTS,
+        }
+    }
+
+    /// The index of what is taken of its room.
+    fn index(&self) -> usize {
+        match self {
+            Self::Known => 0,
+            Self::Named(_) => 1,
+            Self::Guest => 2,
+        }
+    }
+}
+
+type Origin = (IpAddr, Standing);
+
+/// What is taken of a room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    senders: usize,
+    series: usize,
+}
+
 /// Those that were heard, by what tells one process from another.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
     known: HashMap<String, Sender>,
-    series: usize,
+    origins: HashMap<Origin, usize>,
+    taken: [Taken; 3],
 }
 
 /// One process that pushes.
 #[derive(Debug)]
-pub(super) struct Sender {
-    address: IpAddr,
+struct Sender {
+    origin: Origin,
     heard: Heard,
-    /// The same of clusters alone: an Envoy and the side-car beside it have one address
-    of_clusters: Option<Heard>,
-    pub(super) tokens: Tokens,
-    pub(super) clusters: Clusters,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Heard {
-    first: Instant,
-    last: Instant,
-    usual: Duration,
-}
-
-/// How long ago somebody was last heard, and how long that usually is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Silence {
-    pub(super) lasts: Duration,
-    pub(super) usual: Duration,
+    tokens: Tokens,
 }
 
 impl Senders {
-    /// A message of this process begins. `None` when there are too many already.
-    pub(super) fn hear(&mut self, name: &str, address: IpAddr, at: Instant) -> Option<&mut Sender> {
-        if !self.known.contains_key(name) {
-            if self.known.len() >= MAX_SENDERS {
-                return None;
-            }
-            self.known.insert(name.to_owned(), Sender::new(address, at));
-        }
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// A message of this process is taken in by `take_in`, which may make so many new series. `None` when there is no room for the
+    /// sender.
+    pub(super) fn hear<T>(
+        &mut self,
+        name: &str,
+        origin: Origin,
+        at: Instant,
+        take_in: impl FnOnce(&mut Tokens, usize) -> T,
+    ) -> Option<T> {
+        self.admit(name, origin, at)?;
         let sender = self.known.get_mut(name)?;
         sender.heard.again(at);
-        Some(sender)
+        let standing = &sender.origin.1;
+        let taken = &mut self.taken[standing.index()];
+        let before = sender.tokens.len();
+        let result = take_in(&mut sender.tokens, standing.room().series.saturating_sub(taken.series));
+        taken.series += sender.tokens.len() - before;
+        Some(result)
     }
 
-    /// How many more series of tokens are taken in.
-    pub(super) fn room(&self) -> usize {
-        MAX_SERIES.saturating_sub(self.series)
+    /// The sender is of this origin from now on: the Plan may have come to know it, or does no longer.
+    fn admit(&mut self, name: &str, origin: Origin, at: Instant) -> Option<()> {
+        let mut series = 0;
+        if let Some(sender) = self.known.get_mut(name) {
+            if sender.origin == origin {
+                return Some(());
+            }
+            let before = std::mem::replace(&mut sender.origin, origin.clone());
+            series = sender.tokens.len();
+            self.leave(&before, series);
+        } else {
+            self.has_room(&origin).then_some(())?;
+            let (heard, tokens) = (Heard::first(at), Tokens::default());
+            self.known.insert(name.to_owned(), Sender { origin: origin.clone(), heard, tokens });
+        }
+        let taken = &mut self.taken[origin.1.index()];
+        (taken.senders, taken.series) = (taken.senders + 1, taken.series + series);
+        *self.origins.entry(origin).or_default() += 1;
+        Some(())
     }
 
-    /// So many series of tokens were taken in that were not known.
-    pub(super) fn grew(&mut self, series: usize) {
-        self.series += series;
+    fn has_room(&self, origin: &Origin) -> bool {
+        let (room, taken) = (origin.1.room(), self.taken[origin.1.index()]);
+        taken.senders < room.senders && self.origins.get(origin).is_none_or(|senders| *senders < room.of_origin)
     }
 
-    /// Of who told last of clusters at this address.
-    pub(super) fn silence(&self, address: IpAddr) -> Option<Silence> {
-        let at_it = self.known.values().filter(|sender| sender.address == address);
-        at_it.filter_map(|sender| sender.of_clusters).max_by_key(|heard| heard.last).map(Heard::silence)
+    fn leave(&mut self, origin: &Origin, series: usize) {
+        let taken = &mut self.taken[origin.1.index()];
+        *taken = Taken { senders: taken.senders.saturating_sub(1), series: taken.series.saturating_sub(series) };
+        if let Entry::Occupied(mut entry) = self.origins.entry(origin.clone()) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
     }
 
     /// Forgets those that are over, or silent for longer than `patience`; their names.
@@ -85,51 +149,23 @@ impl Senders {
     /// collector many have one address, so that only who began after the other was last heard can have taken its place.
     pub(super) fn forget_over(&mut self, patience: Duration) -> Vec<String> {
         let mut youngest = HashMap::<IpAddr, Instant>::new();
-        for sender in self.known.values() {
-            let first = youngest.entry(sender.address).or_insert(sender.heard.first);
-            *first = sender.heard.first.max(*first);
+        for Sender { origin: (address, _), heard, .. } in self.known.values() {
+            let first = youngest.entry(*address).or_insert(heard.first);
+            *first = heard.first.max(*first);
         }
         let is_over = |sender: &Sender| {
             let Silence { lasts, usual } = sender.heard.silence();
-            let replaced = youngest.get(&sender.address).is_some_and(|first| *first > sender.heard.last);
+            let replaced = youngest.get(&sender.origin.0).is_some_and(|first| *first > sender.heard.last);
             lasts > patience || replaced && lasts > (usual * 2).max(SILENT_AT_LEAST)
         };
-        let over: Vec<_> =
-            self.known.iter().filter(|(_, sender)| is_over(sender)).map(|(name, _)| name.clone()).collect();
+        let over = self.known.iter().filter(|(_, sender)| is_over(sender));
+        let over: Vec<_> = over.map(|(name, _)| name.clone()).collect();
         for name in &over {
-            let series = self.known.remove(name).map_or(0, |sender| sender.tokens.len());
-            self.series = self.series.saturating_sub(series);
+            if let Some(sender) = self.known.remove(name) {
+                self.leave(&sender.origin, sender.tokens.len());
+            }
         }
         over
-    }
-}
-
-impl Sender {
-    fn new(address: IpAddr, at: Instant) -> Self {
-        let (tokens, clusters) = (Tokens::default(), Clusters::default());
-        Self { address, heard: Heard::first(at), of_clusters: None, tokens, clusters }
-    }
-
-    /// Its message of this time tells of clusters.
-    pub(super) fn tells_of_clusters(&mut self, at: Instant) {
-        self.of_clusters.get_or_insert_with(|| Heard::first(at)).again(at);
-    }
-}
-
-impl Heard {
-    fn first(at: Instant) -> Self {
-        Self { first: at, last: at, usual: Duration::ZERO }
-    }
-
-    fn again(&mut self, at: Instant) {
-        let since = at.saturating_duration_since(self.last);
-        if since > TOO_NEAR {
-            (self.last, self.usual) = (at, since);
-        }
-    }
-
-    fn silence(self) -> Silence {
-        Silence { lasts: self.last.elapsed(), usual: self.usual }
     }
 }
 
@@ -141,13 +177,15 @@ mod tests {
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
 
+    fn hear(senders: &mut Senders, name: &str, standing: Standing) -> bool {
+        senders.hear(name, (ADDRESS, standing), Instant::now(), |_, _| ()).is_some()
+    }
+
     /// These push every 5 s for so many seconds.
     async fn push(senders: &mut Senders, names: &[&str], seconds: u64) -> Vec<String> {
         let mut over = Vec::new();
         for _ in 0..seconds / 5 {
-            for name in names {
-                senders.hear(name, ADDRESS, Instant::now()).unwrap();
-            }
+            assert!(names.iter().all(|name| hear(senders, name, Standing::Known)));
             advance(Duration::from_secs(5)).await;
             over.extend(senders.forget_over(FORGET_AFTER));
         }
@@ -170,25 +208,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_envoy_that_never_pushed_is_not_taken_for_the_side_car_beside_it_that_does() {
+    async fn eight_thousand_senders_of_a_stranger_take_little_room_and_none_of_those_that_the_plan_knows() {
         let mut senders = Senders::default();
-        push(&mut senders, &["side-car"], 60).await;
-        assert_eq!(senders.silence(ADDRESS), None);
-        senders.hear("envoy", ADDRESS, Instant::now()).unwrap().tells_of_clusters(Instant::now());
-        advance(Duration::from_secs(30)).await;
-        push(&mut senders, &["side-car"], 5).await;
-        assert_eq!(senders.silence(ADDRESS).map(|silence| silence.lasts), Some(Duration::from_secs(35)));
+        let named = Standing::Named("eg/ai".into());
+        let admitted = |senders: &mut Senders, standing: &Standing| {
+            (0..8000).filter(|sender| hear(senders, &format!("{standing:?} {sender}"), standing.clone())).count()
+        };
+        assert_eq!(admitted(&mut senders, &Standing::Guest), GUESTS.of_origin);
+        assert_eq!(admitted(&mut senders, &named), NAMED.of_origin);
+        assert!(hear(&mut senders, "good", Standing::Known));
+        let another = (ADDRESS, Standing::Named("eg/another".into()));
+        assert!(senders.hear("good too", another, Instant::now(), |_, _| ()).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn senders_that_come_and_go_are_forgotten_and_leave_room() {
         let mut senders = Senders::default();
-        for sender in 0..MAX_SENDERS {
-            assert!(senders.hear(&format!("sender {sender}"), ADDRESS, Instant::now()).is_some());
+        for sender in 0..GUESTS.of_origin {
+            assert!(hear(&mut senders, &format!("sender {sender}"), Standing::Guest));
         }
-        assert!(senders.hear("one more", ADDRESS, Instant::now()).is_none());
+        assert!(!hear(&mut senders, "one more", Standing::Guest));
         advance(FORGET_AFTER + Duration::from_secs(1)).await;
-        assert_eq!(senders.forget_over(FORGET_AFTER).len(), MAX_SENDERS);
-        assert!(senders.hear("one more", ADDRESS, Instant::now()).is_some());
+        assert_eq!(senders.forget_over(FORGET_AFTER).len(), GUESTS.of_origin);
+        assert!(hear(&mut senders, "one more", Standing::Guest));
+        assert_eq!((senders.origins.len(), senders.taken[2].senders), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_the_plan_comes_to_know_leaves_the_room_of_guests() {
+        let mut senders = Senders::default();
+        assert!(hear(&mut senders, "one", Standing::Guest));
+        assert!(hear(&mut senders, "one", Standing::Known));
+        assert_eq!(senders.taken.map(|taken| taken.senders), [1, 0, 0]);
     }
 }

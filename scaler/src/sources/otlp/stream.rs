@@ -5,20 +5,26 @@
 //!
 //! Nor does it tell of when a series is: the SDKs of OpenTelemetry write when the process began. So the first cumulative point of a
 //! series is of no known time, until its sender was heard for so long that it would have been told of before.
+//!
+//! A sender's clock may be set back, and its points look late then. Of one process the higher count is the newer one, whatever the
+//! clock says. Where that decides nothing, a point that is older than the last one is refused, so that nothing counts twice;
+//! when all are for [`PATIENCE`] by our own clock, the sender's clock is followed.
 
 use std::{
     fmt,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
+use tokio::time::Instant;
 
 /// Why a point does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Dropped {
     /// An older one than the last
     Late,
-    /// The last one again
+    /// Nothing that was not told before
     Duplicate,
     /// Not what a counter can say
     Malformed,
@@ -49,7 +55,9 @@ impl fmt::Display for Dropped {
                 "a point is malformed: wants a finite sum of at least 0, a count, and a time that is not in the future"
             }
             Self::TooMany => "there are too many series of this sender",
-            Self::Unknown => "nobody is known at this address",
+            Self::Unknown => {
+                "its sender is no proxy and no AI gateway of Envoy Gateway, neither by its address nor by its k8s.pod.name"
+            }
         })
     }
 }
@@ -74,7 +82,7 @@ impl Temporality {
     }
 }
 
-/// One point. Times are nanoseconds since 1970.
+/// One point. Times are nanoseconds since 1970, by the sender's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Point {
     pub(super) start: u64,
@@ -83,8 +91,27 @@ pub(super) struct Point {
     pub(super) count: f64,
 }
 
-/// Points that are older than the last by more than this come from a clock that was set back.
-const SET_BACK: u64 = 300_000_000_000;
+/// When a message came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    /// Nanoseconds since 1970
+    pub(super) wall: u64,
+    /// By the clock that nobody sets
+    pub(super) at: Instant,
+}
+
+impl Arrival {
+    pub(super) fn now() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        Self { wall, at: Instant::now() }
+    }
+}
+
+/// A sender whose points are all older than those before for so long has another clock now. Late messages of a sender that works
+/// come between newer ones.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where a count is lower too, and its process the same: old messages that come again look like that.
+const PATIENCE_IF_LOWER: Duration = Duration::from_secs(300);
 /// Points from the future by more than this would make all that follow late.
 const AHEAD: u64 = 3_600_000_000_000;
 
@@ -113,32 +140,60 @@ impl Reports {
 }
 
 /// What is known of one counter.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Stream {
-    start: u64,
+    last: Point,
+    /// The highest time that counted since its process started
+    newest: u64,
+    /// The start of the process before, whose points are over. The present one's where that began anew without saying so.
+    ended: u64,
+    behind: Option<Box<Behind>>,
+}
+
+/// Points that are older than the last one, as long as none is newer.
+#[derive(Debug)]
+struct Behind {
+    since: Instant,
+    /// Of the last of them, and the highest
     time: u64,
-    sum: f64,
-    count: f64,
+    newest: u64,
+    /// What delta points have added
+    added: [f64; 2],
+}
+
+/// How a point relates to the last one that counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Order {
+    Newer,
+    Again,
+    /// Of a process that ended
+    Over,
+    /// By its time, which is believed after so long
+    Older(Duration),
 }
 
 impl Stream {
-    /// What the point adds: sum and count. `now` is by the receiver's clock, `reports` those of its sender.
+    /// What the point adds: sum and count. `reports` are those of its sender.
     pub(super) fn accept(
         &mut self,
         point: Point,
         temporality: Temporality,
-        now: u64,
+        now: Arrival,
         reports: &mut Reports,
     ) -> Result<[f64; 2], Dropped> {
         let counts = |value: f64| value.is_finite() && value >= 0.0;
-        if point.time == 0 || point.time > now.saturating_add(AHEAD) || !counts(point.sum) || !counts(point.count) {
+        if point.time == 0 || point.time > now.wall.saturating_add(AHEAD) || !counts(point.sum) || !counts(point.count)
+        {
             return Err(Dropped::Malformed);
         }
-        if point.time <= self.time && self.time - point.time < SET_BACK {
-            return Err(if point.time == self.time { Dropped::Duplicate } else { Dropped::Late });
+        match self.order(point, temporality) {
+            Order::Newer => {}
+            Order::Again => return Err(Dropped::Duplicate),
+            Order::Over => return Err(Dropped::Late),
+            Order::Older(patience) => return self.older(point, temporality, now.at, patience),
         }
-        let before =
-            std::mem::replace(self, Self { start: point.start, time: point.time, sum: point.sum, count: point.count });
+        self.behind = None;
+        let before = self.replace(point);
         let all = [point.sum, point.count];
         if temporality == Temporality::Delta {
             return Ok(all);
@@ -148,9 +203,93 @@ impl Stream {
         if is_first {
             return Ok(if reports.have_told_all(point.time) { all } else { [0.0; 2] });
         }
-        let restarted = point.start != before.start || point.sum < before.sum || point.count < before.count;
-        Ok(if restarted { all } else { [point.sum - before.sum, point.count - before.count] })
+        Ok(since(before, point))
     }
+
+    /// By how many nanoseconds a time is behind the last point that counted.
+    pub(super) fn lead(&self, time: u64) -> u64 {
+        self.last.time.saturating_sub(time)
+    }
+
+    fn order(&self, point: Point, temporality: Temporality) -> Order {
+        let last = self.last;
+        let is_after = |time: u64, patience| if point.time > time { Order::Newer } else { Order::Older(patience) };
+        if last.time == 0 {
+            return Order::Newer;
+        }
+        if point == last {
+            return Order::Again;
+        }
+        if temporality == Temporality::Delta {
+            return is_after(last.time, PATIENCE);
+        }
+        if point.start != last.start {
+            let is_over = point.start != 0 && point.start == self.ended;
+            return if is_over { Order::Over } else { is_after(self.newest, PATIENCE) };
+        }
+        if is_lower(point, last) {
+            return is_after(self.newest, PATIENCE_IF_LOWER);
+        }
+        let grew = point.sum > last.sum || point.count > last.count;
+        let is_one_process = point.start != 0 && point.start != self.ended;
+        if grew && is_one_process { Order::Newer } else { is_after(last.time, PATIENCE) }
+    }
+
+    /// A point that is older by its time: it counts once all have been for `patience`.
+    fn older(
+        &mut self,
+        point: Point,
+        temporality: Temporality,
+        at: Instant,
+        patience: Duration,
+    ) -> Result<[f64; 2], Dropped> {
+        let last = self.last;
+        let is_unchanged = (point.start, point.sum, point.count) == (last.start, last.sum, last.count);
+        let is_old_news = is_unchanged && temporality == Temporality::Cumulative;
+        let refused = if is_old_news { Dropped::Duplicate } else { Dropped::Late };
+        let new = || Box::new(Behind { since: at, time: 0, newest: 0, added: [0.0; 2] });
+        let behind = self.behind.get_or_insert_with(new);
+        let goes_on = point.time > behind.time;
+        if goes_on {
+            behind.added = [behind.added[0] + point.sum, behind.added[1] + point.count];
+        }
+        (behind.time, behind.newest) = (point.time, behind.newest.max(point.time));
+        if !goes_on || at.saturating_duration_since(behind.since) < patience {
+            return Err(refused);
+        }
+        let Behind { added, newest, .. } = **behind;
+        self.behind = None;
+        let before = self.replace(point);
+        self.newest = self.newest.max(newest);
+        Ok(if temporality == Temporality::Delta { added } else { since(before, point) })
+    }
+
+    /// This is the last point now; the one before.
+    fn replace(&mut self, point: Point) -> Point {
+        let before = std::mem::replace(&mut self.last, point);
+        if before.start == point.start {
+            self.newest = self.newest.max(point.time);
+        } else {
+            self.newest = point.time;
+        }
+        if before.time > 0 && is_anew(before, point) {
+            self.ended = before.start;
+        }
+        before
+    }
+}
+
+/// What a cumulative counter has counted between two points.
+fn since(before: Point, now: Point) -> [f64; 2] {
+    if is_anew(before, now) { [now.sum, now.count] } else { [now.sum - before.sum, now.count - before.count] }
+}
+
+fn is_anew(before: Point, now: Point) -> bool {
+    now.start != before.start || is_lower(now, before)
+}
+
+fn is_lower(point: Point, than: Point) -> bool {
+    point.sum < than.sum || point.count < than.count
 }
 
 /// The same for the same attributes in whatever order.
@@ -170,109 +309,4 @@ pub(super) fn identity(metric: &str, attributes: &[KeyValue]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: u64 = 1_800_000_000_000_000_000;
-    const SECOND: u64 = 1_000_000_000;
-
-    fn at(second: u64, sum: f64) -> Point {
-        Point { start: 7, time: NOW - 100 * SECOND + second * SECOND, sum, count: sum }
-    }
-
-    fn sums(temporality: Temporality, points: &[Point]) -> Vec<Result<f64, Dropped>> {
-        let (mut stream, mut reports) = (Stream::default(), Reports::default());
-        points.iter().map(|point| stream.accept(*point, temporality, NOW, &mut reports).map(|[sum, _]| sum)).collect()
-    }
-
-    #[test]
-    fn cumulative_points_add_what_they_grew_by_and_delta_points_what_they_are() {
-        let points = [at(1, 10.0), at(2, 15.0), at(3, 15.0)];
-        assert_eq!(sums(Temporality::Cumulative, &points), [Ok(0.0), Ok(5.0), Ok(0.0)]);
-        assert_eq!(sums(Temporality::Delta, &points), [Ok(10.0), Ok(15.0), Ok(15.0)]);
-    }
-
-    #[test]
-    fn late_and_duplicate_points_add_nothing() {
-        let points = [at(5, 10.0), at(5, 10.0), at(3, 8.0), at(6, 12.0)];
-        let expected = [Ok(0.0), Err(Dropped::Duplicate), Err(Dropped::Late), Ok(2.0)];
-        assert_eq!(sums(Temporality::Cumulative, &points), expected);
-        let delta = [Ok(10.0), Err(Dropped::Duplicate), Err(Dropped::Late), Ok(12.0)];
-        assert_eq!(sums(Temporality::Delta, &points), delta);
-    }
-
-    #[test]
-    fn a_restart_shows_in_the_start_even_where_that_is_off_by_a_thousand_and_the_count_went_on() {
-        let microseconds = NOW / 1000;
-        let of = |start: u64, second: u64, sum: f64| Point { start, ..at(second, sum) };
-        let points = [of(microseconds, 1, 10.0), of(microseconds, 2, 20.0), of(microseconds + 9, 3, 25.0)];
-        assert_eq!(sums(Temporality::Cumulative, &points), [Ok(0.0), Ok(10.0), Ok(25.0)]);
-    }
-
-    #[test]
-    fn a_count_that_went_down_with_the_same_start_has_begun_anew() {
-        assert_eq!(sums(Temporality::Cumulative, &[at(1, 10.0), at(2, 3.0)]), [Ok(0.0), Ok(3.0)]);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_is_followed_after_five_minutes() {
-        let (mut stream, mut reports) = (Stream::default(), Reports::default());
-        let mut sum = |time: u64, sum: f64| {
-            let point = Point { start: 7, time, sum, count: 0.0 };
-            stream.accept(point, Temporality::Cumulative, NOW, &mut reports).map(|[sum, _]| sum)
-        };
-        assert_eq!(sum(NOW, 10.0), Ok(0.0));
-        assert_eq!(sum(NOW - 10 * SECOND, 12.0), Err(Dropped::Late));
-        assert_eq!(sum(NOW - 3600 * SECOND, 14.0), Ok(4.0));
-        assert_eq!(sum(NOW - 3599 * SECOND, 15.0), Ok(1.0));
-    }
-
-    #[test]
-    fn a_series_is_new_only_once_its_sender_has_told_of_all_that_it_had() {
-        let mut reports = Reports::default();
-        let mut first_of_another = |second: u64| {
-            Stream::default().accept(at(second, 1e9), Temporality::Cumulative, NOW, &mut reports).map(|[sum, _]| sum)
-        };
-        // A report in two parts, of which the second comes a second later.
-        assert_eq!((first_of_another(10), first_of_another(11)), (Ok(0.0), Ok(0.0)));
-        let mut stream = Stream::default();
-        let mut told = |second: u64| stream.accept(at(second, 5.0), Temporality::Cumulative, NOW, &mut reports);
-        assert_eq!((told(10), told(15)), (Ok([0.0; 2]), Ok([0.0; 2])));
-        let mut first_of_another = |second: u64, temporality| {
-            Stream::default().accept(at(second, 7.0), temporality, NOW, &mut reports).map(|[sum, _]| sum)
-        };
-        assert_eq!(first_of_another(16, Temporality::Cumulative), Ok(0.0));
-        assert_eq!(first_of_another(16, Temporality::Delta), Ok(7.0), "that is of now whatever came before");
-        assert_eq!(first_of_another(20, Temporality::Cumulative), Ok(7.0));
-    }
-
-    #[test]
-    fn what_no_counter_can_say_is_malformed() {
-        for point in [
-            at(1, f64::NAN),
-            at(1, -1.0),
-            at(1, f64::INFINITY),
-            Point { time: 0, ..at(1, 1.0) },
-            Point { time: NOW + 2 * AHEAD, ..at(1, 1.0) },
-        ] {
-            assert_eq!(sums(Temporality::Delta, &[point]), [Err(Dropped::Malformed)], "{point:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_point_panics_or_takes_away(points in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<f64>(), any::<f64>()), 0..20)) {
-            for temporality in [Temporality::Cumulative, Temporality::Delta] {
-                let (mut stream, mut reports) = (Stream::default(), Reports::default());
-                for (start, time, sum, count) in &points {
-                    let point = Point { start: *start, time: *time, sum: *sum, count: *count };
-                    if let Ok([sum, count]) = stream.accept(point, temporality, NOW, &mut reports) {
-                        prop_assert!(sum >= 0.0 && count >= 0.0);
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

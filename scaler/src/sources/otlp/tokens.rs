@@ -10,8 +10,9 @@ use tidegate_core::model::TokenNames;
 
 use super::{
     Outcome,
-    stream::{Dropped, Point, Reports, Stream, Temporality, identity},
-    text,
+    clusters::clock_error,
+    stream::{Arrival, Dropped, Point, Reports, Stream, Temporality, identity},
+    who::text,
 };
 use crate::signals::TokenCounters;
 
@@ -32,8 +33,18 @@ pub(super) struct Tokens {
     reports: Reports,
     models: HashMap<TokenNames, usize>,
     totals: Vec<(TokenNames, TokenCounters)>,
-    /// The models that the call that is being taken in tells of
+    call: Call,
+}
+
+/// What the call says that is being taken in.
+#[derive(Debug, Default)]
+struct Call {
+    /// The models that it tells of
     told: Vec<usize>,
+    /// Those of which a point was too late, so that not all is known
+    late: Vec<usize>,
+    /// By how many nanoseconds its clock is behind that of the calls before
+    behind: u64,
 }
 
 /// Where a series goes.
@@ -59,7 +70,7 @@ impl Tokens {
     }
 
     /// `most` series are known after that.
-    pub(super) fn take_in(&mut self, metric: &Metric, now: u64, most: usize, outcome: &mut Outcome) {
+    pub(super) fn take_in(&mut self, metric: &Metric, now: Arrival, most: usize, outcome: &mut Outcome) {
         let most = most.min(MAX_STREAMS);
         let mut take =
             |attributes: &[KeyValue], start: u64, time: u64, sum: Option<f64>, count: u64, temporality: i32| {
@@ -86,7 +97,7 @@ impl Tokens {
         attributes: &[KeyValue],
         point: Point,
         temporality: Option<Temporality>,
-        now: u64,
+        now: Arrival,
         most: usize,
     ) -> Result<(), Dropped> {
         let temporality = temporality.ok_or(Dropped::Malformed)?;
@@ -99,9 +110,15 @@ impl Tokens {
             self.streams.insert(id, (Stream::default(), place));
         }
         let Some((stream, place)) = self.streams.get_mut(&id) else { return Err(Dropped::TooMany) };
-        let [sum, count] = stream.accept(point, temporality, now, &mut self.reports)?;
         let Place { model, kind } = *place;
-        self.told.push(model);
+        let behind = stream.lead(point.time);
+        let accepted = stream.accept(point, temporality, now, &mut self.reports);
+        if accepted == Err(Dropped::Late) {
+            self.call.late.push(model);
+            self.call.behind = self.call.behind.max(behind);
+        }
+        let [sum, count] = accepted?;
+        self.call.told.push(model);
         if let Some((_, totals)) = self.totals.get_mut(model) {
             match kind {
                 Kind::Input => {
@@ -139,12 +156,18 @@ impl Tokens {
         Ok(Place { model, kind })
     }
 
-    /// What the call told of, since the sender began, which is a proxy of this set.
-    pub(super) fn counted(&mut self, fleet: &Arc<str>) -> Vec<(TokenNames, TokenCounters)> {
-        let mut told = std::mem::take(&mut self.told);
+    /// The counts since the sender began of the models that the call told of, as those of a proxy of this set; an error where its
+    /// clock kept all from counting. `None` when it only repeated what was told before.
+    pub(super) fn counted(&mut self, fleet: &Arc<str>) -> Option<Result<Vec<(TokenNames, TokenCounters)>, String>> {
+        let Call { mut told, late, behind } = std::mem::take(&mut self.call);
+        told.retain(|model| !late.contains(model));
+        if told.is_empty() {
+            return (!late.is_empty()).then(|| Err(clock_error(behind)));
+        }
         told.sort_unstable();
         told.dedup();
         let totals = told.iter().filter_map(|model| self.totals.get(*model));
-        totals.map(|(names, counters)| (TokenNames { fleet: Arc::clone(fleet), ..names.clone() }, *counters)).collect()
+        let of_fleet = |names: &TokenNames| TokenNames { fleet: Arc::clone(fleet), ..names.clone() };
+        Some(Ok(totals.map(|(names, counters)| (of_fleet(names), *counters)).collect()))
     }
 }

@@ -1,0 +1,287 @@
+//! The way in for calls: whose each is, then its message, and only then one of the few places in which messages are taken in.
+//!
+//! So a caller that sends its message slowly holds up nobody but itself. Callers that the Plan knows have memory and places of their
+//! own, which strangers cannot take.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use tidegate_core::plan::Plan;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
+use tower::{Layer, Service, ServiceExt};
+
+use super::{LARGEST_MESSAGE, peers::Peers, who};
+use crate::signals::lock;
+
+/// In a call that was passed on: the pod that did, and the address of the sender.
+pub(super) const FORWARDED_BY: &str = "tidegate-forwarded-by";
+pub(super) const SENDER: &str = "tidegate-sender";
+
+/// Calls of one kind of callers that are taken in at one time. Each may hold a message of [`LARGEST_MESSAGE`] once more, unpacked.
+const AT_ONCE: usize = 2;
+/// KiB of messages of one kind of callers that are being read or wait for a place.
+const READING_KIB: usize = 40 << 10;
+/// … of one caller, a large message with the room in which it grew.
+const READING_KIB_OF_ONE: usize = 24 << 10;
+/// A call costs this at least.
+const CALL_KIB: usize = 16;
+/// Calls of one caller that are being read or wait for a place.
+const CALLS_OF_ONE: usize = 32;
+/// A caller that sends nothing for so long is cut off, and one whose message takes longer than that in all.
+const NOTHING_FOR: Duration = Duration::from_secs(2);
+const WHOLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whose a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A sender at its own address
+    Sender(IpAddr),
+    /// Another pod of Tidegate, which passes on what the sender at this address has pushed
+    Peer(IpAddr),
+    /// This pod, which does not know its own address yet
+    Myself,
+}
+
+impl Caller {
+    /// The address of the sender; `None` where what it says is known already.
+    pub(super) fn sender(self) -> Option<IpAddr> {
+        match self {
+            Self::Sender(address) | Self::Peer(address) => Some(address),
+            Self::Myself => None,
+        }
+    }
+}
+
+/// Lets calls in.
+pub(super) struct Gate {
+    plan: watch::Receiver<Option<Arc<Plan>>>,
+    peers: Option<Arc<Peers>>,
+    known: Lane,
+    strangers: Lane,
+    callers: Mutex<HashMap<IpAddr, Reading>>,
+}
+
+/// What callers of one kind share.
+struct Lane {
+    kib: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+/// What one caller has taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reading {
+    calls: usize,
+    kib: usize,
+}
+
+impl Gate {
+    pub(super) fn new(plan: watch::Receiver<Option<Arc<Plan>>>, peers: Option<Arc<Peers>>) -> Self {
+        Self { plan, peers, known: Lane::new(), strangers: Lane::new(), callers: Mutex::default() }
+    }
+
+    /// The same call once its message is read and it has a place, which it keeps for as long as the second value.
+    async fn admit(
+        self: &Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<(Request<Body>, (Visit, OwnedSemaphorePermit)), Status> {
+        let (peer, local) = ends(&request);
+        let mut visit = self.visit(peer)?;
+        let caller = self.caller(request.headers(), peer, local).await?;
+        let lane = if self.knows(caller) { &self.known } else { &self.strangers };
+        let (mut parts, body) = request.into_parts();
+        let message = read(body, |kib| visit.hold(kib, &lane.kib)).await?;
+        let place = Arc::clone(&lane.places).acquire_owned().await;
+        let place = place.map_err(|_closed| Status::unavailable("Tidegate is about to end"))?;
+        parts.extensions.insert(caller);
+        Ok((Request::from_parts(parts, Body::new(Full::new(message))), (visit, place)))
+    }
+
+    /// Whose the call is. What other pods of Tidegate may say is refused from everybody else: as an ordinary message a forged one
+    /// would count for its own sender at best, and one of a pod that is not known yet would be lost, because it is no sender.
+    async fn caller(&self, headers: &HeaderMap, peer: IpAddr, local: Option<SocketAddr>) -> Result<Caller, Status> {
+        let text = |key: &str| headers.get(key).map(|value| value.to_str().unwrap_or_default());
+        let (forwarded_by, sender) = match (text(FORWARDED_BY), text(SENDER)) {
+            (None, None) => return Ok(Caller::Sender(peer)),
+            (forwarded_by, sender) => (forwarded_by.unwrap_or_default(), sender.unwrap_or_default()),
+        };
+        let strange =
+            || Status::permission_denied(format!("{peer} is no pod of Tidegate and cannot say whose a message is"));
+        let peers = self.peers.as_ref().ok_or_else(strange)?;
+        if peers.is_self(forwarded_by, local) {
+            return Ok(Caller::Myself);
+        }
+        if !peers.has(peer).await {
+            return Err(strange());
+        }
+        let sender = sender.parse::<IpAddr>();
+        let sender =
+            sender.map_err(|_| Status::invalid_argument(format!("{SENDER} wants the address of the sender")))?;
+        Ok(Caller::Peer(sender.to_canonical()))
+    }
+
+    fn knows(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Sender(address) => self.plan.borrow().as_ref().is_some_and(|plan| who::is_known(plan, address)),
+            Caller::Peer(_) | Caller::Myself => true,
+        }
+    }
+
+    fn visit(self: &Arc<Self>, peer: IpAddr) -> Result<Visit, Status> {
+        let mut callers = lock(&self.callers);
+        let reading = callers.entry(peer).or_default();
+        if reading.calls >= CALLS_OF_ONE {
+            return Err(Status::unavailable(format!("{CALLS_OF_ONE} calls of {peer} are being read already")));
+        }
+        reading.calls += 1;
+        Ok(Visit { gate: Arc::clone(self), peer, kib: 0, room: None })
+    }
+}
+
+impl Lane {
+    fn new() -> Self {
+        Self { kib: Arc::new(Semaphore::new(READING_KIB)), places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+/// One call, for as long as it holds anything.
+struct Visit {
+    gate: Arc<Gate>,
+    peer: IpAddr,
+    kib: usize,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Visit {
+    /// The call holds that much now, of what its lane has.
+    fn hold(&mut self, kib: usize, lane: &Arc<Semaphore>) -> Result<(), Status> {
+        let more = kib.max(CALL_KIB).saturating_sub(self.kib);
+        if more == 0 {
+            return Ok(());
+        }
+        let full = || Status::unavailable("too many messages are being read: try again");
+        let mut callers = lock(&self.gate.callers);
+        let reading = callers.entry(self.peer).or_default();
+        if reading.kib + more > READING_KIB_OF_ONE {
+            return Err(full());
+        }
+        let permits = u32::try_from(more).map_err(|_| full())?;
+        let room = Arc::clone(lane).try_acquire_many_owned(permits).map_err(|_| full())?;
+        reading.kib += more;
+        self.kib += more;
+        match &mut self.room {
+            Some(held) => held.merge(room),
+            None => self.room = Some(room),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut entry) = lock(&self.gate.callers).entry(self.peer) {
+            let reading = entry.get_mut();
+            *reading = Reading { calls: reading.calls.saturating_sub(1), kib: reading.kib.saturating_sub(self.kib) };
+            if reading.calls == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// The message, of which memory of so many KiB is asked for before it is taken.
+async fn read(mut body: Body, mut hold: impl FnMut(usize) -> Result<(), Status>) -> Result<Bytes, Status> {
+    let mut message = Vec::new();
+    let end = Instant::now() + WHOLE_WITHIN;
+    hold(0)?;
+    loop {
+        let until = end.min(Instant::now() + NOTHING_FOR);
+        let frame = timeout_at(until, body.frame()).await.map_err(|_| {
+            let (nothing, whole) = (NOTHING_FOR.as_secs(), WHOLE_WITHIN.as_secs());
+            Status::deadline_exceeded(format!("the message stood still for {nothing} s, or took longer than {whole} s"))
+        })?;
+        let Some(frame) = frame else { return Ok(message.into()) };
+        let Ok(data) = frame?.into_data() else { continue };
+        // Before each message come five bytes: whether it is compressed, and its length.
+        if message.len() + data.len() > LARGEST_MESSAGE + 5 {
+            let limit = format!("a message is beyond the size limit of {LARGEST_MESSAGE} bytes");
+            return Err(Status::out_of_range(limit));
+        }
+        grow(&mut message, data.len(), &mut hold)?;
+        message.extend_from_slice(&data);
+    }
+}
+
+/// Makes room for so many bytes more, a quarter more at least: neither each time anew nor for twice as many.
+fn grow(message: &mut Vec<u8>, by: usize, hold: &mut impl FnMut(usize) -> Result<(), Status>) -> Result<(), Status> {
+    if message.capacity() - message.len() < by {
+        let more = by.max(message.len() / 4);
+        hold((message.len() + more).div_ceil(1024))?;
+        message.reserve_exact(more);
+    }
+    Ok(())
+}
+
+/// The addresses of the two ends of a call's connection.
+fn ends(request: &Request<Body>) -> (IpAddr, Option<SocketAddr>) {
+    let ends = request.extensions().get::<TcpConnectInfo>();
+    let peer = ends.and_then(TcpConnectInfo::remote_addr).map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+    (peer.to_canonical(), ends.and_then(TcpConnectInfo::local_addr))
+}
+
+/// Puts the gate before a service.
+#[derive(Clone)]
+pub(super) struct GateLayer(pub(super) Arc<Gate>);
+
+/// A service behind the gate.
+#[derive(Clone)]
+pub(super) struct Gated<S> {
+    gate: Arc<Gate>,
+    inner: S,
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Gated { gate: Arc::clone(&self.0), inner }
+    }
+}
+
+impl<S> Service<Request<Body>> for Gated<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Self { gate, inner } = self.clone();
+        async move {
+            match gate.admit(request).await {
+                Ok((request, _held)) => inner.oneshot(request).await,
+                Err(status) => Ok(status.into_http()),
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,299 @@
+//! What is pushed goes to the signals: tokens of senders that there is room for, clusters of proxies that the Plan has.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::MetricsService,
+    },
+    metrics::v1::{Metric, ResourceMetrics, metric::Data},
+};
+use tidegate_core::plan::Plan;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    OtlpSettings, clusters,
+    gate::Caller,
+    heard::Silence,
+    peers::Peers,
+    proxies::{Proxies, Report},
+    senders::{FORGET_AFTER, Senders},
+    stream::{Arrival, Dropped},
+    tokens, who,
+};
+use crate::signals::{Series, Signals, lock};
+
+/// Proxies push every 5 s where nobody says more.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// Processes that one message tells of. A collector puts those of many into one.
+const MOST_RESOURCES: usize = 10_000;
+
+/// Takes in calls.
+pub(super) struct Receiver {
+    settings: OtlpSettings,
+    signals: Arc<Signals>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
+    senders: Mutex<Senders>,
+    proxies: Mutex<Proxies>,
+    peers: Option<Arc<Peers>>,
+}
+
+/// What became of the points of a call.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    accepted: u64,
+    dropped: HashMap<Dropped, u64>,
+    /// Of one that was refused: which, and why
+    example: Option<String>,
+    /// Whether it is for other pods too
+    passes: Option<Passes>,
+}
+
+/// Whose a message is that other pods are told as well; of several, the one that counts most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Passes {
+    /// Of somebody that the Plan does not know by the address
+    Stranger,
+    Known,
+}
+
+impl Outcome {
+    pub(super) fn count(&mut self, result: Result<(), Dropped>, metric: &str) {
+        match result {
+            Ok(()) => self.accepted += 1,
+            Err(why) => self.refuse(why, 1, metric),
+        }
+    }
+
+    fn refuse(&mut self, why: Dropped, points: u64, what: &str) {
+        *self.dropped.entry(why).or_default() += points;
+        self.example.get_or_insert_with(|| format!("{what}: {why}"));
+    }
+
+    fn refuse_all<'a>(&mut self, why: Dropped, metrics: impl Iterator<Item = &'a Metric>) {
+        for metric in metrics {
+            self.refuse(why, points(metric), &metric.name);
+        }
+    }
+
+    fn passes(&mut self, passes: Passes) {
+        self.passes = self.passes.max(Some(passes));
+    }
+
+    /// Late points and duplicates are nothing that a sender can mend.
+    pub(super) fn rejected(&self) -> Option<ExportMetricsPartialSuccess> {
+        let of = |why: Dropped| self.dropped.get(&why).copied().unwrap_or(0);
+        let rejected = of(Dropped::Malformed) + of(Dropped::TooMany) + of(Dropped::Unknown);
+        (rejected > 0).then(|| ExportMetricsPartialSuccess {
+            rejected_data_points: i64::try_from(rejected).unwrap_or(i64::MAX),
+            error_message: self.example.clone().unwrap_or_default(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let caller = request.extensions().get::<Caller>().copied();
+        let caller = caller.ok_or_else(|| Status::internal("the call came in past the gate"))?;
+        let Some(address) = caller.sender() else {
+            return Ok(Response::new(ExportMetricsServiceResponse::default()));
+        };
+        // Without a Plan nobody is known, which is not to say that they are strangers.
+        let plan = self.plan.borrow().clone();
+        let plan = plan.ok_or_else(|| Status::unavailable("Tidegate has not read the cluster yet: try again"))?;
+        let request = request.into_inner();
+        let outcome = self.take_in(&plan, address, &request);
+        self.signals.metrics().otlp_points("ok", outcome.accepted);
+        for (why, count) in &outcome.dropped {
+            self.signals.metrics().otlp_points(why.as_str(), *count);
+        }
+        let partial_success = outcome.rejected();
+        if let (Caller::Sender(_), Some(peers), Some(passes)) = (caller, &self.peers, outcome.passes) {
+            peers.pass_on(address, request, passes);
+        }
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success }))
+    }
+}
+
+/// A call while it is taken in.
+struct Call<'a> {
+    plan: &'a Plan,
+    series: &'a Series,
+    address: IpAddr,
+    /// Whether the Plan has somebody at this address
+    is_known: bool,
+    now: Arrival,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        settings: OtlpSettings,
+        signals: Arc<Signals>,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
+        peers: Option<Arc<Peers>>,
+    ) -> Self {
+        Self { settings, signals, plan, senders: Mutex::default(), proxies: Mutex::default(), peers }
+    }
+
+    pub(super) fn take_in(&self, plan: &Plan, address: IpAddr, request: &ExportMetricsServiceRequest) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (series, is_known) = (self.signals.series(), who::is_known(plan, address));
+        let call = Call { plan, series: &series, address, is_known, now: Arrival::now() };
+        let (resources, beyond) = request.resource_metrics.split_at(request.resource_metrics.len().min(MOST_RESOURCES));
+        for resource in resources {
+            if self.settings.tokens {
+                self.take_in_tokens(&call, resource, &mut outcome);
+            }
+            if self.settings.clusters {
+                self.take_in_clusters(&call, resource, &mut outcome);
+            }
+        }
+        outcome.refuse_all(Dropped::TooMany, beyond.iter().flat_map(metrics));
+        outcome
+    }
+
+    fn take_in_tokens(&self, call: &Call, resource: &ResourceMetrics, outcome: &mut Outcome) {
+        let wanted = || metrics(resource).filter(|metric| tokens::is_wanted(&metric.name));
+        if wanted().next().is_none() {
+            return;
+        }
+        let name = who::sender_name(call.address, resource);
+        let (standing, fleet) = who::standing(call.plan, call.address, call.is_known, resource);
+        let no_room = if standing == who::Standing::Guest { Dropped::Unknown } else { Dropped::TooMany };
+        let mut senders = lock(&self.senders);
+        let counted = senders.hear(&name, (call.address, standing), call.now.at, |tokens, room| {
+            let most = tokens.len() + room;
+            wanted().for_each(|metric| tokens.take_in(metric, call.now, most, outcome));
+            tokens.counted(&fleet)
+        });
+        let Some(counted) = counted else {
+            return outcome.refuse_all(no_room, wanted());
+        };
+        outcome.passes(if call.is_known { Passes::Known } else { Passes::Stranger });
+        match counted {
+            Some(Ok(counted)) => self.signals.tokens_sampled(&name, Ok(&counted), true),
+            Some(Err(error)) => self.signals.tokens_sampled(&name, Err(error), true),
+            None => {}
+        }
+    }
+
+    fn take_in_clusters(&self, call: &Call, resource: &ResourceMetrics, outcome: &mut Outcome) {
+        let wanted = || metrics(resource).filter(|metric| clusters::is_wanted(&metric.name));
+        if wanted().next().is_none() {
+            return;
+        }
+        if !who::is_proxy(call.plan, call.address) {
+            return outcome.refuse_all(Dropped::Unknown, wanted());
+        }
+        outcome.passes(Passes::Known);
+        let before = lock(&self.proxies).take_in(call.address, wanted(), call.series, call.now, outcome);
+        if let Some(report) = before {
+            self.tell(call.plan, call.address, report);
+        }
+    }
+
+    fn tell(&self, plan: &Plan, address: IpAddr, (at, report): Report) {
+        if let Some(proxy) = plan.proxies.iter().find(|proxy| proxy.stats.ip() == address) {
+            self.signals.sampled(proxy, at, report);
+        }
+    }
+
+    /// Closes a round each second.
+    pub(super) async fn close_seconds(&self) {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut unheard = HashMap::new();
+        loop {
+            ticks.tick().await;
+            self.close_second(&mut unheard);
+        }
+    }
+
+    /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
+    pub(super) fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
+        let Some(plan) = self.plan.borrow().clone() else { return };
+        let over = lock(&self.senders).forget_over(FORGET_AFTER.max(self.signals.stale_after()));
+        if !over.is_empty() {
+            self.signals.senders_gone(|name| over.iter().any(|over| over == name));
+        }
+        if self.settings.tokens {
+            self.signals.commit_tokens(None);
+        }
+        if self.settings.clusters {
+            self.tell_reports(&plan);
+            self.tell_silent(&plan, unheard);
+            self.signals.commit(&plan.proxies);
+        }
+    }
+
+    fn tell_reports(&self, plan: &Plan) {
+        let series = self.signals.series();
+        let mut proxies = lock(&self.proxies);
+        proxies.keep(&plan.proxies.iter().map(|proxy| proxy.stats.ip()).collect());
+        for (address, report) in proxies.over(Instant::now(), &series) {
+            self.tell(plan, address, report);
+        }
+    }
+
+    /// Proxies that have to push and do not.
+    fn tell_silent(&self, plan: &Plan, unheard: &mut HashMap<SocketAddr, Instant>) {
+        let proxies = lock(&self.proxies);
+        unheard.retain(|address, _| plan.proxies.iter().any(|proxy| proxy.stats == *address && proxy.ready));
+        for proxy in &plan.proxies {
+            let why = if let Some(Silence { lasts, usual }) = proxies.silence(proxy.stats.ip()) {
+                unheard.remove(&proxy.stats);
+                (lasts > (usual * 3).max(SILENT_AFTER))
+                    .then(|| format!("it has pushed nothing new for {} s", lasts.as_secs()))
+            } else if proxy.ready {
+                let silence = unheard.entry(proxy.stats).or_insert_with(Instant::now).elapsed();
+                (silence > SILENT_AFTER).then(|| {
+                    let seconds = silence.as_secs();
+                    format!("it has pushed nothing in the {seconds} s since it is ready: see telemetry.metrics.sinks of its EnvoyProxy")
+                })
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                self.signals.sampled(proxy, Instant::now(), Err(why));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Receiver {
+    /// Senders and proxies of which something is kept.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        (lock(&self.senders).len(), lock(&self.proxies).len())
+    }
+}
+
+fn metrics(resource: &ResourceMetrics) -> impl Iterator<Item = &Metric> {
+    resource.scope_metrics.iter().flat_map(|scope| &scope.metrics)
+}
+
+fn points(metric: &Metric) -> u64 {
+    let points = match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        Some(Data::Summary(summary)) => summary.data_points.len(),
+        None => 0,
+    };
+    points as u64
+}
