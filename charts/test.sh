@@ -87,6 +87,9 @@ it "each named namespace gets a Role, besides the Lease's and the one for events
     counts 5 Role -f ci/namespaced-values.yaml
 it "the namespace default needs no second Role for events" counts 2 Role --set 'namespaces={default}'
 it "every named namespace becomes a flag" has --namespace=billing -f ci/namespaced-values.yaml
+it "proxies are looked for where Envoy Gateway runs them by default" has --envoy-gateway-namespace=envoy-gateway-system
+it "every namespace of Envoy Gateway becomes a flag" has --envoy-gateway-namespace=edge-proxies -f ci/everything-values.yaml
+it "no namespace of Envoy Gateway at all is refused" refuses "envoyGatewayNamespaces" --set 'envoyGatewayNamespaces=[]'
 it "rbac.create=false makes no Role" counts 0 Role --set rbac.create=false
 it "rbac.create=false makes no ClusterRole" counts 0 ClusterRole --set rbac.create=false
 it "Secrets cannot be read" lacks "secrets" --show-only templates/rbac.yaml

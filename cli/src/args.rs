@@ -266,6 +266,15 @@ pub(crate) struct SourceArgs {
     /// An Envoy whose /stats/prometheus is scraped besides those that the cluster names; repeat for several
     #[arg(long = "proxy", env = "TIDEGATE_PROXY", value_delimiter = ',', value_name = "ADDRESS:PORT")]
     pub(crate) proxies: Vec<SocketAddr>,
+    /// A namespace in which Envoy Gateway runs proxies, besides each Gateway's own; repeat for several
+    #[arg(
+        long = "envoy-gateway-namespace",
+        env = "TIDEGATE_ENVOY_GATEWAY_NAMESPACE",
+        default_value = "envoy-gateway-system",
+        value_delimiter = ',',
+        value_name = "NAMESPACE"
+    )]
+    pub(crate) envoy_gateway_namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) prometheus: PrometheusArgs,
     /// The Kafka clusters whose lag is asked for, by name: a YAML file such as `clusters: {default: {brokers: [kafka:9092]}}`

@@ -72,7 +72,7 @@ fn read(files: &[PathBuf]) -> Result<Objects> {
 
 /// The same watches as the service has, until each has seen everything once.
 async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
-    let (watches, _tasks) = Watches::start(client, &[]);
+    let (watches, _tasks) = Watches::start(client, &[], &[]);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();

@@ -7,6 +7,7 @@ use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_core::{
     intent::Intent,
+    measured::Measured,
     model::AiGateway,
     plan::{Plan, Proxy},
     workload::WorkloadId,
@@ -14,12 +15,13 @@ use tidegate_core::{
 use tidegate_operator::{
     calendars,
     events::Events,
-    gateways::{self, Measure, Measured},
+    gateways::{self, Measure},
     index::{WatchState, Watches, read_manifests},
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
     tolerance,
     workloads::{self, Reconciler, ScalerEndpoint, Settings},
+    writer::Writer,
 };
 use tidegate_scaler::{
     demand::{Demands, watch_consumers},
@@ -62,7 +64,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let client = connect().await?;
     let lease = lease_settings(&args);
     let mut service = Service::new(args.serve);
-    let (watches, _watching) = Watches::start(&client, &args.namespaces);
+    let (watches, _watching) = Watches::start(&client, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -75,7 +77,8 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces);
+        let (watches, _watching) =
+            Watches::start(&connect().await?, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;
@@ -158,45 +161,60 @@ impl Service {
         demands: &Arc<Demands>,
     ) {
         let metrics = OperatorMetrics::register(&mut self.registry);
-        let leading = watch::Sender::new(false);
-        let (mut leads, shown) = (leading.subscribe(), metrics.clone());
+        let (term, leadership) = lease::term();
+        let writer = Writer::new(client.clone(), leadership.clone());
+        let (mut changes, shown) = (leadership.clone(), metrics.clone());
         self.part(async move {
-            while leads.changed().await.is_ok() {
-                shown.leads(*leads.borrow_and_update());
+            while changes.changed().await {
+                shown.leads(changes.may_write());
             }
         });
-        let (of_calendars, instance, seen) = (client.clone(), lease.holder.clone(), watches.clone());
-        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.part(async move { calendars::run(of_calendars, &instance, seen, leads, stop).await });
-        self.count_savings(demands, watches.plan(), leading.subscribe());
+        let (of_calendars, instance, seen) = (writer.clone(), lease.holder.clone(), watches.clone());
+        let stop = self.stop.subscribe();
+        self.part(async move { calendars::run(of_calendars, &instance, seen, stop).await });
+        self.count_savings(demands, watches.plan(), move || leadership.may_write());
         let gateways =
-            gateways::Reconciler::new(client.clone(), Events::new(client.clone(), &lease.holder), self.fleets(demands));
-        let (seen, leads, stop) = (watches.clone(), leading.subscribe(), self.stop.subscribe());
-        self.part(gateways::run(gateways, seen, leads, stop));
-        let signals = Arc::clone(demands.signals());
-        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
-        let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
-        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.part(workloads::tell_missing(missing, events, plan, leads, stop));
-        let demands = Arc::clone(demands);
-        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| demands.desired(id, plan));
-        let (events, plan) = (Events::new(client.clone(), &lease.holder), watches.plan());
-        let (leads, stop) = (leading.subscribe(), self.stop.subscribe());
-        self.part(workloads::tell_above(needs, events, plan, leads, stop));
-        let leads = leading.subscribe();
-        let events = Events::new(client.clone(), &lease.holder);
-        let (writer, stop) = (client.clone(), self.stop.subscribe());
+            gateways::Reconciler::new(writer.clone(), Events::new(writer.clone(), &lease.holder), self.fleets(demands));
+        let (seen, stop) = (watches.clone(), self.stop.subscribe());
+        self.part(gateways::run(gateways, seen, stop));
+        self.tell_owners(&writer, &lease.holder, &watches.plan(), demands);
+        let scraped = self.args.source.source != Source::Otlp;
+        let (events, seen) = (Events::new(writer.clone(), &lease.holder), watches.clone());
+        self.part(gateways::tell_left_out(scraped, events, seen, self.stop.subscribe()));
+        let events = Events::new(writer.clone(), &lease.holder);
+        let (reader, stop) = (client.clone(), self.stop.subscribe());
         self.part(async move {
             let mut stopped = stop.clone();
             let tolerance = tokio::select! {
-                tolerance = supports_tolerance(&writer) => tolerance,
+                tolerance = supports_tolerance(&reader) => tolerance,
                 _ = stopped.wait_for(|stop| *stop) => return,
             };
             let settings = Settings { scaler, tolerance };
-            workloads::run(Reconciler::new(writer, settings, events, metrics), watches, leads, stop).await;
+            workloads::run(Reconciler::new(writer, settings, events, metrics), watches, stop).await;
         });
         let stop = self.stop.subscribe();
-        self.part(lease::compete(client, lease, leading, stop));
+        self.part(lease::compete(client, lease, term, stop));
+    }
+
+    /// What the owners of workloads are told of their signals, besides what their annotations lack.
+    fn tell_owners(
+        &mut self,
+        writer: &Writer,
+        holder: &str,
+        plan: &watch::Receiver<Option<Arc<Plan>>>,
+        demands: &Arc<Demands>,
+    ) {
+        let (signals, of_needs, of_measured) =
+            (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
+        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_missing(missing, events, plan.clone(), self.stop.subscribe()));
+        let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_above(needs, events, plan.clone(), self.stop.subscribe()));
+        let unmeasured = Arc::new(move |id: &WorkloadId, plan: &Plan| of_measured.not_measured(id, plan));
+        let events = Events::new(writer.clone(), holder);
+        self.part(workloads::tell_not_measured(unmeasured, events, plan.clone(), self.stop.subscribe()));
     }
 
     /// Tells the operator what the proxies of Gateways carry.
@@ -206,10 +224,9 @@ impl Service {
             return Arc::new(move |_: &str, _| Measured::Unknown(why.to_owned()));
         }
         let signals = Arc::clone(demands.signals());
-        Arc::new(move |fleet: &str, signal| match (signals.cluster(fleet, signal), signals.at_least(fleet, signal)) {
-            (Ok(reading), _) => Measured::Exact(reading.value),
-            (Err(why), Ok(bound)) => Measured::AtLeast(bound.value, why.to_string()),
-            (Err(why), Err(_)) => Measured::Unknown(why.to_string()),
+        Arc::new(move |fleet: &str, signal| {
+            let carried = signals.traffic(&[(fleet, 1.0)], signal);
+            carried.map(|reading| reading.value).map_why(|why| why.to_string())
         })
     }
 
@@ -218,7 +235,7 @@ impl Service {
         &mut self,
         demands: &Arc<Demands>,
         plan: watch::Receiver<Option<Arc<Plan>>>,
-        leads: watch::Receiver<bool>,
+        leads: impl Fn() -> bool + Send + 'static,
     ) {
         let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.subscribe());
         self.part(savings::run(savings, demands, plan, leads, stop));

@@ -19,6 +19,7 @@ pub mod hours;
 pub mod intent;
 pub mod kafka;
 pub mod key;
+pub mod measured;
 pub mod model;
 pub mod plan;
 pub mod problem;

@@ -164,6 +164,34 @@ pub struct ClusterShare {
     pub pending: bool,
 }
 
+/// Why a backend gets requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// A rule sends them to it
+    #[default]
+    Backend,
+    /// A rule sends copies of them to it
+    Mirror,
+}
+
+impl Role {
+    /// Whether it is what most backends are.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+    pub fn is_backend(&self) -> bool {
+        *self == Self::Backend
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Backend => "backend",
+            Self::Mirror => "mirror",
+        })
+    }
+}
+
 /// A rule of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct RouteRef {
@@ -202,12 +230,8 @@ pub struct Proxy {
 }
 
 impl Plan {
-    /// The names of all clusters that the Plan speaks of, in both forms, and of all fleets; a name may come more than once.
-    pub fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
-        let of_services = self.services.values().flatten();
-        let of_workloads = self.workloads.values().flat_map(|workload| &workload.traffic);
-        let of_routes = of_services.chain(of_workloads);
-        let of_fleets = self.fleets.iter().flat_map(|fleet| &fleet.series);
-        of_routes.flat_map(|share| [Some(&share.cluster), share.split.as_ref()]).flatten().chain(of_fleets)
+    /// All shares of clusters that the Plan speaks of; a cluster may come more than once.
+    pub fn shares(&self) -> impl Iterator<Item = &ClusterShare> {
+        self.services.values().flatten().chain(self.workloads.values().flat_map(|workload| &workload.traffic))
     }
 }

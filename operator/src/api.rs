@@ -1,11 +1,7 @@
 //! What calls to the API server have in common.
 
-use std::time::Duration;
-
 /// The owner of our fields in server-side apply.
 pub(crate) const FIELD_MANAGER: &str = "tidegate";
-/// How long a write may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An error for people.
 pub(crate) fn explained(error: &kube::Error) -> String {

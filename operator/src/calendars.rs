@@ -11,20 +11,18 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client,
+    Api,
     api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tidegate_core::{calendar::KnownCalendar, plan::Plan};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    api::{DEADLINE, FIELD_MANAGER},
+    api::FIELD_MANAGER,
     events::{self, Events},
     index::{self, Kind, Watches},
+    writer::{Unwritten, Writer},
 };
 
 /// The longest without a look: the clock may have been set, and a write may have failed.
@@ -75,25 +73,20 @@ impl fmt::Display for Notice {
 }
 
 /// Keeps the status of all Calendars, while this replica leads, until `shutdown` says so.
-pub async fn run(
-    client: Client,
-    instance: &str,
-    watches: Watches,
-    mut leading: watch::Receiver<bool>,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    let mut events = Events::new(client.clone(), instance);
+pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown: watch::Receiver<bool>) {
+    let mut events = Events::new(writer.clone(), instance);
+    let mut leadership = writer.leadership();
     let mut plan = watches.plan();
     loop {
-        let leads = *leading.borrow_and_update();
         let now = plan.borrow_and_update().clone();
-        let wake = match now.filter(|_| leads && watches.missing().is_empty()) {
-            Some(plan) => pass(&client, &mut events, &watches, &plan).await,
+        let ready = writer.may_write() && watches.missing().is_empty();
+        let wake = match now.filter(|_| ready) {
+            Some(plan) => pass(&writer, &mut events, &watches, &plan).await,
             None => LOOK,
         };
         tokio::select! {
             changed = plan.changed() => if changed.is_err() { return },
-            changed = leading.changed() => if changed.is_err() { return },
+            competes = leadership.changed() => if !competes { return },
             () = sleep(wake) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
@@ -101,7 +94,7 @@ pub async fn run(
 }
 
 /// One pass. Returns how long nothing will change by itself.
-async fn pass(client: &Client, events: &mut Events<Notice>, watches: &Watches, plan: &Plan) -> Duration {
+async fn pass(writer: &Writer, events: &mut Events<Notice>, watches: &Watches, plan: &Plan) -> Duration {
     let now = Utc::now();
     let users = users(plan);
     let shown: Vec<_> = watches.objects(|objects| {
@@ -114,7 +107,7 @@ async fn pass(client: &Client, events: &mut Events<Notice>, watches: &Watches, p
         };
         objects.calendars().map(shown).collect()
     });
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &Kind::Calendar.resource());
+    let api: Api<DynamicObject> = Api::all_with(writer.client().clone(), &Kind::Calendar.resource());
     let mut kept = HashSet::new();
     let mut wake = LOOK;
     for (name, uid, shown, status) in shown {
@@ -123,7 +116,7 @@ async fn pass(client: &Client, events: &mut Events<Notice>, watches: &Watches, p
             wake = wake.min((change - now).to_std().unwrap_or_default() + Duration::from_millis(1));
         }
         if let Some(status) = status {
-            write(&api, &name, &status).await;
+            write(writer, &api, &name, &status).await;
         }
         let reference = ObjectReference {
             api_version: Some("tidegate.dev/v1alpha1".to_owned()),
@@ -139,16 +132,15 @@ async fn pass(client: &Client, events: &mut Events<Notice>, watches: &Watches, p
     wake
 }
 
-async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) {
+async fn write(writer: &Writer, api: &Api<DynamicObject>, name: &str, status: &Value) {
     let object = json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Calendar", "metadata": {"name": name}, "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
     // It is tried again with the next look.
-    match timeout(DEADLINE, api.patch_status(name, &params, &Patch::Apply(&object))).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(calendar = name, %error, "cannot write its status"),
-        Err(_) => tracing::warn!(calendar = name, "cannot write its status: no answer within {DEADLINE:?}"),
+    match writer.write(api.patch_status(name, &params, &Patch::Apply(&object))).await {
+        Ok(_) | Err(Unwritten::NotLeading) => {}
+        Err(error) => tracing::warn!(calendar = name, %error, "cannot write its status"),
     }
 }
 

@@ -17,12 +17,14 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client,
+    Api,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tidegate_core::hash::fnv1a_64;
 use tokio::time::{Instant, timeout};
+
+use crate::writer::{Unwritten, Writer};
 
 /// The API server takes notes of up to 1 kB.
 const LONGEST_NOTE: usize = 1000;
@@ -46,7 +48,7 @@ pub trait Notice: Clone + Eq + Hash + Display {
 
 /// Tells the owners of objects what they should know.
 pub struct Events<N> {
-    client: Client,
+    writer: Writer,
     instance: String,
     /// What is true of each object: since when, and whether it was told
     known: HashMap<String, HashMap<N, State>>,
@@ -60,8 +62,8 @@ struct State {
 
 impl<N: Notice> Events<N> {
     /// Events reported by this pod.
-    pub fn new(client: Client, instance: &str) -> Self {
-        Self { client, instance: instance.to_owned(), known: HashMap::new() }
+    pub fn new(writer: Writer, instance: &str) -> Self {
+        Self { writer, instance: instance.to_owned(), known: HashMap::new() }
     }
 
     /// All that is true of an object now; what is new is told. Returns how many events were written, and whether some have
@@ -77,13 +79,14 @@ impl<N: Notice> Events<N> {
         let due: Vec<_> = due.into_iter().map(|(notice, _)| notice.clone()).collect();
         let mut written = 0;
         for notice in due {
-            match timeout(DEADLINE, self.write(object, &notice)).await {
+            match timeout(DEADLINE, self.writer.write(self.write(object, &notice))).await {
                 Ok(Ok(())) => {
                     written += 1;
                     if let Some(state) = self.known.get_mut(&key(object)).and_then(|known| known.get_mut(&notice)) {
                         state.told = true;
                     }
                 }
+                Ok(Err(Unwritten::NotLeading)) => break,
                 // It is tried again in the next round.
                 Ok(Err(error)) => tracing::warn!(%error, object = key(object), "cannot write an event"),
                 Err(_) => tracing::warn!(object = key(object), "cannot write an event: no answer within {DEADLINE:?}"),
@@ -94,6 +97,11 @@ impl<N: Notice> Events<N> {
             self.known.remove(&key(object));
         }
         (written, pending)
+    }
+
+    /// Whether this replica leads at this moment.
+    pub(crate) fn may_write(&self) -> bool {
+        self.writer.may_write()
     }
 
     /// Forgets objects that are gone.
@@ -108,7 +116,7 @@ impl<N: Notice> Events<N> {
         // Events of objects without a namespace are kept in `default`, where `kubectl describe` finds them.
         let namespace = object.namespace.as_deref().unwrap_or("default");
         let name = event_name(object, notice.reason(), &note);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Event> = Api::namespaced(self.writer.client().clone(), namespace);
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(name.clone()),

@@ -4,13 +4,17 @@
 //! Deployment at each of its reconciles, so nobody is fought. Where there is an HPA, only its bounds are ours.
 
 mod decision;
+mod left_out;
 mod notice;
 mod object;
 mod reconcile;
 mod write;
 
+#[cfg(test)]
+pub(crate) use self::left_out::{MATCH_CLUSTERS, MATCH_LISTENERS};
 pub use self::{
     decision::{Decision, History},
+    left_out::{StatisticsLeftOut, tell_left_out},
     notice::Notice,
-    reconcile::{Measure, Measured, Reconciler, run},
+    reconcile::{Measure, Reconciler, run},
 };

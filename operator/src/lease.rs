@@ -1,13 +1,23 @@
 //! One of several replicas writes: the one that holds the Lease.
+//!
+//! As client-go's `leaderelection`: every change of the Lease carries the `resourceVersion` that was read, so that of two
+//! candidates one gets a conflict; and the holder is taken for gone only after its record stayed unchanged for a whole term on
+//! our own clock, so that clocks of nodes need not agree.
+
+mod leadership;
+mod lock;
 
 use std::time::Duration;
 
-use kube::Client;
-use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+
+pub use self::leadership::{Leadership, Term, term};
+use self::lock::Lock;
 
 /// Where the Lease is, and who wants it.
 #[derive(Debug, Clone)]
@@ -20,58 +30,57 @@ pub struct LeaseSettings {
     pub holder: String,
 }
 
-/// Others take over when the holder has not renewed for this long.
+/// Others take over when the record has not changed for this long.
 const TTL: Duration = Duration::from_secs(15);
-/// The holder stops to write before others may start to.
+/// The holder stops writing this long after it asked for its last successful renewal, well before others may start.
 const GIVE_UP: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(3);
+/// One attempt, so that a second one fits in before giving up.
+const ATTEMPT: Duration = Duration::from_secs(4);
 
-/// Competes for the Lease until `shutdown` says so, and hands it over then. Tells in `leading` whether it is held.
-pub async fn compete(
-    client: Client,
-    settings: LeaseSettings,
-    leading: watch::Sender<bool>,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    let params =
-        LeaseLockParams { holder_id: settings.holder.clone(), lease_name: settings.name.clone(), lease_ttl: TTL };
-    let lease = LeaseLock::new(client, &settings.namespace, params);
+/// Competes for the Lease until `shutdown` says so, and hands it over then. Keeps `term` up to date.
+pub async fn compete(client: Client, settings: LeaseSettings, term: Term, mut shutdown: watch::Receiver<bool>) {
+    let api: Api<Lease> = Api::namespaced(client, &settings.namespace);
+    let mut lock = Lock::new(api, &settings.name, &settings.holder);
     let mut renewals = interval(RENEW);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renewed = Instant::now();
     loop {
         tokio::select! {
             _ = renewals.tick() => {}
             _ = shutdown.wait_for(|stop| *stop) => break,
         }
-        let asked = Instant::now();
-        let held = match timeout(GIVE_UP, lease.try_acquire_or_renew()).await {
-            Ok(Ok(LeaseLockResult::Acquired(_))) => {
-                renewed = asked;
-                true
-            }
-            Ok(Ok(LeaseLockResult::NotAcquired(_))) | Err(_) => false,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, namespace = settings.namespace, lease = settings.name, "cannot renew the Lease");
-                *leading.borrow() && renewed.elapsed() < GIVE_UP
-            }
-        };
-        leading.send_if_modified(|leads| {
-            let changed = *leads != held;
-            if changed {
-                tracing::info!(
-                    holder = settings.holder,
-                    "{}",
-                    if held { "leads: writes from now on" } else { "no longer leads" }
-                );
-            }
-            *leads = held;
-            changed
-        });
+        attempt(&mut lock, &term, &settings).await;
     }
-    if leading.send_replace(false)
-        && let Ok(Err(error)) = timeout(RENEW, lease.step_down()).await
+    if term.end()
+        && let Ok(Err(error)) = timeout(RENEW, lock.step_down()).await
     {
         tracing::warn!(%error, "cannot hand the Lease over; it ends in {} s", TTL.as_secs());
     }
 }
+
+async fn attempt(lock: &mut Lock, term: &Term, settings: &LeaseSettings) {
+    let asked = Instant::now();
+    let error = match timeout(ATTEMPT, lock.acquire_or_renew()).await {
+        Ok(Ok(true)) => {
+            if term.renew(asked) {
+                tracing::info!(holder = settings.holder, "leads: writes from now on");
+            }
+            return;
+        }
+        Ok(Ok(false)) => {
+            if term.end() {
+                tracing::info!(holder = settings.holder, "no longer leads: another replica changed the Lease");
+            }
+            return;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {ATTEMPT:?}"),
+    };
+    tracing::warn!(error, namespace = settings.namespace, lease = settings.name, "cannot renew the Lease");
+    if term.end_if_over() {
+        tracing::info!(holder = settings.holder, "no longer leads: could not renew the Lease for {GIVE_UP:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

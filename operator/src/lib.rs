@@ -2,6 +2,8 @@
 //! and the status of Calendars.
 
 mod api;
+#[cfg(test)]
+mod api_server;
 pub mod calendars;
 pub mod events;
 pub mod gateways;
@@ -10,3 +12,4 @@ pub mod lease;
 pub mod metrics;
 pub mod tolerance;
 pub mod workloads;
+pub mod writer;

@@ -3,6 +3,7 @@
 mod above;
 mod drift;
 mod missing;
+mod not_measured;
 mod notice;
 mod reconcile;
 mod render;
@@ -16,6 +17,7 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 pub use self::{
     above::{AboveMaximum, Needs, tell_above},
     missing::{Missing, SignalMissing, tell_missing},
+    not_measured::{NotMeasured, Unmeasured, tell_not_measured},
     notice::Notice,
     reconcile::{Reconciler, run},
     render::{Rendered, render},

@@ -5,9 +5,10 @@
 //! the HPA leaves replicas alone.
 //!
 //! - A source is silent: [`Signals`] itself holds the last value of each cluster.
-//! - The Plan changed and names a cluster that was not measured yet: the last *sum* is held.
-//! - Of the clusters or proxies only some were measured, so that their sum is a lower bound: it counts where it asks for
-//!   more than the last sum, or, where that is not known, for no fewer replicas than the workload has.
+//! - No proxy shows a cluster, or Envoy Gateway has not taken in yet what the Plan names it for: the last *sum* is held.
+//! - Of the clusters or proxies only some were measured, or for less than a window, so that their sum is a lower bound: it counts
+//!   where it asks for more than the last sum, or, where that is not known, for no fewer replicas than the workload has.
+//! - A backend of weight 0 is known to get nothing: nobody needs to measure that.
 //! - No pod of the workload is ready: where none has an address either, Envoy Gateway answers 503 and takes the cluster away
 //!   (since 1.6), so that a workload of which a rollout went wrong looks idle. What is measured is a lower bound then, and
 //!   for as long after as the seconds without a cluster are in the window.
@@ -29,7 +30,8 @@ use chrono::{DateTime, Utc};
 use tidegate_core::{
     demand::{Desired, Need, desired},
     intent::Intent,
-    plan::{ClusterShare, Plan, ServiceId},
+    measured::Measured,
+    plan::{ClusterShare, Plan, RouteRef, ServiceId},
     schedule::Limits,
     signal::{Signal, Target},
     trigger::{Traffic, Trigger, TriggerSchedule},
@@ -55,11 +57,8 @@ use crate::{
 /// Why there is no value for a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoDemand {
-    /// The Plan is empty: it has not been made yet, or there is nothing in the cluster to make it of
-    #[error(
-        "the cluster is not known yet: no workload with annotations of Tidegate, no Service that a route reaches and no \
-         proxy was seen so far; /readyz says what is waited for"
-    )]
+    /// The Plan has not been made yet
+    #[error("the cluster is not known yet: /readyz says what is waited for")]
     NothingKnown,
     /// The workload is none that the Plan knows
     #[error("{id} has no annotations of Tidegate, or does not exist; {known}")]
@@ -83,6 +82,12 @@ pub enum NoDemand {
          to a Service that selects its pods; `tidegate routes` prints what is reached"
     )]
     NoRoute(WorkloadId),
+    /// The names of its clusters are not yet those that the proxies have
+    #[error(
+        "{0} has changed, and Envoy Gateway has not taken that in yet: its status.parents tell of an earlier generation, so that \
+         nobody knows which clusters are its own"
+    )]
+    NotProgrammed(RouteRef),
     /// Its traffic is not counted: nobody takes it
     #[error("no pod of {id} is ready, and requests that nobody can take may not be counted")]
     NobodyReady {
@@ -209,28 +214,25 @@ impl Demands {
         let Target { signal, per_replica } = target;
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
-        let measured = self.measured(trigger, target, plan).and_then(|reading| {
-            let by_requests = signal.is_traffic() || signal.is_tokens();
-            let unseen = by_requests.then(|| self.unseen(trigger, plan, now)).flatten();
-            unseen.map_or(Ok(self.awaiting(trigger, target, reading, plan)), Err)
-        });
-        let (reading, caveat) = match measured {
-            Ok(reading) => {
+        let (at_least, reason) = match self.measured(trigger, target, plan, now) {
+            Measured::Exact(reading) => {
                 self.lock().remember(trigger, signal, reading, now);
-                (reading, self.failing(trigger, signal))
+                let caveat = self.failing(trigger, signal);
+                return Ok(Demand { need: need(reading), age: reading.age, caveat });
             }
-            Err(reason) if !reason.holds() => return Err(reason),
-            Err(reason) => {
-                let last = self.lock().reading(trigger, signal, now).filter(|last| last.age <= self.stale_after);
-                let at_least = self.at_least(trigger, target, plan);
-                let raises = |bound: &Reading| match last {
-                    Some(last) => bound.value > last.value,
-                    None => need(*bound).replicas().max(1) >= replicas_now(trigger, plan),
-                };
-                (at_least.filter(raises).or(last).ok_or_else(|| reason.clone())?, Some(reason))
-            }
+            Measured::AtLeast(reading, reason) => (Some(reading), reason),
+            Measured::Unknown(reason) => (None, reason),
         };
-        Ok(Demand { need: need(reading), age: reading.age, caveat })
+        if !reason.holds() {
+            return Err(reason);
+        }
+        let last = self.lock().reading(trigger, signal, now).filter(|last| last.age <= self.stale_after);
+        let raises = |bound: &Reading| match last {
+            Some(last) => bound.value > last.value,
+            None => need(*bound).replicas().max(1) >= replicas_now(trigger, plan),
+        };
+        let reading = at_least.filter(raises).or(last).ok_or_else(|| reason.clone())?;
+        Ok(Demand { need: need(reading), age: reading.age, caveat: Some(reason) })
     }
 
     /// Whether anything asks for replicas: a value above zero is enough.
@@ -264,29 +266,73 @@ impl Demands {
             Ok(demand) => return Ok(demand.need.value > 0.0),
             Err(reason) => reason,
         };
-        let last = self.lock().reading(trigger, target.signal, Instant::now()).filter(|_| reason.holds());
-        let at_least = self.at_least(trigger, target, plan);
+        let now = Instant::now();
+        let last = self.lock().reading(trigger, target.signal, now).filter(|_| reason.holds());
+        let at_least = self.measured(trigger, target, plan, now).at_least();
         let above_zero = [last, at_least].into_iter().flatten().any(|reading| reading.value > 0.0);
-        if above_zero || last.is_some() { Ok(above_zero) } else { Err(reason) }
+        // At zero replicas there is no endpoint, so no proxy has the cluster: what cannot be known never wakes.
+        let sleeps = reason.holds() && target.signal.is_traffic() && sleeps(trigger, plan);
+        if above_zero || last.is_some() || sleeps { Ok(above_zero) } else { Err(reason) }
     }
 
-    fn measured(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Reading, NoDemand> {
+    fn measured(&self, trigger: &Trigger, target: Target, plan: &Plan, now: Instant) -> Measured<Reading, NoDemand> {
         let signal = target.signal;
-        let reading = match (&trigger.query, &trigger.traffic) {
-            _ if signal.is_kafka() => self.kafka(trigger, target, plan),
-            _ if signal.is_tokens() || signal.is_of_model_servers() => self.model(trigger, target, plan),
+        let measured = match self.found(trigger, target, plan) {
+            Measured::Exact(reading) | Measured::AtLeast(reading, _) if !reading.value.is_finite() => {
+                let reason =
+                    NoReading::BadAnswer { reason: format!("the sum is {}, wants a finite number", reading.value) };
+                return Measured::Unknown(NoDemand::NoReading { name: signal.to_string(), reason });
+            }
+            found => found.map(|reading| Reading { value: reading.value.max(0.0), ..reading }),
+        };
+        let measured = measured.map(|reading| self.awaiting(trigger, target, reading, plan));
+        let by_requests = signal.is_traffic() || signal.is_tokens();
+        match (measured, by_requests.then(|| self.unseen(trigger, plan, now)).flatten()) {
+            (Measured::Exact(reading), Some(unseen)) => Measured::AtLeast(reading, unseen),
+            (measured, _) => measured,
+        }
+    }
+
+    fn found(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Measured<Reading, NoDemand> {
+        let signal = target.signal;
+        let exact = |found: Result<Reading, NoDemand>| found.map_or_else(Measured::Unknown, Measured::Exact);
+        match (&trigger.query, &trigger.traffic) {
+            _ if signal.is_kafka() => exact(self.kafka(trigger, target, plan)),
+            _ if signal.is_tokens() || signal.is_of_model_servers() => self.tokens(trigger, target, plan),
             (Some(query), _) if !signal.is_traffic() => {
                 self.signals.keep_query(query);
-                self.signals.query(query).map_err(|reason| of_query(query, reason))
+                exact(self.signals.query(query).map_err(|reason| of_query(query, reason)))
             }
             (_, Some(traffic)) => of_traffic(traffic, signal, plan, &self.signals),
-            (_, None) => Err(NoDemand::NoTraffic),
-        }?;
-        if reading.value.is_finite() {
-            return Ok(Reading { value: reading.value.max(0.0), ..reading });
+            (_, None) => Measured::Unknown(NoDemand::NoTraffic),
         }
-        let reason = NoReading::BadAnswer { reason: format!("the sum is {}, wants a finite number", reading.value) };
-        Err(NoDemand::NoReading { name: signal.to_string(), reason })
+    }
+
+    fn tokens(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Measured<Reading, NoDemand> {
+        match self.model(trigger, target, plan) {
+            Ok(reading) => Measured::Exact(reading),
+            Err(why) => match self.model_at_least(trigger, target.signal, plan) {
+                Some(reading) => Measured::AtLeast(reading, why),
+                None => Measured::Unknown(why),
+            },
+        }
+    }
+
+    /// Why nobody can measure a workload's traffic, while the proxies answer; `None` where that is not so.
+    pub fn not_measured(&self, id: &WorkloadId, plan: &Plan) -> Option<String> {
+        let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
+        let trigger = trigger_of(id, intent);
+        let traffic = trigger.traffic.as_ref()?;
+        let targets = trigger.targets.iter().filter(|target| target.signal.is_traffic());
+        let mut reasons =
+            targets.filter_map(|target| of_traffic(traffic, target.signal, plan, &self.signals).exact().err());
+        let not_shown = |reason: &NoDemand| {
+            matches!(
+                reason,
+                NoDemand::NotProgrammed(_) | NoDemand::NoReading { reason: NoReading::NotShown { .. }, .. }
+            )
+        };
+        reasons.find(not_shown).map(|reason| reason.to_string())
     }
 
     /// Why a question of the trigger's own was not answered the last time, while an earlier answer counts.
@@ -301,16 +347,6 @@ impl Demands {
             }
             _ => None,
         }
-    }
-
-    /// What was measured of a target, where not all was. `None` where nothing was.
-    fn at_least(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Option<Reading> {
-        let found = if target.signal.is_tokens() || target.signal.is_of_model_servers() {
-            self.model_at_least(trigger, target.signal, plan)
-        } else {
-            at_least(trigger, target.signal, plan, &self.signals)
-        };
-        found.map(|reading| self.awaiting(trigger, target, reading, plan))
     }
 
     /// Why the traffic of this workload is not counted in whole, if it is not.
@@ -357,47 +393,48 @@ pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
 fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
     match &trigger.traffic {
         Some(Traffic::Workload(id)) if plan.workloads.contains_key(id) => NoDemand::NoHours { id: id.clone() },
-        Some(Traffic::Workload(id)) if !plan.workloads.is_empty() => unknown_workload(id, plan),
-        _ => NoDemand::NothingKnown,
+        Some(Traffic::Workload(id)) => unknown_workload(id, plan),
+        _ => NoDemand::NoTraffic,
     }
 }
 
-fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &Signals) -> Result<Reading, NoDemand> {
-    if let Traffic::Clusters(names) = traffic {
-        signals.keep_named(names);
-    }
-    clusters(traffic, plan)?
-        .try_fold(NOTHING, |sum, (name, part)| Ok(add(sum, of_cluster(name, signal, signals)?, part)))
-}
-
-/// What was measured of the traffic, where not all was. `None` where nothing was.
-fn at_least(trigger: &Trigger, signal: Signal, plan: &Plan, signals: &Signals) -> Option<Reading> {
-    let clusters = clusters(trigger.traffic.as_ref().filter(|_| signal.is_traffic())?, plan).ok()?;
-    let measured = clusters.filter_map(|(name, part)| Some((signals.at_least(name, signal).ok()?, part)));
-    let sum = measured.map(|(reading, part)| add(NOTHING, reading, part)).reduce(|sum, more| add(sum, more, 1.0))?;
-    sum.value.is_finite().then_some(sum)
-}
-
-/// The clusters of the traffic, each with the part of it that counts.
-fn clusters<'a>(
-    traffic: &'a Traffic,
-    plan: &'a Plan,
-) -> Result<Box<dyn Iterator<Item = (&'a str, f64)> + 'a>, NoDemand> {
-    let nothing_known = plan.workloads.is_empty() && plan.services.is_empty() && plan.proxies.is_empty();
-    let shares = match traffic {
-        Traffic::Clusters(names) => return Ok(Box::new(names.iter().map(|name| (name.as_str(), 1.0)))),
-        Traffic::Workload(_) | Traffic::Service(_) if nothing_known => return Err(NoDemand::NothingKnown),
-        Traffic::Workload(id) => match plan.workloads.get(id) {
-            None => return Err(unknown_workload(id, plan)),
-            Some(workload) if workload.traffic.is_empty() => return Err(NoDemand::NoRoute(id.clone())),
-            Some(workload) => &workload.traffic,
-        },
-        Traffic::Service(id) => match plan.services.get(id) {
-            Some(shares) if !shares.is_empty() => shares,
-            _ => return Err(unknown_service(id, plan)),
+fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &Signals) -> Measured<Reading, NoDemand> {
+    let of_share = |share: &ClusterShare| {
+        let parts: Vec<_> = parts(share).filter(|(_, part)| *part > 0.0).collect();
+        match parts.is_empty() || share.share == 0.0 {
+            // No backend's part is smaller, and nobody needs to measure it.
+            true => Measured::Exact(NOTHING),
+            false if share.pending => Measured::Unknown(NoDemand::NotProgrammed(share.route.clone())),
+            false => of_clusters(&parts, signal, signals),
+        }
+    };
+    let all: Vec<_> = match traffic {
+        Traffic::Clusters(names) => {
+            signals.keep_named(names);
+            names.iter().map(|name| of_clusters(&[(name, 1.0)], signal, signals)).collect()
+        }
+        Traffic::Workload(_) | Traffic::Service(_) => match shares(traffic, plan) {
+            Ok(shares) => shares.iter().map(of_share).collect(),
+            Err(reason) => return Measured::Unknown(reason),
         },
     };
-    Ok(Box::new(shares.iter().flat_map(parts)))
+    all.into_iter().reduce(|sum, more| sum.and(more, add)).unwrap_or(Measured::Unknown(NoDemand::NoTraffic))
+}
+
+/// The shares of clusters that the traffic is on; never none.
+fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], NoDemand> {
+    match traffic {
+        Traffic::Workload(id) => match plan.workloads.get(id) {
+            None => Err(unknown_workload(id, plan)),
+            Some(workload) if workload.traffic.is_empty() => Err(NoDemand::NoRoute(id.clone())),
+            Some(workload) => Ok(&workload.traffic),
+        },
+        Traffic::Service(id) => match plan.services.get(id) {
+            Some(shares) if !shares.is_empty() => Ok(shares),
+            _ => Err(unknown_service(id, plan)),
+        },
+        Traffic::Clusters(_) => Err(NoDemand::NoTraffic),
+    }
 }
 
 /// The clusters of a rule, with the workload's part of each: its share of the rule's cluster, and all that it has of the
@@ -409,8 +446,12 @@ pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&str, f64)> {
 
 /// All that one cluster carries.
 pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &Signals) -> Result<Reading, NoDemand> {
-    let reading = signals.cluster(name, signal);
-    reading.map_err(|reason| NoDemand::NoReading { name: format!("cluster {}", shortened(name)), reason })
+    of_clusters(&[(name, 1.0)], signal, signals).exact()
+}
+
+pub(crate) fn of_clusters(clusters: &[(&str, f64)], signal: Signal, signals: &Signals) -> Measured<Reading, NoDemand> {
+    let name = || format!("cluster {}", shortened(clusters.first().map_or("", |(name, _)| name)));
+    signals.traffic(clusters, signal).map_why(|reason| NoDemand::NoReading { name: name(), reason })
 }
 
 fn of_query(query: &str, reason: NoReading) -> NoDemand {
@@ -419,8 +460,8 @@ fn of_query(query: &str, reason: NoReading) -> NoDemand {
 
 const NOTHING: Reading = Reading { value: 0.0, age: Duration::ZERO };
 
-fn add(sum: Reading, more: Reading, part: f64) -> Reading {
-    Reading { value: sum.value + more.value * part, age: sum.age.max(more.age) }
+fn add(sum: Reading, more: Reading) -> Reading {
+    Reading { value: sum.value + more.value, age: sum.age.max(more.age) }
 }
 
 /// What a lower bound must ask for; out of reach where the trigger does not say which workload it scales.
@@ -430,6 +471,12 @@ fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
         _ => None,
     };
     workload.map_or(u32::MAX, |workload| workload.replicas.wanted)
+}
+
+/// Whether the workload is known to have no replicas. Manifests say nothing about that.
+fn sleeps(trigger: &Trigger, plan: &Plan) -> bool {
+    let Some(Traffic::Workload(id)) = &trigger.traffic else { return false };
+    plan.workloads.get(id).is_some_and(|workload| !workload.uid.is_empty() && workload.replicas.wanted == 0)
 }
 
 #[cfg(test)]

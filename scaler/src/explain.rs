@@ -12,6 +12,7 @@ use serde::Serialize;
 use tidegate_core::{
     demand::{Desired, Need, desired},
     intent::{Bounds, Intent},
+    measured::Measured,
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
     signal::{PerReplica, Signal, Target},
     workload::WorkloadId,
@@ -24,7 +25,7 @@ pub use self::{
     model::{ExplainedBackend, ExplainedModel, ExplainedRule, ExplainedServers, ExplainedTokens},
 };
 use crate::{
-    demand::{Demand, Demands, NoDemand, of_cluster, parts, trigger_of, unknown_workload},
+    demand::{Demand, Demands, NoDemand, of_clusters, parts, trigger_of, unknown_workload},
     signals::{Reading, SourceStatus},
 };
 
@@ -252,32 +253,40 @@ fn of_signal(target: Target, found: Result<Demand, NoDemand>) -> ExplainedSignal
 }
 
 fn traffic(workload: &PlannedWorkload, targets: &[Target], demands: &Demands) -> Vec<ExplainedRoute> {
-    let reading = |name: &str, signal: Signal| {
-        let reading = of_cluster(name, signal, demands.signals());
-        let (reading, problem): (Option<Reading>, _) = match reading {
-            Ok(reading) => (Some(reading), None),
-            Err(why) => (None, Some(why.to_string())),
+    let signals: Vec<_> = targets.iter().map(|target| target.signal).filter(|signal| signal.is_traffic()).collect();
+    let route = |share: &ClusterShare| {
+        let cluster = |(name, part): (&str, f64)| {
+            let readings = signals.iter().map(|signal| reading(name, *signal, share, demands)).collect();
+            ExplainedCluster { name: name.to_owned(), part, readings }
         };
-        ExplainedReading {
-            signal,
-            value: reading.map(|reading| reading.value),
-            age_seconds: reading.map(|reading| reading.age.as_secs_f64()),
-            problem,
+        ExplainedRoute {
+            route: share.route.clone(),
+            service: share.service.clone(),
+            share: share.share,
+            of_backend: share.of_backend,
+            clusters: parts(share).map(cluster).collect(),
         }
     };
-    let cluster = |(name, part): (&str, f64)| {
-        let signals = targets.iter().map(|target| target.signal).filter(|signal| signal.is_traffic());
-        let readings = signals.map(|signal| reading(name, signal)).collect();
-        ExplainedCluster { name: name.to_owned(), part, readings }
-    };
-    let route = |share: &ClusterShare| ExplainedRoute {
-        route: share.route.clone(),
-        service: share.service.clone(),
-        share: share.share,
-        of_backend: share.of_backend,
-        clusters: parts(share).map(cluster).collect(),
-    };
     workload.traffic.iter().map(route).collect()
+}
+
+/// One signal of one of a share's clusters. Envoy Gateway makes one or the other of them: the one that is not there carries nothing.
+fn reading(name: &str, signal: Signal, share: &ClusterShare, demands: &Demands) -> ExplainedReading {
+    let measured = |name: &str| of_clusters(&[(name, 1.0)], signal, demands.signals());
+    let is_there = |name: &str| !matches!(measured(name), Measured::Unknown(_));
+    let other_is_there = parts(share).any(|(other, _)| other != name && is_there(other));
+    let (reading, problem) = match measured(name) {
+        Measured::Exact(reading) => (Some(reading), None),
+        Measured::Unknown(_) if other_is_there => (Some(Reading { value: 0.0, age: Duration::ZERO }), None),
+        Measured::AtLeast(reading, _) if other_is_there && reading.value == 0.0 => (Some(reading), None),
+        Measured::AtLeast(_, why) | Measured::Unknown(why) => (None, Some(why.to_string())),
+    };
+    ExplainedReading {
+        signal,
+        value: reading.map(|reading| reading.value),
+        age_seconds: reading.map(|reading| reading.age.as_secs_f64()),
+        problem,
+    }
 }
 
 /// What a source that does not answer means for the values.

@@ -61,7 +61,7 @@ pub(crate) fn plan(name: &str, annotations: &[(&str, &str)], traffic: Vec<Cluste
     plan
 }
 
-/// One round of measurements: requests/s, requests in flight and connections of clusters. The others carry nothing.
+/// One round of measurements: requests/s, requests in flight and connections of clusters. No proxy shows the others.
 pub(crate) fn measure(signals: &Signals, values: &[(&str, [f64; 3])]) {
     let values: HashMap<_, _> = values.iter().map(|(name, values)| ((*name).to_owned(), *values)).collect();
     signals.commit_values("test", Ok(values));

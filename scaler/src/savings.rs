@@ -139,12 +139,12 @@ fn saved_proxies(fleet: &Fleet, demands: &Demands) -> u32 {
     without.saturating_sub(fleet.current) * u32::try_from(fleet.series.len()).unwrap_or(1)
 }
 
-/// Counts, while this replica leads, until `shutdown` says so.
+/// Counts, while this replica `leads`, until `shutdown` says so.
 pub async fn run(
     savings: Savings,
     demands: Arc<Demands>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    leading: watch::Receiver<bool>,
+    leads: impl Fn() -> bool + Send,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut ticks = interval(ROUND);
@@ -158,7 +158,7 @@ pub async fn run(
         let lasted = last.elapsed().min(LONGEST);
         last = Instant::now();
         let plan = plan.borrow().clone();
-        if let Some(plan) = plan.filter(|_| *leading.borrow()) {
+        if let Some(plan) = plan.filter(|_| leads()) {
             savings.account(&plan, &demands, lasted);
         }
     }

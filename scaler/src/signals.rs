@@ -5,7 +5,9 @@
 //! everything else that a proxy tells is dropped at the door.
 
 mod asked;
+mod clusters;
 mod counts;
+mod fleets;
 mod metrics;
 mod names;
 mod plausible;
@@ -28,6 +30,7 @@ use serde::Serialize;
 use tidegate_core::{
     intent::Intent,
     kafka::{KafkaLag, Lag},
+    measured::Measured,
     model::{ServingPod, TokenNames},
     plan::{Plan, Proxy},
     signal::Signal,
@@ -36,21 +39,23 @@ use tokio::{sync::watch, time::Instant};
 
 use self::{
     asked::Asked,
+    clusters::ALL,
     names::Wanted,
     queries::Queries,
     rounds::{Rounds, Shown},
     serving::Servers,
     tokens::Tokens,
+    window::Means,
 };
 pub(crate) use self::{
+    clusters::Beginning,
     metrics::SourceMetrics,
-    rounds::Beginning,
     serving::Served,
     tokens::{Refused, ShownTokens, TokenRates},
 };
 pub use self::{
     names::Series,
-    proxies::{Counters, Sample},
+    proxies::{Counters, Sample, Shows},
     rounds::ClusterValues,
     serving::ServerCounters,
     tokens::TokenCounters,
@@ -80,6 +85,12 @@ pub enum NoReading {
         /// Its age
         age: Duration,
         /// What keeps the source from a new one
+        reason: String,
+    },
+    /// The sources answer, and none of them shows it
+    #[error("{reason}")]
+    NotShown {
+        /// Who was asked, and what to look at
         reason: String,
     },
     /// The source answered, but not with a number
@@ -133,7 +144,7 @@ impl Signals {
         Self {
             stale_after,
             wanted: Mutex::default(),
-            rounds: Mutex::default(),
+            rounds: Mutex::new(Rounds::new(stale_after)),
             shown: RwLock::default(),
             queries: Mutex::default(),
             lags: Mutex::new(Asked::new("no Kafka broker was asked yet; --kafka-config names the clusters")),
@@ -152,10 +163,7 @@ impl Signals {
 
     /// Keeps the clusters and the queries that the Plan names, and forgets those that only an earlier Plan named.
     pub fn keep(&self, plan: &Plan) {
-        let mut clusters: Vec<_> = plan.clusters().cloned().collect();
-        clusters.sort_unstable();
-        clusters.dedup();
-        lock(&self.wanted).plan(clusters);
+        lock(&self.wanted).plan(plan.shares(), plan.fleets.iter().flat_map(|fleet| &fleet.series));
         let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
         let now = Instant::now();
         lock(&self.queries).plan(intents.clone().filter_map(|intent| intent.query.as_deref()), now);
@@ -198,56 +206,62 @@ impl Signals {
         lock(&self.servers).served(pods, Instant::now(), self.stale_after)
     }
 
-    /// The signal of one Envoy cluster. One that no proxy names, while proxies answer, carries nothing: 0.
-    ///
-    /// While a proxy that is ready was never measured, and nothing was known before, there is no value:
-    /// [`Self::at_least`] has what there is, and [`Self::incomplete`] says why.
+    /// The signal of one Envoy cluster, where all of it was measured.
     pub fn cluster(&self, name: &str, signal: Signal) -> Result<Reading, NoReading> {
-        let shown = self.shown();
-        let (reading, whole) = self.reading(&shown, name, signal)?;
-        if whole {
-            return Ok(reading);
-        }
-        Err(NoReading::NotYet { waiting_for: shown.why.reason("it was not measured on all proxies for 30 s yet") })
+        self.traffic(&[(name, 1.0)], signal).exact()
     }
 
-    /// The least that the signal of a cluster is, also while a proxy that is ready was never measured. It may raise a
-    /// workload, and must not lower it.
-    pub fn at_least(&self, name: &str, signal: Signal) -> Result<Reading, NoReading> {
-        self.reading(&self.shown(), name, signal).map(|(reading, _)| reading)
+    /// The least that the signal of a cluster is. It may raise a workload, and must not lower it.
+    pub fn at_least(&self, name: &str, signal: Signal) -> Option<Reading> {
+        self.traffic(&[(name, 1.0)], signal).at_least()
+    }
+
+    /// The signal of traffic that is on one or the other of these clusters, of which a part each counts: Envoy Gateway makes the
+    /// cluster of a rule or those of its backends, and changes its mind at run time. It is known in each second in which one of
+    /// them was, and exact when it was in all seconds of the window.
+    pub fn traffic(&self, clusters: &[(&str, f64)], signal: Signal) -> Measured<Reading, NoReading> {
+        let Some(index) = SIGNALS.iter().position(|of| *of == signal) else {
+            let reason = format!("{signal} is not measured on Envoy's clusters");
+            return Measured::Unknown(NoReading::BadAnswer { reason });
+        };
+        let shown = self.shown();
+        let mut sum: Option<(Means, Duration)> = None;
+        let (mut measured, mut unused) = (0, false);
+        for (name, part) in clusters {
+            let Some(cluster) = shown.cluster(name) else {
+                return Measured::Unknown(NoReading::NotYet { waiting_for: self.why_not_kept(&shown) });
+            };
+            measured |= cluster.measured[index];
+            unused |= cluster.unused;
+            let Some((means, at)) = cluster.means.zip(cluster.at) else { continue };
+            let age = Instant::now().saturating_duration_since(at);
+            let (more, least) = sum.unwrap_or((Means::default(), age));
+            sum = Some((more.plus(means[index], *part), least.min(age)));
+        }
+        let why = || shown.why_not(clusters, index);
+        match sum.map(|(means, age)| Reading { value: means.value(), age }) {
+            Some(sum) if sum.age > self.stale_after => {
+                let reason = shown.why.reason("it was not measured since");
+                Measured::Unknown(NoReading::Stale { age: sum.age, reason })
+            }
+            // A cluster of which nobody ever asked anything was idle before it was looked at, too.
+            Some(sum) if measured == ALL || unused => Measured::Exact(sum),
+            Some(sum) => Measured::AtLeast(sum, why()),
+            None => Measured::Unknown(why()),
+        }
     }
 
     /// The requests of a cluster that begin. `None` where that is not known, or not measured now.
     pub(crate) fn beginning(&self, name: &str) -> Option<Beginning> {
         let shown = self.shown();
-        let cluster = shown.clusters.get(shown.series.of_cluster(name)? as usize).copied().flatten()?;
-        let recent = Instant::now().saturating_duration_since(cluster.at) <= WINDOW;
+        let cluster = shown.cluster(name)?;
+        let recent = Instant::now().saturating_duration_since(cluster.at?) <= WINDOW;
         cluster.beginning.filter(|_| recent)
     }
 
     /// Why values are lower bounds, while some may be.
     pub fn incomplete(&self) -> Option<String> {
         self.shown().why.incomplete.clone()
-    }
-
-    /// A reading, and whether it is of all proxies.
-    fn reading(&self, shown: &Shown, name: &str, signal: Signal) -> Result<(Reading, bool), NoReading> {
-        let index = SIGNALS
-            .iter()
-            .position(|of| *of == signal)
-            .ok_or_else(|| NoReading::BadAnswer { reason: format!("{signal} is not measured on Envoy's clusters") })?;
-        let Some(id) = shown.series.of_cluster(name) else {
-            return Err(NoReading::NotYet { waiting_for: self.why_not_kept(shown) });
-        };
-        let Some(cluster) = shown.clusters.get(id as usize).copied().flatten() else {
-            let waiting_for = shown.why.reason("the first seconds are measured");
-            return Err(NoReading::NotYet { waiting_for });
-        };
-        let age = Instant::now().saturating_duration_since(cluster.at);
-        if age > self.stale_after {
-            return Err(NoReading::Stale { age, reason: shown.why.reason("it was not measured since") });
-        }
-        Ok((Reading { value: cluster.values[index], age }, !cluster.at_least))
     }
 
     /// The answer of a query.
@@ -345,13 +359,13 @@ impl Signals {
     /// the others contributed is over.
     pub fn commit(&self, proxies: &[Proxy]) {
         let mut rounds = lock(&self.rounds);
-        rounds.commit(proxies);
+        rounds.commit(proxies, Instant::now());
         let (answering, failing, new) = rounds.health(proxies.len());
         self.metrics.proxies(answering, failing, new);
         self.show(&rounds);
     }
 
-    /// Takes in what a source told of all clusters that carry anything, or why it did not: requests/s, requests in flight
+    /// Takes in what a source told of all clusters that are there, or why it did not: requests/s, requests in flight
     /// and connections by the name of the series (see [`Series`]).
     pub fn commit_values(&self, source: &str, answer: Result<HashMap<String, [f64; 3]>, String>) {
         let whole = |values: HashMap<_, _>| ClusterValues {

@@ -8,16 +8,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
 use tidegate_core::{
     demand::Need,
     fleet::{Fleet, GatewayId, Policy, Scaling},
+    measured::Measured,
     plan::Plan,
     signal::{Signal, Target},
 };
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::{
@@ -27,32 +27,22 @@ use super::{
     write::{self, STATUS_MANAGER, envoy_proxies, gateways, patch},
 };
 use crate::{
-    api::{DEADLINE, FIELD_MANAGER, explained},
+    api::FIELD_MANAGER,
     events::{self, Events},
     index::Watches,
+    writer::{Unwritten, Writer},
 };
 
 const ROUND: Duration = Duration::from_secs(1);
 /// A write that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What a fleet's listeners carry: exactly, or at least so much, or nobody knows; and why not exactly.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Measured {
-    /// All of it
-    Exact(f64),
-    /// Not all of it
-    AtLeast(f64, String),
-    /// None of it
-    Unknown(String),
-}
-
-/// Tells what the fleet of this name carries.
-pub type Measure = Arc<dyn Fn(&str, Signal) -> Measured + Send + Sync>;
+/// Tells what the listeners of the fleet of this name carry.
+pub type Measure = Arc<dyn Fn(&str, Signal) -> Measured<f64, String> + Send + Sync>;
 
 /// Brings EnvoyProxies to what the annotations of Gateways ask for.
 pub struct Reconciler {
-    client: Client,
+    writer: Writer,
     events: Events<Notice>,
     measure: Measure,
     fleets: HashMap<String, Known>,
@@ -70,12 +60,7 @@ struct Known {
 }
 
 /// Decides once a second, while this replica leads, until `shutdown` says so.
-pub async fn run(
-    mut reconciler: Reconciler,
-    watches: Watches,
-    leading: watch::Receiver<bool>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub async fn run(mut reconciler: Reconciler, watches: Watches, mut shutdown: watch::Receiver<bool>) {
     let plan = watches.plan();
     let mut ticks = interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -85,7 +70,7 @@ pub async fn run(
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
         let plan = plan.borrow().clone();
-        match plan.filter(|_| *leading.borrow() && watches.missing().is_empty()) {
+        match plan.filter(|_| reconciler.writer.may_write() && watches.missing().is_empty()) {
             Some(plan) => reconciler.reconcile(&plan, &watches).await,
             // What others did meanwhile is not known.
             None => reconciler.fleets.clear(),
@@ -95,8 +80,8 @@ pub async fn run(
 
 impl Reconciler {
     /// A reconciler that writes with this client.
-    pub fn new(client: Client, events: Events<Notice>, measure: Measure) -> Self {
-        Self { client, events, measure, fleets: HashMap::new(), failed: HashMap::new() }
+    pub fn new(writer: Writer, events: Events<Notice>, measure: Measure) -> Self {
+        Self { writer, events, measure, fleets: HashMap::new(), failed: HashMap::new() }
     }
 
     async fn reconcile(&mut self, plan: &Plan, watches: &Watches) {
@@ -118,13 +103,17 @@ impl Reconciler {
         let used: HashSet<_> = plan.fleets.iter().filter_map(|fleet| fleet.envoy_proxy.as_ref()).collect();
         let (adopted, told): (Vec<_>, Vec<_>) = watches
             .objects(|objects| (objects.adopted_envoy_proxies().collect(), objects.released_gateways().collect()));
-        let client = self.client.clone();
+        let client = self.writer.client().clone();
         for id in adopted.iter().filter(|id| !used.contains(id)) {
             self.attempt(&id.to_string(), write::release(&client, id)).await;
         }
         for id in told {
-            let patch =
-                patch(gateways(&self.client, &id.namespace), &id.name, STATUS_MANAGER, object::with_status(&id, None));
+            let patch = patch(
+                gateways(self.writer.client(), &id.namespace),
+                &id.name,
+                STATUS_MANAGER,
+                object::with_status(&id, None),
+            );
             self.attempt(&id.to_string(), patch).await;
         }
     }
@@ -174,7 +163,7 @@ impl Reconciler {
         let (numbers, status) = self.decide(fleet, policy, now);
         let adopted = fleet.adopted.clone().unwrap_or_else(|| object::adopted(fleet.scaling, fleet.current));
         if !numbers.are(fleet.scaling) || fleet.adopted.is_none() {
-            let api = envoy_proxies(&self.client, &envoy_proxy.namespace);
+            let api = envoy_proxies(self.writer.client(), &envoy_proxy.namespace);
             let object = object::envoy_proxy(envoy_proxy, numbers, &adopted);
             tracing::info!(%envoy_proxy, ?numbers, "sets the number of proxies");
             self.attempt(&envoy_proxy.to_string(), patch(api, &envoy_proxy.name, FIELD_MANAGER, object)).await;
@@ -182,7 +171,7 @@ impl Reconciler {
         for (id, gateway) in &fleet.gateways {
             if gateway.status.as_deref() != Some(&status) {
                 let object = object::with_status(id, Some(&status));
-                let patch = patch(gateways(&self.client, &id.namespace), &id.name, STATUS_MANAGER, object);
+                let patch = patch(gateways(self.writer.client(), &id.namespace), &id.name, STATUS_MANAGER, object);
                 self.attempt(&id.to_string(), patch).await;
             }
         }
@@ -240,7 +229,7 @@ impl Reconciler {
     /// Gives those an EnvoyProxy that ask for one; tells the others what they need.
     async fn create(&mut self, fleet: &Fleet) -> Vec<(GatewayId, Notice)> {
         let mut told = Vec::new();
-        let client = self.client.clone();
+        let client = self.writer.client().clone();
         for (id, gateway) in &fleet.gateways {
             let asked = gateway.intent.as_ref().is_ok_and(|intent| intent.create_envoy_proxy);
             if !asked || !fleet.may_create {
@@ -255,15 +244,14 @@ impl Reconciler {
         told
     }
 
-    /// Writes, unless the same failed just before.
+    /// Writes, unless the same failed just before, or this replica no longer leads.
     async fn attempt(&mut self, what: &str, write: impl Future<Output = Result<(), kube::Error>>) {
         if self.failed.contains_key(what) {
             return;
         }
-        let error = match timeout(DEADLINE, write).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => explained(&error),
-            Err(_) => format!("no answer within {DEADLINE:?}"),
+        let error = match self.writer.write(write).await {
+            Ok(()) | Err(Unwritten::NotLeading) => return,
+            Err(error) => error.to_string(),
         };
         tracing::warn!(what, error, "a write failed");
         self.failed.insert(what.to_owned(), (Instant::now(), error));

@@ -5,16 +5,19 @@
 
 mod discovery;
 mod kind;
+mod left_out;
 mod manifests;
 mod objects;
 mod plan;
 mod routes;
 mod serving;
 mod serving_watch;
+mod strangers;
 mod views;
 mod watches;
 
 pub use kind::Kind;
+pub use left_out::{LeftOut, LeftOutStatistics, Missing};
 pub use manifests::{ManifestError, ManifestErrors, read_manifests};
 pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};

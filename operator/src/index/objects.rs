@@ -15,7 +15,8 @@ use tidegate_core::{
 
 use super::{
     kind::Kind,
-    plan,
+    left_out::{self, LeftOut},
+    plan::{self, ProxyNamespaces},
     routes::{self, BackendClusters},
     serving::{self, ServingPods},
     views::{self, Calendar, ScaledObject, Workload},
@@ -41,6 +42,8 @@ pub(super) type Table<T> = BTreeMap<String, BTreeMap<String, T>>;
 pub struct Objects {
     pub(super) deployments: Table<Workload>,
     pub(super) stateful_sets: Table<Workload>,
+    pub(super) daemon_sets: Table<Workload>,
+    pub(super) replica_sets: Table<views::ReplicaSet>,
     pub(super) services: Table<views::Service>,
     pub(super) namespaces: Table<views::Namespace>,
     pub(super) pods: Table<views::Pod>,
@@ -68,6 +71,7 @@ pub struct Objects {
     pub(super) scaled: Table<ScaledObject>,
     pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
     pub(super) envoy_gateway: views::EnvoyGateway,
+    pub(super) proxy_namespaces: ProxyNamespaces,
 }
 
 /// An object that cannot be read.
@@ -114,6 +118,14 @@ macro_rules! with_table {
             }
             Kind::StatefulSet => {
                 let $table = $($objects)+.stateful_sets;
+                $body
+            }
+            Kind::DaemonSet => {
+                let $table = $($objects)+.daemon_sets;
+                $body
+            }
+            Kind::ReplicaSet => {
+                let $table = $($objects)+.replica_sets;
                 $body
             }
             Kind::Service => {
@@ -238,6 +250,12 @@ impl Objects {
         }
     }
 
+    /// Sets the namespaces in which Envoy Gateway runs the proxies of any Gateway; `envoy-gateway-system` when not called. In
+    /// any other namespace a pod can be a proxy only of a Gateway of that namespace.
+    pub fn set_proxy_namespaces(&mut self, namespaces: Vec<String>) {
+        self.proxy_namespaces = ProxyNamespaces(namespaces);
+    }
+
     /// Forgets one object. `namespace` is ignored for kinds that have none.
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
         let namespace = if kind.namespaced() { namespace } else { "" };
@@ -265,7 +283,7 @@ impl Objects {
                     table.entry(namespace.clone()).or_default().insert(name.clone(), known);
                 }
             }
-            self.drop_other_pods(kind);
+            self.drop_strangers(kind);
             errors
         })
     }
@@ -305,6 +323,12 @@ impl Objects {
         let all = self.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.metadata);
         let adopted = all.filter(|meta| meta.annotations.contains_key(ADOPTED_REPLICAS));
         adopted.map(|meta| EnvoyProxyId { namespace: meta.namespace.clone(), name: meta.name.clone() })
+    }
+
+    /// The EnvoyProxies of Envoy Gateway's Gateways that keep their proxies from exporting what is read. `scraped` says that
+    /// the proxies' own page of statistics is read, by Tidegate or a Prometheus.
+    pub fn left_out(&self, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
+        left_out::left_out(self, plan, scraped)
     }
 
     /// The Gateways that were told a status and ask for nothing any more.
@@ -380,7 +404,7 @@ impl Objects {
 
     fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
         with_table!(&mut self, kind, table => insert(table, kind, object))?;
-        self.drop_other_pods(kind);
+        self.drop_strangers(kind);
         Ok(())
     }
 
@@ -391,13 +415,13 @@ impl Objects {
         Ok(true)
     }
 
-    /// Of all pods only proxies mean anything here.
-    fn drop_other_pods(&mut self, kind: Kind) {
-        if kind == Kind::Pod {
-            self.pods.retain(|_, names| {
-                names.retain(|_, pod| pod.is_proxy());
-                !names.is_empty()
-            });
+    /// Of all pods, and of what owns pods, only proxies and their owners mean anything here.
+    fn drop_strangers(&mut self, kind: Kind) {
+        match kind {
+            Kind::Pod => retain(&mut self.pods, |pod| pod.metadata.labels.are_of_a_proxy()),
+            Kind::ReplicaSet => retain(&mut self.replica_sets, |set| set.metadata.labels.are_of_a_proxy()),
+            Kind::DaemonSet => retain(&mut self.daemon_sets, |set| set.pod_labels().are_of_a_proxy()),
+            _ => {}
         }
     }
 }
@@ -420,6 +444,13 @@ pub struct ForeignScaler {
     pub kind: Kind,
     /// Its name, in the workload's namespace
     pub name: String,
+}
+
+fn retain<T>(table: &mut Table<T>, keep: impl Fn(&T) -> bool) {
+    table.retain(|_, names| {
+        names.retain(|_, object| keep(object));
+        !names.is_empty()
+    });
 }
 
 fn insert<T: serde::de::DeserializeOwned>(

@@ -1,22 +1,23 @@
 //! From objects to the Plan.
 
 mod fleets;
+mod proxies;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::SocketAddr,
     sync::Arc,
 };
 
 use tidegate_core::{
     calendar::Calendars,
     intent::{Annotations, Intent},
-    model::{AiGateway, AiRule, Destination, ModelShare},
-    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Proxy, Replicas, ServiceId},
+    model::{AiRule, Destination, ModelShare},
+    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas, ServiceId},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };
 
+pub(super) use self::proxies::{NotAProxy, ProxyNamespaces, strangers};
 use super::{
     Objects,
     discovery::{self, Part},
@@ -24,11 +25,6 @@ use super::{
     views::{InferencePool, Workload},
 };
 
-/// Where Envoy Gateway's proxies serve their statistics.
-const STATS_PORT: u16 = 19001;
-/// The container that Envoy AI Gateway adds to proxies, and where it serves its metrics.
-const AI_GATEWAY: &str = "ai-gateway-extproc";
-const AI_GATEWAY_PORT: u16 = 1064;
 const POOL: &str = "InferencePool";
 
 /// The Plan of what is known now.
@@ -64,8 +60,8 @@ pub(super) fn plan(objects: &Objects) -> Plan {
     Plan {
         workloads: workloads.planned(&calendars),
         services,
-        proxies: proxies(objects),
-        ai_gateways: ai_gateways(objects),
+        proxies: proxies::proxies(objects),
+        ai_gateways: proxies::ai_gateways(objects),
         ai_rules,
         fleets,
         calendars,
@@ -79,27 +75,6 @@ fn calendars(objects: &Objects) -> Calendars {
 /// Replicas as the workload's own object tells them.
 pub(super) fn replicas(workload: &Workload) -> Replicas {
     Replicas { wanted: workload.spec.replicas, ready: workload.status.ready_replicas }
-}
-
-fn proxies(objects: &Objects) -> Vec<Proxy> {
-    let pods = objects.pods.values().flat_map(BTreeMap::values);
-    let proxy = |pod: &super::views::Pod| {
-        let stats = SocketAddr::new(pod.address()?, STATS_PORT);
-        let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-        Some(Proxy { name, stats, ready: pod.is_ready(), fleet: fleets::of_proxy(&pod.metadata.labels) })
-    };
-    pods.filter_map(proxy).collect()
-}
-
-/// The side-cars of proxies that count tokens.
-fn ai_gateways(objects: &Objects) -> Vec<AiGateway> {
-    let pods = objects.pods.values().flat_map(BTreeMap::values).filter(|pod| pod.has_container(AI_GATEWAY));
-    let gateway = |pod: &super::views::Pod| {
-        let metrics = SocketAddr::new(pod.address()?, AI_GATEWAY_PORT);
-        let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-        Some(AiGateway { name, metrics, ready: pod.is_ready(), fleet: fleets::of_proxy(&pod.metadata.labels) })
-    };
-    pods.filter_map(gateway).collect()
 }
 
 /// Turns the weights of parts into shares.
@@ -134,9 +109,9 @@ impl Shares {
             of_backend: 1.0,
             route: part.route.clone(),
             service,
-            fleets: [].into(),
-            meaning: 0,
-            pending: false,
+            fleets: part.fleets.iter().cloned().collect(),
+            meaning: part.meaning,
+            pending: part.pending,
         })
     }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde::Serialize;
-use tidegate_core::model::{AiRule, Destination};
+use tidegate_core::{
+    model::{AiRule, Destination},
+    plan::Role,
+};
 
 use super::{
     Objects,
@@ -71,6 +74,9 @@ pub struct ClusterEntry {
     /// the rule. It may split others too, for a while: when a backend has no endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// Why the backend gets it, where no rule sends it there
+    #[serde(skip_serializing_if = "Role::is_backend")]
+    pub role: Role,
     /// The models that an AIGatewayRoute asks the backend for; `any` where it says none
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
@@ -101,15 +107,15 @@ pub(super) fn routes(objects: &Objects) -> Vec<BackendClusters> {
         let split = part.split.as_ref().filter(|split| split.certain).map(|split| split.name.to_string());
         let key = (label(part).to_string(), part.cluster.to_string(), split);
         // A merged cluster is the same for all routes; otherwise a backend that a rule names twice adds up.
-        let (sum, _) = clusters.entry(key).or_insert(((0, part.weight.of), asked_for));
+        let (sum, ..) = clusters.entry(key).or_insert(((0, part.weight.of), part.role, asked_for));
         if !part.merged || sum.0 == 0 {
             sum.0 += part.weight.own;
         }
     }
-    let entry = |((name, cluster, split), ((own, of), models)): (_, ((u64, u64), _))| {
+    let entry = |((name, cluster, split), ((own, of), role, models)): (_, ((u64, u64), Role, _))| {
         let (name, cluster): (String, String) = (name, cluster);
         let share = ratio(own, of) / sharing.rules(&name);
-        ClusterEntry { share, cluster: (cluster != name).then_some(cluster), split, models, name }
+        ClusterEntry { share, cluster: (cluster != name).then_some(cluster), split, role, models, name }
     };
     backends
         .into_iter()
@@ -179,13 +185,14 @@ impl StatNameSharing {
 /// there is such a line.
 pub fn routes_table(routes: &[BackendClusters]) -> String {
     let lines: Vec<_> = routes.iter().flat_map(|backend| backend.clusters.iter().map(move |c| (backend, c))).collect();
-    let columns: [(&str, bool, Cell); 11] = [
+    let columns: [(&str, bool, Cell); 12] = [
         ("KIND", true, |backend, _| Some(backend.backend.kind.clone())),
         ("NAMESPACE", true, |backend, _| Some(backend.backend.namespace.clone())),
         ("NAME", true, |backend, _| Some(backend.backend.name.clone())),
         ("PORT", true, |backend, _| backend.backend.port.map(|port| port.to_string())),
         ("SHARE", true, |_, cluster| Some(format!("{:.1} %", cluster.share * 100.0))),
         ("CLUSTER", true, |_, cluster| Some(cluster.name.clone())),
+        ("ROLE", false, |_, cluster| (cluster.role != Role::Backend).then(|| cluster.role.to_string())),
         ("MODEL", false, |_, cluster| (!cluster.models.is_empty()).then(|| cluster.models.join(","))),
         ("SPLIT", false, |_, cluster| cluster.split.clone()),
         ("CONFIGURED AS", false, |_, cluster| cluster.cluster.clone()),

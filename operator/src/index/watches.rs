@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Kind, Objects, serving_watch};
+use super::{Kind, Objects, serving_watch, strangers};
 use crate::api::explained;
 
 /// How far the watch of a kind is.
@@ -75,7 +75,7 @@ struct Progress {
 const SETTLE: Duration = Duration::from_millis(200);
 /// How often it is asked whether a missing CRD has come.
 const CRD_RETRY: Duration = Duration::from_secs(10);
-/// The pods that Envoy Gateway makes for its proxies.
+/// The pods of Envoy Gateway's proxies, and their ReplicaSets and DaemonSets.
 const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
 
 /// Kinds without which what is seen may not be acted on: a workload or a default that is missing would look removed.
@@ -83,8 +83,9 @@ const REQUIRED: [Kind; 5] =
     [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
 
 impl Watches {
-    /// Starts to watch, in all namespaces or in these, until the result is dropped.
-    pub fn start(client: &Client, namespaces: &[String]) -> (Self, JoinSet<()>) {
+    /// Starts to watch, in all namespaces or in these, until the result is dropped. `proxies` are the namespaces in which
+    /// Envoy Gateway runs the proxies of any Gateway.
+    pub fn start(client: &Client, namespaces: &[String], proxies: &[String]) -> (Self, JoinSet<()>) {
         let everywhere = || vec![None];
         let lists = Kind::ALL.iter().flat_map(|kind| {
             let limited = kind.namespaced() && !namespaces.is_empty();
@@ -99,12 +100,14 @@ impl Watches {
             changed: Arc::default(),
             plan: watch::Sender::new(None),
         };
+        watches.change(|objects| objects.set_proxy_namespaces(proxies.to_vec()));
         let mut tasks = JoinSet::new();
         for list in watches.progress().into_keys() {
             tasks.spawn(watches.clone().watch(client.clone(), list));
         }
         tasks.spawn(watches.clone().publish());
         tasks.spawn(serving_watch::follow(client.clone(), watches.clone()));
+        tasks.spawn(strangers::report(watches.clone()));
         (watches, tasks)
     }
 
@@ -215,8 +218,10 @@ impl Watches {
         known: &mut HashSet<(String, String)>,
     ) {
         let kind = list.0;
-        let config =
-            if kind == Kind::Pod { watcher::Config::default().labels(PROXIES) } else { watcher::Config::default() };
+        let config = match kind {
+            Kind::Pod | Kind::ReplicaSet | Kind::DaemonSet => watcher::Config::default().labels(PROXIES),
+            _ => watcher::Config::default(),
+        };
         let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
         let mut listed = HashSet::new();
         loop {

@@ -105,7 +105,6 @@ pub async fn tell_above(
     needs: Needs,
     events: Events<AboveMaximum>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    leading: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
 ) {
     let mut episodes = Episodes::default();
@@ -115,7 +114,7 @@ pub async fn tell_above(
         let notice = |id: &WorkloadId| Some((id.clone(), vec![episodes.look(id, needs(id, plan), now)?]));
         plan.workloads.keys().filter_map(notice).collect()
     };
-    tell(look, events, plan, leading, shutdown).await;
+    tell(look, events, plan, shutdown).await;
 }
 
 #[cfg(test)]

@@ -75,14 +75,13 @@ pub async fn tell_missing(
     missing: Missing,
     events: Events<SignalMissing>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    leading: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
 ) {
     let look = |plan: &Plan| {
         let all = notices(plan, &missing).filter(|(_, notices)| !notices.is_empty());
         all.map(|(id, notices)| (id.clone(), notices)).collect()
     };
-    tell(look, events, plan, leading, shutdown).await;
+    tell(look, events, plan, shutdown).await;
 }
 
 fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a WorkloadId, Vec<SignalMissing>)> {

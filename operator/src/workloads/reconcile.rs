@@ -11,10 +11,11 @@ use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
+use serde_json::Value;
 use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -24,10 +25,11 @@ use super::{
     steps::{Step, Steps, steps},
 };
 use crate::{
-    api::{DEADLINE, FIELD_MANAGER, explained},
+    api::FIELD_MANAGER,
     events::{self, Events},
     index::{Kind, Watches},
     metrics::OperatorMetrics,
+    writer::{Unwritten, Writer},
 };
 
 /// Writes at one time.
@@ -39,7 +41,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 
 /// Brings the cluster to what its annotations ask for.
 pub struct Reconciler {
-    client: Client,
+    writer: Writer,
     settings: Settings,
     events: Events<Notice>,
     metrics: OperatorMetrics,
@@ -48,18 +50,13 @@ pub struct Reconciler {
 }
 
 /// Reconciles whenever the Plan changes, while this replica leads, until `shutdown` says so.
-pub async fn run(
-    mut reconciler: Reconciler,
-    watches: Watches,
-    mut leading: watch::Receiver<bool>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub async fn run(mut reconciler: Reconciler, watches: Watches, mut shutdown: watch::Receiver<bool>) {
     let mut plan = watches.plan();
+    let mut leadership = reconciler.writer.leadership();
     loop {
-        let leads = *leading.borrow_and_update();
         let now = plan.borrow_and_update().clone();
         // A half-read cluster would look as if workloads were removed.
-        let complete = now.filter(|_| leads && watches.missing().is_empty());
+        let complete = now.filter(|_| reconciler.writer.may_write() && watches.missing().is_empty());
         let retry = match complete {
             Some(plan) => reconciler.reconcile(&plan, &watches).await,
             None => None,
@@ -67,7 +64,7 @@ pub async fn run(
         let wake = retry.unwrap_or_else(|| Instant::now() + RETRY.1);
         tokio::select! {
             changed = plan.changed() => if changed.is_err() { return },
-            changed = leading.changed() => if changed.is_err() { return },
+            competes = leadership.changed() => if !competes { return },
             () = sleep_until(wake) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
@@ -76,8 +73,8 @@ pub async fn run(
 
 impl Reconciler {
     /// A reconciler that writes with this client.
-    pub fn new(client: Client, settings: Settings, events: Events<Notice>, metrics: OperatorMetrics) -> Self {
-        Self { client, settings, events, metrics, failures: HashMap::new() }
+    pub fn new(writer: Writer, settings: Settings, events: Events<Notice>, metrics: OperatorMetrics) -> Self {
+        Self { writer, settings, events, metrics, failures: HashMap::new() }
     }
 
     /// One pass. Returns when the next one should be at the latest, if something is to be tried again.
@@ -89,24 +86,7 @@ impl Reconciler {
             Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),
             Step::Delete { .. } => true,
         };
-        let steps: Vec<_> = steps.into_iter().filter(due).collect();
-        let client = &self.client;
-        let outcomes: Vec<_> =
-            stream::iter(steps).map(|step| execute(client, step)).buffer_unordered(AT_ONCE).collect().await;
-        for (id, outcome) in outcomes {
-            self.metrics.write(outcome.is_ok());
-            match (id, outcome) {
-                (Some(id), Ok(())) => _ = self.failures.remove(&id),
-                (Some(id), Err(error)) => {
-                    tracing::warn!(%id, error, "cannot apply its ScaledObject");
-                    let times = self.failures.get(&id).map_or(0, |(times, ..)| times + 1);
-                    let pause = RETRY.0.saturating_mul(1 << times.min(10)).min(RETRY.1);
-                    self.failures.insert(id, (times, now + pause, error));
-                }
-                (None, Ok(())) => {}
-                (None, Err(error)) => tracing::warn!(error, "cannot delete a ScaledObject"),
-            }
-        }
+        self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
             notices.entry(id.clone()).or_default().push(Notice::Refused(error.clone()));
         }
@@ -119,6 +99,33 @@ impl Reconciler {
         let again = self.failures.values().map(|(_, again, _)| *again).min();
         let soon = pending.then(|| Instant::now() + TELL_AGAIN);
         [again, soon].into_iter().flatten().min()
+    }
+
+    /// Writes, several at one time. What is left when leadership ends is left to the next leader, and is no failure.
+    async fn carry_out(&mut self, steps: Vec<Step>) {
+        let (now, writer) = (Instant::now(), &self.writer);
+        let outcomes: Vec<_> =
+            stream::iter(steps).map(|step| execute(writer, step)).buffer_unordered(AT_ONCE).collect().await;
+        for (id, outcome) in outcomes {
+            if matches!(outcome, Err(Unwritten::NotLeading)) {
+                continue;
+            }
+            self.metrics.write(outcome.is_ok());
+            match (id, outcome) {
+                (Some(id), Ok(())) => _ = self.failures.remove(&id),
+                (Some(id), Err(error)) => self.remember(id, advised(&error), now),
+                (None, Ok(())) => {}
+                (None, Err(error)) => tracing::warn!(error = advised(&error), "cannot delete a ScaledObject"),
+            }
+        }
+    }
+
+    /// Remembers a failed write, so that it is tried again later and later.
+    fn remember(&mut self, id: WorkloadId, error: String, now: Instant) {
+        tracing::warn!(%id, error, "cannot apply its ScaledObject");
+        let times = self.failures.get(&id).map_or(0, |(times, ..)| times + 1);
+        let pause = RETRY.0.saturating_mul(1 << times.min(10)).min(RETRY.1);
+        self.failures.insert(id, (times, now + pause, error));
     }
 
     async fn tell(
@@ -159,56 +166,48 @@ fn scaled_objects(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &Kind::ScaledObject.resource())
 }
 
-async fn execute(client: &Client, step: Step) -> (Option<WorkloadId>, Result<(), String>) {
+async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(), Unwritten>) {
     match step {
         Step::Apply(id, object) => {
-            let api = scaled_objects(client, &id.namespace);
-            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            let patched = timeout(DEADLINE, api.patch(&name, &params, &Patch::Apply(&object))).await;
-            let outcome = match patched {
-                Ok(Ok(_)) => {
-                    tracing::info!(%id, name, "applied its ScaledObject");
-                    Ok(())
-                }
-                Ok(Err(error)) => Err(advised(&error)),
-                Err(_) => Err(format!("no answer within {DEADLINE:?}")),
-            };
+            let outcome = apply(writer, &id, &object).await;
             (Some(id), outcome)
         }
-        Step::Delete { namespace, name, uid } => {
-            let api = scaled_objects(client, &namespace);
-            // Another of the same name, made meanwhile, is not meant.
-            let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
-            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-            let outcome = match timeout(DEADLINE, api.delete(&name, &params)).await {
-                Ok(Ok(_)) => {
-                    tracing::info!(
-                        namespace,
-                        name,
-                        "deleted the ScaledObject of a workload that is no longer annotated"
-                    );
-                    Ok(())
-                }
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
-                Ok(Err(error)) => Err(format!("{name} in namespace {namespace}: {}", advised(&error))),
-                Err(_) => Err(format!("{name} in namespace {namespace}: no answer within {DEADLINE:?}")),
-            };
-            (None, outcome)
-        }
+        Step::Delete { namespace, name, uid } => (None, delete(writer, &namespace, &name, uid).await),
     }
 }
 
+async fn apply(writer: &Writer, id: &WorkloadId, object: &Value) -> Result<(), Unwritten> {
+    let api = scaled_objects(writer.client(), &id.namespace);
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    writer.write(api.patch(name, &params, &Patch::Apply(object))).await?;
+    tracing::info!(%id, name, "applied its ScaledObject");
+    Ok(())
+}
+
+async fn delete(writer: &Writer, namespace: &str, name: &str, uid: String) -> Result<(), Unwritten> {
+    let api = scaled_objects(writer.client(), namespace);
+    // Another of the same name, made meanwhile, is not meant.
+    let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match writer.write(api.delete(name, &params)).await {
+        Ok(_) => tracing::info!(namespace, name, "deleted the ScaledObject of a workload that is no longer annotated"),
+        Err(Unwritten::Refused(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 /// An error for people, and what to do.
-fn advised(error: &kube::Error) -> String {
-    let advice = match error {
-        kube::Error::Api(status) if status.code == 403 => {
-            "; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)"
-        }
-        kube::Error::Api(status) if status.code == 404 => {
-            "; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`"
-        }
+fn advised(error: &Unwritten) -> String {
+    let code = if let Unwritten::Refused(kube::Error::Api(status)) = error { status.code } else { 0 };
+    let advice = match code {
+        403 => "; give Tidegate's ServiceAccount the permission (templates/rbac.yaml of the chart lists all)",
+        404 => "; is KEDA installed? `kubectl get crd scaledobjects.keda.sh`",
         _ => "",
     };
-    explained(error) + advice
+    error.to_string() + advice
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,6 @@ pub(super) async fn tell<N: events::Notice>(
     mut look: impl FnMut(&Plan) -> Vec<(WorkloadId, Vec<N>)>,
     mut events: Events<N>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    leading: watch::Receiver<bool>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut rounds = interval(ROUND);
@@ -29,7 +28,7 @@ pub(super) async fn tell<N: events::Notice>(
             _ = rounds.tick() => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        if !*leading.borrow() {
+        if !events.may_write() {
             continue;
         }
         let Some(plan) = plan.borrow().clone() else { continue };

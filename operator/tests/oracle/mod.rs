@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidegate_operator::index::{BackendId, Objects};
+use tidegate_core::plan::Role;
+use tidegate_operator::index::{BackendId, ClusterEntry, Objects};
 
 /// For each backend the part of each cluster. Ports of Backends are left out, as Envoy Gateway does.
 type Mapping = BTreeMap<BackendId, BTreeMap<String, Part>>;
@@ -76,7 +77,9 @@ impl Case {
                 continue;
             }
             let id = if dynamic(&id) { dynamic_resolver() } else { id };
-            for cluster in backend.clusters {
+            // The translation has no backends at rest, and mirrors are no destinations of it.
+            let gets = |cluster: &ClusterEntry| cluster.share > 0.0 && cluster.role == Role::Backend;
+            for cluster in backend.clusters.into_iter().filter(gets) {
                 let part = mapping.entry(id.clone()).or_default().entry(cluster.name).or_default();
                 part.share = if id == dynamic_resolver() { 1.0 } else { part.share + cluster.share };
                 part.splits.extend(cluster.split);

@@ -37,26 +37,6 @@ struct Entry {
 struct Value {
     value: f64,
     measured: Instant,
-    peaks: Peaks,
-}
-
-/// The highest value of the last 30 to 60 s.
-#[derive(Debug, Clone, Copy)]
-struct Peaks {
-    since: Instant,
-    before: f64,
-    now: f64,
-}
-
-impl Peaks {
-    fn with(self, value: f64, now: Instant) -> Self {
-        let elapsed = now.duration_since(self.since);
-        if elapsed < WINDOW {
-            Self { now: self.now.max(value), ..self }
-        } else {
-            Self { since: now, before: if elapsed < 2 * WINDOW { self.now } else { value }, now: value }
-        }
-    }
 }
 
 impl LastValues {
@@ -66,11 +46,10 @@ impl LastValues {
         }
         // An age before the clock's start can't be told from its start.
         let measured = now.checked_sub(reading.age).unwrap_or(now);
-        let peaks = Peaks { since: now, before: reading.value, now: reading.value };
-        let value = Value { value: reading.value, measured, peaks };
+        let value = Value { value: reading.value, measured };
         if let Some(entry) = self.entry(trigger, signal, now) {
             match entry.values.iter_mut().find(|(of, _)| *of == signal) {
-                Some((_, last)) => *last = Value { peaks: last.peaks.with(reading.value, now), ..value },
+                Some((_, last)) => *last = value,
                 None => entry.values.push((signal, value)),
             }
             return;
@@ -92,10 +71,7 @@ impl LastValues {
     /// The last value, of whatever age.
     pub(super) fn reading(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<Reading> {
         let entry = self.entry(trigger, signal, now)?;
-        let unseen = entry.unseen_until.is_some_and(|until| now <= until);
-        let (_, Value { value, measured, peaks }) = *entry.values.iter().find(|(of, _)| *of == signal)?;
-        // By the time that pods are known not to be ready, seconds without a cluster have lowered the value already.
-        let value = if unseen { value.max(peaks.before).max(peaks.now) } else { value };
+        let (_, Value { value, measured }) = *entry.values.iter().find(|(of, _)| *of == signal)?;
         Some(Reading { value, age: now.duration_since(measured) })
     }
 

@@ -165,34 +165,80 @@ async fn a_workload_that_breaks_down_under_its_load_does_not_look_idle() {
     demands.signals().keep(&with_ready(6));
     measure(demands.signals(), &[(RULE, [550.0, 0.0, 0.0])]);
     assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(550.0));
-    // No endpoint, no cluster. That no pod is ready is told a little later.
-    measure(demands.signals(), &[(RULE, [400.0, 0.0, 0.0])]);
-    assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(400.0));
+    // No endpoint, no cluster.
     measure(demands.signals(), &[]);
-    let held = demands.demand(&api(), target(Signal::RequestsPerSecond), &with_ready(0)).unwrap();
-    assert_eq!(held.need.value, 550.0);
-    assert!(matches!(held.caveat, Some(NoDemand::NobodyReady { .. })), "{held:?}");
-    // The first pod is back, and the window is half empty.
-    advance(Duration::from_secs(10)).await;
-    measure(demands.signals(), &[(RULE, [180.0, 0.0, 0.0])]);
-    assert_eq!(value(&demands, &api(), &with_ready(1)), Ok(550.0));
-    measure(demands.signals(), &[(RULE, [720.0, 0.0, 0.0])]);
-    assert_eq!(value(&demands, &api(), &with_ready(1)), Ok(720.0), "more is believed at once");
-    advance(Duration::from_secs(21)).await;
+    for plan in [with_ready(6), with_ready(0)] {
+        let held = demands.demand(&api(), target(Signal::RequestsPerSecond), &plan).unwrap();
+        assert_eq!(held.need.value, 550.0);
+        assert!(matches!(held.caveat, Some(NoDemand::NoReading { .. })), "{held:?}");
+    }
+    let reason = demands.not_measured(&deployment("api"), &with_ready(6)).unwrap();
+    assert!(reason.contains("no proxy has the cluster httproute/shop/web/rule/0"), "{reason}");
+    advance(STALE_AFTER + Duration::from_secs(1)).await;
+    measure(demands.signals(), &[]);
+    assert!(value(&demands, &api(), &with_ready(6)).unwrap_err().contains("no proxy has the cluster"));
     measure(demands.signals(), &[(RULE, [180.0, 0.0, 0.0])]);
     assert_eq!(value(&demands, &api(), &with_ready(6)), Ok(180.0));
+    assert_eq!(demands.not_measured(&deployment("api"), &with_ready(6)), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_workload_of_which_no_pod_was_ever_ready_is_not_lowered() {
     let demands = demands();
     demands.signals().keep(&with_ready(0));
-    measure(demands.signals(), &[]);
+    measure(demands.signals(), &[(RULE, [0.0; 3])]);
     let error = value(&demands, &api(), &with_ready(0)).unwrap_err();
     assert!(error.starts_with("no pod of deployment/api in namespace shop is ready"), "{error}");
     let mut starting = with_ready(0);
     starting.workloads.get_mut(&deployment("api")).unwrap().replicas.wanted = 1;
     assert_eq!(value(&demands, &api(), &starting), Ok(0.0), "one replica that starts is the least there is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_at_zero_whose_cluster_no_proxy_has_sleeps_on() {
+    let demands = demands();
+    let mut plan = with_ready(0);
+    plan.workloads.get_mut(&deployment("api")).unwrap().replicas.wanted = 0;
+    demands.signals().keep(&plan);
+    measure(demands.signals(), &[]);
+    assert_eq!(demands.is_active(&api(), &plan), Ok(false), "unknown never wakes");
+    assert!(demands.is_active(&api(), &with_ready(0)).is_err(), "nor does it send anybody to sleep");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_at_rest_is_known_to_get_nothing() {
+    let demands = demands();
+    let plan = annotated(vec![ClusterShare { share: 0.0, ..share("web") }]);
+    demands.signals().keep(&plan);
+    assert_eq!(value(&demands, &api(), &plan), Ok(0.0), "and nobody needs to measure that");
+    assert_eq!(demands.is_active(&api(), &plan), Ok(false));
+    let half = annotated(vec![ClusterShare { share: 0.0, ..share("web") }, share("admin")]);
+    demands.signals().keep(&half);
+    measure(demands.signals(), &[("httproute/shop/admin/rule/0", [7.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &half), Ok(7.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_envoy_gateway_has_not_taken_in_yet_holds_and_lends_its_names_to_nobody() {
+    let demands = demands();
+    let before = annotated(vec![ClusterShare { meaning: 1, ..share("web") }]);
+    demands.signals().keep(&before);
+    measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0])]);
+    assert_eq!(value(&demands, &api(), &before), Ok(50.0));
+    // A rule was inserted before it: what the proxies call so is another workload's.
+    let after = annotated(vec![ClusterShare { meaning: 2, pending: true, ..share("web") }]);
+    demands.signals().keep(&after);
+    for foreign in [0.0, 9000.0] {
+        measure(demands.signals(), &[(RULE, [foreign, 0.0, 0.0])]);
+        assert_eq!(value(&demands, &api(), &after), Ok(50.0));
+    }
+    assert!(
+        demands.not_measured(&deployment("api"), &after).is_some_and(|why| why.contains("HTTPRoute shop/web rule 0"))
+    );
+    advance(STALE_AFTER + Duration::from_secs(1)).await;
+    measure(demands.signals(), &[(RULE, [9000.0, 0.0, 0.0])]);
+    assert!(value(&demands, &api(), &after).unwrap_err().contains("Envoy Gateway has not taken that in yet"));
+    assert_eq!(demands.is_active(&api(), &after), Ok(true), "activity stays as it was");
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,12 +370,6 @@ async fn what_opens_after_another_waits_for_it_but_for_ten_minutes_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_said_of_workloads_before_the_cluster_is_known() {
-    let error = value(&demands(), &api(), &Plan::default()).unwrap_err();
-    assert!(error.starts_with("the cluster is not known yet"), "{error}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn activity_needs_one_value_above_zero_and_stays_as_it_was_without_data() {
     let demands = demands();
     let plan = annotated(vec![share("web")]);
@@ -344,7 +384,7 @@ async fn activity_needs_one_value_above_zero_and_stays_as_it_was_without_data() 
     advance(STALE_AFTER * 3).await;
     assert!(value(&demands, &both, &plan).is_err());
     assert_eq!(demands.is_active(&both, &plan), Ok(true));
-    measure(demands.signals(), &[]);
+    measure(demands.signals(), &[(RULE, [0.0; 3])]);
     assert_eq!(demands.is_active(&both, &plan), Ok(false));
     advance(STALE_AFTER * 3).await;
     assert_eq!(demands.is_active(&both, &plan), Ok(false));
@@ -381,12 +421,12 @@ async fn what_nobody_asks_for_is_forgotten() {
     for index in 0..50 {
         let name = format!("c{index}");
         demands.signals().keep_named(std::slice::from_ref(&name));
-        measure(demands.signals(), &[]);
+        measure(demands.signals(), &[(&name, [0.0; 3])]);
         assert_eq!(value(&demands, &named(&name), &plan), Ok(0.0));
     }
     assert_eq!(demands.lock().count(), 50);
     advance(Duration::from_secs(601)).await;
-    measure(demands.signals(), &[]);
+    measure(demands.signals(), &[(RULE, [0.0; 3])]);
     assert_eq!(value(&demands, &api(), &plan), Ok(0.0));
     assert_eq!(demands.lock().count(), 1);
 }

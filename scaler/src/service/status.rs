@@ -47,6 +47,7 @@ impl Refused {
             Self::NoDemand(
                 NoDemand::NothingKnown
                 | NoDemand::NobodyReady { .. }
+                | NoDemand::NotProgrammed(_)
                 | NoDemand::NoHours { .. }
                 | NoDemand::NoReading { .. },
             ) => Code::Unavailable,

@@ -1,22 +1,30 @@
 //! What is known of each proxy: its last counters, and what it contributes to every cluster's demand.
+//!
+//! Counts are conserved. What a counter grew by belongs to the time between the two pages that show it, however late the
+//! second one comes: each answer is told as a [`Span`], from which the cluster's seconds are made and corrected. For the time
+//! after its last page a proxy stands with what it carried lately.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{names::Series, window::Values};
+use super::{
+    names::Series,
+    window::{LONG, Values},
+};
 
 /// What Envoy counts of one cluster.
 ///
 /// Seen with Envoy 1.40: `requests + refused - retries` is the number of requests that users sent, whether they were
 /// answered (10 of 10), refused by the circuit breaker (4 + 16 of 20), ejected because connecting failed (10 of 10),
-/// ejected with two retries each (30 - 20 of 10), or answered 503 with two retries each (30 - 20 of 10).
+/// ejected with two retries each (30 - 20 of 10), answered 503 with two retries each (30 - 20 of 10), or refused because health
+/// checks or outlier detection left no host (10 of 10 and 1 + 9 of 10).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counters {
     /// `upstream_rq_total`: requests and TCP connections that were sent to an endpoint, retries included
     pub requests: f64,
-    /// `upstream_rq_pending_overflow` and `upstream_rq_pending_failure_eject`: those that got no connection, because of the
-    /// circuit breaker or because connecting failed; a retry counts again
+    /// `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and `upstream_cx_none_healthy`: those that got no
+    /// connection, because of the circuit breaker, because connecting failed, or because no host is healthy; a retry counts again
     pub refused: f64,
     /// `upstream_rq_retry`: those that the proxy sent again on its own
     pub retries: f64,
@@ -24,13 +32,20 @@ pub struct Counters {
     pub in_flight: f64,
     /// `upstream_cx_active`
     pub connections: f64,
+    /// `membership_total`: endpoints. Shown for every cluster that is configured and has some, used or not
+    pub members: f64,
 }
 
-/// What a proxy answered: its counters, of the clusters that are kept.
+/// Which signals can be read from a page: a proxy leaves statistics out that its configuration does not include, and one that is
+/// left out looks like one that was never used. Requests/s, requests in flight, connections.
+pub type Shows = [bool; 3];
+
+/// What a proxy answered: its counters, of the clusters that are kept and that it shows. One that is not in it is not there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     generation: u64,
     clusters: Vec<(u32, Counters)>,
+    shows: Shows,
 }
 
 impl Sample {
@@ -38,25 +53,50 @@ impl Sample {
     pub fn new(series: &Series, mut clusters: Vec<(u32, Counters)>) -> Self {
         clusters.sort_unstable_by_key(|(id, _)| *id);
         clusters.dedup_by_key(|(id, _)| *id);
-        Self { generation: series.generation(), clusters }
+        Self { generation: series.generation(), clusters, shows: [true; 3] }
+    }
+
+    /// The same from a page that leaves some statistics out.
+    #[must_use]
+    pub fn showing(self, shows: Shows) -> Self {
+        Self { shows, ..self }
     }
 
     /// The counters, sorted by id.
     pub fn clusters(&self) -> &[(u32, Counters)] {
         &self.clusters
     }
+
+    /// Which signals the page shows.
+    pub fn shows(&self) -> Shows {
+        self.shows
+    }
+}
+
+/// What one answer says of one cluster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Span {
+    /// The answer before
+    pub(super) from: Instant,
+    /// This one
+    pub(super) to: Instant,
+    /// What was carried in between, per second
+    pub(super) carried: Values,
+    /// What stood for that time until now
+    pub(super) stood: Values,
+    /// What stands for the time after
+    pub(super) stands: Values,
 }
 
 /// One proxy.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KnownProxy {
     pub(super) name: String,
     /// Why the last attempt failed, if it did
     pub(super) error: Option<String>,
     last: Option<Last>,
-    /// What it contributes counts for clusters that are kept since this generation or longer; `None` while nothing was
-    /// measured of it
-    rated: Option<u64>,
+    /// Whether what it stands for was in the seconds that were closed since its last answer
+    stood: bool,
     cells: Vec<Cell>,
     spare: Vec<Cell>,
 }
@@ -65,15 +105,21 @@ pub(super) struct KnownProxy {
 struct Last {
     at: Instant,
     generation: u64,
+    shows: Shows,
 }
 
 /// One cluster on one proxy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     pub(super) id: u32,
-    /// For how many samples the series was not there
+    /// For how many answers the cluster was not shown
     absent: u8,
-    pub(super) contribution: Values,
+    /// Whether what it carries is known: two answers showed it
+    pub(super) is_rated: bool,
+    /// What stands for the time after the last answer
+    pub(super) stands: Values,
+    /// Requests/s of the last 10 s or so
+    usual: f32,
     requests: f64,
     refused: f64,
     retries: f64,
@@ -81,15 +127,18 @@ pub(super) struct Cell {
 
 /// Two samples that are nearer than this measure the clock rather than the rate.
 const TOO_NEAR: Duration = Duration::from_millis(100);
-/// A series that was away for longer than this many samples has counted from 0 when it comes back.
-const REMEMBERED: u8 = 10;
-/// After a restart a proxy sees about what it saw before. A reset to more than ten times its rate, and more than this many
-/// requests/s, is another process behind the same address, whose counters say nothing about this second.
-const ABSURD_RATE: f64 = 1000.0;
+/// A cluster that was not shown in this many answers has counted from 0 when it comes back.
+const REMEMBERED: u8 = 240;
+/// Seconds over which the usual rate is taken.
+const USUAL: f64 = 10.0;
+/// No Envoy carries more than this many requests/s: the fastest reported are an order of magnitude below.
+const FASTEST: f64 = 1_000_000.0;
+/// Nor do its connections: 10 µs a request, on HTTP/2 with many in flight.
+const FASTEST_CONNECTION: f64 = 100_000.0;
 
 impl KnownProxy {
     pub(super) fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+        Self { name: name.to_owned(), error: None, last: None, stood: true, cells: Vec::new(), spare: Vec::new() }
     }
 
     /// When it last answered.
@@ -97,18 +146,18 @@ impl KnownProxy {
         self.last.map(|last| last.at)
     }
 
-    pub(super) fn rated(&self) -> Option<u64> {
-        self.rated
+    /// Which signals its last page showed; `None` before the first.
+    pub(super) fn shows(&self) -> Option<Shows> {
+        self.last.map(|last| last.shows)
     }
 
-    pub(super) fn contributions(&self) -> &[Cell] {
+    /// A second was closed in which it counted, or did not.
+    pub(super) fn stood(&mut self, counted: bool) {
+        self.stood &= counted;
+    }
+
+    pub(super) fn cells(&self) -> &[Cell] {
         &self.cells
-    }
-
-    /// It gets no traffic any more and does not answer: what it contributed is over. Its counters stay known.
-    pub(super) fn is_silent_and_not_ready(&mut self) {
-        self.rated = None;
-        self.cells.iter_mut().for_each(|cell| cell.contribution = Values::default());
     }
 
     /// Drops the clusters that are not kept any more.
@@ -116,68 +165,114 @@ impl KnownProxy {
         self.cells.retain(|cell| keep(cell.id));
     }
 
-    /// Takes in an answer. `kept_since` is the generation in which each id was given to its cluster.
-    pub(super) fn take_in(&mut self, at: Instant, sample: &Sample, kept_since: impl Fn(u32) -> Option<u64>) {
+    /// Takes in an answer, and tells what it says of each cluster. `kept_since` is the generation in which each id was given to a
+    /// cluster that this proxy may speak for.
+    ///
+    /// An error where the answer says what no Envoy can: that count is left out, and the proxy's other clusters count.
+    pub(super) fn take_in(
+        &mut self,
+        at: Instant,
+        sample: &Sample,
+        kept_since: impl Fn(u32) -> Option<u64>,
+        mut tell: impl FnMut(u32, Span),
+    ) -> Result<(), String> {
         self.error = None;
-        let elapsed = self.last.map(|last| at.saturating_duration_since(last.at));
-        if elapsed.is_some_and(|elapsed| elapsed < TOO_NEAR) {
-            return;
+        if self.last.is_some_and(|last| at.saturating_duration_since(last.at) < TOO_NEAR) {
+            return Ok(());
         }
-        let seconds = elapsed.unwrap_or_default().as_secs_f64();
-        // `None`: nothing was looked for before.
-        let looked_for = self.last.map(|last| last.generation);
+        let last = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows });
+        let stood = std::mem::replace(&mut self.stood, true);
+        let mut implausible = Ok(());
         let mut next = std::mem::take(&mut self.spare);
         let mut known = self.cells.iter().peekable();
         for (id, counters) in &sample.clusters {
             while let Some(cell) = known.next_if(|cell| cell.id < *id) {
-                next.extend(cell.without_series());
+                next.extend(cell.not_shown());
             }
-            // The id was given to another cluster after this sample was asked for.
+            // The id was given to another cluster after this sample was asked for, or the cluster is another Gateway's.
             let Some(since) = kept_since(*id).filter(|since| *since <= sample.generation) else { continue };
-            let cell = match known.next_if(|cell| cell.id == *id) {
-                Some(cell) => cell.after(counters, seconds),
-                None if looked_for.is_some_and(|generation| since <= generation) => {
-                    Cell::counted(*id, counters, seconds)
-                }
-                None => Cell::baseline(*id, counters),
+            let before = match known.next_if(|cell| cell.id == *id) {
+                Some(cell) => Some(*cell),
+                // It was not there in the last answer: it has counted from 0 since.
+                None if last.is_some_and(|last| since <= last.generation) => Some(Cell::new(*id)),
+                None => None,
+            };
+            let cell = match (before, last) {
+                (Some(before), Some(last)) => match before.after(counters, last.at, at) {
+                    Ok((cell, span)) => {
+                        let was_in = stood && before.is_rated && before.is_shown();
+                        tell(*id, if was_in { span } else { Span { stood: [0.0; 3], ..span } });
+                        cell
+                    }
+                    Err(error) => {
+                        implausible = Err(error);
+                        Cell { stands: before.stands, usual: before.usual, ..before.counted(counters) }
+                    }
+                },
+                _ => Cell::new(*id).counted(counters),
             };
             next.push(cell);
         }
-        next.extend(known.filter_map(Cell::without_series));
+        next.extend(known.filter_map(Cell::not_shown));
         self.spare = std::mem::replace(&mut self.cells, next);
         self.spare.clear();
-        self.rated = looked_for;
-        self.last = Some(Last { at, generation: sample.generation });
+        implausible
     }
 }
 
 impl Cell {
-    /// The first values are of no known time.
-    fn baseline(id: u32, counters: &Counters) -> Self {
+    /// One that has counted nothing.
+    fn new(id: u32) -> Self {
+        Self { id, absent: 0, is_rated: false, stands: [0.0; 3], usual: 0.0, requests: 0.0, refused: 0.0, retries: 0.0 }
+    }
+
+    /// Whether the proxy's last answer showed it.
+    pub(super) fn is_shown(&self) -> bool {
+        self.absent == 0
+    }
+
+    /// Whether it was never used since its proxy runs.
+    pub(super) fn is_unused(&self) -> bool {
+        self.requests + self.refused == 0.0 && self.stands == [0.0; 3]
+    }
+
+    /// The same with these counters, of which the time is not known. A cluster that was never used has carried nothing until now.
+    fn counted(&self, counters: &Counters) -> Self {
+        let Counters { requests, refused, retries, in_flight, connections, .. } = *counters;
+        let stands = [self.stands[0], in_flight as f32, connections as f32];
+        let is_rated = self.is_rated || requests + refused == 0.0;
+        Self { absent: 0, is_rated, stands, requests, refused, retries, ..*self }
+    }
+
+    fn after(&self, counters: &Counters, last: Instant, at: Instant) -> Result<(Self, Span), String> {
+        // While it was not shown nothing is known but the sum: it is spread over the time since, at a second an answer.
+        let gap = Duration::from_secs(u64::from(self.absent));
+        let seconds = (at.saturating_duration_since(last) + gap).as_secs_f64();
+        let (demand, began_anew) = self.demand(counters);
+        let measured = demand / seconds;
+        plausible(measured, counters, f64::from(self.stands[2]))?;
+        // What was counted between the last answer and a restart is lost: the rest is a lower bound.
+        let rate = if began_anew { measured.max(f64::from(self.usual)) } else { measured };
+        let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
+        let usual = if self.is_rated { self.usual_with(rate, seconds) } else { carried[0] };
+        let stands = [carried[0].max(usual), carried[1], carried[2]];
+        let span = Span { from: last, to: at, carried, stood: self.stands, stands };
         let Counters { requests, refused, retries, .. } = *counters;
-        Self { id, absent: 0, contribution: gauges(0.0, counters), requests, refused, retries }
+        Ok((Self { absent: 0, is_rated: true, stands, usual, requests, refused, retries, ..*self }, span))
     }
 
-    /// The series was not there in the last sample: it has counted from 0 since.
-    fn counted(id: u32, counters: &Counters, seconds: f64) -> Self {
-        let zero = Self { absent: 0, contribution: Values::default(), ..Self::baseline(id, &Counters::default()) };
-        let demand = zero.demand(counters).0;
-        Self { contribution: gauges(demand / seconds, counters), ..Self::baseline(id, counters) }
+    fn usual_with(&self, rate: f64, seconds: f64) -> f32 {
+        let usual = f64::from(self.usual);
+        let usual = usual + (rate - usual) * (1.0 - (-seconds / USUAL).exp());
+        // One request in the whole window is more; a rate that only fades is none.
+        if usual * f64::from(LONG) < 0.5 { 0.0 } else { usual as f32 }
     }
 
-    fn after(&self, counters: &Counters, seconds: f64) -> Self {
-        let (demand, reset) = self.demand(counters);
-        let (rate, before) = (demand / seconds, f64::from(self.contribution[0]));
-        let absurd = reset && rate > ABSURD_RATE.max(10.0 * before);
-        let rate = if absurd { before } else { rate };
-        Self { contribution: gauges(rate, counters), ..Self::baseline(self.id, counters) }
-    }
-
-    /// The series is not in this sample: nothing is carried. Its counters are remembered for a while, because they go on
-    /// where they were when it comes back soon.
-    fn without_series(&self) -> Option<Self> {
+    /// The cluster is not in this answer. Its counters are remembered for a while, because they go on where they were when it
+    /// comes back soon.
+    fn not_shown(&self) -> Option<Self> {
         let absent = self.absent + 1;
-        (absent <= REMEMBERED).then_some(Self { absent, contribution: Values::default(), ..*self })
+        (absent <= REMEMBERED).then_some(Self { absent, ..*self })
     }
 
     /// Requests that users sent since, and whether the counters began anew in between. As Prometheus does: a counter that
@@ -191,39 +286,55 @@ impl Cell {
     }
 }
 
-fn gauges(rate: f64, counters: &Counters) -> Values {
-    [rate as f32, counters.in_flight as f32, counters.connections as f32]
+/// Whether an Envoy can have carried that many requests/s.
+fn plausible(rate: f64, counters: &Counters, connections_before: f64) -> Result<(), String> {
+    let connections = counters.connections.max(connections_before);
+    // Requests that are refused need no connection, and where none is shown nothing is known of them.
+    let carried = if connections > 0.0 { connections * FASTEST_CONNECTION } else { FASTEST };
+    let most = carried.clamp(FASTEST_CONNECTION, FASTEST);
+    if rate <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "counts {rate:.0} requests/s of a cluster, and no Envoy carries more than {most:.0} on {connections} connections"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signals::names::Ids;
 
     /// One proxy that is asked once a second for the cluster `c`.
     struct Asked {
         proxy: KnownProxy,
         series: Series,
         now: Instant,
+        spans: Vec<Span>,
+        error: Option<String>,
     }
 
     impl Asked {
         fn new() -> Self {
-            let mut series = Series::default();
-            series.keep(["c"].into_iter(), &mut Ids::default());
-            Self { proxy: KnownProxy::named("proxy"), series, now: Instant::now() }
+            let (proxy, series) = (KnownProxy::named("proxy"), Series::of(["c"]));
+            Self { proxy, series, now: Instant::now(), spans: Vec::new(), error: None }
         }
 
         fn answers(&mut self, counters: impl Into<Option<Counters>>) -> Option<f32> {
             self.answers_after(1.0, counters)
         }
 
+        /// The requests/s since the answer before, where they are known.
         fn answers_after(&mut self, seconds: f64, counters: impl Into<Option<Counters>>) -> Option<f32> {
             self.now += Duration::from_secs_f64(seconds);
             let sample = Sample::new(&self.series, counters.into().map(|counters| (0, counters)).into_iter().collect());
-            self.proxy.take_in(self.now, &sample, |_| Some(1));
-            let rate = self.proxy.contributions().first().map_or(0.0, |cell| cell.contribution[0]);
-            self.proxy.rated().map(|_| rate)
+            let mut spans = Vec::new();
+            self.error = self.proxy.take_in(self.now, &sample, |_| Some(1), |_, span| spans.push(span)).err();
+            self.spans.extend(&spans);
+            spans.first().map(|span| span.carried[0])
+        }
+
+        fn cell(&self) -> Cell {
+            self.proxy.cells()[0]
         }
     }
 
@@ -235,32 +346,26 @@ mod tests {
     fn the_first_answer_of_a_proxy_is_only_a_baseline() {
         let mut asked = Asked::new();
         assert_eq!(asked.answers(requests(1e9)), None);
+        assert!(!asked.cell().is_rated);
         assert_eq!(asked.answers(requests(1e9 + 50.0)), Some(50.0));
+        assert!(asked.cell().is_rated);
     }
 
     #[test]
-    fn a_series_that_is_new_on_a_known_proxy_has_counted_from_zero() {
+    fn a_cluster_that_was_never_used_has_carried_nothing_so_far() {
         let mut asked = Asked::new();
-        assert_eq!(asked.answers(None), None);
-        assert_eq!(asked.answers(None), Some(0.0));
+        asked.answers(Counters { members: 2.0, ..Counters::default() });
+        assert!(asked.cell().is_rated && asked.cell().is_unused());
         assert_eq!(asked.answers(requests(40.0)), Some(40.0));
+        assert!(!asked.cell().is_unused());
     }
 
     #[test]
-    fn a_restart_is_neither_negative_nor_huge() {
+    fn a_cluster_that_is_new_on_a_known_proxy_has_counted_from_zero() {
         let mut asked = Asked::new();
-        asked.answers(requests(1e6));
-        asked.answers(requests(1e6 + 100.0));
-        assert_eq!(asked.answers(requests(90.0)), Some(90.0));
-    }
-
-    #[test]
-    fn a_reset_that_no_restart_explains_holds_the_rate() {
-        let mut asked = Asked::new();
-        asked.answers(requests(1.2e6));
-        asked.answers(requests(1.2e6 + 100.0));
-        assert_eq!(asked.answers(requests(1e6)), Some(100.0));
-        assert_eq!(asked.answers(requests(1e6 + 70.0)), Some(70.0));
+        assert_eq!((asked.answers(None), asked.answers(None)), (None, None));
+        assert!(asked.proxy.cells().is_empty(), "one that is not shown is not there");
+        assert_eq!(asked.answers(requests(40.0)), Some(40.0));
     }
 
     #[test]
@@ -271,20 +376,22 @@ mod tests {
     }
 
     #[test]
-    fn a_series_that_vanishes_for_a_moment_is_not_counted_from_zero_again() {
+    fn what_a_restart_swallowed_does_not_look_like_less_traffic() {
         let mut asked = Asked::new();
-        asked.answers(requests(5000.0));
-        asked.answers(requests(5100.0));
-        assert_eq!(asked.answers(None), Some(0.0));
-        assert_eq!(asked.answers(requests(5300.0)), Some(200.0));
+        asked.answers(requests(1e6));
+        asked.answers(requests(1e6 + 100.0));
+        assert_eq!(asked.answers(requests(7.0)), Some(100.0), "it started again a moment before it answered");
+        assert_eq!(asked.answers(requests(27.0)), Some(20.0));
     }
 
     #[test]
-    fn a_series_that_was_away_for_long_comes_back_from_zero() {
+    fn a_cluster_that_vanishes_for_a_moment_is_not_counted_from_zero_again() {
         let mut asked = Asked::new();
-        asked.answers(requests(50.0));
-        (0..11).for_each(|_| _ = asked.answers(None));
-        assert_eq!(asked.answers(requests(60.0)), Some(60.0));
+        asked.answers(requests(5000.0));
+        asked.answers(requests(5100.0));
+        assert_eq!(asked.answers(None), None);
+        assert!(!asked.cell().is_shown() && asked.cell().stands[0] == 100.0);
+        assert_eq!(asked.answers(requests(5300.0)), Some(100.0));
     }
 
     #[test]
@@ -311,30 +418,67 @@ mod tests {
     }
 
     #[test]
+    fn a_jump_that_no_envoy_can_make_is_an_error_and_what_stood_before_stands() {
+        for (before, connections, after) in
+            [(1e3, 0.0, 1e12), (1e3, 0.0, 2e6), (1e3, 2.0, 3e5), (1e3, 1e4, 2e6), (0.0, 0.0, 1e12)]
+        {
+            let mut asked = Asked::new();
+            let counters = |requests: f64| Counters { requests, connections, ..Counters::default() };
+            asked.answers(counters(before));
+            asked.answers(counters(before + 100.0));
+            assert_eq!(asked.answers(counters(after)), None, "{after}");
+            assert!(asked.error.as_ref().is_some_and(|error| error.contains("requests/s")), "{:?}", asked.error);
+            assert_eq!(asked.cell().stands[0], 100.0);
+            assert_eq!(asked.answers(counters(after + 90.0)), Some(90.0), "and from there it goes on");
+            assert_eq!(asked.error, None);
+        }
+    }
+
+    #[test]
+    fn what_is_fast_but_possible_counts() {
+        let mut asked = Asked::new();
+        let counters = |requests: f64| Counters { requests, connections: 8.0, ..Counters::default() };
+        asked.answers(counters(0.0));
+        assert_eq!(asked.answers(counters(5e5)), Some(5e5));
+    }
+
+    #[test]
+    fn what_stands_for_a_proxy_is_no_quiet_second() {
+        let mut asked = Asked::new();
+        asked.answers(requests(0.0));
+        (1..=60).for_each(|second| _ = asked.answers(requests(100.0 * f64::from(second))));
+        asked.answers(requests(6000.0));
+        assert!((85.0..100.0).contains(&asked.cell().stands[0]), "{:?}", asked.cell());
+        (0..120).for_each(|_| _ = asked.answers(requests(6000.0)));
+        assert_eq!(asked.cell().stands[0], 0.0, "but traffic that is over fades to nothing");
+    }
+
+    #[test]
     fn a_cluster_that_is_kept_from_now_on_has_no_rate_of_its_past() {
         let mut asked = Asked::new();
         asked.answers(None);
-        asked.answers(None);
-        let mut ids = Ids::default();
-        let mut series = Series::default();
-        series.keep(["c"].into_iter(), &mut ids);
-        series.keep(["c", "d"].into_iter(), &mut ids);
+        let (mut ids, mut series) = (super::super::names::Ids::default(), Series::default());
+        let kept = |name| super::super::names::Kept::meaning(name, 0);
+        series.keep([kept("c")].into_iter(), &mut ids);
+        series.keep([kept("c"), kept("d")].into_iter(), &mut ids);
         let kept_since = |id: u32| Some(if id == 0 { 1 } else { 2 });
-        let sample = |total| Sample::new(&series, vec![(1, Counters { requests: total, ..Counters::default() })]);
-        asked.proxy.take_in(asked.now + Duration::from_secs(1), &sample(1e9), kept_since);
-        assert_eq!(asked.proxy.contributions()[0].contribution[0], 0.0);
-        assert_eq!(asked.proxy.rated(), Some(1), "says nothing about a cluster of generation 2");
-        asked.proxy.take_in(asked.now + Duration::from_secs(2), &sample(1e9 + 7.0), kept_since);
-        assert_eq!((asked.proxy.contributions()[0].contribution[0], asked.proxy.rated()), (7.0, Some(2)));
+        let sample = |total| Sample::new(&series, vec![(1, requests(total))]);
+        let mut carried = Vec::new();
+        for (second, total) in [(1, 1e9), (2, 1e9 + 7.0)] {
+            let at = asked.now + Duration::from_secs(second);
+            asked.proxy.take_in(at, &sample(total), kept_since, |_, span| carried.push(span.carried[0])).unwrap();
+        }
+        assert_eq!(carried, [7.0]);
     }
 
     #[test]
     fn an_id_that_went_to_another_cluster_meanwhile_is_not_counted_for_it() {
         let mut asked = Asked::new();
         asked.answers(requests(10.0));
-        let sample = Sample::new(&asked.series, vec![(0, Counters { requests: 99.0, ..Counters::default() })]);
+        let sample = Sample::new(&asked.series, vec![(0, requests(99.0))]);
         asked.proxy.forget(|_| false);
-        asked.proxy.take_in(asked.now + Duration::from_secs(1), &sample, |_| Some(2));
-        assert!(asked.proxy.contributions().is_empty());
+        let at = asked.now + Duration::from_secs(1);
+        asked.proxy.take_in(at, &sample, |_| Some(2), |_, _| panic!("it is not its own")).unwrap();
+        assert!(asked.proxy.cells().is_empty());
     }
 }

@@ -1,37 +1,44 @@
 //! Once a second, what every proxy contributes becomes one value for each cluster and signal.
 //!
-//! The rules that keep missing data from looking like missing demand, beside those of [`proxies`](super::proxies):
-//! - a proxy that does not answer contributes what it last did, until the Plan says that it is gone or not ready;
-//! - while a ready proxy was never measured, the sum can raise what a cluster showed before, and never lower it; where
-//!   nothing was shown before, the value is marked as a lower bound;
-//! - while no proxy is ready, the same: the only proxy of a Gateway restarts, answers before it has its configuration, and
-//!   its zeros are not the users';
-//! - when all proxies fail, nothing is written at all, and the readings grow old.
+//! The rules that keep missing data from looking like missing demand, beside those of [`proxies`](super::proxies) and
+//! [`fleets`](super::fleets):
+//! - a second of a cluster is measured in whole when every proxy that has to show it does, and each is known; a value is exact when
+//!   all 30 seconds of its window were, and a lower bound otherwise;
+//! - a proxy that does not answer contributes what it last did, and is unknown after `stale_after`;
+//! - a cluster that no proxy shows carries nothing that anybody could know of;
+//! - when all proxies fail, the readings grow old.
 
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use tidegate_core::plan::Proxy;
 use tokio::time::Instant;
 
 use super::{
-    SourceStatus,
-    names::{Ids, Series},
+    NoReading, SourceStatus,
+    clusters::{Cluster, SECOND, ShownCluster, Sum, rest},
+    fleets::{Fleets, Gap, there},
+    names::{Ids, Kept, Series},
     proxies::{KnownProxy, Sample},
-    window::{LONG, Values, Window},
+    window::LONG,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rounds {
+    stale_after: Duration,
     series: Arc<Series>,
     ids: Ids,
     clusters: Vec<Cluster>,
     proxies: HashMap<SocketAddr, KnownProxy>,
+    fleets: Fleets,
+    /// The end of the last second that was closed; `None` before the first
+    edge: Option<Instant>,
     prometheus: HashMap<String, PrometheusStatus>,
-    totals: Vec<Values>,
+    sums: Vec<Sum>,
     newest: Option<Instant>,
     why: Why,
 }
@@ -40,33 +47,35 @@ pub(super) struct Rounds {
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     pub(super) series: Arc<Series>,
-    pub(super) clusters: Vec<Option<ShownCluster>>,
+    pub(super) clusters: Vec<ShownCluster>,
+    pub(super) fleets: Fleets,
     pub(super) why: Why,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct ShownCluster {
-    pub(super) values: [f64; 3],
-    /// Of the newest sample in it
-    pub(super) at: Instant,
-    pub(super) at_least: bool,
-    /// Where that is measured
-    pub(super) beginning: Option<Beginning>,
-}
+impl Shown {
+    pub(super) fn cluster(&self, name: &str) -> Option<&ShownCluster> {
+        self.clusters.get(self.series.of_cluster(name)? as usize)
+    }
 
-/// Requests that begin, and end later.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Beginning {
-    /// Requests/s
-    pub(crate) rate: f64,
-    /// The same of the last seconds alone, when these are a burst that is none by chance
-    pub(crate) burst: Option<f64>,
-    /// By how many per second requests in flight become more, or fewer
-    pub(crate) growth: f64,
+    /// Why a signal of traffic on one or the other of these clusters is not known, or not in whole.
+    pub(super) fn why_not(&self, clusters: &[(&str, f64)], signal: usize) -> NoReading {
+        let known = clusters.iter().filter_map(|(name, _)| Some((*name, self.cluster(name)?)));
+        // Of two clusters one is never there: the other one says what is wrong.
+        let Some((name, cluster)) = known.min_by_key(|(_, cluster)| cluster.gaps[signal] == Gap::NotShown) else {
+            return NoReading::NotYet { waiting_for: self.why.reason("it is measured from the next second on") };
+        };
+        let gap = cluster.gaps[signal];
+        let reason = match (&self.why.failure, gap) {
+            (Some(failure), Gap::None | Gap::NoProxy | Gap::Blocked) => failure.clone(),
+            (None, Gap::None) if self.why.no_rate.is_some() => self.why.reason(""),
+            _ => self.fleets.reason(&cluster.fleets, name, gap),
+        };
+        match gap {
+            Gap::NotShown | Gap::PartlyShown | Gap::LeftOut => NoReading::NotShown { reason },
+            Gap::None | Gap::NoProxy | Gap::Blocked => NoReading::NotYet { waiting_for: reason },
+        }
+    }
 }
-
-/// Requests of a burst: at half as many, as many by chance come once in thousands of seconds (Poisson).
-const NO_CHANCE: f64 = 30.0;
 
 /// Why there is nothing, or not all.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,18 +96,6 @@ impl Why {
     }
 }
 
-#[derive(Debug, Clone, Default)]
-struct Cluster {
-    /// The generation of [`Series`] in which the id was given to it
-    kept_since: u64,
-    window: Window<3>,
-    /// What it showed when it was last known in whole
-    whole: Option<[f64; 3]>,
-    /// For how many more seconds the window has one in it that is a lower bound
-    at_least: u8,
-    shown: Option<ShownCluster>,
-}
-
 #[derive(Debug, Default)]
 struct PrometheusStatus {
     answered: Option<Instant>,
@@ -109,115 +106,135 @@ struct PrometheusStatus {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterValues {
     /// Requests/s, requests in flight and connections by the name of the series (see [`Series`]); `None` where there is
-    /// traffic but no rate yet. Clusters that are not in it carry nothing.
+    /// traffic but no rate yet. A cluster that is not in it is shown by no proxy.
     pub values: HashMap<String, Option<[f64; 3]>>,
     /// What is not in the values although it carries traffic
     pub missing: Option<String>,
 }
 
+/// A second may be closed so much before its end, because a round of answers is not made by the clock.
+const EARLY: Duration = Duration::from_millis(200);
+
 impl Rounds {
+    pub(super) fn new(stale_after: Duration) -> Self {
+        Self {
+            stale_after,
+            series: Arc::default(),
+            ids: Ids::default(),
+            clusters: Vec::new(),
+            proxies: HashMap::new(),
+            fleets: Fleets::default(),
+            edge: None,
+            prometheus: HashMap::new(),
+            sums: Vec::new(),
+            newest: None,
+            why: Why::default(),
+        }
+    }
+
     pub(super) fn series(&self) -> &Arc<Series> {
         &self.series
     }
 
-    pub(super) fn keep<'a>(&mut self, clusters: impl Iterator<Item = &'a str>) {
+    pub(super) fn keep<'a>(&mut self, clusters: impl Iterator<Item = Kept<'a>>) {
         let mut series = Series::clone(&self.series);
         let change = series.keep(clusters, &mut self.ids);
-        for id in change.added {
+        let dropped: HashSet<u32> = change.removed.into_iter().collect();
+        if !dropped.is_empty() {
+            self.proxies.values_mut().for_each(|proxy| proxy.forget(|id| !dropped.contains(&id)));
+        }
+        for (id, fleets) in change.kept {
             let index = id as usize;
             self.clusters.resize(self.clusters.len().max(index + 1), Cluster::default());
-            self.clusters[index] = Cluster { kept_since: series.generation(), ..Cluster::default() };
-        }
-        if !change.removed.is_empty() {
-            let kept: HashSet<u32> = series.iter().map(|(_, id)| id).collect();
-            self.proxies.values_mut().for_each(|proxy| proxy.forget(|id| kept.contains(&id)));
+            if change.added.contains(&id) {
+                self.clusters[index] = Cluster::new(series.generation(), fleets);
+            } else {
+                self.clusters[index].move_to(fleets);
+            }
         }
         self.series = Arc::new(series);
     }
 
     /// Takes in what one proxy answered; whether its health changed.
     pub(super) fn sampled(&mut self, proxy: &Proxy, at: Instant, sample: Result<Sample, String>) -> bool {
+        // After a pause of the process what is told is of many seconds.
+        if self.edge.is_some_and(|edge| at >= edge + 2 * SECOND) {
+            self.close_seconds(at);
+        }
         let known = self.proxies.entry(proxy.stats).or_insert_with(|| KnownProxy::named(&proxy.name));
         if known.name != proxy.name {
             // Another pod has got the address: its counters are its own.
             *known = KnownProxy::named(&proxy.name);
         }
         let failed_before = known.error.is_some();
-        match sample {
+        let (clusters, edge) = (&mut self.clusters, self.edge);
+        let fleet = proxy.fleet.as_deref();
+        known.error = match sample {
             Ok(sample) => {
-                let clusters = &self.clusters;
-                known.take_in(at, &sample, |id| clusters.get(id as usize).map(|cluster| cluster.kept_since));
+                let kept: Vec<_> = sample.clusters().iter().map(|(id, _)| *id).collect();
+                let mut spans = Vec::with_capacity(kept.len());
+                let since = |id: u32| {
+                    clusters.get(id as usize).filter(|cluster| cluster.is_on(fleet)).map(|cluster| cluster.kept_since)
+                };
+                let taken = known.take_in(at, &sample, since, |id, span| spans.push((id, span)));
+                for (id, span) in spans {
+                    if let Some((cluster, edge)) = clusters.get_mut(id as usize).zip(edge) {
+                        cluster.take(&span, edge);
+                    }
+                }
+                taken.err()
             }
-            Err(error) => known.error = Some(error),
-        }
+            Err(error) => Some(error),
+        };
         failed_before != known.error.is_some()
     }
 
-    /// Closes a round. `proxies` are all that there are now.
-    pub(super) fn commit(&mut self, proxies: &[Proxy]) {
-        let there: HashSet<(SocketAddr, &str)> =
-            proxies.iter().map(|proxy| (proxy.stats, proxy.name.as_str())).collect();
+    /// Closes a round at this time. `proxies` are all that there are now.
+    pub(super) fn commit(&mut self, proxies: &[Proxy], now: Instant) {
+        let there = there(proxies);
         // A proxy that is gone contributes nothing more; what it contributed stays in the windows.
         self.proxies.retain(|address, known| there.contains(&(*address, known.name.as_str())));
-        let round = self.sum(proxies);
-        self.why.incomplete.clone_from(&round.unmeasured);
-        match round.newest {
-            Some(at) => {
-                self.why.failure = None;
-                self.newest = Some(at);
-                self.write(at, &round);
-            }
-            None => self.why.failure = Some(no_answer(proxies, &self.proxies)),
-        }
+        self.fleets = Fleets::of(proxies, &self.proxies, now, self.stale_after);
+        self.edge.get_or_insert(now);
+        self.close_seconds(now);
+        self.clusters.iter_mut().for_each(Cluster::show);
+        let answering = self.proxies.values().filter(|known| known.error.is_none());
+        let newest = answering.filter_map(KnownProxy::answered).max();
+        self.newest = self.newest.max(newest);
+        self.why.incomplete = self.fleets.blocked();
+        self.why.failure = newest.is_none().then(|| no_answer(proxies, &self.proxies));
     }
 
-    fn sum(&mut self, proxies: &[Proxy]) -> Round {
-        self.totals.clear();
-        self.totals.resize(self.clusters.len(), Values::default());
-        let mut round = Round { newest: None, rated: 0, all_rated: Some(u64::MAX), unmeasured: None, awaited: false };
-        if !proxies.iter().any(|proxy| proxy.ready) {
-            round.all_rated = None;
-            round.awaited = true;
-            round.unmeasured = Some("no proxy is ready".to_owned());
+    /// Closes the seconds that are over.
+    fn close_seconds(&mut self, now: Instant) {
+        let Some(mut edge) = self.edge else { return };
+        // After a pause of the process no second before the window matters.
+        if let Some(oldest) = now.checked_sub(SECOND * (u32::from(LONG) + 1)) {
+            edge = edge.max(oldest);
         }
-        for proxy in proxies {
-            let mut known = self.proxies.get_mut(&proxy.stats);
-            if let Some(known) = known.as_mut().filter(|known| known.error.is_some() && !proxy.ready) {
-                known.is_silent_and_not_ready();
-            }
-            let Some((known, rated)) = known.and_then(|known| Some((&*known, known.rated()?))) else {
-                if proxy.ready {
-                    let known = self.proxies.get(&proxy.stats);
-                    round.all_rated = None;
-                    round.awaited |= known.is_none_or(|known| known.error.is_none());
-                    round.unmeasured.get_or_insert_with(|| unmeasured(proxy, known));
-                }
-                continue;
-            };
-            for cell in known.contributions() {
-                if let Some(total) = self.totals.get_mut(cell.id as usize) {
-                    (0..3).for_each(|signal| total[signal] += cell.contribution[signal]);
-                }
-            }
-            round.rated = round.rated.max(rated);
-            round.all_rated = round.all_rated.map(|all| if proxy.ready { all.min(rated) } else { all });
-            if known.error.is_none() {
-                round.newest = round.newest.max(known.answered());
-            }
+        while edge + SECOND <= now + EARLY {
+            self.close_second(edge);
+            edge += SECOND;
         }
-        round
+        self.edge = Some(edge);
     }
 
-    /// Writes the totals of the clusters that some proxy was measured for.
-    fn write(&mut self, at: Instant, round: &Round) {
-        for (cluster, total) in self.clusters.iter_mut().zip(&self.totals) {
-            let since = cluster.kept_since;
-            let whole = round.all_rated.is_some_and(|all| since <= all);
-            // The first value of all had better be a whole one, when that is a matter of seconds.
-            let wait = round.awaited && cluster.shown.is_none();
-            if since <= round.rated && (whole || !wait) {
-                cluster.second(at, *total, whole);
+    fn close_second(&mut self, edge: Instant) {
+        self.sums.clear();
+        self.sums.resize(self.clusters.len(), Sum::default());
+        for (address, known) in &mut self.proxies {
+            let (part, Some(answered)) = (self.fleets.part(*address), known.answered()) else { continue };
+            known.stood(part.contributes());
+            let rest = rest(edge, answered);
+            for cell in known.cells() {
+                let Some(sum) = self.sums.get_mut(cell.id as usize) else { continue };
+                sum.add(cell, part, rest);
             }
+        }
+        for (cluster, sum) in self.clusters.iter_mut().zip(&self.sums) {
+            let gaps = self.fleets.gaps(cluster.fleets(), sum.showing, sum.shown);
+            let newest = self.fleets.newest(cluster.fleets());
+            cluster.close(sum, gaps, newest);
         }
     }
 
@@ -237,12 +254,13 @@ impl Rounds {
         let no_rate = values.values().any(Option::is_none).then(|| {
             "Prometheus has fewer than two samples in 30 s: it must scrape the proxies at least every 15 s".to_owned()
         });
-        self.why = Why { failure: None, incomplete: missing.clone(), no_rate };
+        let gap = if missing.is_some() { Gap::Blocked } else { Gap::None };
+        self.why = Why { failure: None, incomplete: missing, no_rate };
         for (name, id) in self.series.iter() {
             let Some(cluster) = self.clusters.get_mut(id as usize) else { continue };
             match values.get(name) {
-                None => cluster.told(now, [0.0; 3], missing.is_none()),
-                Some(Some(values)) => cluster.told(now, values.map(sane), missing.is_none()),
+                None => cluster.told(now, None, Gap::NotShown),
+                Some(Some(values)) => cluster.told(now, Some(*values), gap),
                 // It holds what it showed, and grows old.
                 Some(None) => {}
             }
@@ -258,8 +276,8 @@ impl Rounds {
     }
 
     pub(super) fn shown(&self) -> Shown {
-        let clusters = self.clusters.iter().map(|cluster| cluster.shown).collect();
-        Shown { series: Arc::clone(&self.series), clusters, why: self.why.clone() }
+        let clusters = self.clusters.iter().map(|cluster| cluster.shown().clone()).collect();
+        Shown { series: Arc::clone(&self.series), clusters, fleets: self.fleets.clone(), why: self.why.clone() }
     }
 
     /// When the newest sample was taken that is in a value.
@@ -277,7 +295,7 @@ impl Rounds {
     pub(super) fn sources(&self, now: Instant) -> Vec<SourceStatus> {
         let status = |name: &str, answered: Option<Instant>, error: &Option<String>| SourceStatus {
             name: name.to_owned(),
-            last_success_seconds: answered.map(|at| now.duration_since(at).as_secs_f64()),
+            last_success_seconds: answered.map(|at| now.saturating_duration_since(at).as_secs_f64()),
             error: error.clone(),
         };
         let proxies = self.proxies.values().map(|known| status(&known.name, known.answered(), &known.error));
@@ -285,67 +303,6 @@ impl Rounds {
         let mut sources: Vec<_> = proxies.chain(prometheus).collect();
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         sources
-    }
-}
-
-/// What one round found.
-struct Round {
-    /// When the newest answer came of the proxies that answer; `None` when there is nothing to write
-    newest: Option<Instant>,
-    /// Clusters that are kept since this generation or longer were measured on some proxy
-    rated: u64,
-    /// … and on every ready proxy; `None` when a ready proxy was never measured, or none is ready
-    all_rated: Option<u64>,
-    /// Why not all that is carried was measured
-    unmeasured: Option<String>,
-    /// Whether it may be measured any moment: it was not yet asked in vain
-    awaited: bool,
-}
-
-impl Cluster {
-    /// One second of the proxies; `whole` when it is of all of them.
-    fn second(&mut self, at: Instant, mut total: Values, whole: bool) {
-        if whole {
-            self.at_least = self.at_least.saturating_sub(1);
-        } else if let Some(shown) = self.whole {
-            (0..3).for_each(|signal| total[signal] = total[signal].max(shown[signal] as f32));
-        } else {
-            self.at_least = LONG;
-        }
-        self.window.push(total);
-        let Some(values) = self.window.values() else { return };
-        if whole && self.at_least == 0 {
-            self.whole = Some(values);
-        }
-        let means = self.window.means().zip(self.window.slopes());
-        let beginning = means.map(|(means, slopes)| Beginning {
-            rate: means[0],
-            burst: self.window.burst(0, NO_CHANCE),
-            growth: slopes[1],
-        });
-        self.shown = Some(ShownCluster { values, at, at_least: self.at_least > 0, beginning });
-    }
-
-    /// A value that somebody else measured; `whole` when it is of all proxies.
-    fn told(&mut self, at: Instant, mut values: [f64; 3], whole: bool) {
-        if whole {
-            self.whole = Some(values);
-        } else if let Some(shown) = self.whole {
-            (0..3).for_each(|signal| values[signal] = values[signal].max(shown[signal]));
-        }
-        self.shown = Some(ShownCluster { values, at, at_least: self.whole.is_none(), beginning: None });
-    }
-}
-
-fn sane(value: f64) -> f64 {
-    if value.is_finite() { value.max(0.0) } else { 0.0 }
-}
-
-fn unmeasured(proxy: &Proxy, known: Option<&KnownProxy>) -> String {
-    let Proxy { name, stats, .. } = proxy;
-    match known.and_then(|known| known.error.as_ref()) {
-        Some(error) => format!("proxy {name} is ready and never answered: {error}"),
-        None => format!("proxy {name} ({stats}) has not answered twice yet"),
     }
 }
 

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use tidegate_core::plan::ClusterShare;
 use tokio::time::advance;
 
 use super::*;
@@ -21,14 +22,22 @@ enum Does {
     /// Its process is new: the counters begin at 0
     RestartAndCarry(f64),
     Fail,
+    /// It answers, and does not show the cluster
+    Hide,
+    /// It shows the cluster, and leaves out what it carries
+    LeaveOut,
 }
 
-use Does::{Carry, Fail, RestartAndCarry};
+use Does::{Carry, Fail, Hide, LeaveOut, RestartAndCarry};
 
 impl Fleet {
     fn of(proxies: u8) -> Self {
+        Self::on(proxies, share("web"))
+    }
+
+    fn on(proxies: u8, share: ClusterShare) -> Self {
         let signals = Signals::new(STALE_AFTER);
-        signals.keep(&plan("api", &[("requests-per-second", "100")], vec![share("web")]));
+        signals.keep(&plan("api", &[("requests-per-second", "100")], vec![share]));
         let mut fleet = Self { signals, proxies: Vec::new(), counted: Vec::new() };
         (0..proxies).for_each(|_| fleet.add());
         fleet
@@ -38,26 +47,34 @@ impl Fleet {
         let index = self.proxies.len() as u8;
         let stats = ([10, 0, 0, index], 19001).into();
         self.proxies.push(Proxy { name: format!("eg/proxy-{index}"), stats, ready: true, fleet: None });
-        self.counted.push(0.0);
+        // It has served for long.
+        self.counted.push(5000.0);
     }
 
     async fn second(&mut self, does: &[Does]) {
         advance(SECOND).await;
+        self.answer(does);
+        self.signals.commit(&self.proxies);
+    }
+
+    fn answer(&mut self, does: &[Does]) {
         let series = self.signals.series();
         for ((proxy, counted), does) in self.proxies.iter().zip(&mut self.counted).zip(does) {
-            let answer = match does {
-                Carry(rate) => Ok(*counted + rate),
-                RestartAndCarry(rate) => Ok(*rate),
-                Fail => Err("connection refused".to_owned()),
+            *counted = match does {
+                Carry(rate) => *counted + rate,
+                RestartAndCarry(rate) => *rate,
+                Fail | Hide | LeaveOut => *counted,
             };
-            let answer = answer.map(|requests| {
-                *counted = requests;
-                let counters = Counters { requests, ..Counters::default() };
-                Sample::new(&series, series.of_cluster(RULE).map(|id| (id, counters)).into_iter().collect())
-            });
+            let counters = Counters { requests: *counted, ..Counters::default() };
+            let shown = series.of_cluster(RULE).map(|id| (id, counters));
+            let answer = match does {
+                Fail => Err("connection refused".to_owned()),
+                Hide => Ok(Sample::new(&series, Vec::new())),
+                LeaveOut => Ok(Sample::new(&series, shown.into_iter().collect()).showing([false, true, true])),
+                Carry(_) | RestartAndCarry(_) => Ok(Sample::new(&series, shown.into_iter().collect())),
+            };
             self.signals.sampled(proxy, Instant::now(), answer);
         }
-        self.signals.commit(&self.proxies);
     }
 
     async fn seconds(&mut self, count: u32, does: &[Does]) {
@@ -71,8 +88,12 @@ impl Fleet {
         reading.map(|reading| reading.value.round()).map_err(|none| none.to_string())
     }
 
+    fn why(&self) -> String {
+        self.rate().unwrap_err()
+    }
+
     fn at_least(&self) -> Option<f64> {
-        self.signals.at_least(RULE, Signal::RequestsPerSecond).ok().map(|reading| reading.value.round())
+        self.signals.at_least(RULE, Signal::RequestsPerSecond).map(|reading| reading.value.round())
     }
 }
 
@@ -84,11 +105,15 @@ async fn the_rates_of_all_proxies_add_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_no_rate_before_three_seconds_were_measured() {
+async fn there_is_a_lower_bound_after_three_seconds_and_a_number_after_a_window() {
     let mut fleet = Fleet::of(1);
     fleet.seconds(3, &[Carry(10.0)]).await;
-    assert_eq!(fleet.rate(), Err("no value yet: the first seconds are measured".to_owned()));
-    fleet.seconds(1, &[Carry(10.0)]).await;
+    assert_eq!((fleet.rate().is_err(), fleet.at_least()), (true, None));
+    fleet.second(&[Carry(10.0)]).await;
+    assert_eq!((fleet.rate().is_err(), fleet.at_least()), (true, Some(10.0)));
+    fleet.seconds(26, &[Carry(10.0)]).await;
+    assert_eq!(fleet.why(), "no value yet: it was not measured on all proxies for 30 s yet");
+    fleet.second(&[Carry(10.0)]).await;
     assert_eq!(fleet.rate(), Ok(10.0));
 }
 
@@ -109,14 +134,18 @@ async fn a_proxy_that_does_not_answer_counts_as_it_last_did() {
     fleet.seconds(35, &[Carry(40.0), Carry(60.0)]).await;
     fleet.seconds(120, &[Carry(40.0), Fail]).await;
     assert_eq!(fleet.rate(), Ok(100.0));
+    fleet.seconds(181, &[Carry(40.0), Fail]).await;
+    assert_eq!(fleet.why(), "no value yet: proxy eg/proxy-1 is ready and does not answer: connection refused");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_is_silent_and_not_ready_is_over_and_the_others_carry_its_part() {
+async fn a_proxy_that_is_silent_and_not_ready_is_unknown_until_it_is_too_long_ago() {
     let mut fleet = Fleet::of(2);
     fleet.seconds(35, &[Carry(40.0), Carry(60.0)]).await;
     fleet.proxies[1].ready = false;
-    fleet.seconds(35, &[Carry(100.0), Fail]).await;
+    fleet.seconds(5, &[Carry(100.0), Fail]).await;
+    assert!(fleet.why().contains("eg/proxy-1 is not ready and does not answer"), "{}", fleet.why());
+    fleet.seconds(340, &[Carry(100.0), Fail]).await;
     assert_eq!(fleet.rate(), Ok(100.0), "not counted twice");
 }
 
@@ -137,19 +166,17 @@ async fn while_no_proxy_answers_the_last_value_holds_until_it_is_stale() {
     fleet.second(&[Fail, Fail]).await;
     let wanted = "the last value is 301 s old: none of 2 proxies answers; eg/proxy-0: connection refused";
     assert_eq!(fleet.rate(), Err(wanted.to_owned()));
-    fleet.seconds(2, &[Carry(40.0), Carry(60.0)]).await;
-    assert!(fleet.rate().is_ok(), "it is back at once");
+    fleet.seconds(31, &[Carry(40.0), Carry(60.0)]).await;
+    assert!(fleet.rate().is_ok(), "it is back after a window");
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_no_proxy_is_known_the_last_value_holds_until_it_is_stale() {
+async fn while_no_proxy_is_known_nothing_is() {
     let mut fleet = Fleet::of(1);
     fleet.seconds(35, &[Carry(40.0)]).await;
     fleet.proxies.clear();
-    fleet.seconds(300, &[]).await;
-    assert_eq!(fleet.rate(), Ok(40.0));
     fleet.second(&[]).await;
-    assert!(fleet.rate().unwrap_err().contains("no proxy is known"));
+    assert!(fleet.why().contains("no proxy is known"), "{}", fleet.why());
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,31 +187,21 @@ async fn the_zeros_of_the_only_proxy_that_starts_again_lower_nothing() {
     fleet.seconds(5, &[Fail]).await;
     fleet.second(&[RestartAndCarry(0.0)]).await;
     fleet.seconds(30, &[Carry(0.0)]).await;
-    assert_eq!(fleet.rate(), Ok(90.0));
+    assert!(fleet.rate().is_err());
     fleet.proxies[0].ready = true;
     fleet.seconds(60, &[Carry(30.0)]).await;
     assert_eq!(fleet.rate(), Ok(30.0), "and once it is ready, what it carries counts");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_was_never_measured_lets_demand_rise_and_not_fall() {
-    let mut fleet = Fleet::of(1);
-    fleet.seconds(35, &[Carry(90.0)]).await;
-    fleet.add();
-    // The traffic goes to the new one, which a NetworkPolicy keeps us away from.
-    fleet.seconds(60, &[Carry(10.0), Fail]).await;
-    assert_eq!(fleet.rate(), Ok(90.0));
-    fleet.seconds(60, &[Carry(120.0), Fail]).await;
-    assert_eq!(fleet.rate(), Ok(120.0));
-    fleet.seconds(60, &[Carry(10.0), Carry(20.0)]).await;
-    assert_eq!(fleet.rate(), Ok(30.0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_nothing_was_known_before_a_part_of_the_proxies_gives_a_lower_bound() {
+async fn a_proxy_that_was_never_measured_makes_a_lower_bound() {
     let mut fleet = Fleet::of(2);
-    fleet.seconds(10, &[Carry(40.0), Fail]).await;
-    assert!(fleet.rate().unwrap_err().contains("proxy eg/proxy-1 is ready and never answered: connection refused"));
+    fleet.seconds(40, &[Carry(40.0), Fail]).await;
+    assert!(
+        fleet.why().contains("proxy eg/proxy-1 is ready and never answered: connection refused"),
+        "{}",
+        fleet.why()
+    );
     assert_eq!(fleet.at_least(), Some(40.0));
 }
 
@@ -194,7 +211,7 @@ async fn a_proxy_that_was_replaced_under_its_address_is_another_proxy() {
     fleet.seconds(35, &[Carry(90.0)]).await;
     fleet.proxies[0].name = "eg/proxy-new".to_owned();
     fleet.counted[0] = 1e9;
-    fleet.seconds(10, &[Carry(90.0)]).await;
+    fleet.seconds(40, &[Carry(90.0)]).await;
     assert_eq!(fleet.rate(), Ok(90.0));
 }
 
@@ -210,12 +227,89 @@ async fn a_proxy_that_is_scaled_away_leaves_no_dip_where_the_others_take_its_par
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_that_no_proxy_counts_carries_nothing() {
+async fn a_cluster_that_is_there_and_was_never_used_is_idle_at_once() {
+    let mut fleet = Fleet::of(2);
+    fleet.counted = vec![0.0, 0.0];
+    fleet.seconds(4, &[Carry(0.0), Carry(0.0)]).await;
+    assert_eq!(fleet.rate(), Ok(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_no_proxy_shows_is_unknown_and_not_idle() {
+    let mut fleet = Fleet::of(2);
+    fleet.seconds(35, &[Hide, Hide]).await;
+    assert_eq!(fleet.at_least(), None);
+    assert!(
+        fleet.why().starts_with("no proxy has the cluster httproute/shop/web/rule/0 (2 answer)"),
+        "{}",
+        fleet.why()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_vanishes_under_load_is_unknown_from_the_first_second_on() {
+    let mut fleet = Fleet::of(2);
+    fleet.seconds(35, &[Carry(500.0), Carry(500.0)]).await;
+    fleet.second(&[Hide, Hide]).await;
+    assert!(fleet.why().contains("no proxy has the cluster"), "{}", fleet.why());
+    fleet.seconds(29, &[Carry(500.0), Carry(500.0)]).await;
+    assert!(fleet.rate().is_err(), "the seconds without it are in the window");
+    fleet.seconds(2, &[Carry(500.0), Carry(500.0)]).await;
+    assert_eq!(fleet.rate(), Ok(1000.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_one_of_its_gateways_proxies_does_not_show_is_a_lower_bound() {
+    let on: Arc<[Arc<str>]> = ["gateway/edge/web".into()].into();
+    let mut fleet = Fleet::on(2, ClusterShare { fleets: on, ..share("web") });
+    fleet.proxies.iter_mut().for_each(|proxy| proxy.fleet = Some("gateway/edge/web".into()));
+    fleet.seconds(35, &[Carry(40.0), Hide]).await;
+    assert_eq!((fleet.rate().is_err(), fleet.at_least()), (true, Some(40.0)));
+    assert!(fleet.why().contains("not all of 2 proxies that answer show the cluster"), "{}", fleet.why());
+    fleet.seconds(35, &[Carry(40.0), Carry(10.0)]).await;
+    assert_eq!(fleet.rate(), Ok(50.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_gateways_proxies_neither_count_nor_are_waited_for() {
+    let on: Arc<[Arc<str>]> = ["gateway/edge/web".into()].into();
+    let mut fleet = Fleet::on(3, ClusterShare { fleets: on, ..share("web") });
+    for (proxy, name) in fleet.proxies.iter_mut().zip(["gateway/edge/web", "gateway/evil/web", "gateway/evil/web"]) {
+        proxy.fleet = Some(name.into());
+    }
+    fleet.seconds(35, &[Carry(40.0), Carry(50_000.0), Fail]).await;
+    assert_eq!(fleet.rate(), Ok(40.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn statistics_that_proxies_leave_out_are_unknown() {
     let mut fleet = Fleet::of(1);
-    fleet.signals.keep(&plan("api", &[("requests-per-second", "100")], vec![share("web"), share("idle")]));
-    fleet.seconds(5, &[Carry(90.0)]).await;
-    let idle = fleet.signals.cluster("httproute/shop/idle/rule/0", Signal::RequestsPerSecond);
-    assert_eq!(idle.map(|reading| reading.value), Ok(0.0));
+    fleet.seconds(35, &[LeaveOut]).await;
+    assert!(fleet.why().contains("telemetry.metrics.matches"), "{}", fleet.why());
+    assert!(fleet.signals.cluster(RULE, Signal::Concurrency).is_ok(), "the others are not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rule_of_a_route_may_become_clusters_of_its_backends_without_a_gap() {
+    let split = format!("{RULE}/backend/0");
+    let mut fleet = Fleet::on(1, ClusterShare { split: Some(split.as_str().into()), ..share("web") });
+    fleet.seconds(35, &[Carry(60.0)]).await;
+    let both = [(RULE, 1.0), (split.as_str(), 1.0)];
+    let rate = |fleet: &Fleet| {
+        fleet.signals.traffic(&both, Signal::RequestsPerSecond).exact().map(|reading| reading.value.round())
+    };
+    assert_eq!(rate(&fleet), Ok(60.0));
+    for second in 1..=40 {
+        advance(SECOND).await;
+        let series = fleet.signals.series();
+        let counters = Counters { requests: 60.0 * f64::from(second), ..Counters::default() };
+        let sample = Sample::new(&series, series.of_cluster(&split).map(|id| (id, counters)).into_iter().collect());
+        fleet.signals.sampled(&fleet.proxies[0], Instant::now(), Ok(sample));
+        fleet.signals.commit(&fleet.proxies);
+        if second > 3 {
+            assert_eq!(rate(&fleet), Ok(60.0), "{second}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,9 +322,22 @@ async fn clusters_that_the_plan_names_no_more_are_forgotten() {
     assert!(fleet.rate().is_err());
     fleet.signals.keep(&plan("api", &[("requests-per-second", "100")], vec![share("web")]));
     fleet.seconds(2, &[Carry(7.0)]).await;
-    assert!(fleet.rate().is_err(), "what was measured before it was forgotten is of no use");
-    fleet.seconds(5, &[Carry(7.0)]).await;
+    assert_eq!(fleet.at_least(), None, "what was measured before it was forgotten is of no use");
+    fleet.seconds(35, &[Carry(7.0)]).await;
     assert_eq!(fleet.rate(), Ok(7.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_becomes_another_rules_is_measured_from_the_start() {
+    let mut fleet = Fleet::of(1);
+    fleet.seconds(35, &[Carry(5.0)]).await;
+    assert_eq!(fleet.rate(), Ok(5.0));
+    let shifted = ClusterShare { meaning: 7, ..share("web") };
+    fleet.signals.keep(&plan("api", &[("requests-per-second", "100")], vec![shifted]));
+    fleet.second(&[Carry(900.0)]).await;
+    assert_eq!((fleet.rate().is_err(), fleet.at_least()), (true, None));
+    fleet.seconds(33, &[Carry(900.0)]).await;
+    assert_eq!(fleet.rate(), Ok(900.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,8 +365,67 @@ async fn a_step_shows_within_a_few_seconds_and_a_dip_of_one_second_does_not() {
     assert!(fleet.rate().unwrap() >= 193.0, "{:?}", fleet.rate());
 }
 
+/// One proxy that counts steadily, and whose answers come when they come.
+struct Late {
+    fleet: Fleet,
+    started: Instant,
+}
+
+impl Late {
+    const RATE: f64 = 1000.0;
+
+    fn new() -> Self {
+        Self { fleet: Fleet::of(1), started: Instant::now() }
+    }
+
+    /// An answer that was made at this time, and arrives now.
+    fn arrives(&mut self, made: Instant) {
+        let series = self.fleet.signals.series();
+        let requests = 5000.0 + Self::RATE * made.duration_since(self.started).as_secs_f64();
+        let counters = Counters { requests: requests.floor(), ..Counters::default() };
+        let sample = Sample::new(&series, series.of_cluster(RULE).map(|id| (id, counters)).into_iter().collect());
+        self.fleet.signals.sampled(&self.fleet.proxies[0], made, Ok(sample));
+    }
+
+    fn commit(&self) {
+        self.fleet.signals.commit(&self.fleet.proxies);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_rate_is_told_as_it_is_however_late_a_part_of_the_answers_comes() {
+    for (every, late) in [(10, 3000), (4, 2000), (2, 800)] {
+        let mut proxy = Late::new();
+        let mut told = Vec::new();
+        let mut outstanding: Option<(Instant, u64)> = None;
+        for round in 0..240u64 {
+            advance(SECOND).await;
+            if let Some((made, _)) = outstanding.filter(|(made, wait)| made.elapsed() >= Duration::from_millis(*wait)) {
+                proxy.arrives(made);
+                outstanding = None;
+            }
+            if outstanding.is_none() {
+                if round % every == 0 {
+                    outstanding = Some((Instant::now(), late));
+                } else {
+                    proxy.arrives(Instant::now());
+                }
+            }
+            proxy.commit();
+            told.extend(proxy.fleet.rate().ok());
+        }
+        assert!(told.len() > 150, "{}", told.len());
+        assert!(told.iter().all(|rate| (970.0..=1030.0).contains(rate)), "{every} {late}: {told:?}");
+    }
+}
+
 fn mishap() -> impl Strategy<Value = [bool; 3]> {
     [prop::bool::weighted(0.3), prop::bool::weighted(0.3), prop::bool::weighted(0.3)]
+}
+
+/// When an answer is made (ms since the one before) and how much later it arrives; whether it gets lost.
+fn answers() -> impl Strategy<Value = Vec<(u64, u64, bool, u16)>> {
+    prop::collection::vec((200u64..4000, 0u64..3000, prop::bool::weighted(0.2), 0u16..500), 20..80)
 }
 
 proptest! {
@@ -285,6 +451,50 @@ proptest! {
                 fleet.second(&does).await;
                 assert_eq!(fleet.rate(), Ok(100.0));
             }
+        });
+    }
+
+    /// Over any schedule of late, missing and doubled answers the sum over time of what is told is what was counted, less one
+    /// window.
+    #[test]
+    fn counts_are_conserved(answers in answers()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let mut fleet = Fleet::of(1);
+            let (mut told, mut requests, mut first) = (0.0, 0.0, None);
+            let mut answer = |fleet: &Fleet, made: Instant, requests: f64| {
+                let series = fleet.signals.series();
+                let counters = Counters { requests, ..Counters::default() };
+                let sample = Sample::new(&series, vec![(series.of_cluster(RULE).unwrap(), counters)]);
+                fleet.signals.sampled(&fleet.proxies[0], made, Ok(sample));
+                first.get_or_insert(requests);
+            };
+            let mut last_commit = Instant::now();
+            for (apart, late, lost, counted) in answers {
+                advance(Duration::from_millis(apart)).await;
+                requests += f64::from(counted);
+                let made = Instant::now();
+                for _ in 0..late / 100 {
+                    advance(Duration::from_millis(100)).await;
+                }
+                if !lost {
+                    answer(&fleet, made, requests);
+                }
+                while last_commit + SECOND <= Instant::now() {
+                    last_commit += SECOND;
+                    fleet.signals.commit(&fleet.proxies);
+                }
+            }
+            // Until the windows are over, nothing more is counted.
+            for _ in 0..200 {
+                advance(SECOND).await;
+                answer(&fleet, Instant::now(), requests);
+                fleet.signals.commit(&fleet.proxies);
+                told += fleet.signals.beginning(RULE).map_or(0.0, |beginning| beginning.rate);
+            }
+            let _ = &mut fleet;
+            // Each request of the last window before the end is told in the seconds that follow; none that was not counted is.
+            assert!(told <= requests + 1.0, "{told} of {requests}");
         });
     }
 }

@@ -12,6 +12,30 @@ const BURST: f64 = 2.0;
 /// Fewer seconds than this are noise: at 10 requests/s one second alone is off by a third as often as not.
 const ENOUGH: u8 = 3;
 
+/// The means over the long window and the short one.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Means {
+    pub(super) long: f64,
+    pub(super) short: f64,
+}
+
+impl Means {
+    /// The same of a value that somebody else made.
+    pub(super) fn of(value: f64) -> Self {
+        Self { long: value, short: value }
+    }
+
+    /// That over the long window, or over the short one where it is a burst.
+    pub(super) fn value(self) -> f64 {
+        if self.short >= BURST * self.long { self.short } else { self.long }
+    }
+
+    /// The same with a part of another.
+    pub(super) fn plus(self, other: Self, part: f64) -> Self {
+        Self { long: self.long + other.long * part, short: self.short + other.short * part }
+    }
+}
+
 /// A ring of one-second values. Only seconds that were measured are in it: a gap is not a zero.
 #[derive(Debug, Clone)]
 pub(super) struct Window<const N: usize> {
@@ -27,9 +51,13 @@ impl<const N: usize> Default for Window<N> {
 }
 
 impl<const N: usize> Window<N> {
-    /// Of what was not there before, so that a lump in the first seconds is no rate.
+    /// A window filled with zeros, for a series that did not exist before: otherwise its first lump would read as a high rate.
     pub(super) fn of_zeros() -> Self {
         Self { len: LONG, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     pub(super) fn push(&mut self, values: [f32; N]) {
@@ -38,12 +66,27 @@ impl<const N: usize> Window<N> {
         self.len = (self.len + 1).min(LONG);
     }
 
+    /// Adds to a second that was pushed already, the newest of which is 0 back. One that is no longer in the window is past
+    /// correcting.
+    pub(super) fn correct(&mut self, back: u64, by: [f32; N]) {
+        let Some(back) = u8::try_from(back).ok().filter(|back| *back < self.len) else { return };
+        let second = &mut self.seconds[usize::from((self.next + LONG - 1 - back) % LONG)];
+        for (value, by) in second.iter_mut().zip(by) {
+            *value = (*value + by).max(0.0);
+        }
+    }
+
     /// The mean over the long window; that over the short one where it is at least twice as much, so that a burst shows at
     /// once and a dip does not. `None` while too little was measured.
     pub(super) fn values(&self) -> Option<[f64; N]> {
-        let long = self.means()?;
-        let short = self.mean(0, SHORT);
-        Some(std::array::from_fn(|i| if short[i] >= BURST * long[i] { short[i] } else { long[i] }))
+        let means = self.both_means()?;
+        Some(std::array::from_fn(|i| means[i].value()))
+    }
+
+    /// The means over both windows. `None` while too little was measured.
+    pub(super) fn both_means(&self) -> Option<[Means; N]> {
+        let (long, short) = (self.means()?, self.mean(0, SHORT));
+        Some(std::array::from_fn(|i| Means { long: long[i], short: short[i] }))
     }
 
     /// The mean over the long window alone, for what comes in lumps, of which a few are no burst. `None` while too little was

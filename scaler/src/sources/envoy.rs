@@ -24,7 +24,7 @@ use tokio::{
 
 pub(in crate::sources) use self::fields::Field;
 pub use self::{
-    exposition::Parser,
+    exposition::{PageError, Parser},
     scrape::{Scrape, ScrapeError, Scraper},
 };
 use crate::signals::Signals;

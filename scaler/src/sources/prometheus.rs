@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use tidegate_core::plan::Plan;
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
 pub use self::client::{Prometheus, PrometheusError};
@@ -65,7 +65,8 @@ pub struct Asked {
     pub tokens: bool,
 }
 
-/// Asks until `shutdown` says so.
+/// Asks until `shutdown` says so. Each kind of question has a loop of its own: users' queries, however slow, never
+/// delay the query for clusters.
 pub async fn run(
     prometheus: Prometheus,
     asked: Asked,
@@ -73,28 +74,46 @@ pub async fn run(
     plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let mut ticks = interval(prometheus.interval());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut round = async || {
-        ticks.tick().await;
-        if asked.clusters {
+    let clusters = async {
+        let mut ticks = ticks(&prometheus);
+        loop {
+            ticks.tick().await;
             let plan = plan.borrow().clone();
-            if let Some(plan) = plan {
+            if let Some(plan) = plan.filter(|_| asked.clusters) {
                 ask_for_clusters(&prometheus, &signals, &plan).await;
             }
         }
-        if asked.tokens {
-            ask_for_tokens(&prometheus, &signals).await;
+    };
+    let tokens = async {
+        let mut ticks = ticks(&prometheus);
+        loop {
+            ticks.tick().await;
+            if asked.tokens {
+                ask_for_tokens(&prometheus, &signals).await;
+            }
         }
-        let asking = stream::iter(signals.wanted_queries())
-            .map(|query| ask_for_number(&prometheus, &signals, query))
-            .buffer_unordered(AT_ONCE);
-        asking.collect::<()>().await;
+    };
+    let numbers = async {
+        let mut ticks = ticks(&prometheus);
+        loop {
+            ticks.tick().await;
+            let asking = stream::iter(signals.wanted_queries())
+                .map(|query| ask_for_number(&prometheus, &signals, query))
+                .buffer_unordered(AT_ONCE);
+            asking.collect::<()>().await;
+        }
     };
     tokio::select! {
-        () = async { loop { round().await } } => {}
+        _ = async { tokio::join!(clusters, tokens, numbers) } => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
+}
+
+/// The beginnings of rounds. Those that a slow round has missed are left out.
+fn ticks(prometheus: &Prometheus) -> Interval {
+    let mut ticks = interval(prometheus.interval());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 async fn ask_for_clusters(prometheus: &Prometheus, signals: &Signals, plan: &Plan) {

@@ -125,6 +125,7 @@ async fn a_workload_whose_last_route_is_gone_keeps_its_value_and_then_fails_but_
 #[tokio::test]
 async fn before_anything_is_known_calls_are_unavailable_and_say_what_is_waited_for() {
     let server = Server::start(Plan::default()).await;
+    server.plan.send_replace(None);
     let mut client = server.client().await;
     let refused = metric(&mut client, &of_deployment("api"), RPS).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);

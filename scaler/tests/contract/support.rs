@@ -63,10 +63,14 @@ impl Server {
         Self { address, signals, plan, stop, task, registry: Mutex::new(registry) }
     }
 
-    /// One round in which only these clusters carry anything: requests/s, requests in flight and connections.
+    /// One round in which only these clusters carry anything: requests/s, requests in flight and connections. The others of the
+    /// Plan are there, and idle.
     pub(crate) fn measure(&self, values: &[(&str, [f64; 3])]) {
-        let values: HashMap<_, _> = values.iter().map(|(name, values)| ((*name).to_owned(), *values)).collect();
-        self.signals.commit_values("test", Ok(values));
+        let plan = self.plan.borrow().clone();
+        let idle = plan.iter().flat_map(|plan| plan.shares()).map(|share| (share.cluster.to_string(), [0.0; 3]));
+        let mut all: HashMap<_, _> = idle.collect();
+        all.extend(values.iter().map(|(name, values)| ((*name).to_owned(), *values)));
+        self.signals.commit_values("test", Ok(all));
     }
 
     pub(crate) fn replace_plan(&self, plan: Plan) {

@@ -12,6 +12,8 @@ use crate::server::{
 };
 
 const RULE: &str = "httproute/shop/web/rule/0";
+/// What every Envoy of Envoy Gateway shows: the cluster through which it is asked.
+const OWN: &str = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"prometheus_stats\"} 7\n";
 const METRICS: &str = "# TYPE envoy_cluster_upstream_rq_total counter\n\
     envoy_cluster_upstream_rq_total{envoy_cluster_name=\"httproute/shop/web/rule/0\"} 42\n";
 
@@ -29,7 +31,7 @@ async fn error(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_for_the_seven_series_and_over_one_connection() {
+async fn a_proxy_is_asked_for_the_nine_series_and_over_one_connection() {
     let server = Server::that(Answer(answer("200 OK", METRICS))).await;
     let scraper = scraper();
     for _ in 0..3 {
@@ -50,9 +52,35 @@ async fn a_proxy_that_closes_its_connections_is_asked_over_new_ones() {
 }
 
 #[tokio::test]
-async fn a_proxy_without_traffic_answers_with_nothing_and_that_is_an_answer() {
-    let server = Server::that(Answer(answer("200 OK", ""))).await;
+async fn a_proxy_without_traffic_shows_itself_and_nothing_else_and_that_is_an_answer() {
+    let server = Server::that(Answer(answer("200 OK", OWN))).await;
     assert_eq!(scrape(&scraper(), &server).await.unwrap().sample.clusters(), []);
+}
+
+#[tokio::test]
+async fn a_page_with_status_200_that_is_no_envoys_is_no_sample() {
+    for page in ["", "\n", "up 1\n", "# HELP nothing\n", "vllm:prompt_tokens_total{model_name=\"m\"} 3\n"] {
+        let server = Server::that(Answer(answer("200 OK", page))).await;
+        assert!(error(&server).await.contains("not an Envoy of Envoy Gateway"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_cut_off_in_a_line_is_no_sample_where_nothing_says_how_long_it_is() {
+    let page = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{OWN}{METRICS}");
+    let server = Server::that(AnswerAndClose(page.as_bytes()[..page.len() - 2].to_vec())).await;
+    assert!(error(&server).await.ends_with("was cut off in the middle of a line"));
+    server.becomes(AnswerAndClose(page.into_bytes()));
+    assert!(scrape(&scraper(), &server).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_number_that_no_envoy_can_have_is_no_sample() {
+    for number in ["NaN", "-4", "+Inf"] {
+        let page = METRICS.replace("} 42", &format!("}} {number}"));
+        let server = Server::that(Answer(answer("200 OK", &page))).await;
+        assert!(error(&server).await.ends_with(&format!("a number that no Envoy can have: {number}")));
+    }
 }
 
 #[tokio::test]
@@ -88,7 +116,7 @@ async fn an_answer_that_breaks_off_is_no_sample() {
 #[tokio::test]
 async fn a_page_of_html_is_no_sample() {
     let server = Server::that(Answer(answer("200 OK", "<html>\nnot found\n</html>"))).await;
-    assert!(error(&server).await.ends_with("answered something else than Prometheus metrics"));
+    assert!(error(&server).await.contains("answered something else than Prometheus metrics: <html>"));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tidegate_scaler::{
 use tokio::{sync::watch, time::timeout};
 
 use crate::server::{
-    Behaviour::{Answer, Silence},
+    Behaviour::{Answer, Silence, SilenceTo},
     Server, answer,
 };
 
@@ -69,7 +69,8 @@ async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
     let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
     let mut rounds = signals.rounds();
     let both = async {
-        for _ in 0..4 {
+        let is_answered = || signals.query(QUERY).is_ok() || signals.query_error(QUERY).is_some();
+        while !is_answered() || signals.sources().is_empty() {
             rounds.changed().await.unwrap();
         }
     };
@@ -140,6 +141,32 @@ async fn silence_ends_at_the_deadline() {
     let server = Server::that(Silence).await;
     let signals = ask(settings(&server)).await;
     assert!(bad(&signals).contains("no answer within 500ms"), "{}", bad(&signals));
+}
+
+#[tokio::test]
+async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters() {
+    let body = json!({"status": "success", "data": vector(&[])}).to_string();
+    let server = Server::that(SilenceTo("slow", answer("200 OK", &body))).await;
+    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    for number in 0..200 {
+        signals.keep_query(&format!("slow_{number}"));
+    }
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
+    let (_stop, stopped) = watch::channel(false);
+    // Four of the slow queries at a time take longer than the test.
+    let slow = PrometheusSettings { timeout: Duration::from_secs(60), ..settings(&server) };
+    let source = SourceSettings { prometheus: Some(slow), ..SourceSettings::of(TrafficSource::Prometheus) };
+    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let queries_for_clusters =
+        || server.requests.lock().unwrap().iter().filter(|request| request.contains("envoy_cluster_name")).count();
+    let mut rounds = signals.rounds();
+    let waiting = async {
+        while queries_for_clusters() < 10 {
+            rounds.changed().await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.expect("clusters are asked for at every interval");
+    running.abort();
 }
 
 #[tokio::test]

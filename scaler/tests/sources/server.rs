@@ -18,6 +18,8 @@ pub(crate) enum Behaviour {
     /// This, and the connection ends
     AnswerAndClose(Vec<u8>),
     Silence,
+    /// Silence to requests that hold this text, and this answer to all others
+    SilenceTo(&'static str, Vec<u8>),
 }
 
 /// `HTTP/1.1` with a length.
@@ -64,11 +66,13 @@ impl Server {
 
 async fn converse(mut stream: TcpStream, behaviour: Arc<Mutex<Behaviour>>, requests: Arc<Mutex<Vec<String>>>) {
     while let Some(request) = request(&mut stream).await {
-        requests.lock().unwrap().push(request);
         let behaviour = behaviour.lock().unwrap().clone();
+        let is_ignored = matches!(&behaviour, Behaviour::SilenceTo(text, _) if request.contains(text));
+        requests.lock().unwrap().push(request);
         match behaviour {
+            _ if is_ignored => std::future::pending().await,
             // The client may have gone, which is its right.
-            Behaviour::Answer(bytes) => drop(stream.write_all(&bytes).await),
+            Behaviour::Answer(bytes) | Behaviour::SilenceTo(_, bytes) => drop(stream.write_all(&bytes).await),
             Behaviour::AnswerAndClose(bytes) => {
                 let _ = stream.write_all(&bytes).await;
                 return;

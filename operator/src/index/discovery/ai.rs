@@ -49,14 +49,12 @@ fn http_route(objects: &Objects, grants: &Grants<'_>, route: &AiGatewayRoute) ->
         let refs = rule.backend_refs.iter().filter_map(|backend| backend_ref(objects, grants, namespace, backend));
         Rule::of_backends(rule.name.clone(), refs.collect())
     };
-    Route {
-        metadata: route.metadata.clone(),
-        spec: RouteSpec {
-            parent_refs: route.spec.parent_refs.clone(),
-            hostnames: route.spec.hostnames.clone(),
-            rules: route.spec.rules.iter().map(rule).collect(),
-        },
-    }
+    let spec = RouteSpec {
+        parent_refs: route.spec.parent_refs.clone(),
+        hostnames: route.spec.hostnames.clone(),
+        rules: route.spec.rules.iter().map(rule).collect(),
+    };
+    Route::made(route.metadata.clone(), spec)
 }
 
 /// What the generated rule refers to. `None` for what is left out of it: an AIServiceBackend that does not exist or that may not be

@@ -3,7 +3,10 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
+
+use tidegate_core::fleet::{series_of_class, series_of_gateway};
 
 use super::{
     super::{
@@ -66,6 +69,11 @@ impl ListenerContext<'_> {
 }
 
 impl GatewayContext<'_> {
+    /// The set of its proxies.
+    pub(super) fn series(&self) -> Arc<str> {
+        if self.merged { series_of_class(self.class) } else { series_of_gateway(self.namespace, self.name) }
+    }
+
     /// What is merged into clusters of its own per backend, if anything.
     pub(super) fn merge_backends(&self) -> Option<&MergeBackends> {
         self.proxy.merge_backends.as_ref()

@@ -1,16 +1,18 @@
 //! The rules of HTTPRoutes and GRPCRoutes: a cluster per rule, or one per backend.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
+
+use tidegate_core::plan::Role;
 
 use super::{
     super::{
         kind::Kind,
-        views::{Route, Rule},
+        views::{Filter, Route, Rule},
     },
     Discovery, Part, Split, Weight, ai,
     attachment::Parent,
     backends::{Addresses, Backends, Origin, Protocol, Resolved},
-    filters,
+    filters, meaning,
     merging::Passage,
     prefix, route_ref,
     stat_name::StatName,
@@ -27,11 +29,15 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
         let Some(backends) = RuleBackends::of(discovery, kind, route, index, rule) else { continue };
         let cluster: Arc<str> = format!("{prefix}/rule/{index}").into();
         let translation = Translation { discovery, kind, route, rule, index, cluster, backends };
-        let mut seen = HashSet::new();
-        for form in translation.forms(&parents) {
-            // The same cluster in proxies of several Gateways is one name in statistics, and counts once.
-            let once = |part: &Part<'_>| seen.insert((part.backend_ref, part.cluster.clone(), part.stat_name.clone()));
-            parts.extend(translation.parts(&form).into_iter().filter(once));
+        let before = parts.len();
+        for (form, fleets) in translation.forms(&parents) {
+            for part in translation.parts(&form, &fleets) {
+                // The same cluster in proxies of several Gateways is one name in statistics, and counts once.
+                match parts[before..].iter_mut().find(|twin| twin.is_twin(&part)) {
+                    Some(twin) => twin.fleets.extend(part.fleets),
+                    None => parts.push(part),
+                }
+            }
         }
     }
 }
@@ -40,6 +46,8 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
 struct RuleBackends<'a> {
     /// Those that get traffic, with the index of their backendRef and their weight
     valid: Vec<(usize, u32, Resolved<'a>)>,
+    /// Those of weight 0, such as a canary at rest, which get nothing and are in no cluster
+    resting: Vec<(usize, Resolved<'a>)>,
     /// The sum of all weights, of invalid backends too: their part is answered with errors
     total: u64,
 }
@@ -67,7 +75,12 @@ impl<'a> RuleBackends<'a> {
         let dynamic = valid.iter().any(|(_, _, backend)| backend.origin == Origin::DynamicResolver);
         let refused = dynamic && (passed.host_from_path || (kind == Kind::HttpRoute && rule.backend_refs.len() > 1));
         let total = weighted.map(|(_, backend_ref)| u64::from(backend_ref.weight)).sum();
-        (!valid.is_empty() && !refused).then_some(Self { valid, total })
+        let resting = rule.backend_refs.iter().enumerate().filter(|(_, backend_ref)| backend_ref.weight == 0);
+        let resting: Vec<_> = resting
+            .filter_map(|(i, backend_ref)| Some((i, discovery.backends.resolve(kind, namespace, backend_ref).ok()?)))
+            .collect();
+        let any = !valid.is_empty() || !resting.is_empty();
+        (any && !refused).then_some(Self { valid, resting, total })
     }
 
     /// Whether Envoy Gateway must make a cluster per backend (`NeedsClusterPerSetting`), of those that are not merged.
@@ -111,8 +124,9 @@ struct Form {
 }
 
 impl<'a> Translation<'_, 'a> {
-    fn forms(&self, parents: &[Parent<'a, '_>]) -> Vec<Form> {
-        let mut forms = Vec::new();
+    /// Each form, and the sets of proxies that have it.
+    fn forms(&self, parents: &[Parent<'a, '_>]) -> Vec<(Form, BTreeSet<Arc<str>>)> {
+        let mut forms: Vec<(Form, BTreeSet<Arc<str>>)> = Vec::new();
         for parent in parents {
             for (_, listener) in parent.serving(&self.route.spec.hostnames) {
                 let passage = Passage {
@@ -122,9 +136,10 @@ impl<'a> Translation<'_, 'a> {
                     parent,
                     listener,
                 };
-                let form = self.form(&passage);
-                if !forms.contains(&form) {
-                    forms.push(form);
+                let (form, fleet) = (self.form(&passage), parent.gateway.series());
+                match forms.iter_mut().find(|(known, _)| *known == form) {
+                    Some((_, fleets)) => _ = fleets.insert(fleet),
+                    None => forms.push((form, BTreeSet::from([fleet]))),
                 }
             }
         }
@@ -165,7 +180,7 @@ impl<'a> Translation<'_, 'a> {
         name.render(pattern).into()
     }
 
-    fn parts(&self, form: &Form) -> Vec<Part<'a>> {
+    fn parts(&self, form: &Form, fleets: &BTreeSet<Arc<str>>) -> Vec<Part<'a>> {
         let backends = self.backends.valid.iter().zip(&form.merged);
         let weigh = |of: &dyn Fn(&Resolved<'_>, bool) -> bool| -> u64 {
             let counted = backends.clone().filter(|((_, _, backend), merged)| of(backend, merged.is_some()));
@@ -181,16 +196,9 @@ impl<'a> Translation<'_, 'a> {
         let part = |((i, weight, backend), merged): (&(usize, u32, Resolved<'a>), &Option<Arc<str>>)| {
             let split = Split { name: format!("{}/backend/{i}", self.cluster).into(), certain: form.must_split };
             let own = Part {
-                backend: backend.key,
-                backend_ref: *i,
-                service: backend.service,
-                cluster: Arc::clone(&self.cluster),
-                stat_name: form.stat_name.clone(),
                 split: form.stat_name.is_none().then_some(split),
-                merged: false,
                 weight: Weight { own: u64::from(*weight), of, fallbacks },
-                fallback: backend.fallback,
-                route: route_ref(self.kind, self.route, Some(self.index)),
+                ..self.part(*i, backend, form, fleets)
             };
             match merged {
                 None => own,
@@ -200,10 +208,55 @@ impl<'a> Translation<'_, 'a> {
                     split: None,
                     merged: true,
                     weight: Weight::WHOLE,
+                    // The name says what it stands for.
+                    meaning: 0,
+                    pending: false,
                     ..own
                 },
             }
         };
-        backends.map(part).collect()
+        let resting = self.backends.resting.iter().map(|(i, backend)| self.part(*i, backend, form, fleets));
+        backends.map(part).chain(resting).chain(self.mirrors(form, fleets)).collect()
+    }
+
+    /// Where copies of the rule's requests go, each by a cluster of its own (`processRequestMirrorFilter`).
+    fn mirrors<'s>(&'s self, form: &'s Form, fleets: &'s BTreeSet<Arc<str>>) -> impl Iterator<Item = Part<'a>> + 's {
+        let (backends, namespace) = (&self.discovery.backends, &self.route.metadata.namespace);
+        let mirrors = self.rule.filters.iter().enumerate().filter_map(|(index, filter)| match filter {
+            Filter::RequestMirror(mirror) => Some((index, &**mirror)),
+            _ => None,
+        });
+        mirrors.filter_map(move |(index, mirror)| {
+            let backend = backends.resolve(self.kind, namespace, mirror).ok()?;
+            Some(Part {
+                cluster: format!("{}-mirror-{index}", self.cluster).into(),
+                stat_name: None,
+                weight: Weight::WHOLE,
+                role: Role::Mirror,
+                meaning: meaning(std::iter::once(mirror), namespace),
+                ..self.part(index, &backend, form, fleets)
+            })
+        })
+    }
+
+    /// One backend, which gets nothing.
+    fn part(&self, index: usize, backend: &Resolved<'a>, form: &Form, fleets: &BTreeSet<Arc<str>>) -> Part<'a> {
+        let controller = self.discovery.backends.objects.envoy_gateway.controller_name();
+        Part {
+            backend: backend.key,
+            backend_ref: index,
+            service: backend.service,
+            cluster: Arc::clone(&self.cluster),
+            stat_name: form.stat_name.clone(),
+            split: None,
+            merged: false,
+            weight: Weight::NOTHING,
+            role: Role::Backend,
+            fallback: backend.fallback,
+            route: route_ref(self.kind, self.route, Some(self.index)),
+            fleets: fleets.clone(),
+            meaning: meaning(self.rule.backend_refs.iter(), &self.route.metadata.namespace),
+            pending: self.route.is_pending(controller),
+        }
     }
 }

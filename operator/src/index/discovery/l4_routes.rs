@@ -1,6 +1,11 @@
 //! TLSRoutes, TCPRoutes and UDPRoutes: one cluster per route.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use tidegate_core::plan::Role;
 
 use super::{
     super::{
@@ -10,6 +15,7 @@ use super::{
     Discovery, Part, Weight,
     backends::{Origin, Resolved},
     gateways::ListenerContext,
+    meaning,
     merging::Passage,
     prefix, route_ref,
 };
@@ -33,7 +39,7 @@ pub(super) fn translate<'a>(
     }
     let backends = backends(discovery, kind, route);
     let rule_name = if pooled { None } else { route.spec.rules.first().and_then(|rule| rule.name.as_deref()) };
-    let mut forms = Vec::new();
+    let mut forms: Vec<(Option<Arc<str>>, BTreeSet<Arc<str>>)> = Vec::new();
     for parent in &discovery.attachments.parents(kind, route) {
         let hostnames = if pooled { route.spec.hostnames.as_slice() } else { &[] };
         for (index, listener) in parent.serving(hostnames) {
@@ -44,20 +50,22 @@ pub(super) fn translate<'a>(
                 continue;
             }
             let passage = Passage { kind, route, rule_name, parent, listener };
-            let merged = merged_cluster(discovery, &passage, &backends);
-            if !forms.contains(&merged) {
-                forms.push(merged);
+            let (merged, fleet) = (merged_cluster(discovery, &passage, &backends), parent.gateway.series());
+            match forms.iter_mut().find(|(known, _)| *known == merged) {
+                Some((_, fleets)) => _ = fleets.insert(fleet),
+                None => forms.push((merged, BTreeSet::from([fleet]))),
             }
         }
     }
-    for form in forms {
-        push_parts(kind, route, &backends, form, parts);
+    let pending = route.is_pending(discovery.backends.objects.envoy_gateway.controller_name());
+    for (merged, fleets) in forms {
+        push_parts(kind, route, &backends, merged, parts, &Carried { fleets, pending });
     }
 }
 
-/// The backends that count; invalid ones are left out, and so are their weights.
+/// The backends that count, those at rest included; invalid ones are left out, and so are their weights.
 fn backends<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route) -> Vec<(u32, Resolved<'a>)> {
-    let refs = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs).filter(|backend_ref| backend_ref.weight > 0);
+    let refs = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
     let resolve = |backend_ref: &'a BackendRef| {
         let resolved = discovery.backends.resolve(kind, &route.metadata.namespace, backend_ref).ok()?;
         Some((backend_ref.weight, resolved))
@@ -92,16 +100,25 @@ fn merged_cluster(
     if applies { discovery.merging.cluster(passage.parent.gateway, backend).map(Arc::from) } else { None }
 }
 
+/// The proxies that have the cluster of a route, and whether that is of the route as it is now.
+struct Carried {
+    fleets: BTreeSet<Arc<str>>,
+    pending: bool,
+}
+
 fn push_parts<'a>(
     kind: Kind,
     route: &'a Route,
     backends: &[(u32, Resolved<'a>)],
     merged: Option<Arc<str>>,
     parts: &mut Vec<Part<'a>>,
+    carried: &Carried,
 ) {
     let of = backends.iter().map(|(weight, _)| u64::from(*weight)).sum();
     let fallbacks = backends.iter().filter(|(_, backend)| backend.fallback).map(|(weight, _)| u64::from(*weight)).sum();
     let is_merged = merged.is_some();
+    let refs = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+    let meaning = if is_merged { 0 } else { meaning(refs, &route.metadata.namespace) };
     let cluster = merged.unwrap_or_else(|| format!("{}/rule/-1", prefix(kind, route)).into());
     parts.extend(backends.iter().enumerate().map(|(backend_ref, (weight, backend))| Part {
         backend: backend.key,
@@ -111,8 +128,16 @@ fn push_parts<'a>(
         stat_name: None,
         split: None,
         merged: is_merged,
-        weight: if is_merged { Weight::WHOLE } else { Weight { own: u64::from(*weight), of, fallbacks } },
+        weight: match (weight, is_merged) {
+            (0, _) => Weight::NOTHING,
+            (_, true) => Weight::WHOLE,
+            (weight, false) => Weight { own: u64::from(*weight), of, fallbacks },
+        },
+        role: Role::Backend,
         fallback: backend.fallback,
         route: route_ref(kind, route, None),
+        fleets: carried.fleets.clone(),
+        meaning,
+        pending: carried.pending && !is_merged,
     }));
 }

@@ -25,11 +25,12 @@ mod merging;
 mod policies;
 mod stat_name;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use tidegate_core::{
     fleet::{series_of_class, series_of_gateway},
-    plan::RouteRef,
+    hash::fnv1a_64,
+    plan::{Role, RouteRef},
 };
 
 pub(super) use self::ai::{generated, pool_of, rules as ai_rules};
@@ -41,7 +42,7 @@ use super::{
     Objects,
     kind::Kind,
     objects::Table,
-    views::{EnvoyProxySpec, Route},
+    views::{BackendRef, EnvoyProxySpec, Route},
 };
 
 /// A backend's part of a cluster.
@@ -62,9 +63,30 @@ pub(super) struct Part<'a> {
     pub(super) merged: bool,
     /// The backend's weight in the rule, and that of all
     pub(super) weight: Weight,
+    pub(super) role: Role,
     /// Where the backend only stands in for others
     pub(super) fallback: bool,
     pub(super) route: RouteRef,
+    /// The sets of proxies that the cluster is on
+    pub(super) fleets: BTreeSet<Arc<str>>,
+    /// What the cluster's name stands for: a hash of the rule's backends
+    pub(super) meaning: u64,
+    /// Whether Envoy Gateway has yet to take in the route as it is now
+    pub(super) pending: bool,
+}
+
+impl Part<'_> {
+    /// Whether it is the same part, in proxies of other Gateways.
+    fn is_twin(&self, other: &Self) -> bool {
+        (self.backend_ref, &self.cluster, &self.stat_name, &self.route)
+            == (other.backend_ref, &other.cluster, &other.stat_name, &other.route)
+    }
+}
+
+/// What the clusters of a rule stand for: its backends in order, without their weights.
+fn meaning<'a>(refs: impl Iterator<Item = &'a BackendRef>, namespace: &str) -> u64 {
+    let one = |r: &BackendRef| format!("{}/{}/{}/{}:{:?}", r.group(), r.kind(), r.namespace(namespace), r.name, r.port);
+    fnv1a_64(&refs.map(one).collect::<Vec<_>>().join(" "))
 }
 
 /// A backend's weight among all of the same destination.
@@ -80,6 +102,8 @@ pub(super) struct Weight {
 impl Weight {
     /// The only backend.
     const WHOLE: Self = Self { own: 1, of: 1, fallbacks: 0 };
+    /// A backend at rest.
+    const NOTHING: Self = Self { own: 0, of: 1, fallbacks: 0 };
 }
 
 /// The cluster of one backend of a rule.

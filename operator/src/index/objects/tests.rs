@@ -71,12 +71,21 @@ fn nulls_are_absent_fields() {
 }
 
 #[test]
-fn only_pods_of_proxies_are_kept() {
-    let mut objects = Objects::default();
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"app": "api"}}});
-    objects.apply(pod.clone()).unwrap();
-    objects.replace(Kind::Pod, vec![pod]);
-    assert_eq!(objects.count(Kind::Pod), 0);
+fn only_pods_of_proxies_and_their_owners_are_kept() {
+    for kind in [Kind::Pod, Kind::ReplicaSet, Kind::DaemonSet] {
+        let mut objects = Objects::default();
+        let object = |labels: Value| {
+            json!({"apiVersion": kind.resource().api_version, "kind": kind.as_str(),
+                "metadata": {"name": "a", "labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}})
+        };
+        let other = object(json!({"app": "api"}));
+        objects.apply(other.clone()).unwrap();
+        objects.replace(kind, vec![other]);
+        assert_eq!(objects.count(kind), 0);
+        let proxy = json!({"app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "envoy-gateway"});
+        objects.apply(object(proxy)).unwrap();
+        assert_eq!(objects.count(kind), 1);
+    }
 }
 
 #[test]

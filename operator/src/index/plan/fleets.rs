@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_core::{
     calendar::Calendars,
-    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling, series_of_class, series_of_gateway},
+    fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling},
     intent::{GatewayIntent, is_annotated},
     key::{Key, STATUS},
     plan::ADOPTED_REPLICAS,
@@ -14,22 +14,12 @@ use super::{
     super::{
         Objects,
         discovery::{self, Front},
-        views::{EnvoyProxySpec, Gateway, Labels, Workload},
+        views::{EnvoyProxySpec, Gateway, Workload},
     },
-    namespace_defaults, replicas,
+    namespace_defaults,
+    proxies::fleet_of_deployment,
+    replicas,
 };
-
-const OWNING_NAMESPACE: &str = "gateway.envoyproxy.io/owning-gateway-namespace";
-const OWNING_NAME: &str = "gateway.envoyproxy.io/owning-gateway-name";
-const OWNING_CLASS: &str = "gateway.envoyproxy.io/owning-gatewayclass";
-
-/// The set of proxies that a pod with these labels is one of.
-pub(super) fn of_proxy(labels: &Labels) -> Option<Arc<str>> {
-    if let Some(class) = labels.get(OWNING_CLASS) {
-        return Some(series_of_class(class));
-    }
-    Some(series_of_gateway(labels.get(OWNING_NAMESPACE)?, labels.get(OWNING_NAME)?))
-}
 
 /// Every fleet with at least one annotated Gateway.
 pub(super) fn fleets(objects: &Objects, calendars: &Calendars) -> Vec<Fleet> {
@@ -130,10 +120,12 @@ fn scaling(spec: &EnvoyProxySpec) -> Scaling {
 
 /// The Deployments that Envoy Gateway made, where they can be seen.
 fn deployments<'a>(objects: &'a Objects, series: &[Arc<str>]) -> Vec<&'a Workload> {
-    let deployments = objects.deployments.values().flat_map(BTreeMap::values);
-    let ours =
-        deployments.filter(|deployment| of_proxy(deployment.pod_labels()).is_some_and(|of| series.contains(&of)));
-    ours.collect()
+    let deployments =
+        objects.deployments.iter().flat_map(|(namespace, names)| names.values().map(move |d| (namespace, d)));
+    let ours = deployments.filter(|(namespace, deployment)| {
+        fleet_of_deployment(objects, namespace, deployment.pod_labels()).is_some_and(|of| series.contains(&of))
+    });
+    ours.map(|(_, deployment)| deployment).collect()
 }
 
 /// What a Gateway that asks for nothing but hours has inside them: what was there when Tidegate came, `3` or `2-10`.

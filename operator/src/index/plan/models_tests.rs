@@ -200,16 +200,15 @@ fn routes_show_models_and_where_they_leave_the_cluster() {
 #[test]
 fn only_proxies_with_the_side_car_count_tokens() {
     let pod = |name: &str, containers: Value| {
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "eg", "labels": {
-                "app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "envoy-gateway",
-                "gateway.envoyproxy.io/owning-gateway-namespace": "llm", "gateway.envoyproxy.io/owning-gateway-name": "ai"}},
-            "spec": containers, "status": {"phase": "Running", "podIP": "10.0.0.7"}})
+        let mut pod = super::proxies::tests::pod("llm", name, ("llm", "ai"));
+        pod["spec"] = containers;
+        super::proxies::tests::owned(pod)
     };
     let plain = pod("plain", json!({"containers": [{"name": "envoy"}]}));
     let counts =
         pod("counts", json!({"containers": [{"name": "envoy"}], "initContainers": [{"name": "ai-gateway-extproc"}]}));
-    let gateways = objects([plain, counts]).plan().ai_gateways;
+    let gateways = objects(plain.into_iter().chain(counts)).plan().ai_gateways;
     assert_eq!(gateways.len(), 1);
-    assert_eq!((gateways[0].name.as_str(), gateways[0].metrics), ("eg/counts", ([10, 0, 0, 7], 1064).into()));
+    assert_eq!((gateways[0].name.as_str(), gateways[0].metrics), ("llm/counts", ([10, 0, 0, 1], 1064).into()));
     assert_eq!(gateways[0].fleet.as_deref(), Some("gateway/llm/ai"));
 }

@@ -1,8 +1,15 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate_core::{fleet::Scaling, plan::RouteRef, workload::WorkloadKind};
+use tidegate_core::{
+    fleet::Scaling,
+    plan::{Proxy, RouteRef},
+    workload::WorkloadKind,
+};
 
-use super::*;
+use super::{
+    proxies::tests::{owned, pod},
+    *,
+};
 
 /// One Gateway with listeners for everything, in the namespace `gateways`, open to all.
 fn gateway() -> Value {
@@ -71,6 +78,7 @@ fn share(plan: &Plan, name: &str) -> (f64, f64) {
 #[test]
 fn a_workload_gets_the_cluster_of_the_rule_that_leads_to_it() {
     let plan = plan_of([annotated("api", 1), service_of("api"), route("HTTPRoute", &[("api", 1)])]);
+    let meaning = traffic(&plan, "api")[0].meaning;
     let expected = ClusterShare {
         cluster: "httproute/shop/route/rule/0".into(),
         split: Some("httproute/shop/route/rule/0/backend/0".into()),
@@ -78,8 +86,8 @@ fn a_workload_gets_the_cluster_of_the_rule_that_leads_to_it() {
         of_backend: 1.0,
         route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "route".into(), rule: Some(0) },
         service: ServiceId { namespace: "shop".into(), name: "api".into() },
-        fleets: [].into(),
-        meaning: 0,
+        fleets: ["gateway/gateways/edge".into()].into(),
+        meaning,
         pending: false,
     };
     assert_eq!(traffic(&plan, "api"), std::slice::from_ref(&expected));
@@ -93,6 +101,85 @@ fn a_rule_shared_90_10_gives_a_tenth_of_its_rate_to_the_canary() {
     assert_eq!(share(&plan, "api"), (0.9, 1.0));
     assert_eq!(share(&plan, "canary"), (0.1, 1.0));
     assert_eq!(traffic(&plan, "canary")[0].split.as_deref(), Some("httproute/shop/route/rule/0/backend/1"));
+}
+
+#[test]
+fn a_canary_at_rest_has_a_route_and_no_part_of_it() {
+    let objects = || [annotated("api", 9), annotated("canary", 1), service_of("api"), service_of("canary")];
+    for (kind, weights) in
+        [("HTTPRoute", [100, 0]), ("GRPCRoute", [1, 0]), ("TCPRoute", [100, 0]), ("HTTPRoute", [0, 0])]
+    {
+        let plan = plan_of(objects().into_iter().chain([route(kind, &[("api", weights[0]), ("canary", weights[1])])]));
+        let part = f64::from(u8::from(weights[0] > 0));
+        assert_eq!((share(&plan, "api"), share(&plan, "canary")), ((part, 1.0), (0.0, 1.0)), "{kind} {weights:?}");
+    }
+}
+
+#[test]
+fn a_mirror_is_load_of_the_workload_that_gets_the_copies_and_takes_nothing_from_the_others() {
+    let mut route = route("HTTPRoute", &[("api", 1)]);
+    let header =
+        json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "a", "value": "b"}]}});
+    let mirror = json!({"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow", "port": 80}}});
+    route["spec"]["rules"][0]["filters"] = json!([header, mirror]);
+    let plan = plan_of([annotated("api", 1), annotated("shadow", 1), service_of("api"), service_of("shadow"), route]);
+    assert_eq!((share(&plan, "api"), share(&plan, "shadow")), ((1.0, 1.0), (1.0, 1.0)));
+    let [copies] = traffic(&plan, "shadow") else { panic!("one cluster") };
+    assert_eq!((&*copies.cluster, copies.split.as_ref()), ("httproute/shop/route/rule/0-mirror-1", None));
+}
+
+/// An HTTPRoute with a rule to each of these Services.
+fn rules(backends: &[&str]) -> Value {
+    let rule = |name: &&str| json!({"backendRefs": [{"name": name, "port": 80}]});
+    let rules: Vec<_> = backends.iter().map(rule).collect();
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": "route", "namespace": "shop", "generation": 2},
+        "spec": {"parentRefs": [{"name": "edge", "namespace": "gateways"}], "rules": rules}})
+}
+
+#[test]
+fn a_name_that_a_rule_inserted_before_it_shifts_stands_for_something_else_and_one_of_other_weights_does_not() {
+    let objects = || [annotated("api", 1), annotated("new", 1), service_of("api"), service_of("new")];
+    let meaning = |route: Value, workload: &str| {
+        let plan = plan_of(objects().into_iter().chain([route]));
+        let [share] = traffic(&plan, workload) else { panic!("{workload}") };
+        (share.cluster.to_string(), share.meaning)
+    };
+    let (before, after) = (rules(&["api", "api"]), rules(&["new", "api"]));
+    let plan = plan_of(objects().into_iter().chain([before]));
+    let first = traffic(&plan, "api")[0].meaning;
+    assert_ne!(meaning(after, "new"), ("httproute/shop/route/rule/0".to_owned(), first));
+    let weights = |weights: [u32; 2]| route("HTTPRoute", &[("api", weights[0]), ("new", weights[1])]);
+    assert_eq!(meaning(weights([90, 10]), "api"), meaning(weights([50, 50]), "api"));
+}
+
+#[test]
+fn a_route_is_pending_while_envoy_gateway_tells_of_an_earlier_generation_only() {
+    let controller = "gateway.envoyproxy.io/gatewayclass-controller";
+    let told = |controller: &str, generation: i64| json!({"parents": [{"controllerName": controller, "conditions": [{"type": "Accepted", "observedGeneration": generation}]}]});
+    for (status, pending) in [
+        (Value::Null, false),
+        (told(controller, 1), true),
+        (told(controller, 2), false),
+        (told("somebody.else/controller", 1), false),
+        (json!({"parents": [{"controllerName": controller, "conditions": []}]}), true),
+    ] {
+        let mut route = rules(&["api"]);
+        route["status"] = status.clone();
+        let plan = plan_of([annotated("api", 1), service_of("api"), route]);
+        assert_eq!(traffic(&plan, "api")[0].pending, pending, "{status}");
+    }
+}
+
+#[test]
+fn a_cluster_is_on_the_proxies_of_each_gateway_that_lets_its_route_in() {
+    let mut second = gateway();
+    second["metadata"]["name"] = json!("second");
+    let mut route = rules(&["api"]);
+    route["spec"]["parentRefs"] = json!([{"name": "edge", "namespace": "gateways"}, {"name": "second", "namespace": "gateways"}, {"name": "gone"}]);
+    let plan = plan_of([second, annotated("api", 1), service_of("api"), route]);
+    let fleets: Vec<_> = traffic(&plan, "api")[0].fleets.iter().map(|fleet| &**fleet).collect();
+    assert_eq!(fleets, ["gateway/gateways/edge", "gateway/gateways/second"]);
 }
 
 #[test]
@@ -319,22 +406,26 @@ fn wrong_annotations_are_planned_with_what_is_wrong() {
 #[test]
 fn proxies_are_the_running_pods_of_envoy_gateway() {
     let pod = |name: &str, component: &str, phase: &str, ready: &str| {
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "eg", "labels": {
-                "app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "envoy-gateway"}},
-            "status": {"phase": phase, "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}})
+        let mut pod = pod("gateways", name, ("gateways", "edge"));
+        pod["metadata"]["labels"]["app.kubernetes.io/component"] = json!(component);
+        pod["status"]["phase"] = json!(phase);
+        pod["status"]["conditions"] = json!([{"type": "Ready", "status": ready}]);
+        pod
     };
     let mut terminating = pod("e", "proxy", "Running", "True");
     terminating["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
-    let plan = plan_of([
+    let pods = [
         terminating,
         pod("a", "proxy", "Running", "True"),
         pod("b", "proxy", "Running", "False"),
         pod("c", "proxy", "Pending", "False"),
         pod("d", "ratelimit", "Running", "True"),
-    ]);
+    ];
+    let plan = plan_of(pods.into_iter().flat_map(owned));
     let stats = "10.0.0.1:19001".parse().unwrap();
-    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready, fleet: None };
-    assert_eq!(plan.proxies, [proxy("eg/a", true), proxy("eg/b", false), proxy("eg/e", false)]);
+    let fleet = Some("gateway/gateways/edge".into());
+    let proxy = |name: &str, ready| Proxy { name: name.to_owned(), stats, ready, fleet: fleet.clone() };
+    assert_eq!(plan.proxies, [proxy("gateways/a", true), proxy("gateways/b", false), proxy("gateways/e", false)]);
 }
 
 /// A Gateway of the class `eg`, with annotations, and an EnvoyProxy of its own if it names one.

@@ -224,9 +224,52 @@ struct Telemetry {
 #[serde(default, rename_all = "camelCase")]
 struct Metrics {
     cluster_stat_name: Option<String>,
+    matches: Vec<StatMatch>,
+    prometheus: PrometheusPage,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PrometheusPage {
+    disable: bool,
+}
+
+/// One of `telemetry.metrics.matches`: statistics that are exported.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct StatMatch {
+    r#type: Option<String>,
+    pub(in crate::index) value: String,
+}
+
+impl StatMatch {
+    /// `Exact` when it does not say.
+    pub(in crate::index) fn kind(&self) -> &str {
+        super::route::non_empty(self.r#type.as_deref()).unwrap_or("Exact")
+    }
+}
+
+impl Metrics {
+    fn over(&self, base: &Self) -> Self {
+        Self {
+            cluster_stat_name: self.cluster_stat_name.clone().or_else(|| base.cluster_stat_name.clone()),
+            matches: if self.matches.is_empty() { &base.matches } else { &self.matches }.clone(),
+            prometheus: PrometheusPage { disable: self.prometheus.disable || base.prometheus.disable },
+        }
+    }
 }
 
 impl EnvoyProxySpec {
+    /// The only statistics that proxies export; all when empty.
+    pub(in crate::index) fn stat_matches(&self) -> &[StatMatch] {
+        &self.telemetry.metrics.matches
+    }
+
+    /// Whether proxies serve no page of statistics.
+    pub(in crate::index) fn serves_no_page(&self) -> bool {
+        self.telemetry.metrics.prometheus.disable
+    }
+
     /// The pattern that replaces cluster names in statistics.
     pub(in crate::index) fn cluster_stat_name(&self) -> Option<&str> {
         super::route::non_empty(self.telemetry.metrics.cluster_stat_name.as_deref())
@@ -243,16 +286,7 @@ impl EnvoyProxySpec {
             shutdown: Shutdown {
                 drain_timeout: self.shutdown.drain_timeout.clone().or_else(|| base.shutdown.drain_timeout.clone()),
             },
-            telemetry: Telemetry {
-                metrics: Metrics {
-                    cluster_stat_name: self
-                        .telemetry
-                        .metrics
-                        .cluster_stat_name
-                        .clone()
-                        .or_else(|| base.telemetry.metrics.cluster_stat_name.clone()),
-                },
-            },
+            telemetry: Telemetry { metrics: self.telemetry.metrics.over(&base.telemetry.metrics) },
         }
     }
 }

@@ -17,7 +17,7 @@ mod workload;
 pub(super) use ai::{AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, AiServiceBackend, InferencePool};
 pub(super) use backend::{
     Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
-    Service, ServiceImport, ServicePort,
+    Service, ServiceImport, ServicePort, StatMatch,
 };
 pub use calendar::Calendar;
 pub(super) use envoy_gateway::EnvoyGateway;
@@ -28,7 +28,7 @@ pub(super) use route::{
 };
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
-pub(super) use workload::{Namespace, Pod, Workload};
+pub(super) use workload::{Namespace, Pod, ReplicaSet, Workload};
 
 use std::collections::BTreeMap;
 
@@ -115,6 +115,12 @@ impl Labels {
     /// All pairs, ordered by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
+
+    /// Whether these are the labels that Envoy Gateway gives its proxies. Anybody can give them to a pod of his own.
+    pub(super) fn are_of_a_proxy(&self) -> bool {
+        self.get("app.kubernetes.io/component") == Some("proxy")
+            && self.get("app.kubernetes.io/managed-by") == Some("envoy-gateway")
     }
 
     /// Whether all these labels are among the other's: how a Service's selector matches a pod.

@@ -114,6 +114,13 @@ impl Workload {
     }
 }
 
+/// A ReplicaSet, kept only when its pods are labelled as Envoy Gateway's proxies.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct ReplicaSet {
+    pub(in crate::index) metadata: Meta,
+}
+
 /// A Namespace.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -160,13 +167,6 @@ struct Condition {
 }
 
 impl Pod {
-    /// Whether the pod's labels are those that Envoy Gateway gives its proxies.
-    pub(in crate::index) fn is_proxy(&self) -> bool {
-        let label = |key| self.metadata.labels.get(key);
-        label("app.kubernetes.io/component") == Some("proxy")
-            && label("app.kubernetes.io/managed-by") == Some("envoy-gateway")
-    }
-
     /// Whether it has a container of this name. A side-car may be an init container that goes on.
     pub(in crate::index) fn has_container(&self, name: &str) -> bool {
         let mut all = self.spec.containers.iter().chain(&self.spec.init_containers);

@@ -6,7 +6,24 @@
 use memchr::{memchr, memchr2, memmem};
 
 use super::Field;
-use crate::signals::{Counters, Sample, Series};
+use crate::signals::{Counters, Sample, Series, Shows};
+
+/// Why a page is no answer of an Envoy, although its status is 200.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// A page of HTML, for example
+    #[error("something else than Prometheus metrics: {0}")]
+    NotMetrics(String),
+    /// Each Envoy shows the cluster through which its own statistics are asked for
+    #[error(
+        "no statistics of any cluster, although the question itself is counted in one: not an Envoy of Envoy Gateway, or \
+         spec.telemetry.metrics.matches of its EnvoyProxy leaves them out"
+    )]
+    NoClusters,
+    /// A value that no Envoy can have
+    #[error("a number that no Envoy can have: {0}")]
+    NoNumber(String),
+}
 
 const CONNECTION_MANAGER: &[u8] = b"envoy_http_conn_manager_prefix";
 const LISTENER: &[u8] = b"envoy_listener_address";
@@ -26,8 +43,9 @@ const NAME_LABEL: &[u8] = b"envoy_cluster_name";
 /// let mut parser = Parser::new(&series);
 /// parser.feed(b"envoy_cluster_upstream_rq_total{envoy_cluster_name=\"httproute/default/");
 /// parser.feed(b"task-route/rule/0\"} 5\n");
-/// let sample = parser.finish().expect("metrics");
+/// let sample = parser.finish()?;
 /// assert_eq!(sample.clusters()[0].1.requests, 5.0);
+/// # Ok::<(), tidegate_scaler::sources::envoy::PageError>(())
 /// ```
 pub struct Parser<'a> {
     series: &'a Series,
@@ -44,7 +62,11 @@ pub struct Parser<'a> {
     places: Vec<u32>,
     found: Vec<(u32, Counters)>,
     scratch: Vec<u8>,
-    garbage: bool,
+    /// The signals that some cluster shows, whichever it is
+    shows: Shows,
+    shows_clusters: bool,
+    shows_listeners: bool,
+    problem: Option<PageError>,
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -62,7 +84,10 @@ impl<'a> Parser<'a> {
             places: Vec::new(),
             found: Vec::new(),
             scratch: Vec::new(),
-            garbage: false,
+            shows: [false; 3],
+            shows_clusters: false,
+            shows_listeners: false,
+            problem: None,
         }
     }
 
@@ -98,11 +123,24 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What was found. `None` when this was not an exposition, but for example a page of HTML.
-    pub fn finish(mut self) -> Option<Sample> {
+    /// Whether the last line has not ended. Envoy ends each.
+    pub fn is_mid_line(&self) -> bool {
+        self.overlong || !self.partial.is_empty()
+    }
+
+    /// What was found, or why this is no answer of an Envoy.
+    pub fn finish(mut self) -> Result<Sample, PageError> {
         let last = std::mem::take(&mut self.partial);
         self.line(&last);
-        (!self.garbage).then(|| Sample::new(self.series, self.found))
+        if let Some(fleet) = self.fleet.filter(|_| self.shows_listeners) {
+            // Listeners that were never used are not shown, and carry nothing.
+            self.counters(fleet);
+        }
+        match self.problem {
+            Some(problem) => Err(problem),
+            None if !self.shows_clusters => Err(PageError::NoClusters),
+            None => Ok(Sample::new(self.series, self.found).showing(self.shows)),
+        }
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -114,8 +152,8 @@ impl<'a> Parser<'a> {
             let _ = self.series_line(line, series);
         } else if let Some((fleet, (field, label))) = self.fleet.zip(listener_field(line)) {
             let _ = self.listener_line(line, fleet, field, label);
-        } else {
-            self.garbage |= !is_exposition(line);
+        } else if !is_exposition(line) {
+            self.problem.get_or_insert_with(|| PageError::NotMetrics(excerpt(line)));
         }
     }
 
@@ -124,6 +162,10 @@ impl<'a> Parser<'a> {
         let brace = memchr(b'{', series)?;
         let (metric, labels) = (&series[..brace], &series[brace + 1..]);
         let (infix, field) = metric_field(metric)?;
+        self.shows_clusters = true;
+        if let Some(signal) = field.proves() {
+            self.shows[signal] = true;
+        }
         let Some(rest) = labels.strip_prefix(NAME_LABEL).and_then(|labels| labels.strip_prefix(b"=\"")) else {
             return self.any_labels(labels, field, infix);
         };
@@ -173,6 +215,7 @@ impl<'a> Parser<'a> {
     /// `envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http-10080"} 5`: Envoy Gateway calls the managers of
     /// its Gateways' listeners by their ports, and its own otherwise.
     fn listener_line(&mut self, line: &[u8], fleet: u32, field: Field, label: &[u8]) -> Option<()> {
+        self.shows_listeners |= label == CONNECTION_MANAGER;
         let labels = &line[memchr(b'{', line)? + 1..];
         let (name, value) = labelled(labels, label)?;
         let of_users = if label == LISTENER {
@@ -189,7 +232,17 @@ impl<'a> Parser<'a> {
     }
 
     fn add(&mut self, id: Option<u32>, field: Field, value: &[u8]) -> Option<()> {
-        let (id, value) = (id?, number(value)?);
+        let id = id?;
+        let Some(number) = number(value) else {
+            self.problem.get_or_insert_with(|| PageError::NoNumber(excerpt(value)));
+            return None;
+        };
+        *field.in_counters(self.counters(id)) += number;
+        Some(())
+    }
+
+    /// Those of a cluster, which it shows.
+    fn counters(&mut self, id: u32) -> &mut Counters {
         let index = id as usize;
         if self.places.len() <= index {
             self.places.resize(index.max(self.series.len()) + 1, NOWHERE);
@@ -198,9 +251,7 @@ impl<'a> Parser<'a> {
             self.places[index] = self.found.len() as u32;
             self.found.push((id, Counters::default()));
         }
-        let counters = &mut self.found[self.places[index] as usize].1;
-        *field.in_counters(counters) += value;
-        Some(())
+        &mut self.found[self.places[index] as usize].1
     }
 }
 
@@ -230,11 +281,11 @@ fn labelled<'a>(mut labels: &'a [u8], wanted: &[u8]) -> Option<(Vec<u8>, &'a [u8
     Some((found?, labels.strip_prefix(b"} ")?))
 }
 
-/// What stands before `_upstream_` and where the metric goes.
+/// What stands before `_upstream_…` or `_membership_total`, and where the metric goes.
 fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
-    let upstream = memmem::rfind(metric, b"upstream_")?;
-    let field = Field::of(&metric[upstream + b"upstream_".len()..])?;
-    match &metric[..upstream] {
+    let start = memmem::rfind(metric, b"upstream_").or_else(|| memmem::rfind(metric, b"membership_total"))?;
+    let field = Field::of_metric(&metric[start..])?;
+    match &metric[..start] {
         [] => Some((None, field)),
         [infix @ .., b'_'] => Some((Some(infix), field)),
         _ => None,
@@ -273,6 +324,12 @@ fn number(text: &[u8]) -> Option<f64> {
     }
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (value.is_finite() && value >= 0.0).then_some(value)
+}
+
+/// The start of a line, for people.
+fn excerpt(line: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    String::from_utf8_lossy(&line[..line.len().min(LONGEST)]).into_owned()
 }
 
 /// A comment, nothing, or `name value` with or without labels.
@@ -319,7 +376,7 @@ envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="httproute/ns/overfl
         "httproute/ns/overflow/rule/0",
     ];
 
-    fn parse(series: &Series, chunks: &[&[u8]]) -> Option<Sample> {
+    fn parse(series: &Series, chunks: &[&[u8]]) -> Result<Sample, PageError> {
         let mut parser = Parser::new(series);
         for chunk in chunks {
             parser.feed(chunk);
@@ -327,9 +384,12 @@ envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="httproute/ns/overfl
         parser.finish()
     }
 
-    /// The counters of the one cluster `c` in this text.
+    /// What every Envoy of Envoy Gateway shows: the cluster through which it is asked.
+    const OWN: &str = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"prometheus_stats\"} 7\n";
+
+    /// The counters of the one cluster `c` in this text, on a page of an Envoy.
     fn counters(text: &str) -> Option<Counters> {
-        let sample = parse(&Series::of(["c"]), &[text.as_bytes()])?;
+        let sample = parse(&Series::of(["c"]), &[OWN.as_bytes(), text.as_bytes()]).ok()?;
         Some(sample.clusters().first().map_or_else(Counters::default, |(_, counters)| *counters))
     }
 
@@ -375,8 +435,57 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
     }
 
     #[test]
-    fn an_empty_answer_says_that_nothing_is_carried() {
-        assert_eq!(counters(""), Some(Counters::default()));
+    fn a_page_without_any_cluster_is_no_envoys() {
+        for text in [
+            "",
+            "\n",
+            "# TYPE x counter\n",
+            "up 1\n",
+            "envoy_server_live 1\n",
+            "envoy_http_downstream_rq_total{a=\"b\"} 3\n",
+        ] {
+            assert_eq!(parse(&Series::of(["c"]), &[text.as_bytes()]), Err(PageError::NoClusters), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_is_idle_is_told_from_one_that_is_not_there() {
+        let series = Series::of(["c", "d", "e.v1/rule/0"]);
+        let text = "envoy_cluster_membership_total{envoy_cluster_name=\"c\"} 3\n\
+            envoy_cluster_v1_rule_0_membership_total{envoy_cluster_name=\"e\"} 1\n";
+        let sample = parse(&series, &[OWN.as_bytes(), text.as_bytes()]).unwrap();
+        let shown: Vec<_> = sample.clusters().iter().map(|(id, counters)| (*id, counters.members)).collect();
+        assert_eq!(shown, [(0, 3.0), (2, 1.0)]);
+    }
+
+    #[test]
+    fn statistics_that_are_left_out_are_not_taken_for_zero() {
+        // As the configuration of `cases/trust/envoy-with-stats-matches.yaml` has it.
+        let left_out = "envoy_cluster_membership_total{envoy_cluster_name=\"c\"} 1\n";
+        let shows = |text: &str| parse(&Series::of(["c"]), &[text.as_bytes()]).unwrap().shows();
+        assert_eq!(shows(left_out), [false; 3]);
+        let active = "envoy_cluster_upstream_rq_active{envoy_cluster_name=\"d\"} 0\n";
+        assert_eq!(shows(&format!("{OWN}{left_out}{active}")), [true, true, false]);
+    }
+
+    #[test]
+    fn requests_for_which_no_host_is_healthy_are_counted() {
+        let text = "envoy_cluster_upstream_cx_none_healthy{envoy_cluster_name=\"c\"} 9\n\
+            envoy_cluster_upstream_rq_pending_failure_eject{envoy_cluster_name=\"c\"} 1\n";
+        assert_eq!(counters(text).map(|counters| counters.refused), Some(10.0));
+    }
+
+    #[test]
+    fn listeners_that_were_never_used_carry_nothing_where_listeners_are_shown() {
+        let series = Series::of(["gateway/edge/web"]);
+        let read = |text: &str| {
+            let mut parser = Parser::new(&series).with_fleet(Some("gateway/edge/web"));
+            parser.feed(OWN.as_bytes());
+            parser.feed(text.as_bytes());
+            parser.finish().unwrap().clusters().len()
+        };
+        assert_eq!(read("envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"admin\"} 5\n"), 1);
+        assert_eq!(read(""), 0, "they may be left out");
     }
 
     #[test]
@@ -434,7 +543,9 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
             assert_eq!(value(text), number, "{text}");
         }
         for text in ["", "NaN", "+Inf", "-1", "x", "1x", "1_000"] {
-            assert_eq!(value(text), 0.0, "{text}");
+            let line = format!("envoy_cluster_upstream_cx_active{{envoy_cluster_name=\"c\"}} {text}\n");
+            let read = parse(&Series::of(["c"]), &[line.as_bytes()]);
+            assert_eq!(read, Err(PageError::NoNumber(text.to_owned())), "one bad number spoils the page");
         }
     }
 
@@ -488,7 +599,7 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
         #[test]
         fn no_bytes_make_it_panic(chunks in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
             let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
-            parse(&Series::of(["c"]), &chunks);
+            let _ = parse(&Series::of(["c"]), &chunks);
         }
 
         #[test]

@@ -10,24 +10,39 @@ pub(in crate::sources) enum Field {
     Retries,
     InFlight,
     Connections,
+    Members,
 }
 
 impl Field {
-    /// By what comes after `upstream_`. Several names may go to one field.
-    pub(in crate::sources) fn of(metric: &[u8]) -> Option<Self> {
+    /// By the name of a metric: `upstream_rq_total`. Several names may go to one field.
+    pub(in crate::sources) fn of_metric(metric: &[u8]) -> Option<Self> {
         Some(match metric {
-            b"rq_total" => Self::Requests,
-            b"rq_pending_overflow" | b"rq_pending_failure_eject" => Self::Refused,
-            b"rq_retry" => Self::Retries,
-            b"rq_active" | b"rq_pending_active" => Self::InFlight,
-            b"cx_active" => Self::Connections,
+            b"upstream_rq_total" => Self::Requests,
+            // No host is healthy: the request is refused before it is counted anywhere else.
+            b"upstream_rq_pending_overflow" | b"upstream_rq_pending_failure_eject" | b"upstream_cx_none_healthy" => {
+                Self::Refused
+            }
+            b"upstream_rq_retry" => Self::Retries,
+            b"upstream_rq_active" | b"upstream_rq_pending_active" => Self::InFlight,
+            b"upstream_cx_active" => Self::Connections,
+            b"membership_total" => Self::Members,
             _ => return None,
         })
     }
 
     /// Whether it goes up and down.
     pub(in crate::sources) fn is_gauge(self) -> bool {
-        matches!(self, Self::InFlight | Self::Connections)
+        matches!(self, Self::InFlight | Self::Connections | Self::Members)
+    }
+
+    /// The signal that cannot be read where no cluster shows it: the order of all arrays of signals.
+    pub(in crate::sources) fn proves(self) -> Option<usize> {
+        match self {
+            Self::Requests => Some(0),
+            Self::InFlight => Some(1),
+            Self::Connections => Some(2),
+            Self::Refused | Self::Retries | Self::Members => None,
+        }
     }
 
     pub(in crate::sources) fn in_counters(self, counters: &mut Counters) -> &mut f64 {
@@ -37,6 +52,7 @@ impl Field {
             Self::Retries => &mut counters.retries,
             Self::InFlight => &mut counters.in_flight,
             Self::Connections => &mut counters.connections,
+            Self::Members => &mut counters.members,
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{
+    Request, StatusCode, Uri,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -12,19 +15,23 @@ use hyper_util::{
 use tidegate_core::plan::Proxy;
 use tokio::time::{Instant, timeout};
 
-use super::exposition::Parser;
+use super::exposition::{PageError, Parser};
 use crate::signals::{Sample, Series};
 
 /// All that a proxy shows, on the listener that Envoy Gateway makes for it: the only path that is there.
 const PATH: &str = "/stats/prometheus";
-/// Only stats that were used, and of these the seven that are read. Envoy looks for the pattern in names such as
-/// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`.
-const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.upstream_\
-    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_active)$";
-/// These, and what the listeners carry: `http.http-10080.downstream_rq_total`, `listener.0.0.0.0_10080.downstream_cx_active`.
-const QUERY_WITH_LISTENERS: &str = "usedonly&filter=%5E(cluster%5C..%2A%5C.upstream_\
-    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_active)\
-    %7Chttp%5C.https%3F-.%2A%5C.downstream_rq_(total%7Cactive)%7Clistener%5C..%2A%5C.downstream_cx_active)$";
+/// Only stats that were used, and of these the nine that are read. Envoy looks for the pattern in names such as
+/// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`. `membership_total` counts as used in each cluster that has
+/// endpoints: it tells one that is idle from one that is not there.
+const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.(membership_total%7Cupstream_\
+    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))$";
+/// These, and what the listeners carry: `http.http-10080.downstream_rq_total`, `listener.0.0.0.0_10080.downstream_cx_active`. That
+/// of the administration interface counts the question itself, so that it is shown wherever listeners are.
+const QUERY_WITH_LISTENERS: &str = "usedonly&filter=%5E(cluster%5C..%2A%5C.(membership_total%7Cupstream_\
+    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))\
+    %7Chttp%5C.(admin%7Chttps%3F-.%2A)%5C.downstream_rq_(total%7Cactive)%7Clistener%5C..%2A%5C.downstream_cx_active)$";
+/// An answer that comes within this was made when it came.
+const PROMPT: Duration = Duration::from_millis(250);
 /// 100,000 clusters fit; more than that is no answer of an Envoy.
 const MAX_BODY: usize = 64 << 20;
 
@@ -51,9 +58,12 @@ pub enum ScrapeError {
     /// An answer without end
     #[error("http://{0} answered more than {limit} MiB", limit = .1 >> 20)]
     TooLarge(Endpoint, usize),
+    /// Its last line has no end, and nothing else says where the answer ends
+    #[error("http://{0} was cut off in the middle of a line")]
+    CutOff(Endpoint),
     /// Not an Envoy's
-    #[error("http://{0} answered something else than Prometheus metrics")]
-    NotMetrics(Endpoint),
+    #[error("http://{0} answered {1}")]
+    Page(Endpoint, PageError),
 }
 
 impl ScrapeError {
@@ -66,7 +76,10 @@ impl ScrapeError {
             Self::Status(..) => "status",
             Self::Body(..) => "broken_off",
             Self::TooLarge(..) => "too_large",
-            Self::NotMetrics(..) => "not_metrics",
+            Self::CutOff(..) => "cut_off",
+            Self::Page(_, PageError::NotMetrics(_)) => "not_metrics",
+            Self::Page(_, PageError::NoClusters) => "no_clusters",
+            Self::Page(_, PageError::NoNumber(_)) => "no_number",
         }
     }
 }
@@ -129,15 +142,17 @@ impl Scraper {
             .map_err(|error: http::uri::InvalidUri| ScrapeError::Request(endpoint, error.to_string()))?;
         let request =
             Request::get(uri).body(Empty::new()).map_err(|error| ScrapeError::Request(endpoint, error.to_string()))?;
+        let asked = Instant::now();
         let answer = self.client.request(request).await.map_err(|error| {
             let wrong = if error.is_connect() { ScrapeError::Connect } else { ScrapeError::Request };
             wrong(endpoint, root_cause(&error))
         })?;
-        // Envoy makes the answer in one go before it sends the first byte.
-        let at = Instant::now();
+        let at = made_at(asked, Instant::now());
         if answer.status() != StatusCode::OK {
             return Err(ScrapeError::Status(endpoint, answer.status()));
         }
+        let headers = answer.headers();
+        let has_end = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
         let mut body = answer.into_body();
         let mut parser = Parser::new(series).with_fleet(fleet);
         let mut bytes = 0;
@@ -150,9 +165,19 @@ impl Scraper {
             }
             parser.feed(data);
         }
-        let sample = parser.finish().ok_or(ScrapeError::NotMetrics(endpoint))?;
+        if !has_end && parser.is_mid_line() {
+            return Err(ScrapeError::CutOff(endpoint));
+        }
+        let sample = parser.finish().map_err(|error| ScrapeError::Page(endpoint, error))?;
         Ok(Scrape { sample, at, bytes })
     }
+}
+
+/// When the proxy made its answer, which it does in one go before it sends the first byte. Of one that took long nobody knows
+/// whether the question or the answer did: half way is off by the least at most.
+fn made_at(asked: Instant, answered: Instant) -> Instant {
+    let took = answered.duration_since(asked);
+    if took < PROMPT { answered } else { asked + took / 2 }
 }
 
 /// "client error (Connect)" alone helps nobody.

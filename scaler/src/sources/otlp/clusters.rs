@@ -30,7 +30,7 @@ fn field(metric: &str) -> Option<(Field, Option<&str>)> {
         Some((rest, name)) => (Some(rest), name),
         None => (None, metric),
     };
-    Some((Field::of(name.strip_prefix("upstream_")?.as_bytes())?, rest))
+    Some((Field::of_metric(name.as_bytes())?, rest))
 }
 
 /// Series of one cluster: a counter has one, but for what a user's own tags split it into.

@@ -256,7 +256,7 @@ async fn what_a_proxy_pushes_is_its_clusters_traffic() {
         assert_eq!(answer.partial_success, None);
         sleep(Duration::from_millis(400)).await;
     }
-    let rate = until("a rate", || served.signals.cluster(RULE, Signal::RequestsPerSecond).ok()).await.value;
+    let rate = until("a rate", || served.signals.at_least(RULE, Signal::RequestsPerSecond)).await.value;
     assert!((10.0..40.0).contains(&rate), "{rate}");
 }
 
@@ -283,7 +283,7 @@ async fn a_proxy_that_never_pushes_makes_the_others_a_lower_bound_and_is_named()
         }
     };
     seconds(10).await;
-    let waits = signals.at_least(RULE, Signal::RequestsPerSecond).unwrap_err().to_string();
+    let waits = signals.cluster(RULE, Signal::RequestsPerSecond).unwrap_err().to_string();
     assert!(waits.contains("eg/silent"), "{waits}");
     seconds(60).await;
     let known = signals.at_least(RULE, Signal::RequestsPerSecond).unwrap().value;

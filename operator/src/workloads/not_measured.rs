@@ -1,0 +1,129 @@
+//! Tells the owners of workloads that their traffic is not measured: replicas are held then, which looks like a quiet day.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use tidegate_core::{
+    plan::Plan,
+    workload::{WorkloadId, WorkloadRef},
+};
+use tokio::sync::watch;
+
+use super::telling::tell;
+use crate::events::{self, Events};
+
+/// Gives the reason why the demand of a workload is not known now; `None` while it is.
+pub type Unmeasured = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<String> + Send + Sync>;
+
+/// The demand of a workload is not known.
+///
+/// Two are equal whatever their reasons, which change from one proxy that fails to the next.
+#[derive(Debug, Clone)]
+pub struct NotMeasured {
+    workload: WorkloadRef,
+    reason: String,
+}
+
+impl PartialEq for NotMeasured {
+    fn eq(&self, other: &Self) -> bool {
+        self.workload == other.workload
+    }
+}
+
+impl Eq for NotMeasured {}
+
+impl Hash for NotMeasured {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.workload.hash(state);
+    }
+}
+
+impl fmt::Display for NotMeasured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workload, reason } = self;
+        write!(
+            f,
+            "its traffic is not known, which is not the same as none: {reason}. Replicas are held until it is. Look at the status of \
+             its routes, at telemetry.metrics.matches of the EnvoyProxy, which can leave out what Tidegate reads, and at `tidegate \
+             explain {workload}`"
+        )
+    }
+}
+
+impl events::Notice for NotMeasured {
+    fn reason(&self) -> &'static str {
+        "NotMeasured"
+    }
+
+    fn is_warning(&self) -> bool {
+        true
+    }
+
+    /// A route that was just applied has no statistics yet.
+    fn may_pass(&self) -> bool {
+        true
+    }
+}
+
+/// Tells of each workload, while this replica leads, until `shutdown` says so.
+pub async fn tell_not_measured(
+    unmeasured: Unmeasured,
+    events: Events<NotMeasured>,
+    plan: watch::Receiver<Option<Arc<Plan>>>,
+    shutdown: watch::Receiver<bool>,
+) {
+    tell(|plan| notices(plan, &unmeasured), events, plan, shutdown).await;
+}
+
+fn notices(plan: &Plan, unmeasured: &Unmeasured) -> Vec<(WorkloadId, Vec<NotMeasured>)> {
+    let notice = |id: &WorkloadId| {
+        let reason = unmeasured(id, plan)?;
+        let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
+        Some((id.clone(), vec![NotMeasured { workload, reason }]))
+    };
+    plan.workloads.keys().filter_map(notice).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::index::Objects;
+
+    /// A Plan of two annotated Deployments.
+    fn plan() -> Plan {
+        let mut objects = Objects::default();
+        for name in ["quiet", "unknown"] {
+            let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name,
+                "annotations": {"tidegate.dev/requests-per-second": "100"}}});
+            objects.apply(deployment).unwrap();
+        }
+        objects.plan()
+    }
+
+    fn unmeasured(reason: &'static str) -> Unmeasured {
+        Arc::new(move |id: &WorkloadId, _: &Plan| (id.name == "unknown").then(|| reason.to_owned()))
+    }
+
+    #[test]
+    fn only_workloads_whose_demand_is_not_known_are_told_and_how_to_find_out() {
+        let [(id, told)] = &notices(&plan(), &unmeasured("no proxy names its cluster"))[..] else { panic!() };
+        assert_eq!(id.name, "unknown");
+        assert_eq!(
+            told[0].to_string(),
+            "its traffic is not known, which is not the same as none: no proxy names its cluster. Replicas are held until it is. \
+             Look at the status of its routes, at telemetry.metrics.matches of the EnvoyProxy, which can leave out what Tidegate \
+             reads, and at `tidegate explain deployment/unknown`"
+        );
+    }
+
+    #[test]
+    fn another_reason_is_the_same_news() {
+        let told = |reason| notices(&plan(), &unmeasured(reason)).remove(0).1;
+        assert_eq!(told("10.0.0.1 is silent"), told("10.0.0.2 is silent"));
+    }
+}

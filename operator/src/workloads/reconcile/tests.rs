@@ -1,0 +1,70 @@
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tidegate_core::workload::WorkloadKind;
+use tokio::time::advance;
+
+use super::*;
+use crate::{
+    api_server::ApiServer,
+    lease::{Term, term},
+    workloads::ScalerEndpoint,
+};
+
+fn reconciler(server: &ApiServer) -> (Reconciler, Term) {
+    let (term, leadership) = term();
+    let writer = Writer::new(server.client(), leadership);
+    let events = Events::new(writer.clone(), "pod");
+    let metrics = OperatorMetrics::register(&mut Registry::default());
+    let settings = Settings { scaler: ScalerEndpoint::default(), tolerance: false };
+    (Reconciler::new(writer, settings, events, metrics), term)
+}
+
+fn applies(number: usize) -> Vec<Step> {
+    let apply = |n| {
+        let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: format!("api-{n}") };
+        Step::Apply(
+            id,
+            json!({ "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": { "name": format!("api-{n}") } }),
+        )
+    };
+    (0..number).map(apply).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_that_ends_in_the_middle_of_a_round_ends_its_writes() {
+    let server = ApiServer::default();
+    let (mut reconciler, term) = reconciler(&server);
+    term.begin();
+    server.set_delay(Duration::from_secs(6));
+    reconciler.carry_out(applies(3 * AT_ONCE)).await;
+    assert_eq!(server.writes().len(), 2 * AT_ONCE, "those of the first 6 s, and of the second");
+    assert!(reconciler.failures.is_empty(), "another replica's work is no failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thawed_process_writes_nothing_until_it_has_renewed() {
+    let server = ApiServer::default();
+    let (mut reconciler, term) = reconciler(&server);
+    reconciler.carry_out(applies(1)).await;
+    assert!(server.writes().is_empty(), "it has never led");
+    term.begin();
+    advance(Duration::from_secs(25)).await;
+    reconciler.carry_out(applies(1)).await;
+    assert!(server.writes().is_empty());
+    term.begin();
+    reconciler.carry_out(applies(1)).await;
+    assert_eq!(server.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_is_tried_again_later() {
+    let server = ApiServer::default();
+    let (mut reconciler, term) = reconciler(&server);
+    term.begin();
+    server.set_down(true);
+    reconciler.carry_out(applies(1)).await;
+    assert_eq!(reconciler.failures.len(), 1);
+    server.set_down(false);
+    reconciler.carry_out(applies(1)).await;
+    assert!(reconciler.failures.is_empty());
+}
