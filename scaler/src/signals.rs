@@ -6,9 +6,11 @@
 
 mod asked;
 mod clusters;
+mod counts;
 mod fleets;
 mod metrics;
 mod names;
+mod plausible;
 mod proxies;
 mod queries;
 mod rounds;
@@ -450,7 +452,7 @@ impl Signals {
 
     /// Forgets who pushed tokens and is known to be gone.
     pub(crate) fn senders_gone(&self, is_gone: impl Fn(&str) -> bool) {
-        lock(&self.tokens).gone(is_gone);
+        lock(&self.tokens).gone(is_gone, Instant::now());
     }
 
     /// Takes in what a model server has counted, or why it does not answer.
@@ -460,8 +462,10 @@ impl Signals {
 
     /// Closes a second of the model servers. These are all that there are now.
     pub fn commit_servers(&self, servers: &HashSet<SocketAddr>) {
-        lock(&self.servers).second(servers);
-        self.version.send_modify(|version| *version += 1);
+        lock(&self.servers).second(servers, Instant::now());
+        if !servers.is_empty() {
+            self.version.send_modify(|version| *version += 1);
+        }
     }
 
     pub(crate) fn metrics(&self) -> &SourceMetrics {

@@ -4,6 +4,7 @@ mod ai_gateway;
 pub mod envoy;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod known;
 mod model_servers;
 pub mod otlp;
 mod pages;

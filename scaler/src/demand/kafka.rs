@@ -82,9 +82,12 @@ impl Demands {
             Some(lag) => lag,
             None => self.signals.lag(&kafka.lag).map_err(|reason| of_group(kafka, reason))?.0,
         };
-        // A group that has read all of it by each sweep is not idle.
-        let flows = signal == Signal::KafkaLagSeconds && lag.rates.is_some_and(|rates| rates.arriving > 0.0);
-        Ok(lag.messages > kafka.activation || flows)
+        if lag.messages > kafka.activation || signal == Signal::KafkaLag {
+            return Ok(lag.messages > kafka.activation);
+        }
+        // A group that has read all of it by each sweep is not idle; whether it does is not known for the first seconds.
+        let rates = lag.rates.ok_or_else(|| of_group(kafka, still_unknown()))?;
+        Ok(rates.arriving > 0.0)
     }
 
     /// What is known of the trigger's group.
@@ -333,6 +336,20 @@ mod tests {
         assert!(billing.is_active(), "messages arrive, and are read at once");
         billing.sweeps(flowing(0, 0.0, 0.0));
         assert_eq!((billing.replicas(), billing.is_active()), (Ok(0), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_that_waits_is_not_idle_while_nobody_knows_whether_messages_arrive() {
+        let billing = Billing::new(&[("kafka-lag-seconds", "60"), ("min-replicas", "0")]);
+        billing.sweeps(waiting(0));
+        let unknown = billing.demands.is_active(&billing.trigger, &billing.plan).unwrap_err().to_string();
+        assert!(unknown.contains("known after 20 s"), "{unknown}");
+        billing.sweeps(waiting(1));
+        assert!(billing.is_active(), "what waits is known");
+        billing.sweeps(flowing(0, 100.0, 100.0));
+        assert!(billing.is_active());
+        billing.sweeps(flowing(0, 0.0, 0.0));
+        assert!(!billing.is_active(), "it is known to be idle");
     }
 
     #[tokio::test(start_paused = true)]

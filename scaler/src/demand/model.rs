@@ -13,17 +13,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
-    model::{ModelShare, part_of},
+    model::{ModelShare, TokenNames, part_of},
     plan::{Plan, PlannedWorkload},
     signal::{Signal, Target},
     trigger::{Traffic, Trigger},
 };
 
 use super::{Demands, NoDemand, parts, unknown_workload};
-use crate::signals::{Beginning, NoReading, Reading, Served};
+use crate::{
+    signals::{Beginning, NoReading, Reading, Served, TokenRates},
+    text::shortened,
+};
 
 /// What LLM servers take until they are ready where nothing is said and nothing was measured: they load weights for minutes.
 const USUAL_STARTUP: Duration = Duration::from_mins(5);
+/// Fewer requests without the numbers of their tokens than this part are no fault of the settings: counters are read one after
+/// another.
+const UNTOLD: f64 = 0.02;
 /// Half of the pods take longer than the median of those before them.
 const LONGER_THAN_MEDIAN: f64 = 1.5;
 
@@ -49,6 +55,8 @@ pub(crate) struct Routed {
     pub(crate) age: Duration,
     /// Why this is a lower bound, if it is
     pub(crate) incomplete: Option<String>,
+    /// Why requests were answered whose tokens nobody counted, if there were any
+    pub(crate) untold: Option<String>,
 }
 
 /// Pods that are not ready yet.
@@ -99,6 +107,12 @@ impl ModelNow {
         };
         match (&self.gateway, &self.servers) {
             (Some(Err(why)), _) if signal.is_tokens() => Some(why.clone()),
+            (Some(Ok(Routed { incomplete: None, untold: Some(reason), .. })), servers) if signal.is_tokens() => {
+                // Servers count all tokens, as they do where there is no gateway.
+                let known =
+                    servers.as_ref().is_some_and(|servers| matches!(servers, Ok(Served { incomplete: None, .. })));
+                (!known).then(|| NoReading::BadAnswer { reason: reason.clone() })
+            }
             (Some(Ok(routed)), _) if signal.is_tokens() => not_yet(&routed.incomplete),
             (_, Some(Ok(served))) if Self::of_servers(served, signal).is_none() => {
                 Some(NoReading::BadAnswer { reason: format!("such model servers do not tell {}", signal.unit()) })
@@ -164,8 +178,11 @@ impl Demands {
         let mut models: Vec<String> = shares.iter().filter(|_| !any).flat_map(ModelShare::asked_for).cloned().collect();
         models.sort_unstable();
         models.dedup();
+        let mut unknown = tokens.unknown(&models).filter(|(names, _)| part_of(shares, names) > 0.0);
+        routed.incomplete = routed.incomplete.or_else(|| unknown.next().map(|(_, why)| why.to_owned()));
         for (names, rates) in tokens.of(&models) {
             let part = part_of(shares, names);
+            routed.untold = routed.untold.or_else(|| untold(names, &rates).filter(|_| part > 0.0));
             routed.recorded[0] += rates.input * part;
             routed.recorded[1] += rates.output * part;
             mean.add(rates.of_request, rates.requests * part, part);
@@ -224,6 +241,19 @@ impl Demands {
         let count = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
         Starting { ready: count(ready), coming: count(coming), within }
     }
+}
+
+/// Why the tokens of a model are not known, where answers had no numbers of them.
+fn untold(names: &TokenNames, rates: &TokenRates) -> Option<String> {
+    let part = rates.untold / (rates.untold + rates.requests);
+    (part > UNTOLD).then(|| {
+        let model = shortened(&names.request);
+        format!(
+            "{:.0} % of the requests for {model} were answered without the numbers of their tokens: wants llmRequestCosts in the \
+             AIGatewayRoute, with which the AI gateway asks streams for their usage",
+            100.0 * part
+        )
+    })
 }
 
 /// The mean request of several models, by how many requests each has; all alike while none has any.

@@ -1,7 +1,11 @@
 //! What model servers tell of themselves: tokens, requests that wait, and how full their KV caches are.
 //!
-//! A server that does not answer contributes what it last did for as long as its pod is there. While one that is ready was never
-//! measured, or for less than 30 s and had worked before, the sum of a workload is a lower bound.
+//! A server that does not answer contributes its last means for as long as its pod is there; once these are older than
+//! `stale_after`, the sum of a workload is a lower bound. So it is while one that is ready was never measured, or for less than
+//! 30 s and may have worked before.
+//!
+//! A pod that is not ready any more counts while it answers: its probe may fail because it is full. While it does not, the sum is a
+//! lower bound; after `stale_after` it counts no more.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +17,9 @@ use tidegate_core::model::ServingPod;
 use tokio::time::Instant;
 
 use super::{
-    NoReading,
+    NoReading, WINDOW,
+    counts::Counts,
+    plausible,
     window::{LONG, Window},
 };
 
@@ -54,70 +60,76 @@ pub(crate) struct Served {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Servers(HashMap<SocketAddr, Server>);
+pub(super) struct Servers {
+    servers: HashMap<SocketAddr, Server>,
+    /// When servers were first asked, if there were any
+    since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    measured: Option<Measured>,
+    error: Option<String>,
+}
 
 #[derive(Debug)]
-struct Server {
-    last: Option<(Instant, ServerCounters)>,
-    error: Option<String>,
-    /// Uncached input tokens/s, output tokens/s, requests waiting, KV cache
-    now: Option<[f32; 4]>,
-    window: Window<4>,
-    /// For how many more seconds its window has some in it that were not measured
-    unknown: u8,
+struct Measured {
+    at: Instant,
+    last: ServerCounters,
+    /// It has answered twice
+    rated: bool,
+    /// When it was first asked, where it may have worked before that
+    young: Option<Instant>,
+    /// Uncached input tokens and output tokens
+    tokens: Counts<2>,
+    /// Requests waiting and KV cache
+    gauges: Window<2>,
 }
 
 impl Servers {
     pub(super) fn sampled(&mut self, address: SocketAddr, at: Instant, sample: Result<ServerCounters, String>) {
-        let server = self.0.entry(address).or_insert_with(Server::new);
-        match sample {
-            Ok(counters) => server.take_in(at, counters),
-            Err(error) => server.error = Some(error),
+        let server = self.servers.entry(address).or_default();
+        let counters = match sample {
+            Ok(counters) => counters,
+            Err(error) => return server.error = Some(error),
+        };
+        if let Some(measured) = &mut server.measured {
+            server.error = measured.take_in(at, counters).err();
+            return;
         }
+        // Had it been there in the last 30 s, it would have been asked.
+        let is_new = self.since.is_some_and(|since| at.saturating_duration_since(since) >= WINDOW);
+        *server = Server { measured: Some(Measured::new(at, counters, is_new)), error: None };
     }
 
     /// Closes a second. These are all that there are now.
-    pub(super) fn second(&mut self, servers: &HashSet<SocketAddr>) {
-        self.0.retain(|address, _| servers.contains(address));
-        for server in self.0.values_mut() {
-            if let (Some(now), None) = (server.now, &server.error) {
-                server.window.push(now);
-                server.unknown = server.unknown.saturating_sub(1);
-            }
-        }
+    pub(super) fn second(&mut self, servers: &HashSet<SocketAddr>, now: Instant) {
+        self.since.get_or_insert(now);
+        self.servers.retain(|address, _| servers.contains(address));
+        let answering = self.servers.values_mut().filter(|server| server.error.is_none());
+        answering.filter_map(|server| server.measured.as_mut()).for_each(Measured::second);
     }
 
     /// The sum over these pods.
     pub(super) fn served(&self, pods: &[ServingPod], now: Instant, stale_after: Duration) -> Result<Served, NoReading> {
         let mut sum = Served::default();
-        let (mut measured, mut newest, mut why) = (0, None::<Instant>, None);
+        let (mut newest, mut why) = (None::<Instant>, None);
         for pod in pods {
-            let server = pod.metrics.and_then(|address| self.0.get(&address));
-            let Some((server, (means, values))) = server.and_then(|server| Some((server, server.told()?))) else {
-                if pod.ready {
-                    why = why.or_else(|| Some(unmeasured(pod, server)));
-                }
+            let server = pod.metrics.and_then(|address| self.servers.get(&address));
+            let Some((server, measured)) = server.and_then(|server| Some((server, server.rated()?))) else {
+                why = why.or_else(|| pod.ready.then(|| unmeasured(pod, server)));
                 continue;
             };
-            let Some((at, last)) = server.last else { continue };
-            if pod.ready && server.unknown > 0 {
-                let seconds = LONG - server.unknown;
-                why = why.or_else(|| Some(format!("pod {} was measured for {seconds} of {LONG} s so far", pod.name)));
+            if !pod.ready && server.error.is_some() && measured.age(now) > stale_after {
+                continue;
             }
-            measured += 1;
-            newest = newest.max(Some(at));
-            sum.input += means[0];
-            sum.output += means[1];
-            // Who is not ready takes no requests: what it says of its queue and its cache is of the past.
-            if pod.ready {
-                sum.running = last.running.map(|running| running + sum.running.unwrap_or(0.0)).or(sum.running);
-                sum.waiting = last.waiting.map(|_| values[2] + sum.waiting.unwrap_or(0.0)).or(sum.waiting);
-                sum.kv_cache = last.kv_cache.map(|_| values[3] + sum.kv_cache.unwrap_or(0.0)).or(sum.kv_cache);
-            }
+            why = why.or_else(|| server.unknown(measured, pod, now, stale_after));
+            newest = newest.max(Some(measured.at));
+            sum.add(measured);
         }
         sum.incomplete = why;
         let reason = || sum.incomplete.clone().unwrap_or_else(|| "no pod of it is ready".to_owned());
-        let Some(newest) = newest.filter(|_| measured > 0) else {
+        let Some(newest) = newest else {
             return Err(NoReading::NotYet { waiting_for: reason() });
         };
         sum.age = now.saturating_duration_since(newest);
@@ -128,33 +140,81 @@ impl Servers {
     }
 }
 
+impl Served {
+    fn add(&mut self, Measured { last, tokens, gauges, .. }: &Measured) {
+        let [input, output] = tokens.means();
+        let [waiting, kv_cache] = gauges.values().unwrap_or_default();
+        self.input += input;
+        self.output += output;
+        let add = |sum: Option<f64>, tells: Option<f64>, value: f64| tells.map(|_| value + sum.unwrap_or(0.0)).or(sum);
+        self.running = add(self.running, last.running, last.running.unwrap_or(0.0));
+        self.waiting = add(self.waiting, last.waiting, waiting);
+        self.kv_cache = add(self.kv_cache, last.kv_cache, kv_cache);
+    }
+}
+
 impl Server {
-    fn new() -> Self {
-        Self { last: None, error: None, now: None, window: Window::of_zeros(), unknown: LONG }
+    fn rated(&self) -> Option<&Measured> {
+        self.measured.as_ref().filter(|measured| measured.rated)
     }
 
-    fn take_in(&mut self, at: Instant, counters: ServerCounters) {
-        self.error = None;
-        let gauges = [counters.waiting, counters.kv_cache].map(|gauge| gauge.unwrap_or(0.0).max(0.0) as f32);
-        let rates = self.last.map(|(then, last)| {
-            // A counter that went down has counted from 0, and then all of them have.
-            let reset = counters.input < last.input || counters.output < last.output;
-            let base = if reset { ServerCounters::default() } else { last };
-            let cached = (counters.cached - base.cached).max(0.0);
-            let seconds = at.saturating_duration_since(then).as_secs_f64().max(0.1);
-            [(counters.input - base.input - cached).max(0.0), counters.output - base.output].map(|n| n / seconds)
-        });
-        if self.last.is_none() && counters.input + counters.output == 0.0 {
-            // It has just begun, and nothing was before.
-            self.unknown = 0;
+    /// Why there may be more than what it contributes.
+    fn unknown(&self, measured: &Measured, pod: &ServingPod, now: Instant, stale_after: Duration) -> Option<String> {
+        let (name, age) = (&pod.name, measured.age(now));
+        match (&self.error, pod.ready) {
+            (Some(error), false) => Some(format!("pod {name} is not ready and does not tell its metrics: {error}")),
+            (Some(error), true) if age > stale_after => {
+                Some(format!("pod {name} has told nothing for {} s: {error}", age.as_secs()))
+            }
+            _ => {
+                let seconds = measured.at.saturating_duration_since(measured.young?).as_secs() + 1;
+                Some(format!("pod {name} was measured for {seconds} of {LONG} s so far"))
+            }
         }
-        self.now = rates.map(|[input, output]| [input as f32, output as f32, gauges[0], gauges[1]]);
-        self.last = Some((at, counters));
+    }
+}
+
+impl Measured {
+    /// The first answer of a server. `is_new` says that it cannot have been there for long; then it has done nothing yet, if it
+    /// says so.
+    fn new(at: Instant, last: ServerCounters, is_new: bool) -> Self {
+        let has_begun = is_new && last.input + last.output == 0.0;
+        let young = (!has_begun).then_some(at);
+        Self { at, last, rated: false, young, tokens: Counts::since(at), gauges: Window::of_zeros() }
     }
 
-    fn told(&self) -> Option<([f64; 4], [f64; 4])> {
-        self.now?;
-        Some((self.window.means()?, self.window.values()?))
+    /// Takes in the next answer. An error says what no server can have counted; its means stay as they are then, and the next answer
+    /// is compared with this one.
+    fn take_in(&mut self, at: Instant, now: ServerCounters) -> Result<(), String> {
+        // A counter that went down has counted from 0, and then all of them have.
+        let reset = now.input < self.last.input || now.output < self.last.output;
+        let then = if reset { ServerCounters::default() } else { self.last };
+        let cached = (now.cached - then.cached).max(0.0);
+        let counted = [(now.input - then.input - cached).max(0.0), now.output - then.output];
+        let seconds = at.saturating_duration_since(self.at).as_secs_f64().max(0.1);
+        let means = self.tokens.means();
+        let another = reset && (0..2).any(|i| plausible::is_of_another(counted[i], seconds, means[i]));
+        let checked = plausible::check((now.input - then.input).max(counted[1]), 0.0, seconds);
+        if another || checked.is_err() {
+            self.tokens.skip(at);
+        } else {
+            self.tokens.add(counted, at);
+        }
+        (self.at, self.last, self.rated) = (at, now, true);
+        self.young = self.young.filter(|young| at.saturating_duration_since(*young) < WINDOW);
+        checked
+    }
+
+    /// Closes a second in which it answered.
+    fn second(&mut self) {
+        if self.rated {
+            let gauge = |gauge: Option<f64>| gauge.unwrap_or(0.0) as f32;
+            self.gauges.push([gauge(self.last.waiting), gauge(self.last.kv_cache)]);
+        }
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
     }
 }
 
@@ -168,108 +228,4 @@ fn unmeasured(pod: &ServingPod, server: Option<&Server>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STALE: Duration = Duration::from_secs(300);
-
-    struct Asked {
-        servers: Servers,
-        now: Instant,
-        pods: Vec<ServingPod>,
-    }
-
-    fn pod(number: u8) -> ServingPod {
-        let metrics = Some(([10, 0, 0, number], 8000).into());
-        ServingPod { name: format!("qwen-{number}"), metrics, path: "/metrics".into(), ready: true, created: None }
-    }
-
-    impl Asked {
-        fn of(pods: u8) -> Self {
-            Self { servers: Servers::default(), now: Instant::now(), pods: (0..pods).map(pod).collect() }
-        }
-
-        fn second(&mut self, answers: &[Result<ServerCounters, &str>]) {
-            self.now += Duration::from_secs(1);
-            for (pod, answer) in self.pods.iter().zip(answers) {
-                let address = pod.metrics.unwrap();
-                self.servers.sampled(address, self.now, answer.map_err(ToOwned::to_owned));
-            }
-            let all = self.pods.iter().filter_map(|pod| pod.metrics).collect();
-            self.servers.second(&all);
-        }
-
-        fn served(&self) -> Result<Served, String> {
-            self.servers.served(&self.pods, self.now, STALE).map_err(|none| none.to_string())
-        }
-    }
-
-    fn busy(second: u8) -> ServerCounters {
-        let n = f64::from(second);
-        let (running, waiting, kv_cache) = (Some(8.0), Some(4.0), Some(0.5));
-        ServerCounters { input: 100.0 * n, cached: 30.0 * n, output: 50.0 * n, running, waiting, kv_cache }
-    }
-
-    #[test]
-    fn what_pods_tell_is_added_up() {
-        let mut asked = Asked::of(2);
-        (0..40).for_each(|second| asked.second(&[Ok(busy(second)), Ok(busy(second))]));
-        let served = asked.served().unwrap();
-        assert_eq!((served.input, served.output), (140.0, 100.0));
-        assert_eq!((served.waiting, served.kv_cache, served.incomplete), (Some(8.0), Some(1.0), None));
-        assert_eq!(served.running, Some(16.0));
-    }
-
-    #[test]
-    fn a_lump_in_the_first_seconds_of_a_server_is_no_rate_and_what_it_did_before_is_not_taken_for_nothing() {
-        let lump = |total: f64| Ok(ServerCounters { input: total, ..ServerCounters::default() });
-        let mut asked = Asked::of(1);
-        for total in [0.0, 0.0, 3000.0, 3000.0] {
-            asked.second(&[lump(total)]);
-        }
-        let served = asked.served().unwrap();
-        assert_eq!((served.input.round(), served.incomplete), (100.0, None), "it has just begun");
-        let mut asked = Asked::of(1);
-        for total in [1e9, 1e9, 1e9 + 3000.0] {
-            asked.second(&[lump(total)]);
-        }
-        let served = asked.served().unwrap();
-        assert_eq!((served.input.round(), served.incomplete.is_some()), (100.0, true), "nobody saw what it did before");
-        (0..30).for_each(|_| asked.second(&[lump(1e9 + 3000.0)]));
-        assert_eq!(asked.served().unwrap().incomplete, None);
-    }
-
-    #[test]
-    fn a_pod_that_is_silent_contributes_what_it_last_did_and_a_new_one_makes_a_lower_bound() {
-        let mut asked = Asked::of(2);
-        (0..40).for_each(|second| asked.second(&[Ok(busy(second)), Err("timeout")]));
-        let served = asked.served().unwrap();
-        assert_eq!(served.waiting, Some(4.0));
-        assert_eq!(served.incomplete.as_deref(), Some("pod qwen-1 does not tell its metrics: timeout"));
-        (40..60).for_each(|_| asked.second(&[Err("timeout"), Err("timeout")]));
-        assert_eq!(asked.served().unwrap().waiting, Some(4.0));
-        asked.now += STALE;
-        assert!(asked.served().unwrap_err().contains("timeout"));
-    }
-
-    #[test]
-    fn a_server_that_starts_again_is_neither_negative_nor_huge() {
-        let mut asked = Asked::of(1);
-        (0..40).for_each(|second| asked.second(&[Ok(busy(second))]));
-        asked.second(&[Ok(busy(1))]);
-        assert_eq!(asked.served().unwrap().output, 50.0);
-    }
-
-    #[test]
-    fn a_server_that_tells_no_queue_has_none() {
-        let mut asked = Asked::of(1);
-        (0..5).for_each(|second| asked.second(&[Ok(ServerCounters { waiting: None, kv_cache: None, ..busy(second) })]));
-        let served = asked.served().unwrap();
-        assert_eq!((served.waiting, served.kv_cache), (None, None));
-    }
-
-    #[test]
-    fn nothing_is_known_of_no_pods() {
-        assert_eq!(Asked::of(0).served(), Err("no value yet: no pod of it is ready".to_owned()));
-    }
-}
+mod tests;

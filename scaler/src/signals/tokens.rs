@@ -4,12 +4,16 @@
 //! short window that other signals have. Before a model was first told of, it had none: that counts as zeros.
 //!
 //! Missing data is not missing demand here either:
-//! - until 30 s were measured, the sum is a lower bound;
-//! - a gateway that does not answer contributes what it last did, until the Plan says that it is gone; one that pushed and is
-//!   silent, until its last word is too old;
-//! - while none of them answers nothing is written at all, and the readings grow old.
+//! - until 30 s were measured, the sum is a lower bound, and so is that of a model with an unknown past on one gateway;
+//! - a gateway that does not answer contributes its last mean until the Plan says that it is gone, and makes the sum a lower bound
+//!   once that is older than `stale_after`; one that pushed and is silent is gone then;
+//! - a model that a page lacks, which it had, is held in the same way, unless the process has started anew;
+//! - requests whose answers had no numbers of tokens make the sum of their model unknown;
+//! - while no gateway answers nothing is written at all, and the readings grow old.
 
+mod cell;
 mod sender;
+mod shown;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,11 +27,9 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-use self::sender::Sender;
-use super::{
-    FORGET_AFTER, MAX_NAMED, NoReading, SourceStatus,
-    window::{LONG, Window},
-};
+use self::sender::{Sender, Told};
+pub(crate) use self::shown::{ShownTokens, TokenRates};
+use super::{FORGET_AFTER, MAX_NAMED, SourceStatus, window::LONG};
 
 /// What a gateway has counted under some names since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -40,23 +42,12 @@ pub struct TokenCounters {
     pub output: f64,
     /// Requests whose tokens these are
     pub requests: f64,
+    /// Requests that ended well, with the numbers of their tokens or without; 0 where nobody tells
+    pub answered: f64,
 }
 
-/// Uncached input tokens/s, output tokens/s and requests/s.
-type Rates = [f32; 3];
-
-/// What is counted under some names now.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct TokenRates {
-    /// Uncached input tokens/s
-    pub(crate) input: f64,
-    /// Output tokens/s
-    pub(crate) output: f64,
-    /// Requests/s that ended
-    pub(crate) requests: f64,
-    /// The recent mean of uncached input tokens and of output tokens of a request; `None` while none has ended
-    pub(crate) of_request: Option<[f64; 2]>,
-}
+/// Uncached input tokens, output tokens, requests, and requests without the numbers of their tokens.
+type Counted = [f64; 4];
 
 /// Why tokens that were told are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,7 +79,9 @@ pub(super) struct Tokens {
     /// When something was last measured
     newest: Option<Instant>,
     /// Seconds that were measured, as far as the window goes
-    measured: u8,
+    measured: f64,
+    /// When a second was last closed
+    closed: Option<Instant>,
     failure: Option<String>,
     incomplete: Option<String>,
 }
@@ -98,21 +91,13 @@ struct Series {
     names: Arc<TokenNames>,
     /// Since when somebody asks for it: a report of before that is without it says nothing
     since: Instant,
-    window: Window<3>,
-    /// Uncached input tokens, output tokens and requests, of which older ones count less and less
-    recent: [f64; 3],
-    told: Option<Rates>,
+    /// Rates over the window
+    rates: Counted,
+    /// What was counted since the last second was closed
+    counted: Counted,
+    /// What was counted before, of which older parts count less and less
+    recent: Counted,
     idle: u16,
-}
-
-/// What readers see: replaced after each round.
-#[derive(Debug, Default)]
-pub(crate) struct ShownTokens {
-    by_request: HashMap<Arc<str>, Vec<(Arc<TokenNames>, TokenRates)>>,
-    pub(super) newest: Option<Instant>,
-    pub(super) failure: Option<String>,
-    /// Why not all is measured
-    pub(crate) incomplete: Option<String>,
 }
 
 /// The models that matter, and since when each does.
@@ -192,8 +177,8 @@ impl Tokens {
         let mut counted = Vec::with_capacity(sample.len());
         let mut new = 0;
         for (names, counters) in sample {
-            if let Some(id) = self.ids.get(names) {
-                counted.push((*id, *counters));
+            if let Some((id, since)) = self.known(names) {
+                counted.push(Told { id, counters: *counters, since });
                 continue;
             }
             match self.wanted.since(&names.request) {
@@ -203,21 +188,29 @@ impl Tokens {
                 }
                 Some(since) => {
                     new += 1;
-                    counted.push((self.add(names, since), *counters));
+                    counted.push(Told { id: self.add(names, since), counters: *counters, since });
                 }
             }
         }
         let Some(known) = self.senders.get_mut(sender) else { return (refused, false) };
         if let Some((names, _)) = sample.first() {
-            known.is_of(&names.fleet);
+            known.is_of(&names.fleet, at);
         }
         if refused.contains(&Refused::TooMany) {
             known.is_cut_short(at);
         }
-        let series = &self.series;
-        let since = |id: u32| series.get(id as usize)?.as_ref().map(|series| series.since);
-        let changed = known.take_in(at, &counted, since);
+        let more = |id: u32, more: Counted| {
+            if let Some(Some(series)) = self.series.get_mut(id as usize) {
+                (0..4).for_each(|i| series.counted[i] += more[i]);
+            }
+        };
+        let changed = known.take_in(at, &counted, sample.is_empty(), more);
         (refused, changed)
+    }
+
+    fn known(&self, names: &TokenNames) -> Option<(u32, Instant)> {
+        let id = *self.ids.get(names)?;
+        Some((id, self.series.get(id as usize)?.as_ref()?.since))
     }
 
     fn add(&mut self, names: &TokenNames, since: Instant) -> u32 {
@@ -225,9 +218,9 @@ impl Tokens {
         let series = Series {
             names: Arc::clone(&names),
             since,
-            window: Window::of_zeros(),
-            recent: [0.0; 3],
-            told: None,
+            rates: Counted::default(),
+            counted: Counted::default(),
+            recent: Counted::default(),
             idle: 0,
         };
         let id = self.free.pop().unwrap_or_else(|| {
@@ -241,9 +234,10 @@ impl Tokens {
         id
     }
 
-    /// Forgets a sender that is known to be gone.
-    pub(super) fn gone(&mut self, is_gone: impl Fn(&str) -> bool) {
-        self.senders.retain(|name, _| !is_gone(name));
+    /// Forgets a sender that is known to be gone. What it counted fades.
+    pub(super) fn gone(&mut self, is_gone: impl Fn(&str) -> bool, now: Instant) {
+        let gone = self.senders.iter_mut().filter(|(name, sender)| sender.has_told() && is_gone(name));
+        gone.for_each(|(_, sender)| sender.ends(now));
     }
 
     /// Closes a second. `expected` are the gateways that have to answer, each with whether it is ready; `None` where nobody
@@ -251,34 +245,43 @@ impl Tokens {
     pub(super) fn second(&mut self, expected: Option<&[(&str, bool)]>, stale_after: Duration, now: Instant) {
         if let Some(expected) = expected {
             let there: HashSet<&str> = expected.iter().map(|(name, _)| *name).collect();
-            self.gone(|name| !there.contains(name));
+            self.gone(|name| !there.contains(name), now);
         }
-        self.senders.retain(|_, sender| !sender.is_over(now, stale_after));
-        self.senders.values_mut().for_each(|sender| sender.look(now));
-        let mut totals = vec![[0.0; 3]; self.series.len()];
-        let mut newest = None;
-        for sender in self.senders.values() {
-            for (id, rates) in sender.rates() {
-                if let Some(total) = totals.get_mut(id as usize) {
-                    (0..3).for_each(|i| total[i] += rates[i]);
-                }
+        for sender in self.senders.values_mut() {
+            if sender.is_over(now, stale_after) {
+                sender.ends(now);
             }
-            newest = newest.max(sender.answered());
+            sender.look(now, stale_after);
         }
-        self.measured = (self.measured + u8::from(newest.is_some())).min(LONG);
-        self.incomplete = self.unmeasured(expected.unwrap_or_default()).or_else(|| self.too_short());
+        self.senders.retain(|_, sender| sender.is_there());
+        let since = self.closed.replace(now).map(|closed| now.saturating_duration_since(closed).as_secs_f64());
+        let seconds = since.unwrap_or(1.0).round().max(1.0);
+        let newest = self.senders.values().filter_map(Sender::answered).max();
+        self.measured += if newest.is_some() { seconds } else { 0.0 };
+        let unmeasured = self.unmeasured(expected.unwrap_or_default(), stale_after, now);
+        self.incomplete = unmeasured.or_else(|| self.too_short());
         if newest.is_none() {
             self.failure = Some(self.why_nobody(expected));
             return;
         }
         self.failure = None;
         self.newest = newest;
-        for (series, total) in self.series.iter_mut().zip(&totals) {
-            if let Some(series) = series {
-                series.second(*total);
+        self.add_up(seconds);
+        self.tidy(now);
+    }
+
+    fn add_up(&mut self, seconds: f64) {
+        let mut totals = vec![Counted::default(); self.series.len()];
+        for (id, rates) in self.senders.values().flat_map(Sender::rates) {
+            if let Some(total) = totals.get_mut(id as usize) {
+                (0..4).for_each(|i| total[i] += rates[i]);
             }
         }
-        self.tidy(now);
+        for (series, total) in self.series.iter_mut().zip(totals) {
+            if let Some(series) = series {
+                series.second(total, seconds);
+            }
+        }
     }
 
     /// Takes in rates that somebody else has made of what all gateways count.
@@ -298,7 +301,7 @@ impl Tokens {
         };
         self.failure = None;
         self.newest = Some(now);
-        self.series.iter_mut().flatten().for_each(|series| series.told = Some([0.0; 3]));
+        self.series.iter_mut().flatten().for_each(|series| series.rates = Counted::default());
         for (names, rates) in rates {
             let Some(since) = self.wanted.since(&names.request) else { continue };
             let id = match self.ids.get(&names).copied() {
@@ -313,21 +316,17 @@ impl Tokens {
         self.tidy(now);
     }
 
-    fn unmeasured(&self, expected: &[(&str, bool)]) -> Option<String> {
-        let missing = expected.iter().find_map(|(name, ready)| {
-            let known = self.senders.get(*name);
-            (*ready && !known.is_some_and(Sender::is_rated)).then_some((*name, known.and_then(Sender::error)))
-        })?;
-        Some(match missing {
-            (name, Some(error)) => format!("AI gateway {name} is ready and never answered: {error}"),
-            (name, None) => format!("AI gateway {name} has not answered twice yet"),
+    fn unmeasured(&self, expected: &[(&str, bool)], stale_after: Duration, now: Instant) -> Option<String> {
+        expected.iter().find_map(|(name, ready)| match self.senders.get(*name) {
+            Some(known) => known.unknown(name, *ready, now, stale_after),
+            None => ready.then(|| format!("AI gateway {name} has not answered twice yet")),
         })
     }
 
     /// A few seconds of what comes in lumps say little.
     fn too_short(&self) -> Option<String> {
         let seconds = self.measured;
-        (seconds < LONG).then(|| format!("tokens were measured for {seconds} of {LONG} s so far"))
+        (seconds < f64::from(LONG)).then(|| format!("tokens were measured for {seconds} of {LONG} s so far"))
     }
 
     fn why_nobody(&self, expected: Option<&[(&str, bool)]>) -> String {
@@ -361,28 +360,36 @@ impl Tokens {
     pub(super) fn shown(&self) -> ShownTokens {
         let mut by_request = HashMap::<Arc<str>, Vec<_>>::new();
         for series in self.series.iter().flatten() {
-            if let Some(rates) = series.rates() {
-                by_request
-                    .entry(Arc::clone(&series.names.request))
-                    .or_default()
-                    .push((Arc::clone(&series.names), rates));
-            }
+            let of_model = by_request.entry(Arc::clone(&series.names.request)).or_default();
+            of_model.push((Arc::clone(&series.names), series.rates()));
         }
         ShownTokens {
             by_request,
             newest: self.newest,
             failure: self.failure.clone(),
             incomplete: self.incomplete.clone(),
+            unknown: self.unknown(),
         }
+    }
+
+    fn unknown(&self) -> Vec<(Arc<TokenNames>, String)> {
+        let of_senders = self.senders.iter().flat_map(|(name, sender)| {
+            sender.unknown_models().map(move |(id, why)| (id, format!("AI gateway {name} {why}")))
+        });
+        let known = of_senders.filter_map(|(id, why)| {
+            let names = &self.series.get(id as usize)?.as_ref()?.names;
+            Some((Arc::clone(names), format!("{}: {why}", names.request)))
+        });
+        known.collect()
     }
 
     /// Senders and models that are known.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.senders.len(), self.ids.len())
+        (self.senders.values().filter(|sender| sender.has_told()).count(), self.ids.len())
     }
 
     pub(super) fn sources(&self, now: Instant) -> impl Iterator<Item = SourceStatus> {
-        self.senders.iter().map(move |(name, sender)| SourceStatus {
+        self.senders.iter().filter(|(_, sender)| sender.has_told()).map(move |(name, sender)| SourceStatus {
             name: format!("AI gateway {name}"),
             last_success_seconds: sender.heard().map(|at| now.saturating_duration_since(at).as_secs_f64()),
             error: sender.error().map(ToOwned::to_owned),
@@ -391,57 +398,30 @@ impl Tokens {
 }
 
 impl Series {
-    fn second(&mut self, rates: Rates) {
-        self.told = None;
-        self.window.push(rates);
-        self.remember(rates.map(f64::from), 1.0);
+    fn second(&mut self, rates: Counted, seconds: f64) {
+        self.rates = rates;
+        let counted = std::mem::take(&mut self.counted);
+        self.remember(counted, seconds);
     }
 
-    fn is_told(&mut self, rates: [f64; 3], seconds: f64) {
-        let rates = rates.map(|rate| if rate.is_finite() { rate.max(0.0) } else { 0.0 });
-        self.told = Some(rates.map(|rate| rate as f32));
-        self.remember(rates, seconds);
+    fn is_told(&mut self, [input, output, requests]: [f64; 3], seconds: f64) {
+        let rates = [input, output, requests, 0.0];
+        self.rates = rates.map(|rate| if rate.is_finite() { rate.max(0.0) } else { 0.0 });
+        self.remember(self.rates.map(|rate| rate * seconds), seconds);
     }
 
-    fn remember(&mut self, rates: [f64; 3], seconds: f64) {
+    fn remember(&mut self, counted: Counted, seconds: f64) {
         let kept = (1.0 - REMEMBERED).powf(seconds);
-        (0..3).for_each(|i| self.recent[i] = self.recent[i] * kept + rates[i] * seconds);
-        self.idle = if rates == [0.0; 3] { self.idle.saturating_add(1) } else { 0 };
+        self.recent = std::array::from_fn(|i| self.recent[i] * kept + counted[i]);
+        self.idle = if self.rates == Counted::default() { self.idle.saturating_add(1) } else { 0 };
     }
 
-    fn rates(&self) -> Option<TokenRates> {
-        let [input, output, requests] = self.told.map(|told| told.map(f64::from)).or_else(|| self.window.means())?;
-        let [recent_input, recent_output, ended] = self.recent;
+    fn rates(&self) -> TokenRates {
+        let [input, output, requests, untold] = self.rates;
+        let [recent_input, recent_output, ended, _] = self.recent;
         // Half a request is what is left of one after a good while.
         let of_request = (ended >= 0.5).then(|| [recent_input / ended, recent_output / ended]);
-        Some(TokenRates { input, output, requests, of_request })
-    }
-}
-
-impl ShownTokens {
-    /// What is counted of models under these names in requests to backends; of all models without.
-    pub(crate) fn of<'a>(
-        &'a self,
-        models: &'a [String],
-    ) -> Box<dyn Iterator<Item = (&'a TokenNames, TokenRates)> + 'a> {
-        let entry = |(names, rates): &'a (Arc<TokenNames>, TokenRates)| (&**names, *rates);
-        if models.is_empty() {
-            return Box::new(self.by_request.values().flatten().map(entry));
-        }
-        Box::new(models.iter().filter_map(|model| self.by_request.get(model.as_str())).flatten().map(entry))
-    }
-
-    /// The age of what is shown, or why there is nothing.
-    pub(crate) fn age(&self, stale_after: Duration) -> Result<Duration, NoReading> {
-        let nobody = || "no AI gateway was asked yet".to_owned();
-        let Some(newest) = self.newest else {
-            return Err(NoReading::NotYet { waiting_for: self.failure.clone().unwrap_or_else(nobody) });
-        };
-        let age = Instant::now().saturating_duration_since(newest);
-        if age <= stale_after {
-            return Ok(age);
-        }
-        Err(NoReading::Stale { age, reason: self.failure.clone().unwrap_or_else(nobody) })
+        TokenRates { input, output, requests, of_request, untold }
     }
 }
 

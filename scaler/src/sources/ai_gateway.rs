@@ -1,27 +1,29 @@
 //! AI gateways themselves: `/metrics` of the external processor beside each proxy, once a second.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod exposition;
+mod process;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
-use tidegate_core::{
-    model::{AiGateway, TokenNames},
-    plan::Plan,
-};
+use tidegate_core::{model::AiGateway, plan::Plan};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{pages::Pages, text_format::series};
-use crate::signals::{Signals, TokenCounters};
+use self::process::Process;
+use super::pages::Pages;
+use crate::signals::Signals;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 /// Gateways that are asked at one time.
 const AT_ONCE: usize = 32;
-
-/// Envoy AI Gateway before 0.5, and since.
-const HISTOGRAMS: [&str; 2] = ["gen_ai_client_token_usage_token_", "gen_ai_client_token_usage_"];
 
 /// Asks every AI gateway of the Plan, and these, until `shutdown` says so.
 pub(super) async fn run(
@@ -31,99 +33,80 @@ pub(super) async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let pages = Pages::new();
+    let mut processes = HashMap::new();
     let mut ticks = interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut round = async || {
-        ticks.tick().await;
-        let Some(plan) = plan.borrow().clone() else { return };
-        let mut gateways: Vec<_> = plan.ai_gateways.iter().chain(&also).cloned().collect();
-        gateways.sort_unstable();
-        gateways.dedup_by_key(|gateway| gateway.metrics);
-        let asking =
-            stream::iter(gateways.clone()).map(|gateway| ask(&pages, gateway, &signals)).buffer_unordered(AT_ONCE);
-        asking.collect::<()>().await;
-        let expected: Vec<_> = gateways.iter().map(|gateway| (gateway.name.as_str(), gateway.ready)).collect();
-        signals.commit_tokens(Some(&expected));
+    let asking = async {
+        loop {
+            ticks.tick().await;
+            let Some(plan) = plan.borrow().clone() else { continue };
+            let mut gateways: Vec<_> = plan.ai_gateways.iter().chain(&also).cloned().collect();
+            gateways.sort_unstable();
+            gateways.dedup_by_key(|gateway| gateway.metrics);
+            ask(&pages, &gateways, &mut processes, &signals).await;
+            let expected: Vec<_> = gateways.iter().map(|gateway| (gateway.name.as_str(), gateway.ready)).collect();
+            signals.commit_tokens(Some(&expected));
+        }
     };
     tokio::select! {
-        () = async { loop { round().await } } => {}
+        () = asking => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn ask(pages: &Pages, gateway: AiGateway, signals: &Signals) {
-    let fleet = gateway.fleet.unwrap_or_default();
-    let sample = pages.get(gateway.metrics, "/metrics").await.map(|page| counters(&page, &fleet));
-    signals.tokens_sampled(&gateway.name, sample.as_deref().map_err(Clone::clone), false);
+/// Asks all of them, and takes each answer in as it comes.
+async fn ask(pages: &Pages, gateways: &[AiGateway], processes: &mut HashMap<String, Process>, signals: &Signals) {
+    let there: HashSet<&str> = gateways.iter().map(|gateway| gateway.name.as_str()).collect();
+    processes.retain(|name, _| there.contains(name.as_str()));
+    let asking = stream::iter(gateways.to_vec()).map(|gateway| page(pages, gateway));
+    let mut answers = std::pin::pin!(asking.buffer_unordered(AT_ONCE));
+    while let Some((gateway, page)) = answers.next().await {
+        let process = processes.entry(gateway.name.clone()).or_default();
+        let sample = page.and_then(|page| process.counted(&page, &gateway.fleet.unwrap_or_default()));
+        signals.tokens_sampled(&gateway.name, sample.as_deref().map_err(Clone::clone), false);
+    }
 }
 
-/// What an exposition says of each model.
-fn counters(page: &str, fleet: &Arc<str>) -> Vec<(TokenNames, TokenCounters)> {
-    let mut found = HashMap::<TokenNames, TokenCounters>::new();
-    for line in series(page, |name| HISTOGRAMS.iter().any(|histogram| name.starts_with(histogram))) {
-        let part = HISTOGRAMS.iter().find_map(|histogram| line.name.strip_prefix(histogram));
-        let Some(part @ ("sum" | "count")) = part else { continue };
-        if !line.value.is_finite() {
-            continue;
-        }
-        let label = |name: &str| Arc::from(line.label(name));
-        let names = TokenNames {
-            original: label("gen_ai_original_model"),
-            request: label("gen_ai_request_model"),
-            provider: label("gen_ai_provider_name"),
-            backend: label("ai_backend"),
-            fleet: Arc::clone(fleet),
-        };
-        let counters = found.entry(names).or_default();
-        // Operations and response models are counted together.
-        match (&*line.label("gen_ai_token_type"), part) {
-            ("input", "sum") => counters.input += line.value,
-            ("input", _) => counters.requests += line.value,
-            ("cached_input", "sum") => counters.cached += line.value,
-            ("output", "sum") => counters.output += line.value,
-            _ => {}
-        }
-    }
-    found.into_iter().collect()
+async fn page(pages: &Pages, gateway: AiGateway) -> (AiGateway, Result<String, String>) {
+    let page = pages.get(gateway.metrics, "/metrics").await;
+    (gateway, page)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
 
-    /// As Envoy AI Gateway 1.1 writes it.
-    const PAGE: &str = r#"# HELP gen_ai_client_token_usage Number of tokens processed.
-# TYPE gen_ai_client_token_usage histogram
-gen_ai_client_token_usage_bucket{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version="",le="16"} 1
-gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version=""} 12
-gen_ai_client_token_usage_count{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version=""} 1
-gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m-2",gen_ai_token_type="input"} 8
-gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="cached_input"} 4
-gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="output"} 7
-gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="reasoning"} 3
-gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
-"#;
-
-    #[test]
-    fn both_names_of_the_histogram_are_read_and_reasoning_is_in_the_output_already() {
-        let old = PAGE.replace("token_usage_", "token_usage_token_");
-        for page in [PAGE, &old] {
-            let [(names, counters)] = counters(page, &"".into()).try_into().unwrap();
-            assert_eq!((&*names.request, &*names.original, &*names.provider), ("m", "m", "openai"));
-            assert_eq!(counters, TokenCounters { input: 20.0, cached: 4.0, output: 7.0, requests: 1.0 });
+    /// Answers each request with the next of these pages, with status 200.
+    async fn serve(listener: TcpListener, pages: Vec<&str>) {
+        for page in pages {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _ = connection.read(&mut [0; 1024]).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", page.len());
+            connection.write_all((head + page).as_bytes()).await.unwrap();
         }
     }
 
-    #[test]
-    fn a_backend_that_is_named_is_told_apart() {
-        let page = r#"gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/a"} 1
-gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} 2
-gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} NaN"#;
-        let mut found: Vec<_> = counters(page, &"".into())
-            .into_iter()
-            .map(|(names, counters)| (names.backend.to_string(), counters.output))
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        assert_eq!(found, [("llm/a".to_owned(), 1.0), ("llm/b".to_owned(), 2.0)]);
+    #[tokio::test]
+    async fn a_page_of_something_else_with_status_200_is_an_error_of_its_gateway() {
+        let new = "target_info{service_name=\"unknown_service:ai-gateway-extproc\"} 1\n";
+        let bad = ["<html>\n", "", "envoy_server_live 1\n", "target_info 1", "no healthy upstream\n"];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let metrics = listener.local_addr().unwrap();
+        let answers = bad.into_iter().flat_map(|bad| [bad, new]).collect();
+        let served = tokio::spawn(serve(listener, answers));
+        let gateway = AiGateway { name: "eg/proxy".into(), metrics, ready: true, fleet: None };
+        let (signals, pages, mut processes) = (Signals::new(Duration::from_secs(300)), Pages::new(), HashMap::new());
+        for bad in bad {
+            for is_bad in [true, false] {
+                ask(&pages, std::slice::from_ref(&gateway), &mut processes, &signals).await;
+                assert_eq!(signals.sources()[0].error.is_some(), is_bad, "{bad}");
+            }
+        }
+        served.await.unwrap();
     }
 }

@@ -1,13 +1,9 @@
 //! Model servers themselves: the metrics of the pods of each workload that serves a model, once a second.
 
+mod asked;
 mod names;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use tidegate_core::plan::Plan;
@@ -16,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use self::names::counters;
+use self::asked::{Asked, Pod};
 use super::pages::Pages;
 use crate::signals::Signals;
 
@@ -32,33 +28,36 @@ pub(super) async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let pages = Pages::new();
+    let mut asked = Asked::default();
     let mut ticks = interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut round = async || {
-        ticks.tick().await;
-        let servers = plan.borrow().as_deref().map(servers).unwrap_or_default();
-        if servers.is_empty() {
-            return;
+    let asking = async {
+        loop {
+            ticks.tick().await;
+            let Some(plan) = plan.borrow().clone() else { continue };
+            asked.plan(&plan);
+            ask(&pages, &mut asked, &signals).await;
+            signals.commit_servers(&asked.pods().map(|pod| pod.address).collect());
         }
-        let asking = stream::iter(servers.clone())
-            .map(|(address, path)| ask(&pages, address, path, &signals))
-            .buffer_unordered(AT_ONCE);
-        asking.collect::<()>().await;
-        signals.commit_servers(&servers.into_keys().collect::<HashSet<_>>());
     };
     tokio::select! {
-        () = async { loop { round().await } } => {}
+        () = asking => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn ask(pages: &Pages, address: SocketAddr, path: Arc<str>, signals: &Signals) {
-    let sample = pages.get(address, &path).await.and_then(|page| counters(&page));
-    signals.server_sampled(address, sample);
+/// Asks all of them, and takes each answer in as it comes.
+async fn ask(pages: &Pages, asked: &mut Asked, signals: &Signals) {
+    let pods: Vec<_> = asked.pods().cloned().collect();
+    let asking = stream::iter(pods).map(|pod| page(pages, pod));
+    let mut answers = std::pin::pin!(asking.buffer_unordered(AT_ONCE));
+    while let Some((pod, page)) = answers.next().await {
+        let sample = page.and_then(|page| asked.process(&pod).counters(&page));
+        signals.server_sampled(pod.address, sample);
+    }
 }
 
-/// Pods that start do not answer yet, and that is no failure of theirs.
-fn servers(plan: &Plan) -> BTreeMap<SocketAddr, Arc<str>> {
-    let pods = plan.workloads.values().flat_map(|workload| &workload.pods).filter(|pod| pod.ready);
-    pods.filter_map(|pod| Some((pod.metrics?, Arc::clone(&pod.path)))).collect()
+async fn page(pages: &Pages, pod: Pod) -> (Pod, Result<String, String>) {
+    let page = pages.get(pod.address, &pod.path).await;
+    (pod, page)
 }

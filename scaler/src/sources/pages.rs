@@ -17,6 +17,8 @@ pub(super) struct Pages(Option<reqwest::Client>);
 
 impl Pages {
     pub(super) fn new() -> Self {
+        // A client cannot be made without, even for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_WITHIN)
             .timeout(ANSWER_WITHIN)
@@ -37,5 +39,47 @@ impl Pages {
         }
         let body = body_of(answer, MAX_PAGE).await.map_err(|error| format!("{url} {error}"))?;
         String::from_utf8(body).map_err(|_| format!("{url} answered something else than text"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What is read from a server that answers with these bytes and closes the connection.
+    async fn answered(answer: &'static [u8]) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _ = connection.read(&mut [0; 1024]).await.unwrap();
+            connection.write_all(answer).await.unwrap();
+        };
+        let pages = Pages::new();
+        tokio::join!(pages.get(address, "/metrics"), serving).0
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_shorter_than_it_says_is_an_error() {
+        let whole = answered(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nup 1\n").await;
+        assert_eq!(whole, Ok("up 1\n".to_owned()));
+        let cut: [&[u8]; 2] = [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nup 1\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nup 1\n\r\n",
+        ];
+        for cut in cut {
+            assert!(answered(cut).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_text_is_an_error() {
+        let error = answered(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe").await.unwrap_err();
+        assert!(error.ends_with("answered something else than text"), "{error}");
     }
 }

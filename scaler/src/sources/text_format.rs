@@ -1,8 +1,13 @@
-//! Single series of Prometheus' text format 0.0.4, as AI gateways and model servers write them.
+//! Prometheus' text format 0.0.4, as AI gateways and model servers write it.
 //!
 //! The crate prometheus-parse knows neither names with colons (`vllm:…`) nor commas and escapes in the values of labels.
+//!
+//! A page is believed as a whole or not at all: one that is empty, cut off or something else (HTML, an error of a server in
+//! between) would read as "nothing was counted".
 
 use std::borrow::Cow;
+
+use crate::text::shortened;
 
 /// One line: `name{label="value",…} 5`, with or without a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,42 +16,101 @@ pub(super) struct Line<'a> {
     /// Between the braces
     labels: &'a str,
     pub(super) value: f64,
+    /// All of it
+    text: &'a str,
 }
 
 impl<'a> Line<'a> {
-    /// `None` for comments, empty lines and what is no series.
+    /// `None` for comments, empty lines and anything else that is no series.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
-        let line = line.trim();
-        let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).filter(|end| *end > 0)?;
-        let (name, rest) = line.split_at(end);
+        let text = line.trim();
+        let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).filter(|end| *end > 0)?;
+        let (name, rest) = text.split_at(end);
         let (labels, rest) = match rest.strip_prefix('{') {
             Some(inside) => {
                 let end = closing_brace(inside)?;
                 (inside.get(..end)?, inside.get(end + 1..)?)
             }
-            None => ("", rest),
+            None => ("", rest.strip_prefix([' ', '\t'])?),
         };
-        let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
-        Some(Self { name, labels, value })
+        if name.starts_with(|c: char| c.is_ascii_digit()) || !are_labels(labels) {
+            return None;
+        }
+        let mut words = rest.split_ascii_whitespace();
+        let value = words.next()?.parse().ok()?;
+        let is_timestamp = |word: &str| word.parse::<f64>().is_ok();
+        // An exemplar may follow, which OpenMetrics has.
+        let rest = words.next().filter(|word| !is_timestamp(word)).or_else(|| words.next());
+        rest.is_none_or(|rest| rest.starts_with('#')).then_some(Self { name, labels, value, text })
     }
 
     /// The value of a label; empty when it is not there, which Prometheus takes for the same.
     pub(super) fn label(&self, wanted: &str) -> Cow<'a, str> {
         let mut rest = self.labels;
-        while let Some((name, after)) = rest.split_once("=\"") {
-            let Some(end) = closing_quote(after) else { break };
-            if name.trim_matches([',', ' ']) == wanted {
-                return unescaped(&after[..end]);
+        while let Some((name, value, after)) = first_label(rest) {
+            if name == wanted {
+                return unescaped(value);
             }
-            rest = &after[end + 1..];
+            rest = after;
         }
         Cow::Borrowed("")
     }
+
+    /// Name and labels: what stays the same from page to page.
+    pub(super) fn series(&self) -> (&'a str, &'a str) {
+        (self.name, self.labels)
+    }
+
+    /// The value of a counter, a size or a share: a number, and at least 0. An error names the line.
+    pub(super) fn amount(&self) -> Result<f64, String> {
+        if self.value.is_finite() && self.value >= 0.0 {
+            return Ok(self.value);
+        }
+        Err(format!("its page says {} of what is a number of at least 0: {}", self.value, shortened(self.text)))
+    }
 }
 
-/// The lines of an exposition that are series of one of these names.
-pub(super) fn series(body: &str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Line<'_>> {
-    body.lines().filter_map(Line::parse).filter(move |line| wanted(line.name))
+/// The lines of a whole exposition that are series of these names. An error says why the page is none.
+pub(super) fn series(page: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Line<'_>>, String> {
+    if page.trim().is_empty() {
+        return Err("its page is empty".to_owned());
+    }
+    let mut found = Vec::new();
+    for (number, text) in (1..).zip(page.lines()) {
+        if text.trim().is_empty() || text.starts_with('#') {
+            continue;
+        }
+        match Line::parse(text) {
+            Some(line) if wanted(line.name) => found.push(line),
+            Some(_) => {}
+            None => return Err(format!("its page is no exposition of metrics: line {number} is {}", shortened(text))),
+        }
+    }
+    if page.ends_with('\n') { Ok(found) } else { Err("its page is cut off: the last line has no end".to_owned()) }
+}
+
+/// `a="x",b="y"`, with or without a comma at the end.
+fn are_labels(labels: &str) -> bool {
+    let mut rest = labels;
+    while !rest.trim_start().is_empty() {
+        match first_label(rest) {
+            Some((_, _, after)) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The first label, its value as it is written, and the labels after it.
+fn first_label(labels: &str) -> Option<(&str, &str, &str)> {
+    let (name, after) = labels.split_once('=')?;
+    let name = name.trim();
+    let value = after.trim_start().strip_prefix('"')?;
+    let end = closing_quote(value)?;
+    let rest = value[end + 1..].trim_start();
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let after = if rest.is_empty() { Some(rest) } else { rest.strip_prefix(',') };
+    Some((name, &value[..end], after.filter(|_| is_name)?))
 }
 
 fn closing_brace(inside: &str) -> Option<usize> {
@@ -103,12 +167,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_series_is_skipped() {
-        for line in ["", "# HELP x y", "x", "x{", "x{a=\"b\"}", "{a=\"b\"} 1", "<html>", "x{a=\"b} 1", "x y"] {
+    fn anything_else_is_no_series() {
+        let lines =
+            ["", "# HELP x y", "x", "x{", "x{a=\"b\"}", "{a=\"b\"} 1", "<html>", "x{a=\"b} 1", "x y", "x 1 y", "1 2"];
+        for line in lines.into_iter().chain(["x{a} 1", "x{a=b} 1", "x{a=\"b\"c} 1", "x{=\"b\"} 1", "x 1 2 3"]) {
             assert_eq!(Line::parse(line), None, "{line}");
         }
         assert_eq!(Line::parse("up 1").map(|line| line.value), Some(1.0));
+        assert!(Line::parse("up{} 1 # {trace_id=\"x\"} 0.5").is_some(), "with an exemplar");
         assert!(Line::parse("up NaN").unwrap().value.is_nan());
+    }
+
+    #[test]
+    fn a_page_that_is_no_whole_exposition_is_an_error_that_says_why() {
+        let why = |page: &str| series(page, |_| true).map(|lines| lines.len());
+        assert_eq!(why("# TYPE up gauge\nup 1\r\n\nup{a=\"b\"} 2\n"), Ok(2));
+        assert_eq!(why(""), Err("its page is empty".to_owned()));
+        assert_eq!(why(" \n\n"), Err("its page is empty".to_owned()));
+        assert_eq!(why("up 1\nup 1"), Err("its page is cut off: the last line has no end".to_owned()));
+        let html = "<!doctype html>\n<p>502 Bad Gateway</p>\n";
+        assert_eq!(why(html), Err("its page is no exposition of metrics: line 1 is <!doctype html>".to_owned()));
+        assert_eq!(
+            why("up 1\n{\"a\":1}\n"),
+            Err("its page is no exposition of metrics: line 2 is {\"a\":1}".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_amount_is_a_number_of_at_least_0() {
+        let amount = |line| Line::parse(line).unwrap().amount();
+        assert_eq!((amount("x 0"), amount("x 6.7108864e+07")), (Ok(0.0), Ok(67_108_864.0)));
+        for line in ["x{a=\"b\"} NaN", "x -1", "x +Inf", "x -Inf"] {
+            assert!(amount(line).unwrap_err().ends_with(line), "{line}");
+        }
     }
 
     proptest! {
@@ -126,6 +217,24 @@ mod tests {
             if let Some(line) = Line::parse(&line) {
                 line.label(&label);
             }
+        }
+
+        #[test]
+        fn no_page_panics(page in any::<Vec<u8>>()) {
+            let _ = series(&String::from_utf8_lossy(&page), |_| true);
+        }
+
+        #[test]
+        fn a_page_that_is_cut_inside_a_line_is_refused(
+            labels in proptest::collection::vec("[a-z{}=, \\\\\"]{0,8}", 1..6),
+            value in any::<f64>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let page: String = labels.iter().map(|label| format!("m{{a=\"{}\"}} {value}\n", escaped(label))).collect();
+            prop_assert_eq!(series(&page, |_| true).map(|lines| lines.len()), Ok(labels.len()));
+            let cut = &page[..cut.index(page.len())];
+            prop_assert!(cut.ends_with('\n') || series(cut, |_| true).is_err());
         }
     }
 }

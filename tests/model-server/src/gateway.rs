@@ -39,6 +39,9 @@ const DURATION_BOUNDS: [f64; 14] =
 
 const TOKENS: &str = "gen_ai_client_token_usage";
 const TOKENS_BEFORE: &str = "gen_ai_client_token_usage_token";
+/// The last metric of each page, and all that there is before the first request.
+const TARGET: &str = "# HELP target_info Target metadata\n# TYPE target_info gauge\n\
+                      target_info{service_name=\"unknown_service:ai-gateway-extproc\",telemetry_sdk_language=\"go\"} 1\n";
 const DURATION: &str = "gen_ai_server_request_duration_seconds";
 
 /// A request whose answer has ended.
@@ -124,6 +127,7 @@ impl Seen {
         for (labels, histogram) in &self.durations {
             histogram.write(&mut page, DURATION, labels, &DURATION_BOUNDS);
         }
+        page.push_str(TARGET);
         page
     }
 }

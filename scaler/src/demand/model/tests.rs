@@ -73,9 +73,10 @@ impl Qwen {
             ..TokenNames::default()
         };
         for _ in 0..seconds {
-            let TokenCounters { input: i, cached: c, output: o, requests } = self.counted;
+            let TokenCounters { input: i, cached: c, output: o, requests, answered } = self.counted;
+            let (requests, answered) = (requests + 1.0, answered + 1.0);
             self.counted =
-                TokenCounters { input: i + input, cached: c + cached, output: o + output, requests: requests + 1.0 };
+                TokenCounters { input: i + input, cached: c + cached, output: o + output, requests, answered };
             let sample = [(names.clone(), self.counted)];
             self.demands.signals().tokens_sampled("eg/proxy", Ok(&sample), false);
             self.demands.signals().commit_tokens(Some(&[("eg/proxy", true)]));
@@ -85,6 +86,7 @@ impl Qwen {
     /// A second in which so many requests ended, of so many output tokens each.
     fn gateway_counts_requests(&mut self, ended: f64, output: f64) {
         self.counted.requests += ended - 1.0;
+        self.counted.answered += ended - 1.0;
         self.gateway_counts(1, 0.0, 0.0, ended * output);
     }
 
@@ -251,6 +253,32 @@ async fn a_model_that_is_renamed_is_followed_by_the_annotation_at_once() {
     qwen.demands.signals().keep(&qwen.plan);
     tick(40, || qwen.gateway_counts_as("qwen4", 1, 0.0, 0.0, 70.0)).await;
     assert_eq!(qwen.needs(0), Ok(70.0));
+}
+
+/// A second in which all streams end without the numbers of their tokens.
+fn streams_end_without_usage(qwen: &mut Qwen) {
+    qwen.counted.answered += 2.0;
+    let names = TokenNames { original: "qwen3".into(), request: "qwen3".into(), ..TokenNames::default() };
+    qwen.demands.signals().tokens_sampled("eg/proxy", Ok(&[(names, qwen.counted)]), false);
+    qwen.demands.signals().commit_tokens(Some(&[("eg/proxy", true)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_without_usage_are_unknown_and_not_zero_unless_the_servers_count_them() {
+    let mut qwen = Qwen::new(&[("output-tokens-per-second", "100")]);
+    let pods = std::mem::take(&mut qwen.workload().pods);
+    tick(40, || streams_end_without_usage(&mut qwen)).await;
+    let error = qwen.needs(0).unwrap_err();
+    assert!(error.contains("100 % of the requests for qwen3") && error.contains("llmRequestCosts"), "{error}");
+    assert!(qwen.demands.is_active(&qwen.trigger, &qwen.plan).is_err(), "nor does it sleep");
+    qwen.workload().pods = pods;
+    let told = ServerCounters { output: 60.0, ..ServerCounters::default() };
+    tick(40, || {
+        streams_end_without_usage(&mut qwen);
+        qwen.servers_tell(&[1, 2], told);
+    })
+    .await;
+    assert_eq!(qwen.needs(0), Ok(120.0));
 }
 
 #[tokio::test(start_paused = true)]

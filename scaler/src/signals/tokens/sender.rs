@@ -4,13 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Rates, SILENT, SILENT_AT_LEAST, TokenCounters};
+use super::{Counted, SILENT, SILENT_AT_LEAST, TokenCounters, cell::Cell};
+use crate::signals::WINDOW;
 
 /// Reports that are nearer than this to the last are part of it; what they add is counted with the next.
-const TOO_NEAR: Duration = Duration::from_millis(100);
-/// After a restart a gateway counts about what it did before. A reset to more than ten times its rate, and more than this many
-/// tokens/s, is another process behind the same address, whose counters say nothing about this second.
-const ABSURD_RATE: f64 = 100_000.0;
+pub(super) const TOO_NEAR: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -27,27 +25,38 @@ pub(super) struct Sender {
     cut_short: Option<Instant>,
     error: Option<String>,
     cells: HashMap<u32, Cell>,
+    /// Models of which it tells no more, and since when: they fade out of the window
+    ended: Vec<(u32, Instant, Cell)>,
 }
 
-/// One model on one gateway.
+/// A model in a report.
 #[derive(Debug, Clone, Copy)]
-struct Cell {
-    counters: TokenCounters,
-    at: Instant,
-    rates: Rates,
+pub(super) struct Told {
+    pub(super) id: u32,
+    pub(super) counters: TokenCounters,
+    /// First time anyone asked for it: an earlier report that lacks it does not mean that there was nothing of it
+    pub(super) since: Instant,
 }
 
 impl Sender {
     pub(super) fn new(pushes: bool) -> Self {
-        let (last, before, cut_short) = (None, None, None);
-        let every = Duration::ZERO;
-        Self { pushes, fleet: None, last, before, every, cut_short, error: None, cells: HashMap::new() }
+        Self {
+            pushes,
+            fleet: None,
+            last: None,
+            before: None,
+            every: Duration::ZERO,
+            cut_short: None,
+            error: None,
+            cells: HashMap::new(),
+            ended: Vec::new(),
+        }
     }
 
     /// It counts for these proxies. What it told as anybody's before that was known is not told again as theirs.
-    pub(super) fn is_of(&mut self, fleet: &Arc<str>) {
+    pub(super) fn is_of(&mut self, fleet: &Arc<str>, now: Instant) {
         if self.fleet.as_ref().is_some_and(|known| known != fleet) {
-            *self = Self::new(self.pushes);
+            self.ends(now);
         }
         self.fleet = Some(Arc::clone(fleet));
     }
@@ -67,58 +76,88 @@ impl Sender {
         self.error.replace(error).is_none()
     }
 
-    /// Takes in a report of all or of some models; whether it had failed before. `since` says from when on a report that is
-    /// without a model says that there is nothing of it.
+    /// Takes in a report of all or of some models, and returns whether it had failed before. `counted_more` gets what each model has
+    /// counted since the last report. `started` is whether the report has nothing at all: so it is when a process has just started.
     pub(super) fn take_in(
         &mut self,
         at: Instant,
-        counted: &[(u32, TokenCounters)],
-        since: impl Fn(u32) -> Option<Instant>,
+        report: &[Told],
+        mut started: bool,
+        mut counted_more: impl FnMut(u32, Counted),
     ) -> bool {
+        let failed = self.error.take().is_some();
         let near = |then: Instant| at.saturating_duration_since(then) < TOO_NEAR;
         if !self.last.is_some_and(near) {
             self.before = self.last.replace(at);
         }
         let mut every = None;
-        for (id, counters) in counted {
-            match self.cells.get_mut(id) {
-                Some(cell) if near(cell.at) => {}
-                Some(cell) => {
-                    let gap = at.saturating_duration_since(cell.at);
-                    every = Some(every.map_or(gap, |every: Duration| every.min(gap)));
-                    *cell = cell.after(*counters, at);
-                }
-                None => {
-                    let was_complete = |before: &Instant| {
-                        since(*id).is_some_and(|since| since < *before)
-                            && self.cut_short.is_none_or(|cut_short| cut_short < *before)
-                    };
-                    let cell = match self.before.filter(was_complete) {
-                        // It was not there in the last report: it has counted from 0 since.
-                        Some(before) => {
-                            let nothing = TokenCounters::default();
-                            Cell { counters: nothing, at: before, rates: Rates::default() }.after(*counters, at)
-                        }
-                        // The first values are of no known time.
-                        None => Cell { counters: *counters, at, rates: Rates::default() },
-                    };
-                    self.cells.insert(*id, cell);
-                }
+        for Told { id, counters, since } in report {
+            let (then, has_started) = match self.cells.get(id) {
+                Some(cell) if near(cell.at()) => continue,
+                Some(cell) => (Some(cell.at()), cell.is_more_than(counters)),
+                None => (None, false),
+            };
+            let gap = then.map(|then| at.saturating_duration_since(then));
+            every = [every, gap].into_iter().flatten().min();
+            started |= has_started;
+            let before = self.before.filter(|before| self.was_complete(*since, *before));
+            let new = || match before {
+                // It was not there in the last report: it has counted from 0 since.
+                Some(before) => Cell::new(TokenCounters::default(), before),
+                // The first values are of no known time.
+                None => Cell::new(*counters, at),
+            };
+            match self.cells.entry(*id).or_insert_with(new).take_in(*counters, at) {
+                Ok(more) => counted_more(*id, more),
+                Err(error) => self.error = Some(error),
             }
         }
+        if !self.pushes {
+            let told = |cell: &Cell| near(cell.at());
+            self.cells.values_mut().filter(|cell| !told(cell)).for_each(|cell| cell.is_lacking(at, started));
+        }
         self.every = every.unwrap_or(self.every);
-        self.error.take().is_some()
+        failed && self.error.is_none()
     }
 
-    /// Notices who has gone silent, and what is not told of any more.
-    pub(super) fn look(&mut self, now: Instant) {
+    /// Whether a report of this time would have told of a model that is asked for since then.
+    fn was_complete(&self, since: Instant, report: Instant) -> bool {
+        since < report && self.cut_short.is_none_or(|cut_short| cut_short < report)
+    }
+
+    /// Closes a second: notices silence, and what is not told of any more.
+    pub(super) fn look(&mut self, now: Instant, stale_after: Duration) {
+        self.ended.retain(|(_, ended, _)| now.saturating_duration_since(*ended) < WINDOW);
+        self.ended.iter_mut().for_each(|(_, _, cell)| cell.rests(now));
         let Some(last) = self.last.filter(|_| self.is_rated()) else { return };
-        let untold = |cell: &&mut Cell| last.saturating_duration_since(cell.at) > self.every * 2;
-        self.cells.values_mut().filter(untold).for_each(|cell| cell.rates = Rates::default());
+        if !self.pushes {
+            self.cells.values_mut().for_each(|cell| cell.look(now, stale_after));
+            return;
+        }
+        let untold = |cell: &&mut Cell| last.saturating_duration_since(cell.at()) > self.every * 2;
+        self.cells.values_mut().filter(untold).for_each(|cell| cell.rests(now));
         let silence = now.saturating_duration_since(last);
-        if self.pushes && silence > (self.every * SILENT).max(SILENT_AT_LEAST) {
+        if silence > (self.every * SILENT).max(SILENT_AT_LEAST) {
             self.error = Some(format!("it has pushed nothing for {} s", silence.as_secs()));
         }
+    }
+
+    /// It is gone, or another one: what it contributed fades out of the window.
+    pub(super) fn ends(&mut self, now: Instant) {
+        let mut ended = std::mem::replace(self, Self::new(self.pushes));
+        ended.cells.values_mut().for_each(|cell| cell.ends(now));
+        let cells = ended.cells.into_iter().map(|(id, cell)| (id, now, cell));
+        self.ended = ended.ended.into_iter().chain(cells).collect();
+    }
+
+    /// Whether it is there, or was until less than 30 s ago.
+    pub(super) fn is_there(&self) -> bool {
+        self.has_told() || !self.ended.is_empty()
+    }
+
+    /// Whether it has told anything, or failed to, and is not gone since.
+    pub(super) fn has_told(&self) -> bool {
+        self.last.is_some() || self.error.is_some()
     }
 
     /// Nobody else says whether it is still there, and its last word is too old.
@@ -136,6 +175,24 @@ impl Sender {
         self.last.filter(|_| self.error.is_none() && self.is_rated())
     }
 
+    /// Why what it contributes is not known, or too old.
+    pub(super) fn unknown(&self, name: &str, ready: bool, now: Instant, stale_after: Duration) -> Option<String> {
+        let silent = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        match &self.error {
+            Some(error) if self.is_rated() && silent > stale_after => {
+                Some(format!("AI gateway {name} has told nothing for {} s: {error}", silent.as_secs()))
+            }
+            _ if !ready || self.is_rated() => None,
+            Some(error) => Some(format!("AI gateway {name} is ready and never answered: {error}")),
+            None => Some(format!("AI gateway {name} has not answered twice yet")),
+        }
+    }
+
+    /// Models of which it is known that there is more than it tells, or not known whether.
+    pub(super) fn unknown_models(&self) -> impl Iterator<Item = (u32, &'static str)> {
+        self.cells.iter().filter_map(|(id, cell)| Some((*id, cell.unknown()?)))
+    }
+
     pub(super) fn heard(&self) -> Option<Instant> {
         self.last
     }
@@ -144,27 +201,13 @@ impl Sender {
         self.error.as_deref()
     }
 
-    pub(super) fn rates(&self) -> impl Iterator<Item = (u32, Rates)> {
-        self.cells.iter().map(|(id, cell)| (*id, cell.rates))
+    pub(super) fn rates(&self) -> impl Iterator<Item = (u32, Counted)> {
+        let ended = self.ended.iter().map(|(id, _, cell)| (*id, cell.rates()));
+        self.cells.iter().map(|(id, cell)| (*id, cell.rates())).chain(ended)
     }
 
     pub(super) fn forget(&mut self, id: u32) {
         self.cells.remove(&id);
-    }
-}
-
-impl Cell {
-    fn after(&self, now: TokenCounters, at: Instant) -> Self {
-        // A counter that went down has counted from 0, and then all of them have.
-        let then = self.counters;
-        let reset = now.input < then.input || now.output < then.output || now.requests < then.requests;
-        let base = if reset { TokenCounters::default() } else { then };
-        let cached = (now.cached - base.cached).max(0.0);
-        let uncached = (now.input - base.input - cached).max(0.0);
-        let seconds = at.saturating_duration_since(self.at).as_secs_f64().max(TOO_NEAR.as_secs_f64());
-        let rates = [uncached, now.output - base.output, now.requests - base.requests].map(|count| count / seconds);
-        let absurd = |i: usize| rates[i] > ABSURD_RATE.max(10.0 * f64::from(self.rates[i]));
-        let rates = if reset && (absurd(0) || absurd(1)) { self.rates } else { rates.map(|rate| rate.max(0.0) as f32) };
-        Self { counters: now, at, rates }
+        self.ended.retain(|(ended, ..)| *ended != id);
     }
 }

@@ -22,7 +22,7 @@ fn names(model: &str) -> TokenNames {
 }
 
 fn counted(input: f64, cached: f64, output: f64, requests: f64) -> TokenCounters {
-    TokenCounters { input, cached, output, requests }
+    TokenCounters { input, cached, output, requests, answered: requests }
 }
 
 /// A Plan with a rule for these models.
@@ -55,6 +55,11 @@ impl Asked {
         }
         let expected: Vec<_> = answers.iter().map(|(sender, _)| (*sender, true)).collect();
         self.tokens.second(Some(&expected), STALE, self.now);
+    }
+
+    /// Why not all is known of a model, if it is not.
+    fn unknown(&self) -> Option<String> {
+        self.tokens.shown().unknown(&[]).next().map(|(_, why)| why.to_owned())
     }
 
     fn rates(&self, model: &str) -> Option<TokenRates> {
@@ -212,15 +217,107 @@ fn a_report_in_several_parts_is_one_report() {
 }
 
 #[test]
-fn a_model_that_a_gateway_tells_of_no_more_has_no_tokens() {
+fn a_model_that_a_gateway_shows_no_more_is_held_and_then_unknown() {
     let mut asked = Asked::about(&["m", "n"]);
     for second in 0..40u8 {
         asked.second(&[("a", Some(&[("m", grown(second)), ("n", grown(second))]))]);
     }
-    for second in 40..80u8 {
-        asked.second(&[("a", Some(&[("m", grown(second))]))]);
+    for second in 0..300u16 {
+        asked.second(&[("a", Some(&[("m", grown_to(40 + second))]))]);
+        assert_eq!(["m", "n"].map(|model| asked.rates(model).unwrap().output), [10.0, 10.0], "in second {second}");
+        assert_eq!(asked.unknown(), None);
     }
-    assert_eq!(["m", "n"].map(|model| asked.rates(model).unwrap().output), [10.0, 0.0]);
+    (340..345).for_each(|second| asked.second(&[("a", Some(&[("m", grown_to(second))]))]));
+    let why = "n: AI gateway a shows its tokens no more, though counters cannot vanish while a process runs";
+    assert_eq!(asked.unknown().as_deref(), Some(why));
+    asked.second(&[("a", Some(&[("m", grown_to(345)), ("n", grown_to(345))]))]);
+    assert_eq!((asked.rates("n").unwrap().output, asked.unknown()), (10.0, None), "all of it is counted");
+}
+
+#[test]
+fn a_gateway_that_was_started_again_is_held_until_it_counts_or_has_counted_nothing_for_too_long() {
+    let mut asked = Asked::about(&["m", "n"]);
+    for second in 0..40u8 {
+        asked.second(&[("a", Some(&[("m", grown(second)), ("n", grown(second))]))]);
+    }
+    (0..20).for_each(|_| asked.second(&[("a", Some(&[]))]));
+    assert_eq!(["m", "n"].map(|model| asked.rates(model).unwrap().output), [10.0, 10.0]);
+    for second in 1..=310u16 {
+        let m = counted(0.0, 0.0, 10.0 * f64::from(second), f64::from(second));
+        asked.second(&[("a", Some(&[("m", m)]))]);
+        assert_eq!(asked.rates("m").unwrap().output, 10.0);
+    }
+    (0..30).for_each(|_| asked.second(&[("a", Some(&[("m", counted(0.0, 0.0, 3100.0, 310.0))]))]));
+    assert_eq!((asked.rates("n").unwrap().output, asked.unknown()), (0.0, None), "nothing is known to be 0");
+}
+
+#[test]
+fn a_gateway_that_is_silent_for_too_long_makes_the_sum_a_lower_bound() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..340u16 {
+        let answer: Counted<'_> = &[("m", grown_to(second))];
+        asked.second(&[("a", Some(answer)), ("b", (second < 40).then_some(answer))]);
+    }
+    assert_eq!((asked.rates("m").unwrap().output, asked.tokens.shown().incomplete), (20.0, None));
+    asked.second(&[("a", Some(&[("m", grown_to(340))])), ("b", None)]);
+    let why = "AI gateway b has told nothing for 301 s: connection refused";
+    assert_eq!(asked.tokens.shown().incomplete.as_deref(), Some(why));
+}
+
+#[test]
+fn a_silent_gateway_is_held_at_its_mean_and_not_at_its_last_second() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..60u16 {
+        asked.second(&[("a", Some(&[("m", grown_to(second / 10 * 10))])), ("b", Some(&[]))]);
+    }
+    (0..60).for_each(|_| asked.second(&[("a", None), ("b", Some(&[]))]));
+    assert_eq!(asked.rates("m").unwrap().output, 10.0, "a request ended every 10 s, and none in the last second");
+}
+
+#[test]
+fn late_answers_cost_no_tokens() {
+    let mut asked = Asked::about(&["m"]);
+    for second in 0..120u16 {
+        let late = second % 10 >= 7;
+        asked.second(&[("a", (!late).then_some(&[("m", grown_to(second))])), ("b", Some(&[]))]);
+        let rate = asked.rates("m").map_or(10.0, |rates| rates.output);
+        assert!(second < 40 || (9.99..10.01).contains(&rate), "{rate} in second {second}");
+    }
+}
+
+#[test]
+fn a_jump_that_no_gateway_can_count_is_an_error_of_it_and_no_value() {
+    let mut asked = Asked::about(&["m"]);
+    (0..40).for_each(|second| asked.second(&[("a", Some(&[("m", grown_to(second))]))]));
+    let jumped = |second| TokenCounters { output: grown_to(second).output + 1e12, ..grown_to(second) };
+    asked.second(&[("a", Some(&[("m", jumped(40))]))]);
+    let failure = asked.tokens.shown().failure.unwrap();
+    assert!(failure.contains("which nothing can do"), "{failure}");
+    for second in 41..80 {
+        asked.second(&[("a", Some(&[("m", jumped(second))]))]);
+        assert_eq!(asked.rates("m").unwrap().output, 10.0);
+    }
+    assert_eq!(asked.tokens.shown().failure, None);
+}
+
+#[test]
+fn requests_without_the_numbers_of_their_tokens_are_told_and_a_moment_between_two_counters_is_none() {
+    let mut asked = Asked::about(&["m", "stream"]);
+    for second in 0..60u16 {
+        // The page of every other second has a request whose tokens come with the next.
+        let n = f64::from(second);
+        let answered = n + f64::from(second % 2);
+        let stream = TokenCounters { answered: n, ..TokenCounters::default() };
+        asked.second(&[("a", Some(&[("m", TokenCounters { answered, ..counted(n, 0.0, n, n) }), ("stream", stream)]))]);
+    }
+    assert_eq!(["m", "stream"].map(|model| asked.rates(model).unwrap().untold), [0.0, 1.0]);
+}
+
+#[test]
+fn requests_of_no_tokens_at_all_have_not_told_them() {
+    let mut asked = Asked::about(&["m"]);
+    (0..60).for_each(|second| asked.second(&[("a", Some(&[("m", counted(0.0, 0.0, 0.0, f64::from(second)))]))]));
+    assert_eq!(asked.rates("m").unwrap().untold, 1.0);
 }
 
 #[test]
@@ -253,6 +350,10 @@ fn what_prometheus_tells_is_taken_as_it_is() {
 
 /// What a model shows that has counted a thousand million tokens, and now counts 10 more each second.
 fn grown(second: u8) -> TokenCounters {
+    grown_to(second.into())
+}
+
+fn grown_to(second: u16) -> TokenCounters {
     let n = 1e9 + 10.0 * f64::from(second);
     counted(n, 0.0, n, n)
 }

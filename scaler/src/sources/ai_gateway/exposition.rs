@@ -1,0 +1,220 @@
+//! One page of an AI gateway: tokens and requests by the names of models.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tidegate_core::model::TokenNames;
+
+use crate::{
+    signals::TokenCounters,
+    sources::{
+        known::{self, Seen},
+        text_format::{Line, series},
+    },
+};
+
+/// Tokens, in Envoy AI Gateway before 0.5, and since.
+const TOKENS: [&str; 2] = ["gen_ai_client_token_usage_token_", "gen_ai_client_token_usage_"];
+/// Requests that ended, whether or not their answers had the numbers of tokens.
+const ENDED: &str = "gen_ai_server_request_duration_seconds_count";
+/// All that OpenTelemetry's exporter writes before the first request.
+const TARGET: &str = "target_info";
+const OURS: &str = "gen_ai_";
+/// More tokens than any request has: the last bound of the histogram is 67,108,864.
+const MOST_OF_REQUEST: f64 = 1e8;
+
+/// What a page says.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) models: HashMap<TokenNames, Model>,
+    /// There is nothing on it but what a process shows that has done nothing yet
+    pub(super) is_new: bool,
+}
+
+/// What a page says of one model.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Model {
+    pub(super) counters: TokenCounters,
+    pub(super) series: Vec<Seen>,
+}
+
+/// What a number on the page is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Input,
+    Cached,
+    Output,
+    /// Requests with the numbers of their tokens
+    Requests,
+    /// Requests that ended well
+    Answered,
+    /// Tokens that others contain, and how many requests had them
+    Other,
+}
+
+/// Reads a page. An error says why this is no page of an AI gateway, or what on it no gateway can have counted.
+pub(super) fn read(page: &str, fleet: &Arc<str>) -> Result<Page, String> {
+    let lines = series(page, |name| name == TARGET || name.starts_with(OURS))?;
+    if lines.is_empty() {
+        return Err(format!("its page has neither {TARGET} nor metrics of models ({OURS}…)"));
+    }
+    let is_new = lines.iter().all(|line| line.name == TARGET);
+    let mut found = HashMap::<TokenNames, Model>::new();
+    for line in lines {
+        if let Some(kind) = Kind::of(&line) {
+            found.entry(names(&line, fleet)).or_default().add(kind, &line)?;
+        }
+    }
+    match found.iter().find(|(_, model)| !model.is_possible()) {
+        Some((names, Model { counters, .. })) => {
+            let (tokens, requests) = (counters.input.max(counters.output), counters.requests);
+            Err(format!(
+                "its page has {tokens} tokens of {requests} requests for {}: no model has so many",
+                names.request
+            ))
+        }
+        None => Ok(Page { models: found, is_new }),
+    }
+}
+
+fn names(line: &Line<'_>, fleet: &Arc<str>) -> TokenNames {
+    let label = |name: &str| Arc::from(line.label(name));
+    TokenNames {
+        original: label("gen_ai_original_model"),
+        request: label("gen_ai_request_model"),
+        provider: label("gen_ai_provider_name"),
+        backend: label("ai_backend"),
+        fleet: Arc::clone(fleet),
+    }
+}
+
+impl Kind {
+    fn of(line: &Line<'_>) -> Option<Self> {
+        if line.name == ENDED {
+            // A request that failed has no tokens.
+            return line.label("error_type").is_empty().then_some(Self::Answered);
+        }
+        let part = TOKENS.iter().find_map(|histogram| line.name.strip_prefix(histogram))?;
+        match (&*line.label("gen_ai_token_type"), part) {
+            ("input", "sum") => Some(Self::Input),
+            ("input", "count") => Some(Self::Requests),
+            ("cached_input", "sum") => Some(Self::Cached),
+            ("output", "sum") => Some(Self::Output),
+            (_, "sum" | "count") => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+
+impl Model {
+    /// Operations and response models are counted together.
+    fn add(&mut self, kind: Kind, line: &Line<'_>) -> Result<(), String> {
+        let value = line.amount()?;
+        self.series.push(known::counter(line));
+        match kind {
+            Kind::Input => self.counters.input += value,
+            Kind::Cached => self.counters.cached += value,
+            Kind::Output => self.counters.output += value,
+            Kind::Requests => self.counters.requests += value,
+            Kind::Answered => self.counters.answered += value,
+            Kind::Other => {}
+        }
+        Ok(())
+    }
+
+    fn is_possible(&self) -> bool {
+        let TokenCounters { input, output, requests, .. } = self.counters;
+        requests == 0.0 || input.max(output) <= requests * MOST_OF_REQUEST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Envoy AI Gateway 1.1 writes it.
+    const PAGE: &str = r#"# HELP gen_ai_client_token_usage Number of tokens processed.
+# TYPE gen_ai_client_token_usage histogram
+gen_ai_client_token_usage_bucket{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version="",le="16"} 1
+gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version=""} 12
+gen_ai_client_token_usage_count{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version=""} 1
+gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m-2",gen_ai_token_type="input"} 8
+gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="cached_input"} 4
+gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="output"} 7
+gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="reasoning"} 3
+gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
+"#;
+
+    fn models(page: &str) -> Result<Vec<(TokenNames, TokenCounters)>, String> {
+        let found = read(page, &"".into())?.models;
+        let mut found: Vec<_> = found.into_iter().map(|(names, model)| (names, model.counters)).collect();
+        found.sort_by(|(a, _), (b, _)| (&a.request, &a.backend).cmp(&(&b.request, &b.backend)));
+        Ok(found)
+    }
+
+    #[test]
+    fn both_names_of_the_histogram_are_read_and_reasoning_is_in_the_output_already() {
+        let old = PAGE.replace("token_usage_", "token_usage_token_");
+        for page in [PAGE, &old] {
+            let [(names, counters)] = models(page).unwrap().try_into().unwrap();
+            assert_eq!((&*names.request, &*names.original, &*names.provider), ("m", "m", "openai"));
+            assert_eq!(counters, TokenCounters { input: 20.0, cached: 4.0, output: 7.0, requests: 1.0, answered: 0.0 });
+        }
+    }
+
+    #[test]
+    fn a_backend_that_is_named_is_told_apart() {
+        let page = r#"gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/a"} 1
+gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} 2
+"#;
+        let found: Vec<_> = models(page)
+            .unwrap()
+            .into_iter()
+            .map(|(names, counters)| (names.backend.to_string(), counters.output))
+            .collect();
+        assert_eq!(found, [("llm/a".to_owned(), 1.0), ("llm/b".to_owned(), 2.0)]);
+    }
+
+    /// Envoy AI Gateway 1.0.0 as it is, without the buckets; no `llmRequestCosts` are configured.
+    const REAL: &str = include_str!("testdata/extproc-1.0.0.txt");
+
+    #[test]
+    fn a_real_page_tells_requests_with_tokens_from_those_without_and_leaves_out_those_that_failed() {
+        let found = models(REAL).unwrap();
+        let of = |model: &str| {
+            let found = found.iter().find(|(names, _)| &*names.request == model);
+            found.map(|(_, found)| (found.input, found.cached, found.output, found.requests, found.answered))
+        };
+        assert_eq!(of("m"), Some((24.0, 0.0, 10.0, 2.0, 4.0)), "two streams had no usage");
+        assert_eq!(of("m-cached"), Some((12.0, 8.0, 5.0, 1.0, 2.0)));
+        assert_eq!(of("silent"), Some((0.0, 0.0, 0.0, 1.0, 2.0)));
+        assert_eq!(of("fail"), None);
+    }
+
+    #[test]
+    fn a_page_of_before_the_first_request_has_no_models_and_is_no_error() {
+        let page = "# HELP target_info Target metadata\n# TYPE target_info gauge\n\
+                    target_info{service_name=\"unknown_service:ai-gateway-extproc\",telemetry_sdk_language=\"go\"} 1\n";
+        assert_eq!(models(page), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_page_of_something_else_is_an_error_and_not_a_zero() {
+        let error = "its page has neither target_info nor metrics of models (gen_ai_…)";
+        for page in ["# TYPE gen_ai_client_token_usage histogram\n", "envoy_server_live 1\n", "up 1\ngo_info 1\n"] {
+            assert_eq!(models(page), Err(error.to_owned()), "{page}");
+        }
+        for page in ["", "<html></html>\n", "no healthy upstream\n", "{}\n"] {
+            assert!(models(page).is_err(), "{page}");
+        }
+    }
+
+    #[test]
+    fn what_no_gateway_can_have_counted_is_an_error() {
+        for value in ["NaN", "-1", "+Inf"] {
+            let error = models(&PAGE.replace("\"} 7", &format!("\"}} {value}"))).unwrap_err();
+            assert!(error.contains("of at least 0: gen_ai_client_token_usage_sum"), "{error}");
+        }
+        let error = models(&PAGE.replace("\"} 12", "\"} 1e12")).unwrap_err();
+        assert_eq!(error, "its page has 1000000000008 tokens of 1 requests for m: no model has so many");
+    }
+}
