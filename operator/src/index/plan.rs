@@ -4,7 +4,7 @@ mod fleets;
 mod proxies;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -81,7 +81,9 @@ pub(super) fn replicas(workload: &Workload) -> Replicas {
 struct Shares {
     sharing: StatNameSharing,
     /// Of the clusters of TCP and TLS routes, the weight of backends that get nothing
-    withdrawn: HashMap<std::sync::Arc<str>, u64>,
+    withdrawn: HashMap<Arc<str>, u64>,
+    /// The sets of proxies that each merged cluster is on, by whichever route
+    merged: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
 
 impl Shares {
@@ -95,7 +97,11 @@ impl Shares {
                 *withdrawn.entry(part.cluster.clone()).or_default() += part.weight.own;
             }
         }
-        Self { sharing: StatNameSharing::of(parts), withdrawn }
+        let mut merged = HashMap::<Arc<str>, BTreeSet<Arc<str>>>::new();
+        for part in parts.iter().filter(|part| part.merged) {
+            merged.entry(Arc::clone(&part.cluster)).or_default().extend(part.fleets.iter().cloned());
+        }
+        Self { sharing: StatNameSharing::of(parts), withdrawn, merged }
     }
 
     /// None for traffic that nothing here measures: UDP, and what leaves the cluster.
@@ -109,7 +115,7 @@ impl Shares {
             of_backend: 1.0,
             route: part.route.clone(),
             service,
-            fleets: part.fleets.iter().cloned().collect(),
+            fleets: self.merged.get(&part.cluster).unwrap_or(&part.fleets).iter().cloned().collect(),
             meaning: part.meaning,
             pending: part.pending,
         })

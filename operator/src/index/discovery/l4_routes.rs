@@ -39,7 +39,7 @@ pub(super) fn translate<'a>(
     }
     let backends = backends(discovery, kind, route);
     let rule_name = if pooled { None } else { route.spec.rules.first().and_then(|rule| rule.name.as_deref()) };
-    let mut forms: Vec<(Option<Arc<str>>, BTreeSet<Arc<str>>)> = Vec::new();
+    let mut forms: Vec<Form> = Vec::new();
     for parent in &discovery.attachments.parents(kind, route) {
         let hostnames = if pooled { route.spec.hostnames.as_slice() } else { &[] };
         for (index, listener) in parent.serving(hostnames) {
@@ -95,10 +95,13 @@ fn merged_cluster(
         }
         _ => refs.len() > 1,
     };
-    let (_, backend) = backends.first()?;
+    let (_, backend) = backends.iter().find(|(weight, _)| *weight > 0)?;
     let applies = discovery.merging.applies(passage, several);
     if applies { discovery.merging.cluster(passage.parent.gateway, backend).map(Arc::from) } else { None }
 }
+
+/// The merged cluster of a route, where it has one, and the sets of proxies that have it so.
+type Form = (Option<Arc<str>>, BTreeSet<Arc<str>>);
 
 /// The proxies that have the cluster of a route, and whether that is of the route as it is now.
 struct Carried {

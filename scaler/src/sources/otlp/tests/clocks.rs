@@ -18,7 +18,7 @@ async fn told(temporality: i32, off_by: impl Fn(u64) -> i64) -> Vec<[f64; 2]> {
             let since_last = if temporality == DELTA { 5 } else { second };
             let (count, time) = (
                 since_last as f64 * 1000.0,
-                begun.saturating_add_signed((second as i64 + off_by(second)) * 1_000_000_000),
+                begun.saturating_add_signed((second.cast_signed() + off_by(second)) * 1_000_000_000),
             );
             let metrics = vec![
                 at(requests(count as i64), time, temporality),
@@ -43,7 +43,7 @@ fn at(mut metric: Metric, time: u64, temporality: i32) -> Metric {
             sum.data_points.iter_mut().for_each(|point| point.time_unix_nano = time);
         }
         Some(Data::Histogram(histogram)) => {
-            histogram.data_points.iter_mut().for_each(|point| point.time_unix_nano = time)
+            histogram.data_points.iter_mut().for_each(|point| point.time_unix_nano = time);
         }
         _ => {}
     }
