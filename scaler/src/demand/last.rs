@@ -17,11 +17,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Ten times the workloads that Tidegate is made for: names of Services and clusters come from callers, so there has to
 /// be an end. What does not fit is not held, which is an error instead of an older value.
 const MOST: usize = 100_000;
+/// Bytes of what callers name, all together: ten times what those workloads need.
+const MOST_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct LastValues {
     of_traffic: HashMap<Traffic, Entry>,
     of_queries: HashMap<String, Entry>,
+    bytes: usize,
     looked: Option<Instant>,
 }
 
@@ -55,9 +58,11 @@ impl LastValues {
             return;
         }
         self.make_room(now);
-        if self.count() >= MOST {
+        let size = size(trigger, signal);
+        if self.count() >= MOST || self.bytes + size > MOST_BYTES {
             return;
         }
+        self.bytes += size;
         let entry = Entry { asked: now, unseen_until: None, values: vec![(signal, value)] };
         match (signal, &trigger.query, &trigger.traffic) {
             (Signal::PrometheusQuery, Some(query), _) => _ = self.of_queries.insert(query.clone(), entry),
@@ -99,7 +104,7 @@ impl LastValues {
         Some(entry)
     }
 
-    /// Entries are looked through when there are new ones, at most once a minute: so each costs little.
+    /// Entries are looked through at most once a minute: so each costs little.
     fn make_room(&mut self, now: Instant) {
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK_EVERY) {
             return;
@@ -108,5 +113,49 @@ impl LastValues {
         let wanted = |entry: &Entry| now.duration_since(entry.asked) < FORGET_AFTER;
         self.of_traffic.retain(|_, entry| wanted(entry));
         self.of_queries.retain(|_, entry| wanted(entry));
+        let queries: usize = self.of_queries.keys().map(String::len).sum();
+        self.bytes = queries + self.of_traffic.keys().map(size_of).sum::<usize>();
+    }
+}
+
+/// Bytes of the key under which a value is kept.
+fn size(trigger: &Trigger, signal: Signal) -> usize {
+    match (signal, &trigger.query, &trigger.traffic) {
+        (Signal::PrometheusQuery, Some(query), _) => query.len(),
+        (.., Some(traffic)) => size_of(traffic),
+        _ => 0,
+    }
+}
+
+fn size_of(traffic: &Traffic) -> usize {
+    match traffic {
+        Traffic::Workload(id) => id.namespace.len() + id.name.len(),
+        Traffic::Service(id) => id.namespace.len() + id.name.len(),
+        Traffic::Clusters(names) => names.iter().map(String::len).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixture::deployment;
+
+    fn of(traffic: Traffic) -> Trigger {
+        Trigger { targets: Vec::new(), traffic: Some(traffic), query: None, kafka: None, model: None, schedule: None }
+    }
+
+    #[test]
+    fn what_strangers_name_takes_a_bounded_number_of_bytes_and_is_given_back() {
+        let (mut last, now) = (LastValues::default(), Instant::now());
+        let reading = Reading { value: 1.0, age: Duration::ZERO };
+        let named =
+            |n: usize| of(Traffic::Clusters((0..10).map(|i| format!("{n}-{i}-{}", "x".repeat(1000))).collect()));
+        (0..10_000).for_each(|n| last.remember(&named(n), Signal::Concurrency, reading, now));
+        assert!(last.bytes <= MOST_BYTES && last.count() < 4000, "{}", last.count());
+        let later = now + FORGET_AFTER;
+        last.remember(&of(Traffic::Workload(deployment("api"))), Signal::Concurrency, reading, later);
+        assert_eq!((last.count(), last.bytes < 100), (1, true));
     }
 }
