@@ -115,3 +115,39 @@ async fn replicas_hold_while_no_pod_of_the_workload_can_start() -> Result<()> {
     ensure!(ready.is_null(), "{ready} pods were ready: this test has tested nothing");
     Ok(())
 }
+
+#[tokio::test]
+async fn replicas_hold_while_a_rule_is_inserted_and_envoy_gateway_is_away() -> Result<()> {
+    let (_cluster, scenario, _load) = alone_at_five_replicas("rule-inserted").await?;
+    let stack = Stack::attach()?;
+    stack.stop("envoy-gateway").await?;
+    // The proxies go on as they are; by its index the rule of the workload has another name from now on.
+    let first = r#"[{"op": "add", "path": "/spec/rules/0", "value": {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/first"}}],
+        "backendRefs": [{"name": "task-api", "port": 9000}]}}]"#;
+    let patched = scenario.kubectl(&["patch", "httproute", "tasks", "--type=json", "-p", first]).await;
+    let held = async {
+        patched?;
+        never_below_five(&scenario, Duration::from_secs(45)).await?;
+        scenario.event("Deployment", "task-api", "NotMeasured").await
+    };
+    let told = held.await;
+    stack.start("envoy-gateway").await?;
+    let told = told?;
+    ensure!(told.contains("HTTPRoute") || told.contains("no proxy has the cluster"), "{told}");
+    // And once the proxies have the new names, nothing falls on the way.
+    never_below_five(&scenario, Duration::from_secs(45)).await
+}
+
+#[tokio::test]
+async fn replicas_hold_over_ten_restarts_of_both_pods_under_load() -> Result<()> {
+    let (cluster, scenario, _load) = alone_at_five_replicas("ten-restarts").await?;
+    let stack = Stack::attach()?;
+    for _ in 0..5 {
+        for pod in cluster.pods().await? {
+            stack.kill(&format!("pod/tidegate-system/{pod}")).await?;
+            never_below_five(&scenario, Duration::from_secs(4)).await?;
+        }
+    }
+    never_below_five(&scenario, Duration::from_secs(40)).await
+}

@@ -194,3 +194,50 @@ async fn routes_from_the_cluster_name_the_clusters_that_envoy_has() -> Result<()
     })
     .await
 }
+
+#[tokio::test]
+async fn requests_for_which_no_host_is_healthy_raise_the_workload_and_do_not_send_it_to_sleep() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("ejected").await?;
+    let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s"), ("max-replicas", "8")];
+    scenario.apply(&http_stack(&annotations)).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 90.0).await?;
+    scenario.wait_for_replicas("task-api", 5).await?;
+    // Ready for Kubernetes, and failing the health check of Envoy: each request is answered with 503.
+    let policy = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: BackendTrafficPolicy\nmetadata: {name: ejects}\nspec:\n  \
+        targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: tasks}]\n  healthCheck:\n    panicThreshold: 0\n    \
+        active: {type: HTTP, interval: 1s, timeout: 1s, unhealthyThreshold: 1, http: {path: /no-such-page, expectedStatuses: [299]}}\n";
+    scenario.apply(policy).await?;
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    let mut looks = tokio::time::interval(Duration::from_millis(500));
+    while tokio::time::Instant::now() < end {
+        looks.tick().await;
+        let replicas = scenario.replicas("task-api").await?;
+        ensure!(replicas >= 5, "replicas fell to {replicas} while users got 503");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn statistics_that_an_envoy_proxy_leaves_out_hold_replicas_and_are_told() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("matches").await?;
+    let matches = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyProxy\nmetadata: {name: few}\nspec:\n  \
+        telemetry: {metrics: {matches: [{type: Prefix, value: http.}]}}\n---\n";
+    let link =
+        "spec:\n  infrastructure:\n    parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: few}\n";
+    let annotations = [("requests-per-second", "20"), ("scale-down-after", "5s"), ("max-replicas", "8")];
+    let stack = http_stack(&annotations).replacen("spec:\n", link, 1);
+    scenario.apply(&(matches.to_owned() + &stack)).await?;
+    scenario.kubectl(&["scale", "deployment", "task-api", "--replicas=4"]).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 70.0).await?;
+    let told = scenario.event("EnvoyProxy", "few", "StatisticsLeftOut").await?;
+    ensure!(told.contains("upstream_rq_total"), "{told}");
+    let told = scenario.event("Deployment", "task-api", "NotMeasured").await?;
+    ensure!(told.contains("telemetry.metrics.matches"), "{told}");
+    let replicas = scenario.replicas("task-api").await?;
+    ensure!(replicas == 4, "{replicas} replicas");
+    Ok(())
+}
