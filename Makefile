@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster test test-lint test-unit test-memory test-e2e bench bench-step bench-opening bench-llm bench-kafka build
+.PHONY: help demo cluster test test-lint test-unit test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -40,6 +40,10 @@ test-lint: ## Format and lints
 test-unit: ## Unit, property and contract tests: no peer is needed
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet 2>&1 | tee -a $(LOG)
+
+test-trust: export TIDEGATE_TRUST_CASES := 1000000
+test-trust: ## A million random faults: what is told never falls below what is true; 30 min
+	cargo test --quiet --release -p tidegate-scaler --lib demand::trust
 
 test-memory: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := valgrind --quiet --error-exitcode=9 \
 	--leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --suppressions=$(CURDIR)/scaler/tests/valgrind.supp

@@ -481,3 +481,5 @@ fn sleeps(trigger: &Trigger, plan: &Plan) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust;
