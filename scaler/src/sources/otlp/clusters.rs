@@ -214,7 +214,9 @@ impl Report {
 /// The error of a sender of which all points are so many nanoseconds older than its last ones.
 pub(super) fn clock_error(behind: u64) -> String {
     let (seconds, patience) = (behind / 1_000_000_000, PATIENCE.as_secs());
-    format!("its clock is {seconds} s behind that of its reports before: what it last carried is held, for {patience} s or so")
+    format!(
+        "its clock is {seconds} s behind that of its reports before: what it last carried is held, for {patience} s or so"
+    )
 }
 
 impl Cluster {

@@ -117,7 +117,8 @@ impl Gate {
             (None, None) => return Ok(Caller::Sender(peer)),
             (forwarded_by, sender) => (forwarded_by.unwrap_or_default(), sender.unwrap_or_default()),
         };
-        let strange = || Status::permission_denied(format!("{peer} is no pod of Tidegate and cannot say whose a message is"));
+        let strange =
+            || Status::permission_denied(format!("{peer} is no pod of Tidegate and cannot say whose a message is"));
         let peers = self.peers.as_ref().ok_or_else(strange)?;
         if peers.is_self(forwarded_by, local) {
             return Ok(Caller::Myself);
@@ -126,7 +127,8 @@ impl Gate {
             return Err(strange());
         }
         let sender = sender.parse::<IpAddr>();
-        let sender = sender.map_err(|_| Status::invalid_argument(format!("{SENDER} wants the address of the sender")))?;
+        let sender =
+            sender.map_err(|_| Status::invalid_argument(format!("{SENDER} wants the address of the sender")))?;
         Ok(Caller::Peer(sender.to_canonical()))
     }
 
@@ -223,11 +225,7 @@ async fn read(mut body: Body, mut hold: impl FnMut(usize) -> Result<(), Status>)
 }
 
 /// Makes room for so many bytes more, a quarter more at least: neither each time anew nor for twice as many.
-fn grow(
-    message: &mut Vec<u8>,
-    by: usize,
-    hold: &mut impl FnMut(usize) -> Result<(), Status>,
-) -> Result<(), Status> {
+fn grow(message: &mut Vec<u8>, by: usize, hold: &mut impl FnMut(usize) -> Result<(), Status>) -> Result<(), Status> {
     if message.capacity() - message.len() < by {
         let more = by.max(message.len() / 4);
         hold((message.len() + more).div_ceil(1024))?;

@@ -292,7 +292,9 @@ mod tests {
             let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
             ExportMetricsServiceRequest { resource_metrics: vec![resource] }
         };
-        let waiting = || lock(&peers.queues).values().map(|queue| queue.calls.max_capacity() - queue.calls.capacity()).sum::<usize>();
+        let waiting = || {
+            lock(&peers.queues).values().map(|queue| queue.calls.max_capacity() - queue.calls.capacity()).sum::<usize>()
+        };
         (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), half(), Passes::Stranger));
         assert_eq!(waiting(), 1);
         peers.pass_on([10, 0, 0, 2].into(), ExportMetricsServiceRequest::default(), Passes::Known);

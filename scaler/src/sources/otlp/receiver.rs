@@ -153,8 +153,7 @@ impl Receiver {
         let mut outcome = Outcome::default();
         let (series, is_known) = (self.signals.series(), who::is_known(plan, address));
         let call = Call { plan, series: &series, address, is_known, now: Arrival::now() };
-        let (resources, beyond) =
-            request.resource_metrics.split_at(request.resource_metrics.len().min(MOST_RESOURCES));
+        let (resources, beyond) = request.resource_metrics.split_at(request.resource_metrics.len().min(MOST_RESOURCES));
         for resource in resources {
             if self.settings.tokens {
                 self.take_in_tokens(&call, resource, &mut outcome);

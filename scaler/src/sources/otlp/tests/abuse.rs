@@ -104,7 +104,8 @@ fn what_a_stranger_says_of_clusters_is_refused_point_by_point_and_nothing_is_kep
     let receiver = receiver(&plan);
     for sender in 0..8000 {
         let attributes = vec![attribute("service.instance.id", &sender.to_string())];
-        let refused = receiver.take_in(&plan, stranger, &message(attributes, vec![requests(5), requests(6)])).rejected();
+        let refused =
+            receiver.take_in(&plan, stranger, &message(attributes, vec![requests(5), requests(6)])).rejected();
         let refused = refused.unwrap();
         assert_eq!(refused.rejected_data_points, 2);
         assert!(refused.error_message.contains("no proxy and no AI gateway"), "{refused:?}");

@@ -16,8 +16,14 @@ async fn told(temporality: i32, off_by: impl Fn(u64) -> i64) -> Vec<[f64; 2]> {
     for second in 0..240_u64 {
         if second % 5 == 0 {
             let since_last = if temporality == DELTA { 5 } else { second };
-            let (count, time) = (since_last as f64 * 1000.0, begun.saturating_add_signed((second as i64 + off_by(second)) * 1_000_000_000));
-            let metrics = vec![at(requests(count as i64), time, temporality), at(usage(temporality, &[("output", count)]), time, temporality)];
+            let (count, time) = (
+                since_last as f64 * 1000.0,
+                begun.saturating_add_signed((second as i64 + off_by(second)) * 1_000_000_000),
+            );
+            let metrics = vec![
+                at(requests(count as i64), time, temporality),
+                at(usage(temporality, &[("output", count)]), time, temporality),
+            ];
             receiver.take_in(&plan, [127, 0, 0, 1].into(), &message(Vec::new(), metrics));
         }
         receiver.close_second(&mut unheard);
@@ -36,7 +42,9 @@ fn at(mut metric: Metric, time: u64, temporality: i32) -> Metric {
             sum.aggregation_temporality = temporality;
             sum.data_points.iter_mut().for_each(|point| point.time_unix_nano = time);
         }
-        Some(Data::Histogram(histogram)) => histogram.data_points.iter_mut().for_each(|point| point.time_unix_nano = time),
+        Some(Data::Histogram(histogram)) => {
+            histogram.data_points.iter_mut().for_each(|point| point.time_unix_nano = time)
+        }
         _ => {}
     }
     metric

@@ -154,9 +154,8 @@ fn step() -> impl Strategy<Value = Step> {
     let set = prop_oneof![6 => Just(0), 1 => -600_i64..600, 1 => -30_i64..0];
     let grow = proptest::array::uniform2(prop_oneof![Just(0_u16), 1..1000_u16]);
     let repeats = proptest::option::weighted(0.2, 0..4_usize);
-    (grow, set, proptest::bool::weighted(0.05), repeats, any::<bool>()).prop_map(
-        |(grow, set, restarts, repeats, in_two_parts)| Step { grow, set, restarts, repeats, in_two_parts },
-    )
+    (grow, set, proptest::bool::weighted(0.05), repeats, any::<bool>())
+        .prop_map(|(grow, set, restarts, repeats, in_two_parts)| Step { grow, set, restarts, repeats, in_two_parts })
 }
 
 /// A proxy, as it counts.
