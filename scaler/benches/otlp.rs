@@ -21,7 +21,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use tidegate_core::{
-    model::{AiBackend, AiRule, Destination},
+    model::{AiBackend, AiGateway, AiRule, Destination},
     plan::{Plan, RouteRef},
 };
 use tidegate_scaler::{
@@ -78,13 +78,15 @@ fn start(peers: Option<String>) -> (SocketAddr, u32) {
     told.recv().unwrap()
 }
 
-/// A rule that takes any model.
+/// A rule that takes any model, and an AI gateway at the client's address: strangers may not have as many series.
 fn plan() -> Plan {
     let route = RouteRef { kind: "AIGatewayRoute".into(), namespace: "llm".into(), name: "chat".into(), rule: Some(0) };
     let destination = Destination::External("api.openai.com".into());
     let backend = AiBackend { name: "llm/openai".into(), model: None, weight: 1, priority: 0, destination };
     let rule = AiRule { route, models: Vec::new(), backends: vec![backend], fleets: Vec::new() };
-    Plan { ai_rules: vec![Arc::new(rule)], ..Plan::default() }
+    let metrics = ([127, 0, 0, 1], 1064).into();
+    let gateway = AiGateway { name: "eg/ai".into(), metrics, ready: true, fleet: None };
+    Plan { ai_rules: vec![Arc::new(rule)], ai_gateways: vec![gateway], ..Plan::default() }
 }
 
 /// Points, seconds, and the server's seconds of CPU.

@@ -143,7 +143,7 @@ impl Reports {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     last: Point,
-    /// The highest time that counted since its process started
+    /// The highest time that was heard: a count that is lower has begun anew only after it
     newest: u64,
     /// The start of the process before, whose points are over. The present one's where that began anew without saying so.
     ended: u64,
@@ -154,9 +154,8 @@ pub(super) struct Stream {
 #[derive(Debug)]
 struct Behind {
     since: Instant,
-    /// Of the last of them, and the highest
+    /// Of the last of them
     time: u64,
-    newest: u64,
     /// What delta points have added
     added: [f64; 2],
 }
@@ -186,7 +185,9 @@ impl Stream {
         {
             return Err(Dropped::Malformed);
         }
-        match self.order(point, temporality) {
+        let order = self.order(point, temporality);
+        self.newest = self.newest.max(point.time);
+        match order {
             Order::Newer => {}
             Order::Again => return Err(Dropped::Duplicate),
             Order::Over => return Err(Dropped::Late),
@@ -247,31 +248,28 @@ impl Stream {
         let is_unchanged = (point.start, point.sum, point.count) == (last.start, last.sum, last.count);
         let is_old_news = is_unchanged && temporality == Temporality::Cumulative;
         let refused = if is_old_news { Dropped::Duplicate } else { Dropped::Late };
-        let new = || Box::new(Behind { since: at, time: 0, newest: 0, added: [0.0; 2] });
+        let new = || Box::new(Behind { since: at, time: 0, added: [0.0; 2] });
         let behind = self.behind.get_or_insert_with(new);
         let goes_on = point.time > behind.time;
-        if goes_on {
+        if point.time < behind.time {
+            // One of the two came late: which of them counted before is not known.
+            behind.added = [0.0; 2];
+        } else if goes_on {
             behind.added = [behind.added[0] + point.sum, behind.added[1] + point.count];
         }
-        (behind.time, behind.newest) = (point.time, behind.newest.max(point.time));
+        behind.time = point.time;
         if !goes_on || at.saturating_duration_since(behind.since) < patience {
             return Err(refused);
         }
-        let Behind { added, newest, .. } = **behind;
+        let added = behind.added;
         self.behind = None;
         let before = self.replace(point);
-        self.newest = self.newest.max(newest);
         Ok(if temporality == Temporality::Delta { added } else { since(before, point) })
     }
 
     /// This is the last point now; the one before.
     fn replace(&mut self, point: Point) -> Point {
         let before = std::mem::replace(&mut self.last, point);
-        if before.start == point.start {
-            self.newest = self.newest.max(point.time);
-        } else {
-            self.newest = point.time;
-        }
         if before.time > 0 && is_anew(before, point) {
             self.ended = before.start;
         }
