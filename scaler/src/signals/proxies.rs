@@ -112,8 +112,9 @@ struct Last {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     pub(super) id: u32,
-    /// For how many answers the cluster was not shown
+    /// For how many answers the cluster was not shown, and for how many seconds
     absent: u8,
+    absent_for: f32,
     /// Whether what it carries is known: two answers showed it
     pub(super) is_rated: bool,
     /// What stands for the time after the last answer
@@ -181,13 +182,14 @@ impl KnownProxy {
             return Ok(());
         }
         let last = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows });
+        let since_last = last.map_or(0.0, |last| at.saturating_duration_since(last.at).as_secs_f32());
         let stood = std::mem::replace(&mut self.stood, true);
         let mut implausible = Ok(());
         let mut next = std::mem::take(&mut self.spare);
         let mut known = self.cells.iter().peekable();
         for (id, counters) in &sample.clusters {
             while let Some(cell) = known.next_if(|cell| cell.id < *id) {
-                next.extend(cell.not_shown());
+                next.extend(cell.not_shown(since_last));
             }
             // The id was given to another cluster after this sample was asked for, or the cluster is another Gateway's.
             let Some(since) = kept_since(*id).filter(|since| *since <= sample.generation) else { continue };
@@ -213,7 +215,7 @@ impl KnownProxy {
             };
             next.push(cell);
         }
-        next.extend(known.filter_map(Cell::not_shown));
+        next.extend(known.filter_map(|cell| cell.not_shown(since_last)));
         self.spare = std::mem::replace(&mut self.cells, next);
         self.spare.clear();
         implausible
@@ -223,7 +225,7 @@ impl KnownProxy {
 impl Cell {
     /// One that has counted nothing.
     fn new(id: u32) -> Self {
-        Self { id, absent: 0, is_rated: false, stands: [0.0; 3], usual: 0.0, requests: 0.0, refused: 0.0, retries: 0.0 }
+        Self { id, absent: 0, absent_for: 0.0, is_rated: false, stands: [0.0; 3], usual: 0.0, requests: 0.0, refused: 0.0, retries: 0.0 }
     }
 
     /// Whether the proxy's last answer showed it.
@@ -241,13 +243,12 @@ impl Cell {
         let Counters { requests, refused, retries, in_flight, connections, .. } = *counters;
         let stands = [self.stands[0], in_flight as f32, connections as f32];
         let is_rated = self.is_rated || requests + refused == 0.0;
-        Self { absent: 0, is_rated, stands, requests, refused, retries, ..*self }
+        Self { absent: 0, absent_for: 0.0, is_rated, stands, requests, refused, retries, ..*self }
     }
 
     fn after(&self, counters: &Counters, last: Instant, at: Instant) -> Result<(Self, Span), String> {
-        // While it was not shown nothing is known but the sum: it is spread over the time since, at a second an answer.
-        let gap = Duration::from_secs(u64::from(self.absent));
-        let seconds = (at.saturating_duration_since(last) + gap).as_secs_f64();
+        // While it was not shown nothing is known but the sum: it is spread over the time since.
+        let seconds = at.saturating_duration_since(last).as_secs_f64() + f64::from(self.absent_for);
         let (demand, began_anew) = self.demand(counters);
         let measured = demand / seconds;
         plausible(measured, counters, f64::from(self.stands[2]))?;
@@ -255,10 +256,11 @@ impl Cell {
         let rate = if began_anew { measured.max(f64::from(self.usual)) } else { measured };
         let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
         let usual = if self.is_rated { self.usual_with(rate, seconds) } else { carried[0] };
-        let stands = [carried[0].max(usual), carried[1], carried[2]];
+        // Not that of the last second, which may have been a quiet one or a busy one.
+        let stands = [usual, carried[1], carried[2]];
         let span = Span { from: last, to: at, carried, stood: self.stands, stands };
         let Counters { requests, refused, retries, .. } = *counters;
-        Ok((Self { absent: 0, is_rated: true, stands, usual, requests, refused, retries, ..*self }, span))
+        Ok((Self { absent: 0, absent_for: 0.0, is_rated: true, stands, usual, requests, refused, retries, ..*self }, span))
     }
 
     fn usual_with(&self, rate: f64, seconds: f64) -> f32 {
@@ -270,9 +272,9 @@ impl Cell {
 
     /// The cluster is not in this answer. Its counters are remembered for a while, because they go on where they were when it
     /// comes back soon.
-    fn not_shown(&self) -> Option<Self> {
-        let absent = self.absent + 1;
-        (absent <= REMEMBERED).then_some(Self { absent, ..*self })
+    fn not_shown(&self, seconds: f32) -> Option<Self> {
+        let (absent, absent_for) = (self.absent + 1, self.absent_for + seconds);
+        (absent <= REMEMBERED).then_some(Self { absent, absent_for, ..*self })
     }
 
     /// Requests that users sent since, and whether the counters began anew in between. As Prometheus does: a counter that
@@ -426,9 +428,10 @@ mod tests {
             let counters = |requests: f64| Counters { requests, connections, ..Counters::default() };
             asked.answers(counters(before));
             asked.answers(counters(before + 100.0));
+            let stood = asked.cell().stands;
             assert_eq!(asked.answers(counters(after)), None, "{after}");
             assert!(asked.error.as_ref().is_some_and(|error| error.contains("requests/s")), "{:?}", asked.error);
-            assert_eq!(asked.cell().stands[0], 100.0);
+            assert_eq!(asked.cell().stands[0], stood[0]);
             assert_eq!(asked.answers(counters(after + 90.0)), Some(90.0), "and from there it goes on");
             assert_eq!(asked.error, None);
         }
