@@ -285,3 +285,84 @@ where
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use tidegate_core::plan::Proxy;
+    use tokio::time::sleep;
+    use tonic::Code;
+
+    use super::*;
+
+    const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 66));
+
+    /// A gate of a Plan with the proxy 10.0.0.1.
+    fn gate() -> Arc<Gate> {
+        let stats = ([10, 0, 0, 1], 19001).into();
+        let proxy = Proxy { name: "eg/proxy".into(), stats, ready: true, fleet: None };
+        let plan = Plan { proxies: vec![proxy], ..Plan::default() };
+        Arc::new(Gate::new(watch::channel(Some(Arc::new(plan))).1, None))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_stands_still_is_cut_off_sooner_than_one_that_trickles() {
+        let still = Body::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, Status>>()));
+        let trickle = stream::repeat(()).then(async |()| {
+            sleep(Duration::from_secs(1)).await;
+            Ok::<_, Status>(Frame::data(Bytes::from_static(b"x")))
+        });
+        let trickle = Body::new(StreamBody::new(Box::pin(trickle)));
+        for (body, within) in [(still, NOTHING_FOR), (trickle, WHOLE_WITHIN)] {
+            let begun = Instant::now();
+            assert_eq!(read(body, |_| Ok(())).await.unwrap_err().code(), Code::DeadlineExceeded);
+            assert_eq!(begun.elapsed(), within);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_holds_the_memory_that_it_takes_and_no_more_than_one_may() {
+        let chunks =
+            |count: usize| stream::iter((0..count).map(|_| Ok::<_, Status>(Frame::data(vec![0; 16 << 10].into()))));
+        let mut held = 0;
+        let message = read(Body::new(StreamBody::new(chunks(64))), |kib| {
+            held = held.max(kib);
+            Ok(())
+        });
+        assert_eq!(message.await.unwrap().len(), 1 << 20);
+        assert!((1024..1300).contains(&held), "{held} KiB");
+        let beyond = read(Body::new(StreamBody::new(chunks(1025))), |_| Ok(())).await.unwrap_err();
+        assert_eq!(beyond.code(), Code::OutOfRange);
+    }
+
+    #[test]
+    fn what_strangers_read_leaves_room_for_callers_that_the_plan_knows() {
+        let gate = gate();
+        let strangers: Vec<_> = (0..4_u8)
+            .map(|stranger| {
+                let mut visit = gate.visit([10, 0, 1, stranger].into()).unwrap();
+                (visit.hold(READING_KIB / 3, &gate.strangers.kib).is_ok(), visit)
+            })
+            .collect();
+        assert_eq!(strangers.iter().filter(|(has_room, _)| *has_room).count(), 3);
+        assert!(gate.knows(Caller::Sender([10, 0, 0, 1].into())) && !gate.knows(Caller::Sender(STRANGER)));
+        let mut known = gate.visit([10, 0, 0, 1].into()).unwrap();
+        assert!(known.hold(16 << 10, &gate.known.kib).is_ok());
+    }
+
+    #[test]
+    fn one_caller_reads_no_more_than_its_part_and_what_is_over_is_given_back() {
+        let gate = gate();
+        let mut first = gate.visit(STRANGER).unwrap();
+        first.hold(READING_KIB_OF_ONE - 1, &gate.strangers.kib).unwrap();
+        let refused = gate.visit(STRANGER).unwrap().hold(CALL_KIB, &gate.strangers.kib).unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+        let more: Vec<_> = (1..CALLS_OF_ONE).map(|_| gate.visit(STRANGER).unwrap()).collect();
+        assert_eq!(gate.visit(STRANGER).err().map(|refused| refused.code()), Some(Code::Unavailable));
+        drop((first, more));
+        assert!(lock(&gate.callers).is_empty());
+        assert_eq!(gate.strangers.kib.available_permits(), READING_KIB);
+    }
+}

@@ -319,7 +319,6 @@ mod tests {
         for _ in 0..100 {
             peers.is_missed.notify_one();
             advance(Duration::from_millis(100)).await;
-            (0..10).for_each(|_| ());
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             lookups += usize::from(found.has_changed().unwrap());
