@@ -160,11 +160,14 @@ fn unknown_keys(metadata: &HashMap<String, String>) -> Vec<Problem> {
         .filter(|name| !keys().any(|key| key.camel_case() == *name))
         .collect();
     unknown.sort_unstable();
+    let more = unknown.len().saturating_sub(MOST_UNKNOWN);
     unknown.truncate(MOST_UNKNOWN);
     let candidates: Vec<_> = keys().collect();
     let problem =
         |name| Problem::UnknownMetadata { name: shortened(name), nearest: Key::nearest_camel_case(name, &candidates) };
-    unknown.into_iter().map(problem).collect()
+    let more =
+        (more > 0).then(|| Problem::Contradiction(format!("of keys that trigger metadata does not have, {more} more")));
+    unknown.into_iter().map(problem).chain(more).collect()
 }
 
 struct Reader<'a> {

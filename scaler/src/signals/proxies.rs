@@ -225,7 +225,17 @@ impl KnownProxy {
 impl Cell {
     /// One that has counted nothing.
     fn new(id: u32) -> Self {
-        Self { id, absent: 0, absent_for: 0.0, is_rated: false, stands: [0.0; 3], usual: 0.0, requests: 0.0, refused: 0.0, retries: 0.0 }
+        Self {
+            id,
+            absent: 0,
+            absent_for: 0.0,
+            is_rated: false,
+            stands: [0.0; 3],
+            usual: 0.0,
+            requests: 0.0,
+            refused: 0.0,
+            retries: 0.0,
+        }
     }
 
     /// Whether the proxy's last answer showed it.
@@ -260,7 +270,10 @@ impl Cell {
         let stands = [usual, carried[1], carried[2]];
         let span = Span { from: last, to: at, carried, stood: self.stands, stands };
         let Counters { requests, refused, retries, .. } = *counters;
-        Ok((Self { absent: 0, absent_for: 0.0, is_rated: true, stands, usual, requests, refused, retries, ..*self }, span))
+        Ok((
+            Self { absent: 0, absent_for: 0.0, is_rated: true, stands, usual, requests, refused, retries, ..*self },
+            span,
+        ))
     }
 
     fn usual_with(&self, rate: f64, seconds: f64) -> f32 {
