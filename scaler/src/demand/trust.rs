@@ -143,14 +143,14 @@ impl World {
 
     fn change(&mut self, change: Change) {
         match change {
-            Change::Nothing => {}
             Change::Shift(after) if self.proxies.iter().all(|real| real.learns.is_none()) => {
                 self.rule += 1;
                 for real in &mut self.proxies {
                     real.learns = Some((after, self.rule));
                 }
             }
-            Change::Shift(_) => {}
+            // One change at a time is what the proxies can learn.
+            Change::Nothing | Change::Shift(_) => {}
             Change::Restart(index) => {
                 if let Some(real) = self.proxies.get_mut(index) {
                     real.counted = 0.0;
