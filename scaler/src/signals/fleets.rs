@@ -68,6 +68,8 @@ pub(super) struct Fleet {
     newest: Option<Instant>,
     /// Why not all that it carries is known
     blocked: Option<String>,
+    /// Whether that is a proxy that gets traffic and gives no answer that counts
+    refused: bool,
 }
 
 /// All sets of proxies, in one second.
@@ -177,6 +179,11 @@ impl Fleets {
         }
     }
 
+    /// Whether a proxy that can speak for the cluster gets traffic and gives no answer that counts: no matter of seconds.
+    pub(super) fn is_refused(&self, of: &FleetNames) -> bool {
+        self.speaking(of).any(|fleet| fleet.refused)
+    }
+
     /// Something that carries traffic and was never measured.
     pub(super) fn blocked(&self) -> Option<String> {
         std::iter::once(&self.unnamed).chain(self.named.values()).find_map(|fleet| fleet.blocked.clone())
@@ -189,7 +196,10 @@ impl Fleet {
         self.any_ready |= proxy.ready;
         match part {
             Part::Counts => self.counting += 1,
-            Part::Unknown | Part::Outdated => _ = self.blocked.get_or_insert_with(|| unmeasured(proxy, known)),
+            Part::Unknown | Part::Outdated => {
+                self.refused |= proxy.ready && known.is_some_and(|known| known.error.is_some());
+                self.blocked.get_or_insert_with(|| unmeasured(proxy, known));
+            }
             Part::Drains | Part::Nothing => {}
         }
         let Some(known) = known.filter(|known| known.error.is_none()) else { return };

@@ -66,12 +66,13 @@ impl Shown {
         };
         let gap = cluster.gaps[signal];
         let reason = match (&self.why.failure, gap) {
-            (Some(failure), Gap::None | Gap::NoProxy | Gap::Blocked) => failure.clone(),
+            (Some(failure), Gap::None | Gap::NoProxy) => failure.clone(),
             (None, Gap::None) if self.why.no_rate.is_some() => self.why.reason(""),
             _ => self.fleets.reason(&cluster.fleets, name, gap),
         };
         match gap {
             Gap::NotShown | Gap::PartlyShown | Gap::LeftOut => NoReading::NotShown { reason },
+            Gap::Blocked if self.fleets.is_refused(&cluster.fleets) => NoReading::NotShown { reason },
             Gap::None | Gap::NoProxy | Gap::Blocked => NoReading::NotYet { waiting_for: reason },
         }
     }

@@ -135,7 +135,7 @@ async fn a_proxy_that_does_not_answer_counts_as_it_last_did() {
     fleet.seconds(120, &[Carry(40.0), Fail]).await;
     assert_eq!(fleet.rate(), Ok(100.0));
     fleet.seconds(181, &[Carry(40.0), Fail]).await;
-    assert_eq!(fleet.why(), "no value yet: proxy eg/proxy-1 is ready and does not answer: connection refused");
+    assert_eq!(fleet.why(), "proxy eg/proxy-1 is ready and does not answer: connection refused");
 }
 
 #[tokio::test(start_paused = true)]
