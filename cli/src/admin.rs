@@ -87,7 +87,7 @@ async fn answer(listener: TcpListener, router: Router, mut shutdown: watch::Rece
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(place) = places.take(peer.ip().to_canonical()) else { continue };
+                let Some(place) = places.take(peer.ip()) else { continue };
                 let serving = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADERS)

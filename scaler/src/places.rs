@@ -32,8 +32,9 @@ impl Places {
         Self { most, of_peer, taken: Arc::default() }
     }
 
-    /// `None` where there is none for this peer.
+    /// `None` where there is none for this peer, which is one by whichever form of its address it comes.
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
+        let peer = peer.to_canonical();
         let mut taken = lock(&self.taken);
         let all: usize = taken.values().sum();
         let own = taken.get(&peer).copied().unwrap_or(0);

@@ -57,7 +57,7 @@ pub(super) fn accept(
             match accepted {
                 Ok((stream, peer)) => {
                     // Without a place it is closed at once: who waits in line would wait for the others' good will.
-                    let Some(place) = places.take(peer.ip().to_canonical()) else { continue };
+                    let Some(place) = places.take(peer.ip()) else { continue };
                     let handshake = shake_hands(stream, peer, certificates.clone(), place);
                     let done = done.clone();
                     tokio::spawn(async move {

@@ -110,8 +110,9 @@ impl Cluster {
     pub(super) fn take(&mut self, span: &Span, edge: Instant) {
         let open = overlap((span.from, span.to), (edge, span.to));
         (0..3).for_each(|i| self.open[i] += f64::from(span.carried[i]) * open);
-        for back in 0..u64::from(LONG) {
-            let second = edge.checked_sub(SECOND * (back as u32 + 1)).zip(edge.checked_sub(SECOND * back as u32));
+        for back in 0..LONG {
+            let ago = |seconds: u8| edge.checked_sub(SECOND * u32::from(seconds));
+            let second = ago(back + 1).zip(ago(back));
             let Some(second) = second.filter(|(_, end)| *end > span.from) else { return };
             let (known, after) = (overlap((span.from, span.to), second), overlap((span.to, edge), second));
             let by = |i: usize| {

@@ -172,8 +172,7 @@ impl Rounds {
         let fleet = proxy.fleet.as_deref();
         known.error = match sample {
             Ok(sample) => {
-                let kept: Vec<_> = sample.clusters().iter().map(|(id, _)| *id).collect();
-                let mut spans = Vec::with_capacity(kept.len());
+                let mut spans = Vec::with_capacity(sample.clusters().len());
                 let since = |id: u32| {
                     clusters.get(id as usize).filter(|cluster| cluster.is_on(fleet)).map(|cluster| cluster.kept_since)
                 };

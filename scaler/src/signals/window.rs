@@ -68,8 +68,10 @@ impl<const N: usize> Window<N> {
 
     /// Adds to a second that was pushed already, the newest of which is 0 back. One that is no longer in the window is past
     /// correcting.
-    pub(super) fn correct(&mut self, back: u64, by: [f32; N]) {
-        let Some(back) = u8::try_from(back).ok().filter(|back| *back < self.len) else { return };
+    pub(super) fn correct(&mut self, back: u8, by: [f32; N]) {
+        if back >= self.len {
+            return;
+        }
         let second = &mut self.seconds[usize::from((self.next + LONG - 1 - back) % LONG)];
         for (value, by) in second.iter_mut().zip(by) {
             *value = (*value + by).max(0.0);
