@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_core::fleet::{series_of_class, series_of_gateway};
-
 use super::{
     super::{
         Objects,
@@ -68,10 +66,15 @@ impl ListenerContext<'_> {
     }
 }
 
-impl GatewayContext<'_> {
+impl<'a> GatewayContext<'a> {
     /// The set of its proxies.
     pub(super) fn series(&self) -> Arc<str> {
-        if self.merged { series_of_class(self.class) } else { series_of_gateway(self.namespace, self.name) }
+        super::series(self.merging_class(), self.namespace, self.name)
+    }
+
+    /// The class, where that merges its Gateways into one set of proxies.
+    pub(super) fn merging_class(&self) -> Option<&'a str> {
+        self.merged.then_some(self.class)
     }
 
     /// What is merged into clusters of its own per backend, if anything.

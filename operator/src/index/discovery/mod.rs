@@ -155,7 +155,7 @@ impl<'a> Front<'a> {
         Self {
             namespace: gateway.namespace,
             name: gateway.name,
-            class: gateway.merged.then_some(gateway.class),
+            class: gateway.merging_class(),
             spec: gateway.proxy,
             envoy_proxy: gateway.proxy_object,
             missing: gateway.missing_proxy,
@@ -164,8 +164,13 @@ impl<'a> Front<'a> {
 
     /// The name of its proxies' set.
     pub(super) fn series(&self) -> Arc<str> {
-        self.class.map_or_else(|| series_of_gateway(self.namespace, self.name), series_of_class)
+        series(self.class, self.namespace, self.name)
     }
+}
+
+/// The set of proxies of a Gateway, or of the class that merges it with others.
+fn series(merging_class: Option<&str>, namespace: &str, name: &str) -> Arc<str> {
+    merging_class.map_or_else(|| series_of_gateway(namespace, name), series_of_class)
 }
 
 /// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes. `generated` are HTTPRoutes that
