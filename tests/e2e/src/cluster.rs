@@ -47,8 +47,11 @@ impl Cluster {
     pub async fn empty() -> Result<Self> {
         let gateways = GATEWAYS.write().await;
         INSTALLED.get_or_try_init(install).await?;
+        // Envoy Gateway forgets the proxies of Gateways that are deleted while it, or the API server, is away.
+        let proxies = ["-n", "envoy-gateway-system", "-l", "gateway.envoyproxy.io/owning-gateway-name"];
+        run("kubectl", &[&["delete", "deployments,services,serviceaccounts,configmaps"][..], &proxies].concat(), None).await?;
         until("the proxies of other tests are gone", async || {
-            let proxies = get(&["pods", "-A", "-l", "gateway.envoyproxy.io/owning-gateway-name"]).await?;
+            let proxies = get(&[&["pods"][..], &proxies].concat()).await?;
             let left: Vec<_> =
                 proxies["items"].as_array().into_iter().flatten().map(|pod| &pod["metadata"]["name"]).collect();
             ensure!(left.is_empty(), "{left:?} are left");
