@@ -173,6 +173,10 @@ pub enum Role {
     Backend,
     /// A rule sends copies of them to it
     Mirror,
+    /// A SecurityPolicy has Envoy ask it whether a request may pass
+    ExtAuth,
+    /// An EnvoyExtensionPolicy has Envoy pass each request through it
+    ExtProc,
 }
 
 impl Role {
@@ -188,20 +192,22 @@ impl fmt::Display for Role {
         f.pad(match self {
             Self::Backend => "backend",
             Self::Mirror => "mirror",
+            Self::ExtAuth => "ext-auth",
+            Self::ExtProc => "ext-proc",
         })
     }
 }
 
-/// A rule of a route.
+/// A rule of a route, or a policy that has Envoy ask a service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct RouteRef {
-    /// `HTTPRoute`, `GRPCRoute`, `TCPRoute` or `TLSRoute`
+    /// `HTTPRoute`, `GRPCRoute`, `TCPRoute`, `TLSRoute`, `SecurityPolicy` or `EnvoyExtensionPolicy`
     pub kind: String,
     /// `metadata.namespace`
     pub namespace: String,
     /// `metadata.name`
     pub name: String,
-    /// The rule's index; `None` for TCP and TLS routes, whose rules share one cluster
+    /// The rule's index; `None` for TCP and TLS routes, whose rules share one cluster, and for policies
     pub rule: Option<usize>,
 }
 

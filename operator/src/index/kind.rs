@@ -65,6 +65,8 @@ kinds! {
     HttpRouteFilter "HTTPRouteFilter" "httproutefilters" "gateway.envoyproxy.io" ["v1alpha1"] true;
     BackendTrafficPolicy "BackendTrafficPolicy" "backendtrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
     ClientTrafficPolicy "ClientTrafficPolicy" "clienttrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
+    SecurityPolicy "SecurityPolicy" "securitypolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
+    EnvoyExtensionPolicy "EnvoyExtensionPolicy" "envoyextensionpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
     AiGatewayRoute "AIGatewayRoute" "aigatewayroutes" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true;
     AiServiceBackend "AIServiceBackend" "aiservicebackends" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true;
     InferencePool "InferencePool" "inferencepools" "inference.networking.k8s.io" ["v1"] true;

@@ -62,6 +62,8 @@ pub struct Objects {
     pub(super) http_route_filters: Table<views::HttpRouteFilter>,
     pub(super) backend_traffic_policies: Table<views::BackendTrafficPolicy>,
     pub(super) client_traffic_policies: Table<views::ClientTrafficPolicy>,
+    pub(super) security_policies: Table<views::AskingPolicy>,
+    pub(super) envoy_extension_policies: Table<views::AskingPolicy>,
     pub(super) ai_gateway_routes: Table<views::AiGatewayRoute>,
     pub(super) ai_service_backends: Table<views::AiServiceBackend>,
     pub(super) inference_pools: Table<views::InferencePool>,
@@ -198,6 +200,14 @@ macro_rules! with_table {
             }
             Kind::ClientTrafficPolicy => {
                 let $table = $($objects)+.client_traffic_policies;
+                $body
+            }
+            Kind::SecurityPolicy => {
+                let $table = $($objects)+.security_policies;
+                $body
+            }
+            Kind::EnvoyExtensionPolicy => {
+                let $table = $($objects)+.envoy_extension_policies;
                 $body
             }
             Kind::AiGatewayRoute => {

@@ -78,7 +78,7 @@ impl Case {
             }
             let id = if dynamic(&id) { dynamic_resolver() } else { id };
             // The translation has no backends at rest, and mirrors are no destinations of it.
-            let gets = |cluster: &ClusterEntry| cluster.share > 0.0 && cluster.role == Role::Backend;
+            let gets = |cluster: &ClusterEntry| cluster.share > 0.0 && cluster.role != Role::Mirror;
             for cluster in backend.clusters.into_iter().filter(gets) {
                 let part = mapping.entry(id.clone()).or_default().entry(cluster.name).or_default();
                 part.share = if id == dynamic_resolver() { 1.0 } else { part.share + cluster.share };
@@ -181,7 +181,14 @@ fn without_port(backend: BackendId) -> BackendId {
 fn destinations_of(xds: &Value) -> Vec<&Value> {
     let listeners = ["http", "tcp", "udp"].into_iter().flat_map(|protocol| list(xds, protocol));
     let routes = listeners.flat_map(|listener| list(listener, "routes").chain(listener.get("route")));
-    routes.filter_map(|route| route.get("destination")).collect()
+    routes.flat_map(|route| route.get("destination").into_iter().chain(asked_by(route))).collect()
+}
+
+/// The services that Envoy asks about the requests of a route.
+fn asked_by(route: &Value) -> impl Iterator<Item = &Value> {
+    let authorise = ["http", "grpc"].map(|by| route.pointer(&format!("/security/extAuth/{by}")));
+    let process = route.get("envoyExtensions").into_iter().flat_map(|extensions| list(extensions, "extProcs"));
+    authorise.into_iter().flatten().chain(process).filter_map(|service| service.get("destination"))
 }
 
 fn same(wanted: Option<&BTreeMap<String, Part>>, got: Option<&BTreeMap<String, Part>>) -> bool {
@@ -206,7 +213,7 @@ fn objects_of(case: &Case, input: &Value) -> Vec<Value> {
         let Some(kind) = kind_of(key) else { continue };
         let items: Vec<_> = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
         let items = items.into_iter().filter(|object| object.get("metadata").is_some());
-        objects.extend(items.map(|mut object| {
+        objects.extend(items.map(lower_first).map(|mut object| {
             object["kind"] = json!(kind.0);
             object["apiVersion"] = json!(kind.1);
             object
@@ -231,6 +238,19 @@ fn objects_of(case: &Case, input: &Value) -> Vec<Value> {
     objects
 }
 
+/// The same with keys as the API has them: Go's decoder does not mind the case, and `Name` is written in some cases.
+fn lower_first(value: Value) -> Value {
+    let lower = |key: String| {
+        let mut letters = key.chars();
+        letters.next().map_or_else(String::new, |first| first.to_ascii_lowercase().to_string() + letters.as_str())
+    };
+    match value {
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (lower(key), lower_first(value))).collect(),
+        Value::Array(items) => items.into_iter().map(lower_first).collect(),
+        other => other,
+    }
+}
+
 /// The kind and version of what stands under a key of the input.
 fn kind_of(key: &str) -> Option<(&'static str, &'static str)> {
     const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
@@ -252,6 +272,8 @@ fn kind_of(key: &str) -> Option<(&'static str, &'static str)> {
         "httpfilters" => ("HTTPRouteFilter", ENVOY_GATEWAY),
         "backendtrafficpolicies" => ("BackendTrafficPolicy", ENVOY_GATEWAY),
         "clienttrafficpolicies" => ("ClientTrafficPolicy", ENVOY_GATEWAY),
+        "securitypolicies" => ("SecurityPolicy", ENVOY_GATEWAY),
+        "envoyextensionpolicies" => ("EnvoyExtensionPolicy", ENVOY_GATEWAY),
         "envoyproxyforgatewayclass" | "envoyproxiesforgateways" => ("EnvoyProxy", ENVOY_GATEWAY),
         _ => return None,
     })

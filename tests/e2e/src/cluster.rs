@@ -49,7 +49,8 @@ impl Cluster {
         INSTALLED.get_or_try_init(install).await?;
         // Envoy Gateway forgets the proxies of Gateways that are deleted while it, or the API server, is away.
         let proxies = ["-n", "envoy-gateway-system", "-l", "gateway.envoyproxy.io/owning-gateway-name"];
-        run("kubectl", &[&["delete", "deployments,services,serviceaccounts,configmaps"][..], &proxies].concat(), None).await?;
+        run("kubectl", &[&["delete", "deployments,services,serviceaccounts,configmaps"][..], &proxies].concat(), None)
+            .await?;
         until("the proxies of other tests are gone", async || {
             let proxies = get(&[&["pods"][..], &proxies].concat()).await?;
             let left: Vec<_> =

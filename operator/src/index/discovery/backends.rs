@@ -119,7 +119,7 @@ impl<'a> Backends<'a, '_> {
         let namespace = backend_ref.namespace(route_namespace);
         let key = BackendKey { kind: backend_ref.kind(), namespace, name: &backend_ref.name, port: backend_ref.port };
         let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
-        self.check_grant(kind, route_namespace, backend_ref)?;
+        self.check_grant(of_route(kind, route_namespace), backend_ref)?;
         let protocol = Protocol::of_route(kind);
         if custom || ai::pool(self.objects, backend_ref.group(), namespace, &backend_ref.name).is_some() {
             return Ok(Resolved { origin: Origin::Extension, ..Resolved::new(key, protocol) });
@@ -137,18 +137,27 @@ impl<'a> Backends<'a, '_> {
             name: &mirror.name,
             port: mirror.port,
         };
-        self.check_grant(kind, route_namespace, mirror)?;
+        self.check_grant(of_route(kind, route_namespace), mirror)?;
         check_group_and_kind(mirror)?;
         self.find(key, Protocol::of_route(kind)).map(|_| ())
     }
 
+    /// A service that a policy has Envoy ask (`validateExtServiceBackendReference`, `processExtServiceDestination`).
+    pub(super) fn resolve_asked(&self, from: From<'a>, backend_ref: &'a BackendRef) -> Result<Resolved<'a>, Refused> {
+        let namespace = backend_ref.namespace(from.namespace);
+        let key = BackendKey { kind: backend_ref.kind(), namespace, name: &backend_ref.name, port: backend_ref.port };
+        self.check_grant(from, backend_ref)?;
+        check_group_and_kind(backend_ref)?;
+        let resolved = self.find(key, Protocol::Grpc)?;
+        if resolved.origin == Origin::DynamicResolver { Err(Refused) } else { Ok(resolved) }
+    }
+
     /// `validateBackendNamespace`
-    fn check_grant(&self, kind: Kind, route_namespace: &str, backend_ref: &BackendRef) -> Result<(), Refused> {
-        let from = From { group: "gateway.networking.k8s.io", kind: kind.as_str(), namespace: route_namespace };
+    fn check_grant(&self, from: From<'_>, backend_ref: &BackendRef) -> Result<(), Refused> {
         let to = To {
             group: backend_ref.group(),
             kind: backend_ref.kind(),
-            namespace: backend_ref.namespace(route_namespace),
+            namespace: backend_ref.namespace(from.namespace),
             name: &backend_ref.name,
         };
         self.grants.permit(from, to).then_some(()).ok_or(Refused)
@@ -258,6 +267,10 @@ impl<'a> Resolved<'a> {
         }
         self
     }
+}
+
+fn of_route(kind: Kind, namespace: &str) -> From<'_> {
+    From { group: kind.api_group(), kind: kind.as_str(), namespace }
 }
 
 /// `validateBackendRefGroup` and `validateBackendRefKind`

@@ -87,7 +87,8 @@ impl<'a> Merging<'a, '_> {
     }
 }
 
-fn path<'p>(passage: &Passage<'_, 'p>) -> Path<'p> {
+/// Where it passes, as policies are attached.
+pub(super) fn path<'p>(passage: &Passage<'_, 'p>) -> Path<'p> {
     let meta = &passage.route.metadata;
     let route = Scope { kind: passage.kind.as_str(), namespace: &meta.namespace, name: &meta.name, section: None };
     Path {

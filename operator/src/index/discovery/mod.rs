@@ -7,12 +7,14 @@
 //!    those of ListenerSets included; which listeners are fit for use and which lose a conflict.
 //! 2. [`attachment`]: the listeners that a route attaches to.
 //! 3. [`http_rules`] and [`l4_routes`]: the backends of a rule that count, their weights, and the cluster.
+//! 4. [`asked`]: the services that policies have Envoy ask about requests.
 //!
 //! Two things it does not know, and where it is generous: Secrets and ConfigMaps, which Tidegate has no business to
 //! read, are taken to be there and right; and Services are taken to have endpoints. So it may name a cluster that does
 //! not exist now, which costs nothing, and never misses one that does.
 
 mod ai;
+mod asked;
 mod attachment;
 mod backends;
 mod filters;
@@ -35,8 +37,13 @@ use tidegate_core::{
 
 pub(super) use self::ai::{generated, pool_of, rules as ai_rules};
 use self::{
-    attachment::Attachments, backends::Backends, gateways::Gateways, grants::Grants, merging::Merging,
-    policies::PolicyIndex,
+    asked::AskingPolicies,
+    attachment::Attachments,
+    backends::Backends,
+    gateways::Gateways,
+    grants::Grants,
+    merging::Merging,
+    policies::{PolicyIndex, Resolver},
 };
 use super::{
     Objects,
@@ -178,7 +185,9 @@ fn series(merging_class: Option<&str>, namespace: &str, name: &str) -> Arc<str> 
 pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<Part<'a>> {
     let grants = Grants::of(objects);
     let gateways = Gateways::of(objects, &grants);
-    let policies = PolicyIndex::of(objects, &gateways, &grants);
+    let resolver = Resolver { objects, gateways: &gateways, grants: &grants };
+    let policies = PolicyIndex::of(objects, &resolver);
+    let mut asking = AskingPolicies::of(objects, &resolver);
     let discovery = Discovery {
         backends: Backends { objects, grants: &grants },
         merging: Merging { objects, policies: &policies },
@@ -189,6 +198,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
         let made = generated.iter().filter(|_| kind == Kind::HttpRoute);
         for route in by_age(table, made) {
             http_rules::translate(&discovery, kind, route, &mut parts);
+            asking.iter_mut().for_each(|policies| policies.visit(&discovery, kind, route));
         }
     }
     let mut taken = l4_routes::TakenListeners::default();
@@ -201,6 +211,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
             l4_routes::translate(&discovery, kind, route, &mut taken, &mut parts);
         }
     }
+    parts.extend(asking.into_iter().flat_map(|policies| policies.parts(&discovery)));
     parts
 }
 

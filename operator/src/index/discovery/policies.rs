@@ -42,16 +42,15 @@ pub(super) struct PolicyIndex<'a> {
 }
 
 impl<'a> PolicyIndex<'a> {
-    pub(super) fn of(objects: &'a Objects, gateways: &Gateways<'a>, grants: &Grants<'_>) -> Self {
+    pub(super) fn of(objects: &'a Objects, resolver: &Resolver<'a, '_>) -> Self {
         let mut index = Self {
             routing_types: Levels::default(),
             cluster_settings: Levels::default(),
             client_settings: Levels::default(),
             consistent_hash: HashMap::new(),
         };
-        let resolver = Resolver { objects, gateways, grants };
-        index.add_backend_policies(objects, &resolver);
-        index.add_client_policies(objects, &resolver);
+        index.add_backend_policies(objects, resolver);
+        index.add_client_policies(objects, resolver);
         index
     }
 
@@ -134,7 +133,7 @@ fn section<'a>(scope: Scope<'a>, section: &'a str) -> Scope<'a> {
 }
 
 /// A value per target, and whether it is the answer there or leaves it to what is above.
-struct Levels<'a, T>(HashMap<Scope<'a>, (T, bool)>);
+pub(super) struct Levels<'a, T>(HashMap<Scope<'a>, (T, bool)>);
 
 impl<T> Default for Levels<'_, T> {
     fn default() -> Self {
@@ -143,7 +142,12 @@ impl<T> Default for Levels<'_, T> {
 }
 
 impl<'a, T: Copy + Default> Levels<'a, T> {
-    fn put(&mut self, scope: Scope<'a>, value: T, effective: bool) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first of a target counts.
+    pub(super) fn put(&mut self, scope: Scope<'a>, value: T, effective: bool) {
         self.0.entry(scope).or_insert((value, effective));
     }
 
@@ -152,7 +156,7 @@ impl<'a, T: Copy + Default> Levels<'a, T> {
     }
 
     /// The value, and whether it comes from the rule or route itself instead of what is above.
-    fn resolve(&self, path: &Path<'_>) -> (T, bool) {
+    pub(super) fn resolve(&self, path: &Path<'_>) -> (T, bool) {
         if self.0.is_empty() {
             return (T::default(), false);
         }
@@ -176,15 +180,15 @@ impl<'a, T: Copy + Default> Levels<'a, T> {
 }
 
 /// Finds the targets of policies.
-struct Resolver<'a, 'b> {
-    objects: &'a Objects,
-    gateways: &'b Gateways<'a>,
-    grants: &'b Grants<'b>,
+pub(super) struct Resolver<'a, 'b> {
+    pub(super) objects: &'a Objects,
+    pub(super) gateways: &'b Gateways<'a>,
+    pub(super) grants: &'b Grants<'a>,
 }
 
 impl<'a> Resolver<'a, '_> {
     /// `resolvePolicyTargets`
-    fn targets(&self, kind: &str, policy: &'a Meta, targets: &'a PolicyTargets) -> Vec<Scope<'a>> {
+    pub(super) fn targets(&self, kind: &str, policy: &'a Meta, targets: &'a PolicyTargets) -> Vec<Scope<'a>> {
         let mut found = Vec::new();
         for selector in &targets.selectors {
             for (target, labels) in self.candidates(&selector.kind) {

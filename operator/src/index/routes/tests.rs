@@ -116,3 +116,88 @@ Service   default     task-api   8000   100.0 %   httproute/default/task-route/r
     assert!(routes_table(&split).ends_with(expected), "{}", routes_table(&split));
     assert_eq!(routes_table(&[]), "KIND   NAMESPACE   NAME   PORT   SHARE   CLUSTER\n");
 }
+
+const SERVICES: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: auth}
+spec: {selector: {app: auth}, ports: [{port: 9001}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: scan}
+spec: {selector: {app: scan}, ports: [{port: 9002}]}
+---
+";
+
+/// The table's lines of services that are asked, in four columns.
+fn asked(policies: &str) -> Vec<String> {
+    let manifests = format!("{SERVICES}{policies}{}", route("[{backendRefs: [{name: task-api, port: 8000}]}]"));
+    let routes = routes_of(&manifests);
+    let entries = routes.iter().flat_map(|backend| backend.clusters.iter().map(move |cluster| (backend, cluster)));
+    let asked = entries.filter(|(_, cluster)| cluster.role != Role::Backend);
+    asked.map(|(b, c)| format!("{} {} {} {}", b.backend.name, c.role, c.share, c.name)).collect()
+}
+
+/// A policy of Envoy Gateway that is attached to one object.
+fn policy(kind: &str, name: &str, target: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  \
+         targetRefs: [{{group: gateway.networking.k8s.io, {target}}}]\n  {spec}\n---\n"
+    )
+}
+
+#[test]
+fn a_service_that_authorises_requests_has_the_cluster_of_its_policy() {
+    let auth = "extAuth: {http: {backendRefs: [{name: auth, port: 9001}]}}";
+    for target in ["kind: Gateway, name: eg", "kind: HTTPRoute, name: task-route"] {
+        let asked = asked(&policy("SecurityPolicy", "login", target, auth));
+        assert_eq!(asked, ["auth ext-auth 1 securitypolicy/default/login/extauth/0"], "{target}");
+    }
+    // Nothing of another route asks it.
+    assert!(asked(&policy("SecurityPolicy", "login", "kind: HTTPRoute, name: other", auth)).is_empty());
+}
+
+#[test]
+fn services_that_process_requests_have_a_cluster_each_and_share_it_by_weight() {
+    let process = "extProc: [{backendRefs: [{name: auth, port: 9001}]}, \
+        {backendRefs: [{name: scan, port: 9002, weight: 3}, {name: auth, port: 9001}, {name: task-api, port: 8000, weight: 0}]}]";
+    assert_eq!(
+        asked(&policy("EnvoyExtensionPolicy", "scan", "kind: Gateway, name: eg", process)),
+        [
+            "auth ext-proc 1 envoyextensionpolicy/default/scan/extproc/0",
+            "auth ext-proc 0.25 envoyextensionpolicy/default/scan/extproc/1",
+            "scan ext-proc 0.75 envoyextensionpolicy/default/scan/extproc/1",
+            // At rest: known to be asked nothing.
+            "task-api ext-proc 0 envoyextensionpolicy/default/scan/extproc/1",
+        ]
+    );
+}
+
+#[test]
+fn the_policy_of_a_route_replaces_that_of_the_gateway_unless_it_merges() {
+    let of_gateway = policy(
+        "SecurityPolicy",
+        "all",
+        "kind: Gateway, name: eg",
+        "extAuth: {grpc: {backendRef: {name: auth, port: 9001}}}",
+    );
+    let target = "kind: HTTPRoute, name: task-route";
+    let of_route = |spec: &str| asked(&format!("{of_gateway}{}", policy("SecurityPolicy", "one", target, spec)));
+    assert!(of_route("cors: {}").is_empty());
+    let all = "auth ext-auth 1 securitypolicy/default/all/extauth/0";
+    assert_eq!(of_route("mergeType: StrategicMerge"), [all]);
+    let own = "extAuth: {http: {backendRefs: [{name: scan, port: 9002}]}}";
+    assert_eq!(of_route(own), ["scan ext-auth 1 securitypolicy/default/one/extauth/0"]);
+}
+
+#[test]
+fn a_service_with_one_backend_that_is_refused_has_no_cluster() {
+    let target = "kind: Gateway, name: eg";
+    for refused in
+        ["name: gone, port: 1", "name: auth, port: 7", "name: auth, port: 9001, namespace: other", "name: auth"]
+    {
+        let spec = format!("extAuth: {{http: {{backendRefs: [{{name: auth, port: 9001}}, {{{refused}}}]}}}}");
+        assert!(asked(&policy("SecurityPolicy", "login", target, &spec)).is_empty(), "{refused}");
+    }
+}

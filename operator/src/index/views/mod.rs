@@ -12,6 +12,7 @@ mod gateway;
 mod policy;
 mod route;
 mod scaling;
+mod status;
 mod workload;
 
 pub(super) use ai::{AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, AiServiceBackend, InferencePool};
@@ -22,7 +23,7 @@ pub(super) use backend::{
 pub use calendar::Calendar;
 pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
-pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, PolicyTargets, ReferenceGrant};
+pub(super) use policy::{AskingPolicy, BackendTrafficPolicy, ClientTrafficPolicy, PolicyTargets, ReferenceGrant};
 pub(super) use route::{
     BackendRef, Filter, ParentRef, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain,
 };

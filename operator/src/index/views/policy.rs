@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{LabelSelector, Meta, gateway::FromNamespaces};
+use super::{LabelSelector, Meta, gateway::FromNamespaces, route::BackendRef, status::Status};
 
 /// `BackendTrafficPolicy`
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -64,6 +64,67 @@ pub(in crate::index) struct ClientTrafficPolicySpec {
     #[serde(flatten)]
     pub(in crate::index) targets: PolicyTargets,
     pub(in crate::index) http1: Option<serde::de::IgnoredAny>,
+}
+
+/// `SecurityPolicy` or `EnvoyExtensionPolicy`, reduced to the services that Envoy asks about each request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct AskingPolicy {
+    pub(in crate::index) metadata: Meta,
+    pub(in crate::index) spec: AskingPolicySpec,
+    status: Status,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct AskingPolicySpec {
+    #[serde(flatten)]
+    pub(in crate::index) targets: PolicyTargets,
+    pub(in crate::index) merge_type: Option<String>,
+    ext_auth: Option<ExtAuth>,
+    ext_proc: Vec<AskedService>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ExtAuth {
+    http: Option<AskedService>,
+    grpc: Option<AskedService>,
+}
+
+/// A service that is asked.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::index) struct AskedService {
+    backend_ref: Option<BackendRef>,
+    backend_refs: Vec<BackendRef>,
+}
+
+impl AskingPolicy {
+    /// The services that authorise (of a SecurityPolicy) or process (of an EnvoyExtensionPolicy) requests, in order.
+    pub(in crate::index) fn services(&self) -> &[AskedService] {
+        match &self.spec.ext_auth {
+            Some(ExtAuth { http: Some(service), grpc: None } | ExtAuth { http: None, grpc: Some(service) }) => {
+                std::slice::from_ref(service)
+            }
+            Some(_) => &[],
+            None => &self.spec.ext_proc,
+        }
+    }
+
+    /// Whether this controller has yet to take in the policy as it is now.
+    pub(in crate::index) fn is_pending(&self, controller: &str) -> bool {
+        self.status.is_behind(self.metadata.generation, controller)
+    }
+}
+
+impl AskedService {
+    pub(in crate::index) fn backend_refs(&self) -> &[BackendRef] {
+        match &self.backend_ref {
+            Some(one) if self.backend_refs.is_empty() => std::slice::from_ref(one),
+            _ => &self.backend_refs,
+        }
+    }
 }
 
 /// What a policy is attached to.

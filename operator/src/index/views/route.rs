@@ -8,7 +8,7 @@ mod matches;
 
 use serde::Deserialize;
 
-use super::Meta;
+use super::{Meta, status::Status};
 
 pub(in crate::index) use filter::{Filter, RegexPattern, UrlRewrite, is_dns_subdomain};
 
@@ -18,41 +18,19 @@ pub(in crate::index) use filter::{Filter, RegexPattern, UrlRewrite, is_dns_subdo
 pub(in crate::index) struct Route {
     pub(in crate::index) metadata: Meta,
     pub(in crate::index) spec: RouteSpec,
-    status: RouteStatus,
+    status: Status,
 }
 
 impl Route {
     /// One that is in no cluster.
     pub(in crate::index) fn made(metadata: Meta, spec: RouteSpec) -> Self {
-        Self { metadata, spec, status: RouteStatus::default() }
+        Self { metadata, spec, status: Status::default() }
     }
 
-    /// Whether this controller has told of the route, and only of an earlier generation: what its proxies have is not what the
-    /// spec says now.
+    /// Whether this controller has yet to take in the route as it is now: what its proxies have is not what the spec says.
     pub(in crate::index) fn is_pending(&self, controller: &str) -> bool {
-        let told = || self.status.parents.iter().filter(|parent| parent.controller_name == controller);
-        let mut observed = told().flat_map(|parent| &parent.conditions).map(|condition| condition.observed_generation);
-        told().next().is_some() && !observed.any(|generation| generation >= self.metadata.generation)
+        self.status.is_behind(self.metadata.generation, controller)
     }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct RouteStatus {
-    parents: Vec<ParentStatus>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ParentStatus {
-    controller_name: String,
-    conditions: Vec<Observed>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Observed {
-    observed_generation: i64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

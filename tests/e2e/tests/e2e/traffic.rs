@@ -80,6 +80,29 @@ async fn a_rule_shared_90_10_gives_each_deployment_its_share() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_service_that_authorises_and_one_that_gets_copies_scale_on_the_requests_that_reach_them() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("asked").await?;
+    let policy = "---\napiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: login}\nspec:\n  \
+        targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]\n  \
+        extAuth: {http: {backendRefs: [{name: auth, port: 8000}]}}\n";
+    let mirror = "      filters: [{type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 8000}}}]\n";
+    let manifests = gateway(&[("http", "HTTP", 8080)])
+        + &task_api("task-api", &[("requests-per-second", "50")])
+        + &task_api("auth", &[("requests-per-second", "20")])
+        + &task_api("shadow", &[("requests-per-second", "15")])
+        + &http_route("tasks", &[("task-api", 1)])
+        + mirror
+        + policy;
+    scenario.apply(&manifests).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(entrance, http()?, 55.0).await?;
+    scenario.wait_for_replicas("task-api", 2).await?;
+    scenario.wait_for_replicas("auth", 3).await?;
+    scenario.wait_for_replicas("shadow", 4).await
+}
+
+#[tokio::test]
 async fn a_grpc_route_scales_on_its_calls() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("grpc").await?;
