@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::standalone::beside;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidegate_e2e::{
@@ -161,6 +162,48 @@ async fn a_gateway_is_given_an_envoy_proxy_and_its_proxies_follow_the_requests()
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn fifty_leaders_that_start_write_nothing_that_is_right_already() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("proxies-starts").await?;
+    let closed = [("hours", "off"), ("timezone", "UTC"), ("off-hours-replicas", "1")];
+    let spec = "{provider: {type: Kubernetes, kubernetes: {envoyDeployment: {replicas: 2}}}}";
+    let manifests = envoy_proxy("edge", spec)
+        + &gateway("web", "eg", 8080, &closed, Some("edge"))
+        + &task_api("task-api", &[("requests-per-second", "20")])
+        + &http_route("tasks", &[("task-api", 1)]);
+    scenario.apply(&manifests).await?;
+    wait_for_proxies(&of_gateway(&scenario, "web"), 1).await?;
+    let look = async || {
+        let (proxy, gateway) = (scenario.get(&["envoyproxy", "edge"]).await?, scenario.get(&["gateway", "web"]).await?);
+        let scaled = scenario.get(&["scaledobject", "task-api"]).await?;
+        let adopted = &proxy["metadata"]["annotations"]["tidegate.dev/adopted-replicas"];
+        ensure!(adopted == "2", "adopted is {adopted}");
+        let status = &gateway["metadata"]["annotations"]["tidegate.dev/status"];
+        ensure!(status.is_string(), "it has no status");
+        let versions = [&proxy["metadata"]["resourceVersion"], status, &scaled["metadata"]["generation"]];
+        Ok(versions.map(Value::to_string))
+    };
+    let before = until("all is as it should be", look).await?;
+    for start in 0..50 {
+        let lease = format!("--lease-name=start-{start}");
+        let operator = beside("operator", &[lease, format!("--lease-namespace={}", scenario.namespace)]).await?;
+        until("it leads, and has made a whole pass", async || {
+            let (_, metrics) =
+                tidegate_stack::get(&format!("http://{}/metrics", operator.admin), crate::SECOND).await?;
+            let leads = |line: &str| line.starts_with("tidegate_operator_workloads ") && !line.ends_with(" 0");
+            ensure!(metrics.lines().any(leads), "{metrics}");
+            Ok(())
+        })
+        .await?;
+        // Gateways are looked at once a second.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let now = look().await?;
+        ensure!(now == before, "start {start}: {before:?} became {now:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

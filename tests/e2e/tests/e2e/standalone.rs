@@ -23,22 +23,35 @@ const PROMETHEUS: &str = "http://prometheus.monitoring.svc:9090";
 
 /// `tidegate scaler` beside the one that is installed. Ends when dropped.
 pub(crate) async fn scaler(args: &[String]) -> Result<(Child, SocketAddr)> {
+    let Beside { child, grpc, .. } = beside("scaler", args).await?;
+    Ok((child, grpc))
+}
+
+/// A Tidegate beside the one that is installed. Ends when dropped.
+pub(crate) struct Beside {
+    child: Child,
+    grpc: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// One that is ready.
+pub(crate) async fn beside(command: &str, args: &[String]) -> Result<Beside> {
     let (grpc, admin) = (free_address().await?, free_address().await?);
     let child = Command::new("tidegate")
-        .args(["scaler", "--log=error"])
+        .args([command, "--log=error"])
         .args(args)
         .arg(format!("--grpc-address={grpc}"))
         .arg(format!("--admin-address={admin}"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    until("the scaler is ready", async || {
+    until(&format!("the {command} is ready"), async || {
         let (status, body) = tidegate_stack::get(&format!("http://{admin}/readyz"), crate::SECOND).await?;
         ensure!(status == 200, "{body}");
         Ok(())
     })
     .await?;
-    Ok((child, grpc))
+    Ok(Beside { child, grpc, admin })
 }
 
 async fn free_address() -> Result<SocketAddr> {
