@@ -4,14 +4,17 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     process::Stdio,
+    time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
+    time::Instant,
 };
 
 use tidegate_e2e::{
@@ -32,6 +35,19 @@ pub(crate) struct Beside {
     child: Child,
     grpc: SocketAddr,
     pub(crate) admin: SocketAddr,
+}
+
+impl Beside {
+    /// Has the CPU for 5 of every 100 ms from here on, as the chart's request of 50m gives it on a busy node.
+    async fn starve(&self) -> Result<()> {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("it has ended")?;
+        loop {
+            kill_process(pid, Signal::STOP)?;
+            tokio::time::sleep(Duration::from_millis(95)).await;
+            kill_process(pid, Signal::CONT)?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 /// One that is ready.
@@ -76,6 +92,43 @@ spec:
         {metadata}
 "
     )
+}
+
+#[tokio::test]
+async fn counts_are_conserved_while_tidegate_has_a_twentieth_of_a_core() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("starved").await?;
+    scenario.apply(&http_stack(&[("requests-per-second", "100")])).await?;
+    let entrance = scenario.gateway("web", 8080).await?;
+    let load = scenario.load(entrance, http()?, 200.0).await?;
+    let scaler = beside("scaler", &[]).await?;
+    let told = async || {
+        let (_, metrics) = tidegate_stack::get(&format!("http://{}/metrics", scaler.admin), 20 * crate::SECOND).await?;
+        let of = format!("tidegate_workload_demand{{namespace=\"{}\"", scenario.namespace);
+        let line = metrics.lines().find(|line| line.starts_with(&of)).context("it tells no demand")?;
+        anyhow::Ok(line.rsplit(' ').next().context("a line without a number")?.parse::<f64>()?)
+    };
+    let watch = async {
+        let window = Duration::from_secs(30);
+        let (started, mut all, mut before) = (Instant::now(), Vec::new(), None);
+        while started.elapsed() < 4 * window {
+            let now = told().await?;
+            if started.elapsed() > window {
+                before.get_or_insert_with(|| (load.snapshot().counts.ok, Instant::now()));
+                all.push(now);
+            }
+            tokio::time::sleep(crate::SECOND).await;
+        }
+        let (before, from) = before.context("nothing was told")?;
+        let sent = (load.snapshot().counts.ok - before) as f64 / from.elapsed().as_secs_f64();
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        ensure!((mean / sent - 1.0).abs() < 0.05, "{sent:.0} requests/s were answered, and {mean:.0} told: {all:.0?}");
+        Ok(())
+    };
+    tokio::select! {
+        watched = watch => watched,
+        starved = scaler.starve() => starved,
+    }
 }
 
 #[tokio::test]
