@@ -168,7 +168,7 @@ async fn a_gateway_is_given_an_envoy_proxy_and_its_proxies_follow_the_requests()
 async fn fifty_leaders_that_start_write_nothing_that_is_right_already() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("proxies-starts").await?;
-    let closed = [("hours", "off"), ("timezone", "UTC"), ("off-hours-replicas", "1")];
+    let closed = [("hours", "off"), ("timezone", "UTC"), ("off-hours-replicas", "1"), ("scale-down-after", "5s")];
     let spec = "{provider: {type: Kubernetes, kubernetes: {envoyDeployment: {replicas: 2}}}}";
     let manifests = envoy_proxy("edge", spec)
         + &gateway("web", "eg", 8080, &closed, Some("edge"))

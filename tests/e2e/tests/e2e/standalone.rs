@@ -109,6 +109,7 @@ async fn counts_are_conserved_while_tidegate_has_a_twentieth_of_a_core() -> Resu
         anyhow::Ok(line.rsplit(' ').next().context("a line without a number")?.parse::<f64>()?)
     };
     let watch = async {
+        until("demand is told", told).await?;
         let window = Duration::from_secs(30);
         let (started, mut all, mut before) = (Instant::now(), Vec::new(), None);
         while started.elapsed() < 4 * window {
