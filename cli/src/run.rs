@@ -206,7 +206,7 @@ impl Service {
     ) {
         let (signals, of_needs, of_measured) =
             (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
-        let missing = Arc::new(move |intent: &Intent| signals.missing(intent));
+        let missing = Arc::new(move |namespace: &str, intent: &Intent| signals.missing(namespace, intent));
         let events = Events::new(writer.clone(), holder);
         self.part(workloads::tell_missing(missing, events, plan.clone(), self.stop.subscribe()));
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
@@ -379,5 +379,6 @@ pub(crate) fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<Pr
         headers: args.prometheus_headers.iter().map(header).collect::<Result<_>>()?,
         timeout: args.prometheus_timeout,
         interval: args.prometheus_interval,
+        queries_per_namespace: args.prometheus_queries_per_namespace as usize,
     })
 }

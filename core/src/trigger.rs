@@ -48,6 +48,8 @@ const KEDAS_OWN: [&str; 8] = [
 /// What one trigger asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
+    /// Of the ScaledObject that it stands in
+    pub namespace: String,
     /// The signals that decide; never empty
     pub targets: Vec<Target>,
     /// Whose traffic counts; `None` when no target is about traffic
@@ -213,7 +215,7 @@ impl Reader<'_> {
             );
             self.problems.push(Problem::Contradiction(message));
         }
-        Trigger { targets, traffic, query, kafka, model, schedule }
+        Trigger { namespace: namespace.to_owned(), targets, traffic, query, kafka, model, schedule }
     }
 
     fn schedule(&mut self, name: &str) -> Option<TriggerSchedule> {

@@ -105,6 +105,7 @@ impl Model {
         let annotations: Annotations = [("tidegate.dev/output-tokens-per-second".to_owned(), "100".to_owned())].into();
         let intent = Intent::of_workload(&annotations, "llm", &Annotations::new()).unwrap().unwrap();
         let trigger = Trigger {
+            namespace: id.namespace.clone(),
             targets: intent.targets.clone(),
             traffic: Some(Traffic::Workload(id.clone())),
             query: None,

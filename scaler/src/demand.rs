@@ -300,8 +300,9 @@ impl Demands {
             _ if signal.is_kafka() => exact(self.kafka(trigger, target, plan)),
             _ if signal.is_tokens() || signal.is_of_model_servers() => self.tokens(trigger, target, plan),
             (Some(query), _) if !signal.is_traffic() => {
-                self.signals.keep_query(query);
-                exact(self.signals.query(query).map_err(|reason| of_query(query, reason)))
+                self.signals.keep_query(&trigger.namespace, query);
+                let answer = self.signals.query(&trigger.namespace, query);
+                exact(answer.map_err(|reason| of_query(query, reason)))
             }
             (_, Some(traffic)) => of_traffic(traffic, signal, plan, &self.signals),
             (_, None) => Measured::Unknown(NoDemand::NoTraffic),
@@ -340,7 +341,8 @@ impl Demands {
         let bad = |reason| NoReading::BadAnswer { reason };
         match (signal, &trigger.query, &trigger.kafka) {
             (Signal::PrometheusQuery, Some(query), _) => {
-                self.signals.query_error(query).map(|error| of_query(query, bad(error)))
+                let error = self.signals.query_error(&trigger.namespace, query);
+                error.map(|error| of_query(query, bad(error)))
             }
             (Signal::KafkaLag | Signal::KafkaLagSeconds, _, Some(kafka)) => {
                 self.signals.lag_error(&kafka.lag).map(|error| of_group(kafka, bad(error)))
@@ -376,6 +378,7 @@ impl NoDemand {
 /// What a workload's own annotations ask for, as the operator writes it into a trigger.
 pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
     Trigger {
+        namespace: id.namespace.clone(),
         targets: intent.targets.clone(),
         traffic: Some(Traffic::Workload(id.clone())),
         query: intent.query.clone(),

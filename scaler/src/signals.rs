@@ -19,7 +19,7 @@ mod tokens;
 mod window;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
@@ -164,11 +164,14 @@ impl Signals {
     /// Keeps the clusters and the queries that the Plan names, and forgets those that only an earlier Plan named.
     pub fn keep(&self, plan: &Plan) {
         lock(&self.wanted).plan(plan.shares(), plan.fleets.iter().flat_map(|fleet| &fleet.series));
-        let intents = plan.workloads.values().filter_map(|workload| workload.intent.as_ref().ok());
+        let workloads = plan.workloads.iter();
+        let intents = workloads.filter_map(|(id, workload)| Some((id, workload.intent.as_ref().ok()?)));
         let now = Instant::now();
-        lock(&self.queries).plan(intents.clone().filter_map(|intent| intent.query.as_deref()), now);
+        let queries =
+            intents.clone().filter_map(|(id, intent)| Some((id.namespace.as_str(), intent.query.as_deref()?)));
+        lock(&self.queries).plan(queries, now);
         lock(&self.tokens).plan(plan, Instant::now());
-        lock(&self.lags).plan(intents.filter_map(|intent| Some(intent.kafka.as_ref()?.lag.clone())), now);
+        lock(&self.lags).plan(intents.filter_map(|(_, intent)| Some(intent.kafka.as_ref()?.lag.clone())), now);
     }
 
     /// Keeps clusters that a hand-written trigger names, for 10 minutes from now.
@@ -179,9 +182,9 @@ impl Signals {
         }
     }
 
-    /// Asks this query, for 10 minutes from now.
-    pub fn keep_query(&self, promql: &str) {
-        lock(&self.queries).keep(promql, Instant::now());
+    /// Asks this query of a namespace, for 10 minutes from now, where the namespace's budget has room for it.
+    pub fn keep_query(&self, namespace: &str, promql: &str) {
+        lock(&self.queries).keep(namespace, promql, Instant::now());
     }
 
     /// Asks for this lag, for 10 minutes from now.
@@ -264,9 +267,9 @@ impl Signals {
         self.shown().why.incomplete.clone()
     }
 
-    /// The answer of a query.
-    pub fn query(&self, promql: &str) -> Result<Reading, NoReading> {
-        lock(&self.queries).reading(promql, Instant::now(), self.stale_after)
+    /// The answer of a namespace's query.
+    pub fn query(&self, namespace: &str, promql: &str) -> Result<Reading, NoReading> {
+        lock(&self.queries).reading(namespace, promql, Instant::now(), self.stale_after)
     }
 
     /// The lag of a consumer group, and its age.
@@ -279,9 +282,9 @@ impl Signals {
         lock(&self.lags).last(lag)
     }
 
-    /// Why this query was not answered the last time that it was asked.
-    pub fn query_error(&self, promql: &str) -> Option<String> {
-        lock(&self.queries).error(promql)
+    /// Why this query was not answered the last time that it was asked, or why it is not asked.
+    pub fn query_error(&self, namespace: &str, promql: &str) -> Option<String> {
+        lock(&self.queries).error(namespace, promql)
     }
 
     /// Why this lag was not found in the last sweep.
@@ -291,8 +294,8 @@ impl Signals {
 
     /// Which signals of a workload were not answered the last time that they were asked for, and why. Those of traffic are of
     /// all workloads alike, and [`Self::sources`] tells of them.
-    pub fn missing(&self, intent: &Intent) -> Vec<(Signal, String)> {
-        let query = intent.query.as_deref().and_then(|query| self.query_error(query));
+    pub fn missing(&self, namespace: &str, intent: &Intent) -> Vec<(Signal, String)> {
+        let query = intent.query.as_deref().and_then(|query| self.query_error(namespace, query));
         let lag =
             intent.kafka.as_ref().and_then(|kafka| Some(format!("{}: {}", kafka.lag, self.lag_error(&kafka.lag)?)));
         let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.is_kafka());
@@ -388,14 +391,19 @@ impl Signals {
         lock(&self.rounds).prometheus_status(source, error, Instant::now());
     }
 
-    /// The queries to ask.
-    pub fn wanted_queries(&self) -> Vec<String> {
+    /// How many different queries each namespace may have asked.
+    pub fn limit_queries(&self, per_namespace: usize) {
+        lock(&self.queries).limit(per_namespace);
+    }
+
+    /// The queries to ask, by namespace.
+    pub fn wanted_queries(&self) -> BTreeMap<String, Vec<String>> {
         lock(&self.queries).wanted(Instant::now())
     }
 
-    /// Takes in the answer of a query.
-    pub fn commit_query(&self, promql: &str, answer: Result<f64, String>) {
-        lock(&self.queries).commit(promql, answer, Instant::now());
+    /// Takes in the answer of a namespace's query.
+    pub fn commit_query(&self, namespace: &str, promql: &str, answer: Result<f64, String>) {
+        lock(&self.queries).commit(namespace, promql, answer, Instant::now());
         self.version.send_modify(|version| *version += 1);
     }
 

@@ -18,7 +18,7 @@ use super::telling::tell;
 use crate::events::{self, Events};
 
 /// Tells which signals of a workload nobody knows now, and why.
-pub type Missing = Arc<dyn Fn(&Intent) -> Vec<(Signal, String)> + Send + Sync>;
+pub type Missing = Arc<dyn Fn(&str, &Intent) -> Vec<(Signal, String)> + Send + Sync>;
 
 /// A signal that is not known.
 ///
@@ -91,7 +91,7 @@ fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a W
             let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
             SignalMissing { workload, signal, reason }
         };
-        Some((id, missing(workload).into_iter().map(of).collect()))
+        Some((id, missing(&id.namespace, workload).into_iter().map(of).collect()))
     })
 }
 

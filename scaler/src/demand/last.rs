@@ -143,7 +143,15 @@ mod tests {
     use crate::fixture::deployment;
 
     fn of(traffic: Traffic) -> Trigger {
-        Trigger { targets: Vec::new(), traffic: Some(traffic), query: None, kafka: None, model: None, schedule: None }
+        Trigger {
+            namespace: "shop".into(),
+            targets: Vec::new(),
+            traffic: Some(traffic),
+            query: None,
+            kafka: None,
+            model: None,
+            schedule: None,
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn target(signal: Signal) -> Target {
 
 fn of(traffic: Traffic) -> Trigger {
     Trigger {
+        namespace: "shop".into(),
         targets: vec![target(Signal::RequestsPerSecond)],
         traffic: Some(traffic),
         query: None,
@@ -395,6 +396,7 @@ async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
     let demands = demands();
     let signal = Signal::PrometheusQuery;
     let trigger = Trigger {
+        namespace: "shop".into(),
         targets: vec![target(signal)],
         traffic: None,
         query: Some("sum(up)".into()),
@@ -405,7 +407,7 @@ async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
     let nothing = Plan::default();
     let error = value(&demands, &trigger, &nothing).unwrap_err();
     assert!(error.starts_with("query sum(up): no value yet"), "{error}");
-    demands.signals().commit_query("sum(up)", Ok(3.0));
+    demands.signals().commit_query("shop", "sum(up)", Ok(3.0));
     assert_eq!(value(&demands, &trigger, &nothing), Ok(3.0));
     advance(STALE_AFTER * 2).await;
     assert!(value(&demands, &trigger, &nothing).is_err());

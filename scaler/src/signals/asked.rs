@@ -32,6 +32,14 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Asked<Q, A> {
         Self { asked: HashMap::new(), planned: HashSet::new(), nobody_asked }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    pub(super) fn has(&self, question: &Q) -> bool {
+        self.asked.contains_key(question)
+    }
+
     pub(super) fn plan(&mut self, questions: impl Iterator<Item = Q>, now: Instant) {
         self.planned = questions.collect();
         for question in self.planned.clone() {

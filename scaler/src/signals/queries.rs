@@ -1,59 +1,123 @@
 //! The answers of users' own PromQL queries.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{NoReading, Reading, asked::Asked};
+use super::{MAX_NAMED, NoReading, Reading, asked::Asked};
 
 /// A longer query is none that a person wrote.
 const MAX_QUERY: usize = 16 << 10;
 
+/// What a namespace may have asked, where nobody said otherwise.
+const PER_NAMESPACE: usize = 100;
+const NOBODY_ASKED: &str = "Prometheus was not asked yet; --prometheus-url says where it is";
+
+/// By namespace: each has a budget, so that one with very many queries only makes its own late.
 #[derive(Debug)]
-pub(super) struct Queries(Asked<String, f64>);
+pub(super) struct Queries {
+    namespaces: BTreeMap<String, Asked<String, f64>>,
+    per_namespace: usize,
+}
 
 impl Default for Queries {
     fn default() -> Self {
-        Self(Asked::new("Prometheus was not asked yet; --prometheus-url says where it is"))
+        Self { namespaces: BTreeMap::new(), per_namespace: PER_NAMESPACE }
     }
 }
 
 impl Queries {
-    /// The queries of the Plan are wanted for as long as it has them.
-    pub(super) fn plan<'a>(&mut self, queries: impl Iterator<Item = &'a str>, now: Instant) {
-        self.0.plan(queries.filter(|query| query.len() <= MAX_QUERY).map(ToOwned::to_owned), now);
+    pub(super) fn limit(&mut self, per_namespace: usize) {
+        self.per_namespace = per_namespace;
     }
 
-    pub(super) fn keep(&mut self, promql: &str, now: Instant) {
-        if promql.len() <= MAX_QUERY {
-            self.0.keep(promql.to_owned(), now);
+    /// The queries of the Plan, with their namespaces, are wanted for as long as it has them.
+    pub(super) fn plan<'a>(&mut self, queries: impl Iterator<Item = (&'a str, &'a str)>, now: Instant) {
+        let mut planned: BTreeMap<String, Vec<&str>> =
+            self.namespaces.keys().map(|namespace| (namespace.clone(), Vec::new())).collect();
+        for (namespace, promql) in queries {
+            planned.entry(namespace.to_owned()).or_default().push(promql);
+        }
+        for (namespace, queries) in planned {
+            // The budget decides which ones are kept; the table of the namespace then only has these.
+            for promql in &queries {
+                self.keep(&namespace, promql, now);
+            }
+            if let Some(asked) = self.namespaces.get_mut(&namespace) {
+                let kept = queries.into_iter().map(ToOwned::to_owned).filter(|promql| asked.has(promql));
+                let kept: Vec<_> = kept.collect();
+                asked.plan(kept.into_iter(), now);
+            }
         }
     }
 
-    /// The queries to ask now, in a stable order.
-    pub(super) fn wanted(&mut self, now: Instant) -> Vec<String> {
-        self.0.wanted(now)
+    pub(super) fn keep(&mut self, namespace: &str, promql: &str, now: Instant) {
+        if promql.len() > MAX_QUERY || self.refused(namespace, promql).is_some() {
+            return;
+        }
+        let asked = self.namespaces.entry(namespace.to_owned()).or_insert_with(|| Asked::new(NOBODY_ASKED));
+        asked.keep(promql.to_owned(), now);
     }
 
-    pub(super) fn commit(&mut self, promql: &str, answer: Result<f64, String>, now: Instant) {
+    /// The queries to ask now, by namespace, in a stable order.
+    pub(super) fn wanted(&mut self, now: Instant) -> BTreeMap<String, Vec<String>> {
+        let wanted =
+            self.namespaces.iter_mut().map(|(namespace, asked)| (namespace.clone(), asked.wanted(now))).collect();
+        self.namespaces.retain(|_, asked| asked.len() > 0);
+        wanted
+    }
+
+    pub(super) fn commit(&mut self, namespace: &str, promql: &str, answer: Result<f64, String>, now: Instant) {
         let answer = answer.and_then(|value| {
             let wrong = || format!("the query gives {value}, wants a finite number");
             value.is_finite().then_some(value.max(0.0)).ok_or_else(wrong)
         });
-        self.0.commit(&promql.to_owned(), answer, now);
+        if let Some(asked) = self.namespaces.get_mut(namespace) {
+            asked.commit(&promql.to_owned(), answer, now);
+        }
     }
 
-    pub(super) fn error(&self, promql: &str) -> Option<String> {
-        self.0.error(&promql.to_owned())
+    pub(super) fn error(&self, namespace: &str, promql: &str) -> Option<String> {
+        let known = self.namespaces.get(namespace).and_then(|asked| asked.error(&promql.to_owned()));
+        known.or_else(|| self.refused(namespace, promql))
     }
 
-    pub(super) fn reading(&self, promql: &str, now: Instant, stale_after: Duration) -> Result<Reading, NoReading> {
+    pub(super) fn reading(
+        &self,
+        namespace: &str,
+        promql: &str,
+        now: Instant,
+        stale_after: Duration,
+    ) -> Result<Reading, NoReading> {
         if promql.len() > MAX_QUERY {
             let reason = format!("the query has {} bytes, at most {MAX_QUERY} are taken", promql.len());
             return Err(NoReading::BadAnswer { reason });
         }
-        let (value, age) = self.0.answer(&promql.to_owned(), now, stale_after)?;
+        if let Some(reason) = self.refused(namespace, promql) {
+            return Err(NoReading::BadAnswer { reason });
+        }
+        let Some(asked) = self.namespaces.get(namespace) else {
+            return Err(NoReading::NotYet { waiting_for: NOBODY_ASKED.to_owned() });
+        };
+        let (value, age) = asked.answer(&promql.to_owned(), now, stale_after)?;
         Ok(Reading { value, age })
+    }
+
+    /// Why this query is not asked, if it is beyond the budget.
+    fn refused(&self, namespace: &str, promql: &str) -> Option<String> {
+        let asked = self.namespaces.get(namespace);
+        if asked.is_some_and(|asked| asked.has(&promql.to_owned())) {
+            return None;
+        }
+        let most = self.per_namespace;
+        if asked.is_some_and(|asked| asked.len() >= most) {
+            return Some(format!(
+                "namespace {namespace} has {most} other queries, and no more are asked for one namespace: use fewer, or raise \
+                 --prometheus-queries-per-namespace"
+            ));
+        }
+        let all: usize = self.namespaces.values().map(Asked::len).sum();
+        (all >= MAX_NAMED).then(|| format!("{MAX_NAMED} other queries are asked already, and no more are taken"))
     }
 }
 
@@ -65,7 +129,7 @@ mod tests {
 
     fn asked(promql: &str) -> (Queries, Instant) {
         let (mut queries, now) = (Queries::default(), Instant::now());
-        queries.keep(promql, now);
+        queries.keep("shop", promql, now);
         (queries, now)
     }
 
@@ -73,17 +137,17 @@ mod tests {
     fn numbers_that_are_none_are_errors_and_not_zeros() {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let (mut queries, now) = asked("q");
-            queries.commit("q", Ok(number), now);
+            queries.commit("shop", "q", Ok(number), now);
             let reason = format!("the query gives {number}, wants a finite number");
-            assert_eq!(queries.reading("q", now, STALE), Err(NoReading::BadAnswer { reason }));
+            assert_eq!(queries.reading("shop", "q", now, STALE), Err(NoReading::BadAnswer { reason }));
         }
     }
 
     #[test]
     fn a_negative_answer_asks_for_nothing() {
         let (mut queries, now) = asked("q");
-        queries.commit("q", Ok(-3.0), now);
-        assert_eq!(queries.reading("q", now, STALE).unwrap().value, 0.0);
+        queries.commit("shop", "q", Ok(-3.0), now);
+        assert_eq!(queries.reading("shop", "q", now, STALE).unwrap().value, 0.0);
     }
 
     #[test]
@@ -91,7 +155,7 @@ mod tests {
         let long = "x".repeat(MAX_QUERY + 1);
         let (mut queries, now) = asked(&long);
         assert!(queries.wanted(now).is_empty());
-        let refused = queries.reading(&long, now, STALE).unwrap_err().to_string();
+        let refused = queries.reading("shop", &long, now, STALE).unwrap_err().to_string();
         assert_eq!(refused, "the query has 16385 bytes, at most 16384 are taken");
     }
 }

@@ -5,12 +5,12 @@ mod clusters;
 mod number;
 mod tokens;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tidegate_core::plan::Plan;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
@@ -34,6 +34,8 @@ pub struct PrometheusSettings {
     pub timeout: Duration,
     /// Time between two queries
     pub interval: Duration,
+    /// How many different queries of users are asked for one namespace
+    pub queries_per_namespace: usize,
 }
 
 /// How the client says who it is. Files are read again for every query, so that they may be replaced.
@@ -53,7 +55,7 @@ pub enum Credentials {
     },
 }
 
-/// Queries that are asked at one time: a Prometheus in trouble is not made worse.
+/// Queries of users that are asked at one time, one of a namespace: a Prometheus in trouble is not made worse.
 const AT_ONCE: usize = 4;
 
 /// What is asked for besides users' queries.
@@ -74,6 +76,7 @@ pub async fn run(
     plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    signals.limit_queries(prometheus.queries_per_namespace());
     let clusters = async {
         let mut ticks = ticks(&prometheus);
         loop {
@@ -93,16 +96,7 @@ pub async fn run(
             }
         }
     };
-    let numbers = async {
-        let mut ticks = ticks(&prometheus);
-        loop {
-            ticks.tick().await;
-            let asking = stream::iter(signals.wanted_queries())
-                .map(|query| ask_for_number(&prometheus, &signals, query))
-                .buffer_unordered(AT_ONCE);
-            asking.collect::<()>().await;
-        }
-    };
+    let numbers = ask_for_numbers(&prometheus, &signals);
     tokio::select! {
         _ = async { tokio::join!(clusters, tokens, numbers) } => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
@@ -136,14 +130,58 @@ async fn ask_for_tokens(prometheus: &Prometheus, signals: &Signals) {
     signals.commit_token_rates(prometheus.name(), rates, prometheus.interval());
 }
 
-async fn ask_for_number(prometheus: &Prometheus, signals: &Signals, query: String) {
+/// Each namespace's queries one after another, and the namespaces side by side: they take turns at the server, first come
+/// first served, and a namespace that is not done when a round begins has its next one later.
+async fn ask_for_numbers(prometheus: &Prometheus, signals: &Signals) {
+    let (turns, mut ticks) = (Semaphore::new(AT_ONCE), ticks(prometheus));
+    let (mut asking, mut busy) = (FuturesUnordered::new(), HashSet::new());
+    loop {
+        tokio::select! {
+            Some(namespace) = asking.next() => {
+                busy.remove(&namespace);
+            }
+            _ = ticks.tick() => {
+                for (namespace, queries) in signals.wanted_queries() {
+                    if busy.insert(namespace.clone()) {
+                        asking.push(ask_for_namespace(prometheus, signals, &turns, namespace, queries));
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn ask_for_namespace(
+    prometheus: &Prometheus,
+    signals: &Signals,
+    turns: &Semaphore,
+    namespace: String,
+    queries: Vec<String>,
+) -> String {
+    for query in queries {
+        let _turn = turns.acquire().await;
+        ask_for_number(prometheus, signals, &namespace, &query).await;
+    }
+    namespace
+}
+
+/// What a plain server answers at once.
+const PLAIN: &str = "vector(1)";
+
+async fn ask_for_number(prometheus: &Prometheus, signals: &Signals, namespace: &str, query: &str) {
     let asked = Instant::now();
-    let answer = prometheus.ask(&query).await;
-    // The server's health is one thing, what the query gives another.
-    signals.source_status(prometheus.name(), answer.as_ref().err().cloned());
+    let answer = prometheus.ask(query).await;
+    let took = asked.elapsed();
+    // The server's health is one thing, what the query gives another: one that is slow or wrong says nothing of the server,
+    // which has to fail at a plain one, too.
+    let failing = match &answer {
+        Ok(_) => None,
+        Err(_) => prometheus.ask(PLAIN).await.err(),
+    };
+    signals.source_status(prometheus.name(), failing);
     let number = answer.and_then(|answer| number::one(answer.data()));
-    signals.metrics().asked("trigger", result(&number), asked.elapsed());
-    signals.commit_query(&query, number);
+    signals.metrics().asked("trigger", result(&number), took);
+    signals.commit_query(namespace, query, number);
 }
 
 fn result<T>(answer: &Result<T, String>) -> &'static str {

@@ -124,7 +124,7 @@ async fn an_answer_that_keda_cannot_count_in_thousandths_is_capped() {
     let mut client = server.client().await;
     let object = object(&[("prometheusQuery", "huge"), ("prometheusTarget", "1")]);
     assert_eq!(metric(&mut client, &object, "prometheus-query").await.unwrap_err().code(), Code::Unavailable);
-    server.signals.commit_query("huge", Ok(1e300));
+    server.signals.commit_query("shop", "huge", Ok(1e300));
     let value = metric(&mut client, &object, "prometheus-query").await.unwrap();
     assert!((value * 1000.0) < i64::MAX as f64, "{value}");
 }

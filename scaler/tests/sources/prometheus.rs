@@ -34,6 +34,7 @@ fn settings(server: &Server) -> PrometheusSettings {
         headers: Vec::new(),
         timeout: Duration::from_millis(500),
         interval: Duration::from_millis(20),
+        queries_per_namespace: 100,
     }
 }
 
@@ -69,7 +70,7 @@ async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
     let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
     let mut rounds = signals.rounds();
     let both = async {
-        let is_answered = || signals.query(QUERY).is_ok() || signals.query_error(QUERY).is_some();
+        let is_answered = || signals.query("shop", QUERY).is_ok() || signals.query_error("shop", QUERY).is_some();
         while !is_answered() || signals.sources().is_empty() {
             rounds.changed().await.unwrap();
         }
@@ -91,7 +92,7 @@ fn vector(rows: &[Value]) -> Value {
 }
 
 fn bad(signals: &Signals) -> String {
-    match signals.query(QUERY) {
+    match signals.query("shop", QUERY) {
         Err(NoReading::BadAnswer { reason } | NoReading::NotYet { waiting_for: reason }) => reason,
         other => panic!("{other:?}"),
     }
@@ -100,7 +101,7 @@ fn bad(signals: &Signals) -> String {
 #[tokio::test]
 async fn one_row_is_the_answer_of_a_query() {
     let (_server, signals) = answered(&vector(&[json!({"metric": {}, "value": [1.0, "12.5"]})])).await;
-    assert_eq!(signals.query(QUERY).map(|reading| reading.value), Ok(12.5));
+    assert_eq!(signals.query("shop", QUERY).map(|reading| reading.value), Ok(12.5));
 }
 
 #[tokio::test]
@@ -149,7 +150,7 @@ async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters()
     let server = Server::that(SilenceTo("slow", answer("200 OK", &body))).await;
     let signals = Arc::new(Signals::new(Duration::from_secs(300)));
     for number in 0..200 {
-        signals.keep_query(&format!("slow_{number}"));
+        signals.keep_query("other", &format!("slow_{number}"));
     }
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let (_stop, stopped) = watch::channel(false);
@@ -167,6 +168,69 @@ async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters()
     };
     timeout(Duration::from_secs(20), waiting).await.expect("clusters are asked for at every interval");
     running.abort();
+}
+
+const ONE: &str =
+    r#"{"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1.0, "1"]}]}}"#;
+
+/// Asks these queries with a deadline of a minute, longer than a test, until `wanted` is so.
+async fn ask_until(
+    settings: PrometheusSettings,
+    queries: &[(&str, String)],
+    wanted: impl Fn(&Signals) -> bool,
+) -> Arc<Signals> {
+    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    for (namespace, query) in queries {
+        signals.keep_query(namespace, query);
+    }
+    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
+    let (_stop, stopped) = watch::channel(false);
+    let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
+    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let mut rounds = signals.rounds();
+    let waiting = async {
+        while !wanted(&signals) {
+            rounds.changed().await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.expect("it becomes so");
+    running.abort();
+    signals
+}
+
+#[tokio::test]
+async fn a_namespace_whose_queries_never_return_does_not_delay_that_of_another() {
+    let server = Server::that(SilenceTo("slow", answer("200 OK", ONE))).await;
+    // Its name comes before the other's, and so do its turns.
+    let mut queries: Vec<_> = (0..50).map(|number| ("a-slow", format!("slow_{number}"))).collect();
+    queries.push(("b-other", QUERY.to_owned()));
+    let slow = PrometheusSettings { timeout: Duration::from_secs(60), ..settings(&server) };
+    ask_until(slow, &queries, |signals| signals.query("b-other", QUERY).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_namespace_with_a_thousand_queries_is_told_that_a_hundred_are_allowed_and_these_are_answered() {
+    let server = Server::that(Answer(answer("200 OK", ONE))).await;
+    let queries: Vec<_> = (0..1000).map(|number| ("many", format!("q_{number}"))).collect();
+    let signals = ask_until(settings(&server), &queries, |signals| {
+        queries[..100].iter().all(|(namespace, query)| signals.query(namespace, query).is_ok())
+    })
+    .await;
+    let refused = signals.query("many", "q_100").unwrap_err().to_string();
+    let wanted = "namespace many has 100 other queries, and no more are asked for one namespace: use fewer, or raise \
+                  --prometheus-queries-per-namespace";
+    assert_eq!(refused, wanted);
+    assert_eq!(signals.query_error("many", "q_999").as_deref(), Some(wanted));
+}
+
+#[tokio::test]
+async fn one_slow_query_does_not_mark_the_server_as_failing() {
+    let server = Server::that(SilenceTo("slow", answer("200 OK", ONE))).await;
+    let queries = [("a-slow", "slow".to_owned())];
+    let signals =
+        ask_until(settings(&server), &queries, |signals| signals.query_error("a-slow", "slow").is_some()).await;
+    let errors: Vec<_> = signals.sources().into_iter().filter_map(|source| source.error).collect();
+    assert!(errors.iter().all(|error| !error.contains("no answer within")), "{errors:?}");
 }
 
 #[tokio::test]
@@ -188,10 +252,10 @@ async fn a_failing_server_keeps_the_last_answer() {
         };
         timeout(Duration::from_secs(20), waiting).await.expect("it becomes so");
     };
-    until(&|signals| signals.query(QUERY).is_ok(), &mut rounds).await;
+    until(&|signals| signals.query("shop", QUERY).is_ok(), &mut rounds).await;
     server.becomes(Answer(answer("503 Service Unavailable", "")));
     until(&|signals| signals.sources().iter().any(|source| source.error.is_some()), &mut rounds).await;
-    assert_eq!(signals.query(QUERY).map(|reading| reading.value), Ok(7.0));
+    assert_eq!(signals.query("shop", QUERY).map(|reading| reading.value), Ok(7.0));
 }
 
 #[tokio::test]

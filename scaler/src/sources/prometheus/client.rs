@@ -91,7 +91,10 @@ impl Prometheus {
         self.settings.interval
     }
 
-    /// An instant query, now.
+    pub(super) fn queries_per_namespace(&self) -> usize {
+        self.settings.queries_per_namespace
+    }
+
     /// The number of each row of an answer, by the value of one of its labels.
     pub async fn by_label(&self, promql: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
         let answer = self.ask(promql).await?;
@@ -100,6 +103,7 @@ impl Prometheus {
         Ok(rows.iter().filter_map(row).filter(|(_, value)| value.is_finite()).collect())
     }
 
+    /// An instant query, now.
     pub(super) async fn ask(&self, promql: &str) -> Result<PromqlResult, String> {
         let within = self.settings.timeout;
         let answer = timeout(within, self.answer(promql)).await;
