@@ -42,7 +42,7 @@ test-unit: ## Unit, property and contract tests: no peer is needed
 	cargo test --quiet 2>&1 | tee -a $(LOG)
 
 test-trust: export TIDEGATE_TRUST_CASES := 1000000
-test-trust: ## A million random faults: what is told never falls below what is true; 30 min
+test-trust: ## A million random faults: what is told never falls below what is true; 5 min
 	cargo test --quiet --release -p tidegate-scaler --lib demand::trust
 
 test-memory: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := valgrind --quiet --error-exitcode=9 \
