@@ -31,8 +31,14 @@ pub(super) struct AskingPolicies<'a> {
     role: Role,
     /// By what they are attached to; none where the policy there asks nobody
     levels: Levels<'a, Option<&'a AskingPolicy>>,
-    /// By namespace and name of the policy: the sets of proxies
-    carried: BTreeMap<(&'a str, &'a str), (&'a AskingPolicy, BTreeSet<Arc<str>>)>,
+    /// By namespace and name of the policy
+    carried: BTreeMap<(&'a str, &'a str), Carried<'a>>,
+}
+
+/// A policy, and the sets of proxies that have its clusters.
+struct Carried<'a> {
+    policy: &'a AskingPolicy,
+    fleets: BTreeSet<Arc<str>>,
 }
 
 impl<'a> AskingPolicies<'a> {
@@ -71,8 +77,9 @@ impl<'a> AskingPolicies<'a> {
                     let passage = Passage { kind, route, rule_name: rule.name.as_deref(), parent, listener };
                     let (Some(policy), _) = self.levels.resolve(&path(&passage)) else { continue };
                     let key = (policy.metadata.namespace.as_str(), policy.metadata.name.as_str());
-                    let (_, fleets) = self.carried.entry(key).or_insert_with(|| (policy, BTreeSet::new()));
-                    fleets.insert(parent.gateway.series());
+                    let carried = self.carried.entry(key);
+                    let carried = carried.or_insert_with(|| Carried { policy, fleets: BTreeSet::new() });
+                    carried.fleets.insert(parent.gateway.series());
                 }
             }
         }
@@ -81,17 +88,12 @@ impl<'a> AskingPolicies<'a> {
     /// The services' parts of their clusters.
     pub(super) fn parts(self, discovery: &Discovery<'a, '_>) -> impl Iterator<Item = Part<'a>> {
         let (kind, role) = (self.kind, self.role);
-        self.carried.into_values().flat_map(move |(policy, fleets)| parts(discovery, kind, role, policy, &fleets))
+        self.carried.into_values().flat_map(move |carried| parts(discovery, kind, role, &carried))
     }
 }
 
-fn parts<'a>(
-    discovery: &Discovery<'a, '_>,
-    kind: Kind,
-    role: Role,
-    policy: &'a AskingPolicy,
-    fleets: &BTreeSet<Arc<str>>,
-) -> Vec<Part<'a>> {
+fn parts<'a>(discovery: &Discovery<'a, '_>, kind: Kind, role: Role, carried: &Carried<'a>) -> Vec<Part<'a>> {
+    let policy = carried.policy;
     let (namespace, name) = (policy.metadata.namespace.as_str(), policy.metadata.name.as_str());
     let from = From { group: kind.api_group(), kind: kind.as_str(), namespace };
     let (lower, what) = (kind.as_str().to_ascii_lowercase(), if role == Role::ExtAuth { "extauth" } else { "extproc" });
@@ -125,7 +127,7 @@ fn parts<'a>(
                 name: name.to_owned(),
                 rule: None,
             },
-            fleets: fleets.clone(),
+            fleets: carried.fleets.clone(),
             meaning: meaning(refs.iter(), namespace),
             pending,
         }));

@@ -198,7 +198,9 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
         let made = generated.iter().filter(|_| kind == Kind::HttpRoute);
         for route in by_age(table, made) {
             http_rules::translate(&discovery, kind, route, &mut parts);
-            asking.iter_mut().for_each(|policies| policies.visit(&discovery, kind, route));
+            for policies in &mut asking {
+                policies.visit(&discovery, kind, route);
+            }
         }
     }
     let mut taken = l4_routes::TakenListeners::default();
