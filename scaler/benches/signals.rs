@@ -36,9 +36,11 @@ fn cluster(index: usize) -> String {
 /// As Envoy 1.40 answers the scraper's request: by metric, then by cluster.
 fn answer() -> String {
     let metrics = [
+        ("upstream_cx_none_healthy", "counter", 10),
         ("upstream_rq_pending_overflow", "counter", 10),
         ("upstream_rq_retry", "counter", 10),
         ("upstream_rq_total", "counter", 1),
+        ("membership_total", "gauge", 1),
         ("upstream_cx_active", "gauge", 1),
         ("upstream_rq_active", "gauge", 1),
         ("upstream_rq_pending_active", "gauge", 1),

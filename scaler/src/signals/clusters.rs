@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     fleets::{FleetNames, Gap, Part},
     proxies::{Cell, Span},
-    window::{LONG, Means, Window},
+    window::{LONG, Means, Values, Window},
 };
 
 /// The length of a second.
@@ -25,8 +25,6 @@ pub(super) struct Cluster {
     /// The generation of [`Series`](super::Series) in which the id was given to it
     pub(super) kept_since: u64,
     window: Window<3>,
-    /// What is known already of the second that is open
-    open: [f64; 3],
     /// For how many of the last seconds anything was measured
     seconds: u8,
     shown: ShownCluster,
@@ -106,31 +104,21 @@ impl Cluster {
         self.shown.fleets.is_empty() || fleet.is_none_or(|fleet| self.shown.fleets.iter().any(|on| **on == *fleet))
     }
 
-    /// Takes in what an answer says of the time before it. `edge` is the end of the last second that was closed.
-    pub(super) fn take(&mut self, span: &Span, edge: Instant) {
-        let open = overlap((span.from, span.to), (edge, span.to));
-        (0..3).for_each(|i| self.open[i] += f64::from(span.carried[i]) * open);
-        for back in 0..LONG {
-            let ago = |seconds: u8| edge.checked_sub(SECOND * u32::from(seconds));
-            let second = ago(back + 1).zip(ago(back));
-            let Some(second) = second.filter(|(_, end)| *end > span.from) else { return };
-            let (known, after) = (overlap((span.from, span.to), second), overlap((span.to, edge), second));
-            let by = |i: usize| {
-                let (carried, stood, stands) = (span.carried[i], span.stood[i], span.stands[i]);
-                f64::from(carried - stood) * known + f64::from(stands - stood) * after
-            };
-            self.window.correct(back, std::array::from_fn(|i| by(i) as f32));
+    /// Takes in what a late answer says of seconds before the newest one that was closed.
+    pub(super) fn correct(&mut self, span: &Span, covered: &Covered) {
+        for second in &covered.before {
+            self.window.correct(second.back, second.of(span));
         }
     }
 
     /// Closes a second.
-    pub(super) fn close(&mut self, sum: &Sum, gaps: [Gap; 3], newest: Option<Instant>) {
+    pub(super) fn close(&mut self, sum: &Sum, news: News, gaps: [Gap; 3], newest: Option<Instant>) {
         self.shown.gaps = gaps;
         self.shown.unused = gaps[0] == Gap::None && !sum.used;
         for (measured, gap) in self.shown.measured.iter_mut().zip(gaps) {
             *measured = (*measured << 1 | u32::from(gap == Gap::None)) & ALL;
         }
-        let open = std::mem::take(&mut self.open);
+        self.window.correct(0, news.closed);
         let measured = sum.rated && sum.shown;
         self.seconds = if measured { (self.seconds + 1).min(LONG) } else { self.seconds.saturating_sub(1) };
         // One that is not there carries nothing yet; of one that is, nothing is known.
@@ -139,18 +127,17 @@ impl Cluster {
         }
         // What one proxy does not show any more while others do is held; what none shows is over.
         let held = |i: usize| if sum.shown { sum.held[i] } else { 0.0 };
-        self.window.push(std::array::from_fn(|i| (open[i] + sum.carried[i] + held(i)) as f32));
+        self.window.push(std::array::from_fn(|i| (f64::from(news.open[i]) + sum.carried[i] + held(i)) as f32));
         self.shown.at = self.shown.at.max(newest);
     }
 
     /// Makes of the seconds what readers see.
     pub(super) fn show(&mut self) {
-        let means = self.window.both_means().filter(|_| self.seconds > 0);
-        self.shown.means = means.map(|means| means.map(whole));
-        let means = self.window.means().zip(self.window.slopes());
-        self.shown.beginning = means.map(|(means, slopes)| Beginning {
-            rate: means[0],
-            burst: self.window.burst(0, NO_CHANCE),
+        let means = self.window.both_means();
+        self.shown.means = means.filter(|_| self.seconds > 0).map(|means| means.map(whole));
+        self.shown.beginning = means.zip(self.window.slopes()).map(|([requests, ..], slopes)| Beginning {
+            rate: requests.long,
+            burst: requests.burst(NO_CHANCE),
             growth: slopes[1],
         });
     }
@@ -175,6 +162,76 @@ impl Cluster {
 
     pub(super) fn shown(&self) -> &ShownCluster {
         &self.shown
+    }
+}
+
+/// What answers have told of a cluster since a second was closed. Apart from the cluster, because it is written once for each proxy.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct News {
+    /// Of the second that is open
+    open: Values,
+    /// By which the newest one that was closed is wrong
+    closed: Values,
+}
+
+impl News {
+    pub(super) fn take(&mut self, span: &Span, covered: &Covered) {
+        let closed = covered.newest.of(span);
+        for i in 0..3 {
+            self.open[i] += span.carried[i] * covered.open;
+            self.closed[i] += closed[i];
+        }
+    }
+}
+
+/// Which seconds the time between two answers of a proxy covers, and which the time after them: the same for all its clusters.
+#[derive(Debug)]
+pub(super) struct Covered {
+    /// How much of the second that is open
+    open: f32,
+    /// The one that was closed last
+    newest: Second,
+    before: Vec<Second>,
+}
+
+/// One that was closed.
+#[derive(Debug, Default)]
+struct Second {
+    /// How many were closed after it
+    back: u8,
+    /// How much of it lies between the two answers
+    known: f32,
+    /// How much of it lies after them
+    after: f32,
+}
+
+impl Second {
+    /// By how much what stood in it for a cluster was wrong.
+    fn of(&self, span: &Span) -> Values {
+        std::array::from_fn(|i| {
+            let (carried, stood, stands) = (span.carried[i], span.stood[i], span.stands[i]);
+            (carried - stood) * self.known + (stands - stood) * self.after
+        })
+    }
+}
+
+impl Covered {
+    /// `edge` is the end of the last second that was closed.
+    pub(super) fn of(from: Instant, to: Instant, edge: Instant) -> Self {
+        let second = |back: u8| {
+            let ago = |seconds: u8| edge.checked_sub(SECOND * u32::from(seconds));
+            let second = ago(back + 1).zip(ago(back)).filter(|(_, end)| *end > from)?;
+            let (known, after) = (overlap((from, to), second) as f32, overlap((to, edge), second) as f32);
+            Some(Second { back, known, after })
+        };
+        let mut closed = (0..LONG).map_while(second);
+        let newest = closed.next().unwrap_or_default();
+        Self { open: overlap((from, to), (edge, to)) as f32, newest, before: closed.collect() }
+    }
+
+    /// Whether it reaches beyond the second that was closed last.
+    pub(super) fn is_late(&self) -> bool {
+        !self.before.is_empty()
     }
 }
 

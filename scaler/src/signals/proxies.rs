@@ -76,11 +76,7 @@ impl Sample {
 /// What one answer says of one cluster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Span {
-    /// The answer before
-    pub(super) from: Instant,
-    /// This one
-    pub(super) to: Instant,
-    /// What was carried in between, per second
+    /// What was carried since the answer before, per second
     pub(super) carried: Values,
     /// What stood for that time until now
     pub(super) stood: Values,
@@ -117,10 +113,8 @@ pub(super) struct Cell {
     absent_for: f32,
     /// Whether what it carries is known: two answers showed it
     pub(super) is_rated: bool,
-    /// What stands for the time after the last answer
+    /// What stands for the time after the last answer: the requests/s of the last 10 s or so, and what was in flight and connected
     pub(super) stands: Values,
-    /// Requests/s of the last 10 s or so
-    usual: f32,
     requests: f64,
     refused: f64,
     retries: f64,
@@ -182,7 +176,8 @@ impl KnownProxy {
             return Ok(());
         }
         let last = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows });
-        let since_last = last.map_or(0.0, |last| at.saturating_duration_since(last.at).as_secs_f32());
+        let passed = last.map(|last| Passed::of(at.saturating_duration_since(last.at).as_secs_f64()));
+        let since_last = passed.map_or(0.0, |passed| passed.seconds as f32);
         let stood = std::mem::replace(&mut self.stood, true);
         let mut implausible = Ok(());
         let mut next = std::mem::take(&mut self.spare);
@@ -199,8 +194,8 @@ impl KnownProxy {
                 None if last.is_some_and(|last| since <= last.generation) => Some(Cell::new(*id)),
                 None => None,
             };
-            let cell = match (before, last) {
-                (Some(before), Some(last)) => match before.after(counters, last.at, at) {
+            let cell = match (before, passed) {
+                (Some(before), Some(passed)) => match before.after(counters, passed) {
                     Ok((cell, span)) => {
                         let was_in = stood && before.is_rated && before.is_shown();
                         tell(*id, if was_in { span } else { Span { stood: [0.0; 3], ..span } });
@@ -208,7 +203,7 @@ impl KnownProxy {
                     }
                     Err(error) => {
                         implausible = Err(error);
-                        Cell { stands: before.stands, usual: before.usual, ..before.counted(counters) }
+                        Cell { stands: before.stands, ..before.counted(counters) }
                     }
                 },
                 _ => Cell::new(*id).counted(counters),
@@ -222,6 +217,20 @@ impl KnownProxy {
     }
 }
 
+/// The time since the answer before, worked out once for all clusters.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    seconds: f64,
+    /// How much of the usual rate is the newest after so long
+    fade: f64,
+}
+
+impl Passed {
+    fn of(seconds: f64) -> Self {
+        Self { seconds, fade: 1.0 - (-seconds / USUAL).exp() }
+    }
+}
+
 impl Cell {
     /// One that has counted nothing.
     fn new(id: u32) -> Self {
@@ -231,7 +240,6 @@ impl Cell {
             absent_for: 0.0,
             is_rated: false,
             stands: [0.0; 3],
-            usual: 0.0,
             requests: 0.0,
             refused: 0.0,
             retries: 0.0,
@@ -256,29 +264,26 @@ impl Cell {
         Self { absent: 0, absent_for: 0.0, is_rated, stands, requests, refused, retries, ..*self }
     }
 
-    fn after(&self, counters: &Counters, last: Instant, at: Instant) -> Result<(Self, Span), String> {
+    fn after(&self, counters: &Counters, passed: Passed) -> Result<(Self, Span), String> {
         // While it was not shown nothing is known but the sum: it is spread over the time since.
-        let seconds = at.saturating_duration_since(last).as_secs_f64() + f64::from(self.absent_for);
+        let passed = if self.absent == 0 { passed } else { Passed::of(passed.seconds + f64::from(self.absent_for)) };
         let (demand, began_anew) = self.demand(counters);
-        let measured = demand / seconds;
+        let measured = demand / passed.seconds;
         plausible(measured, counters, f64::from(self.stands[2]))?;
         // What was counted between the last answer and a restart is lost: the rest is a lower bound.
-        let rate = if began_anew { measured.max(f64::from(self.usual)) } else { measured };
+        let rate = if began_anew { measured.max(f64::from(self.stands[0])) } else { measured };
         let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
-        let usual = if self.is_rated { self.usual_with(rate, seconds) } else { carried[0] };
+        let usual = if self.is_rated { self.usual_with(rate, passed) } else { carried[0] };
         // Not that of the last second, which may have been a quiet one or a busy one.
         let stands = [usual, carried[1], carried[2]];
-        let span = Span { from: last, to: at, carried, stood: self.stands, stands };
+        let span = Span { carried, stood: self.stands, stands };
         let Counters { requests, refused, retries, .. } = *counters;
-        Ok((
-            Self { absent: 0, absent_for: 0.0, is_rated: true, stands, usual, requests, refused, retries, ..*self },
-            span,
-        ))
+        Ok((Self { absent: 0, absent_for: 0.0, is_rated: true, stands, requests, refused, retries, ..*self }, span))
     }
 
-    fn usual_with(&self, rate: f64, seconds: f64) -> f32 {
-        let usual = f64::from(self.usual);
-        let usual = usual + (rate - usual) * (1.0 - (-seconds / USUAL).exp());
+    fn usual_with(&self, rate: f64, passed: Passed) -> f32 {
+        let usual = f64::from(self.stands[0]);
+        let usual = usual + (rate - usual) * passed.fade;
         // One request in the whole window is more; a rate that only fades is none.
         if usual * f64::from(LONG) < 0.5 { 0.0 } else { usual as f32 }
     }

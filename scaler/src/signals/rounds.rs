@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     NoReading, SourceStatus,
-    clusters::{Cluster, SECOND, ShownCluster, Sum, rest},
+    clusters::{Cluster, Covered, News, SECOND, ShownCluster, Sum, rest},
     fleets::{Fleets, Gap, there},
     names::{Ids, Kept, Series},
     proxies::{KnownProxy, Sample},
@@ -33,6 +33,8 @@ pub(super) struct Rounds {
     series: Arc<Series>,
     ids: Ids,
     clusters: Vec<Cluster>,
+    /// Of each cluster
+    news: Vec<News>,
     proxies: HashMap<SocketAddr, KnownProxy>,
     fleets: Fleets,
     /// The end of the last second that was closed; `None` before the first
@@ -123,6 +125,7 @@ impl Rounds {
             series: Arc::default(),
             ids: Ids::default(),
             clusters: Vec::new(),
+            news: Vec::new(),
             proxies: HashMap::new(),
             fleets: Fleets::default(),
             edge: None,
@@ -147,7 +150,9 @@ impl Rounds {
         for (id, fleets) in change.kept {
             let index = id as usize;
             self.clusters.resize(self.clusters.len().max(index + 1), Cluster::default());
+            self.news.resize(self.clusters.len(), News::default());
             if change.added.contains(&id) {
+                self.news[index] = News::default();
                 self.clusters[index] = Cluster::new(series.generation(), fleets);
             } else {
                 self.clusters[index].move_to(fleets);
@@ -168,18 +173,25 @@ impl Rounds {
             *known = KnownProxy::named(&proxy.name);
         }
         let failed_before = known.error.is_some();
-        let (clusters, edge) = (&mut self.clusters, self.edge);
+        let (clusters, news) = (&mut self.clusters, &mut self.news);
+        let covered = known.answered().zip(self.edge).map(|(last, edge)| Covered::of(last, at, edge));
         let fleet = proxy.fleet.as_deref();
         known.error = match sample {
             Ok(sample) => {
-                let mut spans = Vec::with_capacity(sample.clusters().len());
+                let mut late = Vec::new();
                 let since = |id: u32| {
                     clusters.get(id as usize).filter(|cluster| cluster.is_on(fleet)).map(|cluster| cluster.kept_since)
                 };
-                let taken = known.take_in(at, &sample, since, |id, span| spans.push((id, span)));
-                for (id, span) in spans {
-                    if let Some((cluster, edge)) = clusters.get_mut(id as usize).zip(edge) {
-                        cluster.take(&span, edge);
+                let taken = known.take_in(at, &sample, since, |id, span| {
+                    let Some((news, covered)) = news.get_mut(id as usize).zip(covered.as_ref()) else { return };
+                    news.take(&span, covered);
+                    if covered.is_late() {
+                        late.push((id, span));
+                    }
+                });
+                for (id, span) in late {
+                    if let Some((cluster, covered)) = clusters.get_mut(id as usize).zip(covered.as_ref()) {
+                        cluster.correct(&span, covered);
                     }
                 }
                 taken.err()
@@ -231,10 +243,10 @@ impl Rounds {
                 sum.add(cell, part, rest);
             }
         }
-        for (cluster, sum) in self.clusters.iter_mut().zip(&self.sums) {
+        for ((cluster, news), sum) in self.clusters.iter_mut().zip(&mut self.news).zip(&self.sums) {
             let gaps = self.fleets.gaps(cluster.fleets(), sum.showing, sum.shown);
             let newest = self.fleets.newest(cluster.fleets());
-            cluster.close(sum, gaps, newest);
+            cluster.close(sum, std::mem::take(news), gaps, newest);
         }
     }
 

@@ -30,6 +30,12 @@ impl Means {
         if self.short >= BURST * self.long { self.short } else { self.long }
     }
 
+    /// That over the short window, where that is a burst and so many were counted in it that it is none by chance.
+    pub(super) fn burst(self, counted: f64) -> Option<f64> {
+        let Self { long, short } = self;
+        (short >= BURST * long && short * f64::from(SHORT) >= counted).then_some(short)
+    }
+
     /// The same with a part of another.
     pub(super) fn plus(self, other: Self, part: f64) -> Self {
         Self { long: self.long + other.long * part, short: self.short + other.short * part }
@@ -95,12 +101,6 @@ impl<const N: usize> Window<N> {
     /// measured.
     pub(super) fn means(&self) -> Option<[f64; N]> {
         (self.len >= ENOUGH).then(|| self.mean(0, LONG))
-    }
-
-    /// The mean of one value over the short window, where that is a burst and so many were counted in it that it is none by chance.
-    pub(super) fn burst(&self, index: usize, counted: f64) -> Option<f64> {
-        let (long, short) = (self.means()?[index], self.mean(0, SHORT)[index]);
-        (short >= BURST * long && short * f64::from(SHORT) >= counted).then_some(short)
     }
 
     /// By how much each value has grown or shrunk per second over the long window. `None` while too little was measured to
@@ -192,10 +192,10 @@ mod tests {
         let after = |rate: f32| {
             let mut window = window(&[1.0; 30]);
             (0..6).for_each(|_| window.push([rate, 0.0, 0.0]));
-            window.burst(0, 30.0)
+            window.both_means().unwrap()[0].burst(30.0)
         };
         assert_eq!((after(1.0), after(4.9), after(5.0)), (None, None, Some(5.0)));
-        assert_eq!(window(&[100.0; 6]).burst(0, 30.0), None, "nothing is known of before");
+        assert_eq!(window(&[100.0; 6]).both_means().unwrap()[0].burst(30.0), None, "nothing is known of before");
     }
 
     #[test]
