@@ -190,6 +190,15 @@ impl Demands {
         }
     }
 
+    /// The number that KEDA gets: the demand, and 0 where that is not known and the workload has no replicas. Three errors would
+    /// have KEDA start it (`fallback`), and the HPA, which could be misled, is off at zero.
+    pub(crate) fn answer(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<f64, NoDemand> {
+        match self.demand(trigger, target, plan) {
+            Err(_) if sleeps(trigger, plan) => Ok(0.0),
+            demand => demand.map(|demand| demand.need.value),
+        }
+    }
+
     /// Replicas that the traffic would need if there were no hours, as far as it is known.
     pub(crate) fn without_hours(&self, trigger: &Trigger, plan: &Plan) -> u32 {
         let targets = trigger.targets.iter().filter(|target| target.signal != Signal::Schedule);
@@ -258,7 +267,8 @@ impl Demands {
                 Err(reason) => missing = missing.or(Some(reason)),
             }
         }
-        missing.map_or(Ok(false), Err)
+        // What cannot be known never wakes. At zero replicas there is no endpoint, so no proxy has the cluster.
+        missing.filter(|_| !sleeps(trigger, plan)).map_or(Ok(false), Err)
     }
 
     fn is_above_zero(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<bool, NoDemand> {
@@ -270,9 +280,7 @@ impl Demands {
         let last = self.lock().reading(trigger, target.signal, now).filter(|_| reason.holds());
         let at_least = self.measured(trigger, target, plan, now).at_least();
         let above_zero = [last, at_least].into_iter().flatten().any(|reading| reading.value > 0.0);
-        // At zero replicas there is no endpoint, so no proxy has the cluster: what cannot be known never wakes.
-        let sleeps = reason.holds() && target.signal.is_traffic() && sleeps(trigger, plan);
-        if above_zero || last.is_some() || sleeps { Ok(above_zero) } else { Err(reason) }
+        if above_zero || last.is_some() { Ok(above_zero) } else { Err(reason) }
     }
 
     fn measured(&self, trigger: &Trigger, target: Target, plan: &Plan, now: Instant) -> Measured<Reading, NoDemand> {

@@ -75,7 +75,7 @@ impl Scaler {
         let target = trigger.targets.iter().find(|target| Some(target.signal) == signal);
         let target = target.ok_or_else(|| Refused::unknown_metric(asked, &trigger))?;
         let plan = self.plan()?;
-        let value = self.demands.demand(&trigger, *target, &plan)?.need.value.min(MOST);
+        let value = self.demands.answer(&trigger, *target, &plan)?.min(MOST);
         let value = MetricValue {
             metric_name: asked.to_owned(),
             // Rounded up: a client that knows the integer alone would take 0 for "nothing to do".

@@ -4,7 +4,9 @@ use tidegate_core::plan::Plan;
 use tidegate_proto::{GetMetricsRequest, MetricSpec, MetricValue};
 use tonic::Code;
 
-use crate::support::{STALE_AFTER, Server, cluster, in_time, is_active, later, metric, object, of_deployment, plan};
+use crate::support::{
+    STALE_AFTER, Server, cluster, deployment, in_time, is_active, later, metric, object, of_deployment, plan,
+};
 
 const RPS: &str = "requests-per-second";
 
@@ -47,6 +49,32 @@ async fn a_value_stands_in_both_fields_and_the_integer_is_zero_only_for_zero() {
         let answer = in_time(client.get_metrics(request)).await.unwrap().into_inner();
         let value = MetricValue { metric_name: RPS.into(), metric_value: integer, metric_value_float: measured };
         assert_eq!(answer.metric_values, [value]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_does_not_wake_what_has_no_replicas_and_is_an_error_for_all_others() {
+    let with = |wanted: u32| {
+        let mut plan = plan(&["api"]);
+        let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
+        (workload.uid, workload.replicas.wanted) = ("uid".to_owned(), wanted);
+        plan
+    };
+    let query = object(&[("workload", "deployment/api"), ("prometheusQuery", "sum(up)"), ("prometheusTarget", "1")]);
+    let kafka = object(&[("workload", "deployment/api"), ("kafkaLag", "10"), ("kafkaGroup", "orders")]);
+    let hours = object(&[("workload", "deployment/api"), ("schedule", "true")]);
+    let server = Server::start(with(0)).await;
+    let mut client = server.client().await;
+    let all = [(&of_deployment("api"), RPS), (&query, "prometheus-query"), (&kafka, "kafka-lag"), (&hours, "schedule")];
+    for (object, name) in all {
+        // KEDA's fallback would start it after three errors.
+        assert_eq!(metric(&mut client, object, name).await.unwrap(), 0.0, "{name}");
+        assert!(!is_active(&mut client, object).await.unwrap(), "{name}");
+    }
+    server.replace_plan(with(1));
+    for (object, name) in all {
+        assert_eq!(metric(&mut client, object, name).await.unwrap_err().code(), Code::Unavailable, "{name}");
+        assert_eq!(is_active(&mut client, object).await.unwrap_err().code(), Code::Unavailable, "{name}");
     }
 }
 
