@@ -358,6 +358,9 @@ pub(crate) struct RenderArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) scaler: ScalerEndpointArgs,
+    /// The release of Tidegate that the ScaledObjects are of: the namespace and the name of its Lease
+    #[arg(long, default_value = "tidegate-system.tidegate", value_name = "NAMESPACE.NAME")]
+    pub(crate) release: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -24,11 +24,16 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask, what is rendered is for a current one.
-    let settings = Settings { scaler: args.scaler.endpoint(), tolerance: true };
-    let rendered = workloads::render(&read(&args.files)?.plan(), &settings);
+    let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
+    let objects = read(&args.files)?;
+    let rendered = workloads::render(&objects.plan(), &settings);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
+    }
+    for (namespace, problem) in objects.namespaces().flat_map(|(name, all)| all.into_iter().map(move |one| (name, one)))
+    {
+        eprintln!("tidegate: namespace {namespace}: {problem}");
     }
     for (id, notice) in &rendered.notices {
         eprintln!("tidegate: {id}: {notice}");

@@ -182,14 +182,14 @@ impl Service {
         let (events, seen) = (Events::new(writer.clone(), &lease.holder), watches.clone());
         self.part(gateways::tell_left_out(scraped, events, seen, self.stop.subscribe()));
         let events = Events::new(writer.clone(), &lease.holder);
-        let (reader, stop) = (client.clone(), self.stop.subscribe());
+        let (reader, stop, release) = (client.clone(), self.stop.subscribe(), lease.release());
         self.part(async move {
             let mut stopped = stop.clone();
             let tolerance = tokio::select! {
                 tolerance = supports_tolerance(&reader) => tolerance,
                 _ = stopped.wait_for(|stop| *stop) => return,
             };
-            let settings = Settings { scaler, tolerance };
+            let settings = Settings { scaler, release, tolerance };
             workloads::run(Reconciler::new(writer, settings, events, metrics), watches, stop).await;
         });
         let stop = self.stop.subscribe();

@@ -146,7 +146,8 @@ impl Process {
 
 fn settings() -> Settings {
     let address = "tidegate:9090".to_owned();
-    Settings { scaler: ScalerEndpoint { address, ..ScalerEndpoint::default() }, tolerance: true }
+    let scaler = ScalerEndpoint { address, ..ScalerEndpoint::default() };
+    Settings { scaler, release: "tidegate-system.tidegate".to_owned(), tolerance: true }
 }
 
 fn scaled_objects(plan: &Plan) -> Vec<(WorkloadId, Value)> {

@@ -97,6 +97,12 @@ pub struct ScheduleIntent {
     pub keep_awake_until: Option<DateTime<Utc>>,
 }
 
+/// Replicas outside hours: no more than the one, and no fewer than the other.
+struct OffHours {
+    replicas: u32,
+    floor: u32,
+}
+
 impl ScheduleIntent {
     fn has_hours(&self) -> bool {
         self.calendar.is_some() || (self.hours.is_some() && self.time_zone.is_some())
@@ -107,14 +113,15 @@ impl ScheduleIntent {
         &self,
         name: &str,
         floor: u32,
-        off_hours_replicas: u32,
+        off_hours: OffHours,
         calendars: &Calendars,
     ) -> Result<Option<Schedule>, Problem> {
         let Some(calendar) = self.calendar(calendars)? else { return Ok(None) };
         Ok(Some(Schedule {
             calendar,
             floor,
-            off_hours_replicas,
+            off_hours_replicas: off_hours.replicas,
+            off_hours_floor: off_hours.floor,
             warm_up: self.warm_up,
             spread: Schedule::spread_of(self.warm_up, name),
             after: self.after.clone(),
@@ -149,8 +156,7 @@ impl Intent {
     ) -> Result<Option<Self>, Vec<Problem>> {
         let mut problems = unknown_keys(own, Place::Workload);
         let annotated = own.keys().any(|key| key.starts_with(PREFIX));
-        let managed = defaults.get(&Key::Manage.annotation()).is_some_and(|value| value == "all");
-        if !annotated && !managed {
+        if !annotated && !is_managed(defaults) {
             return Ok(None);
         }
         let intent = Reader { own, namespace, defaults, problems: &mut problems }.intent();
@@ -175,23 +181,36 @@ impl Intent {
     }
 
     /// The lowest number of replicas at any hour. Outside hours only the cap counts, and one replica is kept where that is not
-    /// zero; from zero the schedule wakes the workload.
+    /// zero; from zero the schedule wakes the workload. Where nothing but hours decides, the cap is the number.
     pub fn lowest(&self) -> u32 {
         let schedule = self.schedule.as_ref().filter(|schedule| schedule.has_hours());
-        self.floor().min(schedule.map_or(u32::MAX, |schedule| schedule.off_hours_replicas.unwrap_or(0).min(1)))
+        let least = if self.is_hours_only() { u32::MAX } else { 1 };
+        self.floor().min(schedule.map_or(u32::MAX, |schedule| schedule.off_hours_replicas.unwrap_or(0).min(least)))
+    }
+
+    /// Whether nothing but hours is asked for.
+    pub fn is_hours_only(&self) -> bool {
+        matches!(&self.targets[..], [Target { signal: Signal::Schedule, .. }])
     }
 
     /// The schedule of the workload of this name, if it has hours. A problem where these are of a Calendar that is not there
     /// or makes no sense.
     pub fn schedule(&self, name: &str, calendars: &Calendars) -> Result<Option<Schedule>, Problem> {
         let Some(schedule) = &self.schedule else { return Ok(None) };
-        schedule.resolve(name, self.floor(), schedule.off_hours_replicas.unwrap_or(0), calendars)
+        let replicas = schedule.off_hours_replicas.unwrap_or(0);
+        let off_hours = OffHours { replicas, floor: if self.is_hours_only() { replicas } else { 0 } };
+        schedule.resolve(name, self.floor(), off_hours, calendars)
     }
 
     /// The target of a signal, if the intent has it.
     pub fn target(&self, signal: Signal) -> Option<PerReplica> {
         self.targets.iter().find(|target| target.signal == signal).map(|target| target.per_replica)
     }
+}
+
+/// Whether a Namespace has all its workloads scheduled.
+pub fn is_managed(namespace: &Annotations) -> bool {
+    namespace.get(&Key::Manage.annotation()).is_some_and(|value| value == "all")
 }
 
 /// Checks the annotations of a Namespace: every key of Tidegate on it must exist and hold a value that the key takes.

@@ -61,12 +61,16 @@ pub struct PlannedWorkload {
     pub pods: Vec<ServingPod>,
     /// How long its pods took until they were ready: the median of the last 20
     pub measured_startup: Option<Duration>,
-    /// What it had when Tidegate found it, where that is its floor inside hours
+    /// What it had when Tidegate found it, where that is its floor inside hours; 0 when somebody had stopped it
     pub adopted: Option<u32>,
 }
 
 /// The annotation of a ScaledObject that keeps what its workload had when Tidegate found it.
 pub const ADOPTED_REPLICAS: &str = "tidegate.dev/adopted-replicas";
+
+/// The label of a ScaledObject that names the release of Tidegate whose it is: of two in one cluster each leaves the other's
+/// alone.
+pub const RELEASE: &str = "tidegate.dev/release";
 
 impl PlannedWorkload {
     /// A workload as its intent has it. `adopted` is what it had when Tidegate found it, which only some intents need.
@@ -86,7 +90,7 @@ impl PlannedWorkload {
             schedule = intent.schedule(&id.to_string(), calendars).map_err(|problem| vec![problem])?;
             Ok(intent)
         });
-        let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted.max(1));
+        let adopted = intent.as_ref().ok().filter(|intent| intent.adopts).map(|_| adopted);
         let schedule =
             schedule.map(|schedule| Arc::new(Schedule { floor: adopted.unwrap_or(schedule.floor), ..schedule }));
         Self {

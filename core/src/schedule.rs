@@ -19,6 +19,8 @@ pub struct Schedule {
     pub floor: u32,
     /// Never more replicas outside
     pub off_hours_replicas: u32,
+    /// Never fewer outside: where nothing but hours decides, `off-hours-replicas` is the number and not a cap
+    pub off_hours_floor: u32,
     /// How long before the opening the floor holds: elapsed time
     pub warm_up: Duration,
     /// The part of the warm-up by which this workload starts later than it might, so that not all start at once
@@ -83,7 +85,7 @@ impl Schedule {
 
     /// The limits outside hours.
     pub fn closed(&self) -> Limits {
-        Limits { floor: 0, cap: Some(self.off_hours_replicas) }
+        Limits { floor: self.off_hours_floor, cap: Some(self.off_hours_replicas) }
     }
 
     /// The same, and until when it holds at least.
@@ -141,6 +143,7 @@ mod tests {
             calendar: Calendar::new(hours, Tz::Europe__Berlin),
             floor: 3,
             off_hours_replicas: 1,
+            off_hours_floor: 0,
             warm_up: Duration::from_secs(warm_up * 60),
             spread: Duration::from_secs(spread * 60),
             after: None,

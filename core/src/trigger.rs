@@ -199,7 +199,7 @@ impl Reader<'_> {
                 targets.push(Target { signal, per_replica });
             }
         }
-        let schedule = self.schedule(namespace);
+        let schedule = self.schedule(namespace, targets.is_empty());
         if schedule.is_some() {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
@@ -218,7 +218,7 @@ impl Reader<'_> {
         Trigger { namespace: namespace.to_owned(), targets, traffic, query, kafka, model, schedule }
     }
 
-    fn schedule(&mut self, name: &str) -> Option<TriggerSchedule> {
+    fn schedule(&mut self, name: &str, only_hours: bool) -> Option<TriggerSchedule> {
         let of_workload = self.named(SCHEDULE, value::boolean);
         let hours = self.read(Key::Hours, value::hours);
         let zone = self.read(Key::Timezone, value::time_zone);
@@ -230,6 +230,7 @@ impl Reader<'_> {
                 calendar: Calendar::new(hours, zone),
                 floor: floor.unwrap_or(1),
                 off_hours_replicas: off_hours_replicas.unwrap_or(0),
+                off_hours_floor: if only_hours { off_hours_replicas.unwrap_or(0) } else { 0 },
                 warm_up,
                 spread: Schedule::spread_of(warm_up, name),
                 after: None,

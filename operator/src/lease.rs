@@ -30,6 +30,18 @@ pub struct LeaseSettings {
     pub holder: String,
 }
 
+impl LeaseSettings {
+    /// The release of Tidegate that this Lease is of, as the value of a label.
+    pub fn release(&self) -> String {
+        let mut release = format!("{}.{}", self.namespace, self.name);
+        release.truncate(LONGEST_LABEL);
+        release.trim_end_matches(['-', '.']).to_owned()
+    }
+}
+
+/// What a label's value may have.
+const LONGEST_LABEL: usize = 63;
+
 /// Others take over when the record has not changed for this long.
 const TTL: Duration = Duration::from_secs(15);
 /// The holder stops writing this long after it asked for its last successful renewal, well before others may start.

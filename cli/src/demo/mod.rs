@@ -128,7 +128,7 @@ impl Example {
     /// What the operator would apply, read as KEDA reads it.
     fn scaled_object(&self, scaler_address: &str) -> Result<ScaledObject> {
         let scaler = ScalerEndpoint { address: scaler_address.to_owned(), ..ScalerEndpoint::default() };
-        let settings = Settings { scaler, tolerance: true };
+        let settings = Settings { scaler, release: "demo".to_owned(), tolerance: true };
         let rendered = workloads::render(&self.plan, &settings);
         let ours =
             rendered.scaled_objects.into_iter().find(|object| object["spec"]["scaleTargetRef"]["name"] == self.id.name);

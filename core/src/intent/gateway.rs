@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Annotations, Bounds, PREFIX, Reader, ScheduleIntent, unknown_keys};
+use super::{Annotations, Bounds, OffHours, PREFIX, Reader, ScheduleIntent, unknown_keys};
 use crate::{
     calendar::Calendars,
     key::{Key, Place, STATUS},
@@ -73,7 +73,8 @@ impl GatewayIntent {
     /// The schedule of the Gateway of this name, if it has hours, with this floor inside them.
     pub fn schedule(&self, name: &str, floor: u32, calendars: &Calendars) -> Result<Option<Schedule>, Problem> {
         let Some(schedule) = &self.schedule else { return Ok(None) };
-        schedule.resolve(name, floor, schedule.off_hours_replicas.unwrap_or(1), calendars)
+        let off_hours = OffHours { replicas: schedule.off_hours_replicas.unwrap_or(1), floor: 0 };
+        schedule.resolve(name, floor, off_hours, calendars)
     }
 
     /// Whether nothing but hours is asked for: inside them there are as many proxies as there were when Tidegate came.
@@ -82,7 +83,7 @@ impl GatewayIntent {
     }
 }
 
-/// Whether a Gateway carries a key that somebody wrote.
+/// Whether an object carries a key that somebody wrote.
 pub fn is_annotated(own: &Annotations) -> bool {
     own.keys().any(|key| key.starts_with(PREFIX) && key != STATUS)
 }

@@ -361,7 +361,11 @@ impl Objects {
     /// Every Namespace with what is wrong with its annotations.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, Vec<Problem>)> {
         let all = self.namespaces.values().flat_map(BTreeMap::values);
-        all.map(|namespace| (namespace.metadata.name.as_str(), check_namespace(&namespace.metadata.annotations)))
+        all.map(|namespace| {
+            let name = namespace.metadata.name.as_str();
+            let problems = check_namespace(&namespace.metadata.annotations);
+            (name, problems.into_iter().chain(plan::spared_problem(self, name)).collect())
+        })
     }
 
     /// What a workload's own object says, whether or not Tidegate manages it.
@@ -372,6 +376,7 @@ impl Objects {
             uid: &workload.metadata.uid,
             annotations: &workload.metadata.annotations,
             replicas: plan::replicas(workload),
+            replicas_by: workload.metadata.replicas_by.as_deref(),
         })
     }
 
@@ -445,6 +450,8 @@ pub struct WorkloadState<'a> {
     pub annotations: &'a Annotations,
     /// `spec.replicas` and `status.readyReplicas`
     pub replicas: Replicas,
+    /// The field manager that wrote `spec.replicas` last
+    pub replicas_by: Option<&'a str>,
 }
 
 /// A ScaledObject or HPA that is not Tidegate's.

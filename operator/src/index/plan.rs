@@ -2,6 +2,7 @@
 
 mod fleets;
 mod proxies;
+mod spared;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -10,14 +11,17 @@ use std::{
 
 use tidegate_core::{
     calendar::Calendars,
-    intent::{Annotations, Intent},
+    intent::{Annotations, Intent, is_annotated, is_managed},
     model::{AiRule, Destination, ModelShare},
     plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas, ServiceId},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };
 
-pub(super) use self::proxies::{NotAProxy, ProxyNamespaces, strangers};
+pub(super) use self::{
+    proxies::{NotAProxy, ProxyNamespaces, strangers},
+    spared::problem as spared_problem,
+};
 use super::{
     Objects,
     discovery::{self, Part},
@@ -164,12 +168,13 @@ impl<'a> Workloads<'a> {
         for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
             for (namespace, names) in objects.workloads(kind) {
                 let defaults = namespace_defaults(objects, namespace);
+                let spares = is_managed(defaults) && spared::runs_in(objects, namespace).is_some();
                 all.extend(names.iter().map(|(name, workload)| KnownWorkload {
                     namespace,
                     kind,
                     name,
                     workload,
-                    intent: Intent::of_workload(&workload.metadata.annotations, namespace, defaults).transpose(),
+                    intent: intent_of(namespace, name, workload, defaults, spares),
                     traffic: Vec::new(),
                     models: Vec::new(),
                 }));
@@ -274,6 +279,22 @@ impl<'a> Workloads<'a> {
 fn prerequisite(objects: &Objects, id: WorkloadId) -> Option<Prerequisite> {
     let Replicas { wanted, ready } = objects.workload(&id)?.replicas;
     Some(Prerequisite { id, ready: wanted > 0 && ready >= wanted })
+}
+
+/// `spares` says that only workloads with annotations of their own are meant.
+fn intent_of(
+    namespace: &str,
+    name: &str,
+    workload: &Workload,
+    defaults: &Annotations,
+    spares: bool,
+) -> Option<Result<Intent, Vec<Problem>>> {
+    let own = &workload.metadata.annotations;
+    if !is_annotated(own) && (spares || spared::is_proxy(workload)) {
+        return None;
+    }
+    let intent = Intent::of_workload(own, namespace, defaults).transpose()?;
+    Some(if spared::is_tidegate(namespace, name, workload) { Err(vec![spared::itself()]) } else { intent })
 }
 
 /// What the ScaledObject of a workload says that it had when it was found.

@@ -266,7 +266,9 @@ impl Watches {
     fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
         // The items of a list do not say what they are.
         object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
-        object.managed_fields_mut().clear();
+        if !matches!(kind, Kind::Deployment | Kind::StatefulSet) {
+            object.managed_fields_mut().clear();
+        }
         let name = object.name_any();
         let applied = serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(|object| {
             self.objects

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidegate_core::{key::Key, problem::Problem, workload::WorkloadRef};
+use tidegate_core::{key::Key, plan::RELEASE, problem::Problem, workload::WorkloadRef};
 
 use crate::{events, index::Kind};
 
@@ -29,6 +29,19 @@ pub enum Notice {
     ZeroNeedsWakeSignal,
     /// Somebody else scales it: kind and name
     ScaledBySomethingElse(Kind, String),
+    /// Its ScaledObject is of another release of Tidegate
+    OfAnotherRelease {
+        /// The ScaledObject's name
+        name: String,
+        /// The other release
+        theirs: String,
+        /// This one
+        ours: String,
+    },
+    /// It had no replicas when it was found
+    Stopped,
+    /// Somebody set its replicas inside hours: how many, and who
+    Adopted(u32, String),
     /// An object of somebody else has the name that ours would have
     NameTaken(Kind, String),
     /// The API server refused the ScaledObject
@@ -49,12 +62,15 @@ impl events::Notice for Notice {
             Self::ZeroNeedsWakeSignal => "ZeroNeedsWakeSignal",
             Self::ScaledBySomethingElse(..) => "ScaledBySomethingElse",
             Self::NameTaken(..) => "NameTaken",
+            Self::OfAnotherRelease { .. } => "OfAnotherRelease",
+            Self::Stopped => "Stopped",
+            Self::Adopted(..) => "Adopted",
             Self::Refused(_) => "ScaledObjectRefused",
         }
     }
 
     fn is_warning(&self) -> bool {
-        !matches!(self, Self::Paused | Self::NotActedOnYet(_))
+        !matches!(self, Self::Paused | Self::NotActedOnYet(_) | Self::Stopped | Self::Adopted(..))
     }
 
     fn may_pass(&self) -> bool {
@@ -115,6 +131,20 @@ impl fmt::Display for Notice {
                 f,
                 "its {kind} would be called {name}, but there is one of that name that is not Tidegate's and scales something \
                  else: nothing is done. Rename that one"
+            ),
+            Self::OfAnotherRelease { name, theirs, ours } => write!(
+                f,
+                "ScaledObject {name} is of another release of Tidegate, {theirs}: it is left alone. Have one of the two not see this \
+                 namespace (namespaces in its values); or, when that one is gone, `kubectl label scaledobject {name} \
+                 {RELEASE}={ours} --overwrite`"
+            ),
+            Self::Stopped => write!(
+                f,
+                "it has 0 replicas, so somebody has stopped it: it stays so until somebody scales it, and its hours count from then on"
+            ),
+            Self::Adopted(replicas, by) => write!(
+                f,
+                "{by} set its replicas to {replicas} inside hours: this is the number that it comes back to from now on"
             ),
             Self::Refused(error) => write!(f, "the API server refused its ScaledObject: {error}"),
         }

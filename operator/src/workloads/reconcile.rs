@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -80,7 +81,7 @@ impl Reconciler {
     /// One pass. Returns when the next one should be at the latest, if something is to be tried again.
     async fn reconcile(&mut self, plan: &Plan, watches: &Watches) -> Option<Instant> {
         self.failures.retain(|id, _| plan.workloads.contains_key(id));
-        let Steps { steps, mut notices } = watches.objects(|objects| steps(plan, objects, &self.settings));
+        let Steps { steps, mut notices } = watches.objects(|objects| steps(plan, objects, &self.settings, Utc::now()));
         let now = Instant::now();
         let due = |step: &Step| match step {
             Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),

@@ -24,7 +24,7 @@ pub fn render(plan: &Plan, settings: &Settings) -> Rendered {
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
         let Desired { scaled_object, notices } = desired(id, &name, workload, settings);
-        rendered.scaled_objects.extend(scaled_object);
+        rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
         rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
     }
     rendered

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tidegate_core::{
     hash::fnv1a_32,
     intent::Intent,
-    plan::{ADOPTED_REPLICAS, PlannedWorkload},
+    plan::{ADOPTED_REPLICAS, PlannedWorkload, RELEASE},
     trigger::Trigger,
     workload::{WorkloadId, WorkloadKind, WorkloadRef},
 };
@@ -23,6 +23,8 @@ const LONGEST_NAME: usize = 54;
 pub struct Settings {
     /// How KEDA reaches the scaler
     pub scaler: ScalerEndpoint,
+    /// The release of Tidegate, as a label's value
+    pub release: String,
     /// Whether HPAs take a tolerance of their own (`behavior.*.tolerance`: Kubernetes 1.35, in KEDA 2.21). At the default
     /// of 10 % one replica more or less is invisible above ten replicas.
     pub tolerance: bool,
@@ -78,7 +80,10 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
         notices.push(Notice::NoModel);
     }
     notices.extend(about_hours(workload));
-    let min = intent.lowest();
+    if workload.adopted == Some(0) {
+        notices.push(Notice::Stopped);
+    }
+    let min = intent.lowest().min(workload.adopted.unwrap_or(u32::MAX));
     if min > intent.bounds.min {
         notices.push(Notice::ZeroNeedsWakeSignal);
     }
@@ -133,7 +138,7 @@ fn build(
         "metadata": {
             "name": name,
             "namespace": id.namespace,
-            "labels": { MANAGED_BY.0: MANAGED_BY.1, KIND_LABEL: id.kind.as_str() },
+            "labels": { MANAGED_BY.0: MANAGED_BY.1, KIND_LABEL: id.kind.as_str(), RELEASE: settings.release },
         },
         "spec": {
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
@@ -155,6 +160,9 @@ fn build(
     if min == 0 {
         object["spec"]["pollingInterval"] = json!(15);
         object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
+        // Until something was active once KEDA knows no cool-down: what carries load now, and whose signal happens to be 0,
+        // would be at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
+        object["spec"]["initialCooldownPeriod"] = object["spec"]["cooldownPeriod"].clone();
     }
     if let Some(name) = &settings.scaler.authentication {
         object["spec"]["triggers"][0]["authenticationRef"] =
@@ -210,7 +218,8 @@ mod tests {
 
     fn settings(tolerance: bool) -> Settings {
         let address = "tidegate.tidegate-system.svc:9090".to_owned();
-        Settings { scaler: ScalerEndpoint { address, ..ScalerEndpoint::default() }, tolerance }
+        let scaler = ScalerEndpoint { address, ..ScalerEndpoint::default() };
+        Settings { scaler, release: "tidegate-system.tidegate".to_owned(), tolerance }
     }
 
     fn deployment(name: &str) -> WorkloadId {
@@ -256,6 +265,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_at_zero_before_it_was_watched_for_as_long_as_it_is_to_be_held() {
+        let query = [("prometheus-query", "x"), ("prometheus-target", "1"), ("scale-down-after", "10m")];
+        let asleep = spec(&[&query[..], &[("min-replicas", "0")]].concat());
+        assert_eq!((&asleep["initialCooldownPeriod"], &asleep["cooldownPeriod"]), (&json!(600), &json!(600)));
+        assert_eq!(spec(&query)["initialCooldownPeriod"], Value::Null, "KEDA warns of what means nothing");
+    }
+
+    #[test]
+    fn off_hours_replicas_are_the_number_where_nothing_but_hours_decides_and_the_cap_where_traffic_does() {
+        let hours =
+            [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC"), ("off-hours-replicas", "2"), ("min-replicas", "5")];
+        assert_eq!(spec(&hours)["minReplicaCount"], 2);
+        assert_eq!(spec(&[&hours[..], &[("requests-per-second", "100")]].concat())["minReplicaCount"], 1);
+    }
+
+    #[test]
     fn kedas_fallback_never_lowers_and_never_goes_to_zero() {
         for min in ["0", "1", "4"] {
             let spec = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", min)]);
@@ -277,7 +302,7 @@ mod tests {
     fn keda_is_told_of_tls_and_where_its_certificates_are() {
         let address = "tidegate:9090".to_owned();
         let scaler = ScalerEndpoint { address, tls: true, authentication: Some("tidegate".to_owned()) };
-        let desired = desired_with(&[("requests-per-second", "100")], &Settings { scaler, tolerance: true });
+        let desired = desired_with(&[("requests-per-second", "100")], &Settings { scaler, ..settings(true) });
         let trigger = desired.scaled_object.unwrap()["spec"]["triggers"][0].clone();
         assert_eq!(trigger["metadata"]["enableTLS"], "true");
         assert_eq!(trigger["authenticationRef"], json!({"name": "tidegate", "kind": "ClusterTriggerAuthentication"}));

@@ -1,7 +1,11 @@
 //! From what should be and what there is to what has to be written: a pure function of the Plan and the objects.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tidegate_core::{
     plan::{Plan, PlannedWorkload},
@@ -13,7 +17,7 @@ use super::{
     notice::Notice,
     scaled_object::{Desired, Settings, desired, name},
 };
-use crate::index::{Kind, Meta, Objects, ScaledObject};
+use crate::index::{Kind, Meta, Objects, ScaledObject, WorkloadState};
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +35,7 @@ pub(super) struct Steps {
     pub(super) notices: BTreeMap<WorkloadId, Vec<Notice>>,
 }
 
-pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings) -> Steps {
+pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, now: DateTime<Utc>) -> Steps {
     let mut todo = Steps::default();
     let mut kept = HashSet::new();
     let foreign = objects.foreign_scalers();
@@ -44,20 +48,35 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings) -> Step
         if let Some(existing) = existing.filter(|existing| !existing.is_tidegates() && in_the_way.is_empty()) {
             in_the_way.push(Notice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
         }
-        let Desired { scaled_object, notices } = if in_the_way.is_empty() {
+        if let Some(release) = existing.and_then(|existing| of_another(existing, settings)) {
+            in_the_way.push(Notice::OfAnotherRelease {
+                name: name.clone(),
+                theirs: release.to_owned(),
+                ours: settings.release.clone(),
+            });
+        }
+        let by_hand = existing.and_then(|_| set_by_hand(workload, &objects.workload(id)?, now));
+        let workload = &by_hand.as_ref().map_or(Cow::Borrowed(workload), |(replicas, _)| {
+            Cow::Owned(PlannedWorkload { adopted: Some(*replicas), ..workload.clone() })
+        });
+        let Desired { scaled_object, mut notices } = if in_the_way.is_empty() {
             desired(id, &name, workload, settings)
         } else {
             Desired { scaled_object: None, notices: in_the_way }
         };
-        if let Some(object) =
-            scaled_object.filter(|wanted| !existing.is_some_and(|there| is_right(there, wanted, workload)))
-        {
+        // What somebody had stopped is left alone until somebody starts it.
+        let stopped = existing.is_none() && workload.adopted == Some(0);
+        let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
+        if let Some(object) = scaled_object.filter(|wanted| !stopped && !is_right(wanted)) {
+            notices.extend(by_hand.map(|(replicas, by)| Notice::Adopted(replicas, by)));
             todo.steps.push(Step::Apply(id.clone(), object));
         }
         todo.notices.insert(id.clone(), notices);
         kept.insert((id.namespace.as_str(), name));
     }
-    for ScaledObject { metadata, .. } in objects.scaled_objects().filter(|object| object.is_tidegates()) {
+    let ours =
+        objects.scaled_objects().filter(|object| object.is_tidegates() && of_another(object, settings).is_none());
+    for ScaledObject { metadata, .. } in ours {
         if !kept.contains(&(metadata.namespace.as_str(), metadata.name.clone())) {
             let (namespace, name, uid) = (metadata.namespace.clone(), metadata.name.clone(), metadata.uid.clone());
             todo.steps.push(Step::Delete { namespace, name, uid });
@@ -65,6 +84,26 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings) -> Step
     }
     todo
 }
+
+/// The release that a ScaledObject is of, if it is not ours. One that says nothing is of a version before there were labels.
+fn of_another<'a>(existing: &'a ScaledObject, settings: &Settings) -> Option<&'a str> {
+    existing.release().filter(|release| existing.is_tidegates() && *release != settings.release)
+}
+
+/// The number that somebody gave a workload inside its hours, and who: where nothing but hours decides, that is the one to come
+/// back to from now on.
+fn set_by_hand(workload: &PlannedWorkload, state: &WorkloadState<'_>, now: DateTime<Utc>) -> Option<(u32, String)> {
+    let (adopted, schedule) = (workload.adopted?, workload.schedule.as_ref()?);
+    let by = state.replicas_by.filter(|by| !by.starts_with("keda") && !SCALERS.contains(by))?;
+    let replicas = state.replicas.wanted;
+    // What was at zero in the night, by whomever, is for a moment when its hours begin.
+    let opens = replicas == 0 && schedule.floor_since(now).is_some();
+    let open = schedule.limits(now).cap.is_none();
+    (open && !opens && replicas != adopted).then(|| (replicas, by.to_owned()))
+}
+
+/// Those who write `spec.replicas` on behalf of a ScaledObject, besides KEDA: the HPA.
+const SCALERS: [&str; 1] = ["kube-controller-manager"];
 
 fn is_right(existing: &ScaledObject, wanted: &Value, workload: &PlannedWorkload) -> bool {
     let Meta { labels, annotations, owner_references, .. } = &existing.metadata;
@@ -96,7 +135,12 @@ mod tests {
 
     fn settings() -> Settings {
         let address = "tidegate:9090".to_owned();
-        Settings { scaler: ScalerEndpoint { address, ..ScalerEndpoint::default() }, tolerance: true }
+        let scaler = ScalerEndpoint { address, ..ScalerEndpoint::default() };
+        Settings { scaler, release: "tidegate-system.tidegate".to_owned(), tolerance: true }
+    }
+
+    fn monday(time: &str) -> DateTime<Utc> {
+        format!("2026-03-02T{time}:00Z").parse().unwrap()
     }
 
     fn workload(kind: &str, name: &str, annotations: &Value) -> Value {
@@ -118,7 +162,7 @@ mod tests {
     }
 
     fn steps_of(objects: &Objects) -> Steps {
-        steps(&objects.plan(), objects, &settings())
+        steps(&objects.plan(), objects, &settings(), monday("12:00"))
     }
 
     /// As the API server keeps what was applied.
@@ -180,6 +224,93 @@ mod tests {
         let workload = plan.workloads.values().next().unwrap();
         assert_eq!(workload.schedule.as_ref().unwrap().floor, 12);
         assert_eq!(steps_of(&objects).steps, [], "the night changes nothing in the ScaledObject");
+    }
+
+    /// A workload of which nothing but hours is asked, with replicas that this field manager wrote.
+    fn hours_only(replicas: u32, manager: &str) -> Value {
+        let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
+        let mut workload = workload("Deployment", "api", &hours);
+        workload["spec"]["replicas"] = json!(replicas);
+        workload["metadata"]["managedFields"] = json!([
+            {"manager": "kubectl-create", "time": "2026-03-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": manager, "time": "2026-03-02T11:00:00Z", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "other", "time": "2026-03-02T12:00:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}},
+        ]);
+        workload
+    }
+
+    /// A cluster in which this was adopted with three replicas.
+    fn adopted_with_three() -> Objects {
+        let mut objects = cluster([hours_only(3, "argocd")]);
+        objects.apply(applied(&steps_of(&objects))).unwrap();
+        objects
+    }
+
+    fn adopted(object: &Value) -> &Value {
+        &object["metadata"]["annotations"]["tidegate.dev/adopted-replicas"]
+    }
+
+    #[test]
+    fn a_number_that_somebody_sets_inside_hours_is_the_one_to_come_back_to() {
+        let mut objects = adopted_with_three();
+        objects.apply(hours_only(20, "argocd")).unwrap();
+        let steps = steps_of(&objects);
+        let object = applied(&steps);
+        assert_eq!((adopted(&object), &object["spec"]["maxReplicaCount"]), (&json!("20"), &json!(20)));
+        let [Notice::Adopted(20, by)] = &steps.notices.values().next().unwrap()[..] else { panic!("{steps:?}") };
+        assert_eq!(by, "argocd");
+        objects.apply(object).unwrap();
+        assert_eq!(steps_of(&objects).steps, [], "and that is all");
+    }
+
+    #[test]
+    fn what_the_hpa_and_keda_write_is_no_number_to_come_back_to() {
+        let mut objects = adopted_with_three();
+        for manager in ["keda", "keda-operator", "kube-controller-manager"] {
+            for replicas in [0, 1, 20] {
+                objects.apply(hours_only(replicas, manager)).unwrap();
+                assert_eq!(steps_of(&objects).steps, [], "{manager} {replicas}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_somebody_sets_outside_hours_is_none_either() {
+        let mut objects = adopted_with_three();
+        objects.apply(hours_only(20, "argocd")).unwrap();
+        assert_eq!(steps(&objects.plan(), &objects, &settings(), monday("19:00")).steps, []);
+        objects.apply(hours_only(0, "kube-downscaler")).unwrap();
+        assert_eq!(steps(&objects.plan(), &objects, &settings(), monday("08:01")).steps, [], "nor as they begin");
+    }
+
+    #[test]
+    fn what_was_stopped_is_left_alone_until_somebody_starts_it() {
+        let mut objects = cluster([hours_only(0, "kubectl")]);
+        let first = steps_of(&objects);
+        assert_eq!((first.steps.as_slice(), notices(&first)), ([].as_slice(), vec!["Stopped"]));
+        objects.apply(hours_only(5, "kubectl")).unwrap();
+        let started = applied(&steps_of(&objects));
+        assert_eq!(adopted(&started), "5");
+        objects.apply(started).unwrap();
+        objects.apply(hours_only(0, "kubectl")).unwrap();
+        let stopped = steps_of(&objects);
+        assert_eq!((adopted(&applied(&stopped)), notices(&stopped)), (&json!("0"), vec!["Stopped", "Adopted"]));
+    }
+
+    #[test]
+    fn what_another_release_has_made_is_neither_changed_nor_deleted() {
+        let mut objects = cluster([annotated("Deployment")]);
+        let mut theirs = applied(&steps_of(&objects));
+        theirs["metadata"]["labels"]["tidegate.dev/release"] = json!("other.tidegate");
+        theirs["spec"]["triggers"][0]["metadata"]["scalerAddress"] = json!("two:9090");
+        objects.apply(theirs.clone()).unwrap();
+        let steps = steps_of(&objects);
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["OfAnotherRelease"]));
+        objects.apply(workload("Deployment", "api", &json!({}))).unwrap();
+        assert_eq!(steps_of(&objects).steps, []);
+        theirs["metadata"]["labels"].as_object_mut().unwrap().remove("tidegate.dev/release");
+        objects.apply(theirs).unwrap();
+        assert_eq!(steps_of(&objects).steps.len(), 1, "one of an earlier version is ours");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! ScaledObjects and HorizontalPodAutoscalers: who else scales a workload.
 
 use serde::Deserialize;
+use tidegate_core::plan::RELEASE;
 
 use super::Meta;
 
@@ -41,6 +42,11 @@ impl ScaledObject {
     /// Whether Tidegate made it: it carries the label `app.kubernetes.io/managed-by: tidegate`.
     pub fn is_tidegates(&self) -> bool {
         self.metadata.labels.get("app.kubernetes.io/managed-by") == Some("tidegate")
+    }
+
+    /// The release of Tidegate that wrote it, if that said so.
+    pub fn release(&self) -> Option<&str> {
+        self.metadata.labels.get(RELEASE)
     }
 
     /// `spec` as it stands in the cluster.

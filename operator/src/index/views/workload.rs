@@ -25,6 +25,35 @@ pub(in crate::index) struct WorkloadMeta {
     pub(in crate::index) uid: String,
     #[serde(deserialize_with = "super::known_annotations")]
     pub(in crate::index) annotations: Annotations,
+    /// Who wrote `spec.replicas` last: the `manager` of that entry in `metadata.managedFields`
+    #[serde(rename = "managedFields", deserialize_with = "manager_of_replicas")]
+    pub(in crate::index) replicas_by: Option<Box<str>>,
+}
+
+/// All other fields, and whoever manages them, are read over.
+fn manager_of_replicas<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Entry {
+        manager: Box<str>,
+        time: String,
+        fields_v1: Fields,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Fields {
+        #[serde(rename = "f:spec")]
+        spec: OfSpec,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct OfSpec {
+        #[serde(rename = "f:replicas")]
+        replicas: Option<serde::de::IgnoredAny>,
+    }
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    let of_replicas = entries.into_iter().filter(|entry| entry.fields_v1.spec.replicas.is_some());
+    Ok(of_replicas.max_by(|a, b| a.time.cmp(&b.time)).map(|entry| entry.manager))
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -15,7 +15,7 @@ fn reconciler(server: &ApiServer) -> (Reconciler, Term) {
     let writer = Writer::new(server.client(), leadership);
     let events = Events::new(writer.clone(), "pod");
     let metrics = OperatorMetrics::register(&mut Registry::default());
-    let settings = Settings { scaler: ScalerEndpoint::default(), tolerance: false };
+    let settings = Settings { scaler: ScalerEndpoint::default(), release: String::new(), tolerance: false };
     (Reconciler::new(writer, settings, events, metrics), term)
 }
 
