@@ -20,7 +20,7 @@ use tidegate_operator::{
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
     tolerance,
-    workloads::{self, Reconciler, ScalerEndpoint, Settings},
+    workloads::{self, Ledger, Reconciler, ScalerEndpoint, Settings},
     writer::Writer,
 };
 use tidegate_scaler::{
@@ -183,6 +183,7 @@ impl Service {
         self.part(gateways::tell_left_out(scraped, events, seen, self.stop.subscribe()));
         let events = Events::new(writer.clone(), &lease.holder);
         let (reader, stop, release) = (client.clone(), self.stop.subscribe(), lease.release());
+        let ledger = Ledger::of(&lease);
         self.part(async move {
             let mut stopped = stop.clone();
             let tolerance = tokio::select! {
@@ -190,7 +191,7 @@ impl Service {
                 _ = stopped.wait_for(|stop| *stop) => return,
             };
             let settings = Settings { scaler, release, tolerance };
-            workloads::run(Reconciler::new(writer, settings, events, metrics), watches, stop).await;
+            workloads::run(Reconciler::new(writer, settings, ledger, events, metrics), watches, stop).await;
         });
         let stop = self.stop.subscribe();
         self.part(lease::compete(client, lease, term, stop));

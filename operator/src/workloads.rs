@@ -2,6 +2,7 @@
 
 mod above;
 mod drift;
+mod ledger;
 mod missing;
 mod not_measured;
 mod notice;
@@ -16,6 +17,7 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
     above::{AboveMaximum, Needs, tell_above},
+    ledger::Ledger,
     missing::{Missing, SignalMissing, tell_missing},
     not_measured::{NotMeasured, Unmeasured, tell_not_measured},
     notice::Notice,

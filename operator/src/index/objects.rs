@@ -358,6 +358,11 @@ impl Objects {
         self.scaled.get(namespace)?.get(name)
     }
 
+    /// Whether there may be a Namespace of this name: where none is known, nothing is known of them.
+    pub fn may_have_namespace(&self, name: &str) -> bool {
+        self.namespaces.get("").is_none_or(|names| names.contains_key(name))
+    }
+
     /// Every Namespace with what is wrong with its annotations.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, Vec<Problem>)> {
         let all = self.namespaces.values().flat_map(BTreeMap::values);

@@ -40,6 +40,8 @@ pub enum Notice {
     },
     /// It had no replicas when it was found
     Stopped,
+    /// It is no longer Tidegate's, and gets back so many
+    GivesBack(u32),
     /// Somebody set its replicas inside hours: how many, and who
     Adopted(u32, String),
     /// An object of somebody else has the name that ours would have
@@ -65,12 +67,13 @@ impl events::Notice for Notice {
             Self::OfAnotherRelease { .. } => "OfAnotherRelease",
             Self::Stopped => "Stopped",
             Self::Adopted(..) => "Adopted",
+            Self::GivesBack(_) => "GivesBack",
             Self::Refused(_) => "ScaledObjectRefused",
         }
     }
 
     fn is_warning(&self) -> bool {
-        !matches!(self, Self::Paused | Self::NotActedOnYet(_) | Self::Stopped | Self::Adopted(..))
+        !matches!(self, Self::Paused | Self::NotActedOnYet(_) | Self::Stopped | Self::Adopted(..) | Self::GivesBack(_))
     }
 
     fn may_pass(&self) -> bool {
@@ -141,6 +144,10 @@ impl fmt::Display for Notice {
             Self::Stopped => write!(
                 f,
                 "it has 0 replicas, so somebody has stopped it: it stays so until somebody scales it, and its hours count from then on"
+            ),
+            Self::GivesBack(replicas) => write!(
+                f,
+                "it is no longer Tidegate's: KEDA gives it back the {replicas} replicas that it had, and then its ScaledObject is deleted"
             ),
             Self::Adopted(replicas, by) => write!(
                 f,

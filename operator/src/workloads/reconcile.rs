@@ -12,7 +12,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
 use tokio::{
     sync::watch,
@@ -20,13 +20,14 @@ use tokio::{
 };
 
 use super::{
+    ledger::Ledger,
     notice::Notice,
     reference,
     scaled_object::Settings,
-    steps::{Step, Steps, steps},
+    steps::{GIVING_BACK, PAUSED_REPLICAS, Step, Steps, steps},
 };
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, explained},
     events::{self, Events},
     index::{Kind, Watches},
     metrics::OperatorMetrics,
@@ -44,6 +45,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 pub struct Reconciler {
     writer: Writer,
     settings: Settings,
+    ledger: Ledger,
     events: Events<Notice>,
     metrics: OperatorMetrics,
     /// Workloads whose last write failed: how often in a row, when it may be tried again, and what the error was
@@ -60,7 +62,10 @@ pub async fn run(mut reconciler: Reconciler, watches: Watches, mut shutdown: wat
         let complete = now.filter(|_| reconciler.writer.may_write() && watches.missing().is_empty());
         let retry = match complete {
             Some(plan) => reconciler.reconcile(&plan, &watches).await,
-            None => None,
+            None => {
+                reconciler.ledger.forget();
+                None
+            }
         };
         let wake = retry.unwrap_or_else(|| Instant::now() + RETRY.1);
         tokio::select! {
@@ -74,18 +79,41 @@ pub async fn run(mut reconciler: Reconciler, watches: Watches, mut shutdown: wat
 
 impl Reconciler {
     /// A reconciler that writes with this client.
-    pub fn new(writer: Writer, settings: Settings, events: Events<Notice>, metrics: OperatorMetrics) -> Self {
-        Self { writer, settings, events, metrics, failures: HashMap::new() }
+    pub fn new(
+        writer: Writer,
+        settings: Settings,
+        ledger: Ledger,
+        events: Events<Notice>,
+        metrics: OperatorMetrics,
+    ) -> Self {
+        Self { writer, settings, ledger, events, metrics, failures: HashMap::new() }
     }
 
     /// One pass. Returns when the next one should be at the latest, if something is to be tried again.
     async fn reconcile(&mut self, plan: &Plan, watches: &Watches) -> Option<Instant> {
         self.failures.retain(|id, _| plan.workloads.contains_key(id));
-        let Steps { steps, mut notices } = watches.objects(|objects| steps(plan, objects, &self.settings, Utc::now()));
         let now = Instant::now();
+        // Without it what was adopted could be lost: nothing is done until it was read.
+        let had = match self.ledger.read(&self.writer).await {
+            Ok(had) => had,
+            Err(error) => {
+                tracing::warn!(
+                    error = explained(&error),
+                    "cannot read the ConfigMap of what workloads had; tries again"
+                );
+                return Some(now + RETRY.0);
+            }
+        };
+        let Steps { steps, had, mut notices } =
+            watches.objects(|objects| steps(plan, objects, &self.settings, &had, Utc::now()));
+        // Before anything is put to sleep.
+        if let Err(error) = self.ledger.write(&self.writer, had).await {
+            tracing::warn!(%error, "cannot write the ConfigMap of what workloads had; tries again");
+            return Some(now + RETRY.0);
+        }
         let due = |step: &Step| match step {
             Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),
-            Step::Delete { .. } => true,
+            Step::Delete { .. } | Step::GiveBack { .. } | Step::Resume { .. } => true,
         };
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
@@ -116,7 +144,7 @@ impl Reconciler {
                 (Some(id), Ok(())) => _ = self.failures.remove(&id),
                 (Some(id), Err(error)) => self.remember(id, advised(&error), now),
                 (None, Ok(())) => {}
-                (None, Err(error)) => tracing::warn!(error = advised(&error), "cannot delete a ScaledObject"),
+                (None, Err(error)) => tracing::warn!(error = advised(&error), "cannot delete or pause a ScaledObject"),
             }
         }
     }
@@ -174,6 +202,14 @@ async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(),
             (Some(id), outcome)
         }
         Step::Delete { namespace, name, uid } => (None, delete(writer, &namespace, &name, uid).await),
+        Step::GiveBack { namespace, name, replicas } => {
+            tracing::info!(namespace, name, replicas, "has KEDA give a workload its replicas back");
+            let replicas = Value::from(replicas.to_string());
+            (None, annotate(writer, &namespace, &name, &replicas, &Value::from("true")).await)
+        }
+        Step::Resume { namespace, name } => {
+            (None, annotate(writer, &namespace, &name, &Value::Null, &Value::Null).await)
+        }
     }
 }
 
@@ -184,6 +220,18 @@ async fn apply(writer: &Writer, id: &WorkloadId, object: &Value) -> Result<(), U
     writer.write(api.patch(name, &params, &Patch::Apply(object))).await?;
     tracing::info!(%id, name, "applied its ScaledObject");
     Ok(())
+}
+
+async fn annotate(
+    writer: &Writer,
+    namespace: &str,
+    name: &str,
+    replicas: &Value,
+    giving_back: &Value,
+) -> Result<(), Unwritten> {
+    let api = scaled_objects(writer.client(), namespace);
+    let patch = json!({ "metadata": { "annotations": { PAUSED_REPLICAS: replicas, GIVING_BACK: giving_back } } });
+    writer.write(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
 }
 
 async fn delete(writer: &Writer, namespace: &str, name: &str, uid: String) -> Result<(), Unwritten> {

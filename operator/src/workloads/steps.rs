@@ -8,12 +8,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tidegate_core::{
-    plan::{Plan, PlannedWorkload},
+    plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload},
     workload::{WorkloadId, WorkloadKind},
 };
 
 use super::{
     drift::holds,
+    ledger::{Entries, Entry},
     notice::Notice,
     scaled_object::{Desired, Settings, desired, name},
 };
@@ -26,17 +27,29 @@ pub(super) enum Step {
     Apply(WorkloadId, Value),
     /// One that is left over
     Delete { namespace: String, name: String, uid: String },
+    /// Has KEDA give a workload that sleeps so many replicas, before its ScaledObject is deleted
+    GiveBack { namespace: String, name: String, replicas: u32 },
+    /// Has KEDA go on with one that was to be deleted
+    Resume { namespace: String, name: String },
 }
+
+/// KEDA scales to this number, and does nothing from then on.
+pub(super) const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
+/// Marks that it was Tidegate that paused it.
+pub(super) const GIVING_BACK: &str = "tidegate.dev/giving-back";
 
 /// What is to be written, and what is to be said.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     pub(super) steps: Vec<Step>,
+    /// What is to be kept of what workloads had
+    pub(super) had: Entries,
     pub(super) notices: BTreeMap<WorkloadId, Vec<Notice>>,
 }
 
-pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, now: DateTime<Utc>) -> Steps {
-    let mut todo = Steps::default();
+/// `had` is what is kept of what workloads had when they were found.
+pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &Entries, now: DateTime<Utc>) -> Steps {
+    let mut todo = Steps { had: still_there(had, objects), ..Steps::default() };
     let mut kept = HashSet::new();
     let foreign = objects.foreign_scalers();
     for (id, name) in names(plan) {
@@ -55,10 +68,11 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, now: Da
                 ours: settings.release.clone(),
             });
         }
+        let workload: &PlannedWorkload = &remembered(workload, existing, had.get(id), objects.workload(id));
         let by_hand = existing.and_then(|_| set_by_hand(workload, &objects.workload(id)?, now));
-        let workload = &by_hand.as_ref().map_or(Cow::Borrowed(workload), |(replicas, _)| {
-            Cow::Owned(PlannedWorkload { adopted: Some(*replicas), ..workload.clone() })
-        });
+        let by_them =
+            by_hand.as_ref().map(|(replicas, _)| PlannedWorkload { adopted: Some(*replicas), ..workload.clone() });
+        let workload = by_them.as_ref().unwrap_or(workload);
         let Desired { scaled_object, mut notices } = if in_the_way.is_empty() {
             desired(id, &name, workload, settings)
         } else {
@@ -69,21 +83,91 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, now: Da
         let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
         if let Some(object) = scaled_object.filter(|wanted| !stopped && !is_right(wanted)) {
             notices.extend(by_hand.map(|(replicas, by)| Notice::Adopted(replicas, by)));
+            if let Some(ScaledObject { metadata, .. }) = existing.filter(|existing| is_given_back(existing)) {
+                let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
+                todo.steps.push(Step::Resume { namespace, name });
+            }
             todo.steps.push(Step::Apply(id.clone(), object));
+        }
+        if let (Some(state), Ok(_)) = (objects.workload(id), &workload.intent) {
+            let before = had.get(id).filter(|entry| entry.uid == state.uid).map(|entry| entry.replicas);
+            // Where traffic decides, what it had when it was found is what it is given back, if it is at zero then.
+            let replicas = workload.adopted.or(before).unwrap_or(state.replicas.wanted);
+            if replicas > 0 && !state.uid.is_empty() {
+                todo.had.insert(id.clone(), Entry { replicas, uid: state.uid.to_owned() });
+            }
         }
         todo.notices.insert(id.clone(), notices);
         kept.insert((id.namespace.as_str(), name));
     }
     let ours =
         objects.scaled_objects().filter(|object| object.is_tidegates() && of_another(object, settings).is_none());
-    for ScaledObject { metadata, .. } in ours {
-        if !kept.contains(&(metadata.namespace.as_str(), metadata.name.clone())) {
-            let (namespace, name, uid) = (metadata.namespace.clone(), metadata.name.clone(), metadata.uid.clone());
-            todo.steps.push(Step::Delete { namespace, name, uid });
+    for object in ours {
+        if !kept.contains(&(object.metadata.namespace.as_str(), object.metadata.name.clone())) {
+            remove(object, objects, had, &mut todo);
         }
     }
     todo
 }
+
+/// One whose workload is no longer Tidegate's. What sleeps gets back first what it had.
+fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut Steps) {
+    let Meta { namespace, name, uid, annotations, .. } = object.metadata.clone();
+    let id = object.workload();
+    let state = id.as_ref().and_then(|id| objects.workload(id));
+    let adopted = annotations.get(ADOPTED_REPLICAS).and_then(|replicas| replicas.parse().ok());
+    let found = id.as_ref().and_then(|id| had.get(id)).map(|entry| entry.replicas);
+    if let (Some(id), Some(state)) = (id, state) {
+        let wanted = state.replicas.wanted;
+        let replicas = match adopted {
+            Some(adopted) => adopted,
+            // Where traffic decides, whatever it has now is right, if that is not nothing.
+            None if wanted == 0 => found.unwrap_or(1).max(1),
+            None => wanted,
+        };
+        if wanted < replicas {
+            todo.notices.entry(id.clone()).or_default().push(Notice::GivesBack(replicas));
+            if annotations.get(PAUSED_REPLICAS) != Some(&replicas.to_string()) {
+                todo.steps.push(Step::GiveBack { namespace, name, replicas });
+            }
+            return;
+        }
+        todo.had.remove(&id);
+    }
+    todo.steps.push(Step::Delete { namespace, name, uid });
+}
+
+fn is_given_back(existing: &ScaledObject) -> bool {
+    existing.metadata.annotations.contains_key(GIVING_BACK)
+}
+
+/// What is kept of workloads in namespaces that are still there. A workload may come back: from a backup, or by another way.
+fn still_there(had: &Entries, objects: &Objects) -> Entries {
+    let there = |id: &WorkloadId| objects.may_have_namespace(&id.namespace);
+    had.iter().filter(|(id, _)| there(id)).map(|(id, entry)| (id.clone(), entry.clone())).collect()
+}
+
+/// A workload with what is kept of it, where its ScaledObject does not say what it had.
+fn remembered<'a>(
+    workload: &'a PlannedWorkload,
+    existing: Option<&ScaledObject>,
+    entry: Option<&Entry>,
+    state: Option<WorkloadState<'_>>,
+) -> Cow<'a, PlannedWorkload> {
+    let says = existing.is_some_and(|existing| existing.metadata.annotations.contains_key(ADOPTED_REPLICAS));
+    let Some((_, state)) = workload.adopted.filter(|_| !says).zip(state) else { return Cow::Borrowed(workload) };
+    // Of another workload of that name it only counts while this one sleeps.
+    let kept = entry.filter(|entry| entry.uid == state.uid || state.replicas.wanted == 0).map(|entry| entry.replicas);
+    // What put it to sleep before may have kept its number in its own way.
+    let by_others = state.annotations.get(DOWNSCALERS).and_then(|replicas| replicas.parse().ok());
+    match kept.or(by_others.filter(|_| state.replicas.wanted == 0)) {
+        Some(replicas) => Cow::Owned(PlannedWorkload { adopted: Some(replicas), ..workload.clone() }),
+        None => Cow::Borrowed(workload),
+    }
+}
+
+/// Where kube-downscaler and GoKubeDownscaler keep what a workload had.
+const DOWNSCALERS: &str = "downscaler/original-replicas";
 
 /// The release that a ScaledObject is of, if it is not ours. One that says nothing is of a version before there were labels.
 fn of_another<'a>(existing: &'a ScaledObject, settings: &Settings) -> Option<&'a str> {
@@ -106,6 +190,9 @@ fn set_by_hand(workload: &PlannedWorkload, state: &WorkloadState<'_>, now: DateT
 const SCALERS: [&str; 1] = ["kube-controller-manager"];
 
 fn is_right(existing: &ScaledObject, wanted: &Value, workload: &PlannedWorkload) -> bool {
+    if is_given_back(existing) {
+        return false;
+    }
     let Meta { labels, annotations, owner_references, .. } = &existing.metadata;
     let labels: Map<_, _> = labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     let annotations: Map<_, _> =
@@ -162,7 +249,7 @@ mod tests {
     }
 
     fn steps_of(objects: &Objects) -> Steps {
-        steps(&objects.plan(), objects, &settings(), monday("12:00"))
+        steps(&objects.plan(), objects, &settings(), &Entries::new(), monday("12:00"))
     }
 
     /// As the API server keeps what was applied.
@@ -278,9 +365,13 @@ mod tests {
     fn a_number_that_somebody_sets_outside_hours_is_none_either() {
         let mut objects = adopted_with_three();
         objects.apply(hours_only(20, "argocd")).unwrap();
-        assert_eq!(steps(&objects.plan(), &objects, &settings(), monday("19:00")).steps, []);
+        assert_eq!(steps(&objects.plan(), &objects, &settings(), &Entries::new(), monday("19:00")).steps, []);
         objects.apply(hours_only(0, "kube-downscaler")).unwrap();
-        assert_eq!(steps(&objects.plan(), &objects, &settings(), monday("08:01")).steps, [], "nor as they begin");
+        assert_eq!(
+            steps(&objects.plan(), &objects, &settings(), &Entries::new(), monday("08:01")).steps,
+            [],
+            "nor as they begin"
+        );
     }
 
     #[test]
@@ -295,6 +386,91 @@ mod tests {
         objects.apply(hours_only(0, "kubectl")).unwrap();
         let stopped = steps_of(&objects);
         assert_eq!((adopted(&applied(&stopped)), notices(&stopped)), (&json!("0"), vec!["Stopped", "Adopted"]));
+    }
+
+    /// Outside hours, with what is kept of what workloads had.
+    fn at_night(objects: &Objects, had: &Entries) -> Steps {
+        steps(&objects.plan(), objects, &settings(), had, monday("22:00"))
+    }
+
+    fn had(replicas: u32, uid: &str) -> Entries {
+        let id = WorkloadId { namespace: "shop".to_owned(), kind: WorkloadKind::Deployment, name: "api".to_owned() };
+        Entries::from([(id, Entry { replicas, uid: uid.to_owned() })])
+    }
+
+    #[test]
+    fn what_a_workload_had_is_kept_before_anything_is_put_to_sleep() {
+        let objects = cluster([hours_only(3, "kubectl")]);
+        assert_eq!(at_night(&objects, &Entries::new()).had, had(3, "uid-of-api"));
+        let bad = workload("Deployment", "api", &json!({"tidegate.dev/hours": "Mo-Fr"}));
+        assert_eq!(at_night(&cluster([bad]), &had(3, "uid-of-api")).had, had(3, "uid-of-api"), "whatever goes wrong");
+    }
+
+    #[test]
+    fn a_scaled_object_that_is_deleted_at_night_is_made_anew_with_the_number_that_was_kept() {
+        let objects = cluster([hours_only(0, "keda")]);
+        assert_eq!(adopted(&applied(&at_night(&objects, &had(12, "uid-of-api")))), "12");
+        assert_eq!(adopted(&applied(&at_night(&objects, &had(12, "of-one-that-was-restored")))), "12");
+        let by_day = cluster([hours_only(5, "kubectl")]);
+        assert_eq!(
+            adopted(&applied(&steps(&by_day.plan(), &by_day, &settings(), &had(12, "of-another"), monday("12:00")))),
+            "5"
+        );
+    }
+
+    #[test]
+    fn what_kube_downscaler_has_put_to_sleep_wakes_with_the_number_that_that_one_kept() {
+        let mut asleep = hours_only(0, "kube-downscaler");
+        asleep["metadata"]["annotations"]["downscaler/original-replicas"] = json!("7");
+        assert_eq!(adopted(&applied(&at_night(&cluster([asleep]), &Entries::new()))), "7");
+    }
+
+    #[test]
+    fn a_workload_whose_annotations_are_taken_off_while_it_sleeps_gets_back_what_it_had() {
+        let mut objects = adopted_with_three();
+        let asleep = |replicas: u32| {
+            let mut workload = workload("Deployment", "api", &json!({}));
+            workload["spec"]["replicas"] = json!(replicas);
+            workload
+        };
+        objects.apply(asleep(0)).unwrap();
+        let steps = at_night(&objects, &had(3, "uid-of-api"));
+        let back = Step::GiveBack { namespace: "shop".to_owned(), name: "api".to_owned(), replicas: 3 };
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([back].as_slice(), vec!["GivesBack"]));
+        assert_eq!(steps.had, had(3, "uid-of-api"), "and it is kept until it has them");
+        objects.apply(asleep(3)).unwrap();
+        let steps = at_night(&objects, &had(3, "uid-of-api"));
+        assert!(matches!(&steps.steps[..], [Step::Delete { .. }]), "{steps:?}");
+        assert!(steps.had.is_empty());
+    }
+
+    #[test]
+    fn annotations_that_come_back_meanwhile_have_keda_go_on() {
+        let mut objects = adopted_with_three();
+        let mut paused = serde_json::to_value(applied(&steps_of(&cluster([hours_only(3, "argocd")])))).unwrap();
+        paused["metadata"]["annotations"][PAUSED_REPLICAS] = json!("3");
+        paused["metadata"]["annotations"][GIVING_BACK] = json!("true");
+        objects.apply(paused).unwrap();
+        let steps = steps_of(&objects).steps;
+        assert!(matches!(&steps[..], [Step::Resume { .. }, Step::Apply(..)]), "{steps:?}");
+    }
+
+    #[test]
+    fn what_traffic_scales_keeps_what_it_has_and_gets_what_it_had_only_from_zero() {
+        for (replicas, gets) in [(7, None), (0, Some(4))] {
+            let mut objects = cluster([annotated("Deployment")]);
+            objects.apply(applied(&steps_of(&objects))).unwrap();
+            let mut bare = workload("Deployment", "api", &json!({}));
+            bare["spec"]["replicas"] = json!(replicas);
+            objects.apply(bare).unwrap();
+            let steps = at_night(&objects, &had(4, "uid-of-api")).steps;
+            let back =
+                gets.map(|replicas| Step::GiveBack { namespace: "shop".to_owned(), name: "api".to_owned(), replicas });
+            match back {
+                Some(back) => assert_eq!(steps, [back]),
+                None => assert!(matches!(&steps[..], [Step::Delete { .. }]), "{steps:?}"),
+            }
+        }
     }
 
     #[test]
@@ -367,7 +543,7 @@ mod tests {
         let steps = steps_of(&cluster([annotated("Deployment"), annotated("StatefulSet")]));
         let name = |step: &Step| match step {
             Step::Apply(id, object) => (id.kind, object["metadata"]["name"].clone()),
-            Step::Delete { .. } => panic!("{step:?}"),
+            _ => panic!("{step:?}"),
         };
         let names: Vec<_> = steps.steps.iter().map(name).collect();
         let wanted = [(WorkloadKind::Deployment, json!("api")), (WorkloadKind::StatefulSet, json!("api-statefulset"))];

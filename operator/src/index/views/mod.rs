@@ -37,8 +37,13 @@ use serde::Deserialize;
 use tidegate_core::{intent::Annotations, key::PREFIX};
 
 /// The annotations that mean something here; all others are dropped when the object is read.
-const ANNOTATION_PREFIXES: [&str; 4] =
-    [PREFIX, "scaledobject.keda.sh/", "autoscaling.keda.sh/", "service.kubernetes.io/topology-mode"];
+const ANNOTATION_PREFIXES: [&str; 5] = [
+    PREFIX,
+    "scaledobject.keda.sh/",
+    "autoscaling.keda.sh/",
+    "service.kubernetes.io/topology-mode",
+    "downscaler/original-replicas",
+];
 
 /// `metadata`, as far as it is read.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -1,7 +1,10 @@
 //! ScaledObjects and HorizontalPodAutoscalers: who else scales a workload.
 
 use serde::Deserialize;
-use tidegate_core::plan::RELEASE;
+use tidegate_core::{
+    plan::RELEASE,
+    workload::{WorkloadId, WorkloadKind},
+};
 
 use super::Meta;
 
@@ -42,6 +45,13 @@ impl ScaledObject {
     /// Whether Tidegate made it: it carries the label `app.kubernetes.io/managed-by: tidegate`.
     pub fn is_tidegates(&self) -> bool {
         self.metadata.labels.get("app.kubernetes.io/managed-by") == Some("tidegate")
+    }
+
+    /// The workload that it scales, if that is one of a kind that Tidegate knows.
+    pub fn workload(&self) -> Option<WorkloadId> {
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
+        let kind = kinds.into_iter().find(|kind| self.target.is(kind.as_str(), &self.target.name))?;
+        Some(WorkloadId { namespace: self.metadata.namespace.clone(), kind, name: self.target.name.clone() })
     }
 
     /// The release of Tidegate that wrote it, if that said so.

@@ -6,7 +6,7 @@ use tokio::time::advance;
 use super::*;
 use crate::{
     api_server::ApiServer,
-    lease::{Term, term},
+    lease::{LeaseSettings, Term, term},
     workloads::ScalerEndpoint,
 };
 
@@ -14,9 +14,10 @@ fn reconciler(server: &ApiServer) -> (Reconciler, Term) {
     let (term, leadership) = term();
     let writer = Writer::new(server.client(), leadership);
     let events = Events::new(writer.clone(), "pod");
+    let lease = LeaseSettings { namespace: "system".into(), name: "tidegate".into(), holder: "pod".into() };
     let metrics = OperatorMetrics::register(&mut Registry::default());
     let settings = Settings { scaler: ScalerEndpoint::default(), release: String::new(), tolerance: false };
-    (Reconciler::new(writer, settings, events, metrics), term)
+    (Reconciler::new(writer, settings, Ledger::of(&lease), events, metrics), term)
 }
 
 fn applies(number: usize) -> Vec<Step> {
