@@ -3,6 +3,7 @@
 mod above;
 mod drift;
 mod missing;
+mod no_effect;
 mod not_measured;
 mod notice;
 mod reconcile;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -19,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    no_effect::no_effect,
     notice::Notice,
     reference,
     scaled_object::Settings,
@@ -89,6 +91,9 @@ impl Reconciler {
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
             notices.entry(id.clone()).or_default().push(Notice::Refused(error.clone()));
+        }
+        for (id, what) in no_effect(plan, Utc::now()) {
+            notices.entry(id).or_default().push(Notice::NoEffect(what));
         }
         self.metrics.managed(plan.workloads.len());
         let of_namespaces = watches.objects(|objects| {
