@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, TimeZone, Utc};
-use chrono_tz::Tz;
 use kube::{Api, Client, api::DynamicObject};
 use serde::Serialize;
 use tidegate_core::{
@@ -179,6 +178,8 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::*;
 
     fn page(from: &str) -> String {

@@ -196,8 +196,8 @@ fn of_offset(value: &str) -> Option<Wanted> {
     Some(match (hours, minutes) {
         (0, 0) => "an IANA time zone: \"UTC\"".to_owned(),
         (_, 0) if Tz::from_str(&etc).is_ok() => format!(
-            "an IANA time zone: \"{etc}\" is {hours} h {} of UTC (the sign is inverted, as POSIX has it), and {place}",
-            if sign == '+' { "ahead" } else { "behind" }
+            "an IANA time zone: \"{etc}\" is {hours} h {} UTC (the sign is inverted, as POSIX has it), and {place}",
+            if sign == '+' { "ahead of" } else { "behind" }
         ),
         _ => format!("an IANA time zone and no offset: {place}"),
     })

@@ -315,7 +315,7 @@ fn a_zone_that_is_none_is_answered_by_the_place_that_was_meant_and_never_by_an_a
         ("CEST", "abbreviations such as CEST are ambiguous"),
         ("PDT", "abbreviations such as PDT are ambiguous"),
         ("UTC+2", "\"Etc/GMT-2\" is 2 h ahead of UTC (the sign is inverted"),
-        ("GMT-05:00", "\"Etc/GMT+5\" is 5 h behind of UTC"),
+        ("GMT-05:00", "\"Etc/GMT+5\" is 5 h behind UTC"),
         ("+05:30", "no offset"),
         ("UTC+20", "no offset"),
         ("UTC+0", "\"UTC\""),
