@@ -7,12 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, TimeZone, Utc};
-use chrono_tz::Tz;
 use kube::{Api, Client, api::DynamicObject};
 use serde::Serialize;
 use tidegate_core::{
-    calendar::{Calendar, CalendarSpec, Interval, KnownCalendar},
+    calendar::{Calendar, CalendarSpec, Interval, KnownCalendar, time_zone},
     hours::{Exceptions, Holidays, Hours},
+    no_effect::NoEffect,
 };
 use tidegate_operator::index::Kind;
 
@@ -51,15 +51,18 @@ pub(crate) async fn show(args: &CalendarShowArgs) -> Result<()> {
             }
         }
     }
+    let field = if args.name.is_some() { "spec.hours" } else { "--hours" };
+    let now = Utc::now();
+    let without_effect = [NoEffect::of_hours(field, &calendar, now), NoEffect::of_overrides(&calendar, now)];
+    for what in without_effect.into_iter().flatten() {
+        eprintln!("tidegate: {what}");
+    }
     Ok(())
 }
 
 fn of_flags(args: &CalendarShowArgs) -> Result<KnownCalendar> {
     let (hours, zone) = (args.hours.as_deref().unwrap_or_default(), args.timezone.as_deref().unwrap_or_default());
-    let zone: Tz = zone
-        .parse()
-        .ok()
-        .with_context(|| format!("--timezone: got {zone:?}, wants an IANA time zone, such as \"Europe/Berlin\""))?;
+    let zone = time_zone(zone).map_err(|wanted| anyhow!("--timezone: got {zone:?}, wants {wanted}"))?;
     let holidays = Holidays::new(args.country.as_deref(), args.holidays.iter().copied()).context("--country")?;
     let hours = Hours::parse(hours, &holidays).map_err(|wanted| anyhow!("--hours: got {hours:?}, wants {wanted}"))?;
     Ok(KnownCalendar { calendar: Calendar::new(hours, zone), holidays, exceptions: Exceptions::new() })
@@ -175,6 +178,8 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::*;
 
     fn page(from: &str) -> String {

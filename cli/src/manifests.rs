@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use chrono::Utc;
 use kube::Client;
+use tidegate_core::no_effect::NoEffect;
 use tidegate_operator::{
     index::{BackendClusters, Objects, Watches, read_manifests, routes_table},
     workloads::{self, Settings},
@@ -26,7 +28,8 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask, what is rendered is for a current one.
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
     let objects = read(&args.files)?;
-    let rendered = workloads::render(&objects.plan(), &settings);
+    let (plan, now) = (objects.plan(), Utc::now());
+    let rendered = workloads::render(&plan, &settings, now);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
@@ -37,6 +40,14 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     }
     for (id, notice) in &rendered.notices {
         eprintln!("tidegate: {id}: {notice}");
+    }
+    for (name, calendar) in
+        plan.calendars.iter().filter_map(|(name, known)| Some((name, &known.as_ref().ok()?.calendar)))
+    {
+        let without_effect = [NoEffect::of_hours("spec.hours", calendar, now), NoEffect::of_overrides(calendar, now)];
+        for what in without_effect.into_iter().flatten() {
+            eprintln!("tidegate: Calendar {name}: {what}");
+        }
     }
     let wrong = rendered.notices.iter().filter(|(_, notice)| notice.is_error()).count();
     if wrong > 0 {

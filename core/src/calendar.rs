@@ -14,7 +14,10 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 pub use self::spec::{CalendarSpec, Calendars, KnownCalendar};
-use crate::hours::{Hours, MIDNIGHT, Span, union, without};
+use crate::{
+    hours::{Day, Hours, MIDNIGHT, Span, past_midnight, union, without},
+    value,
+};
 
 /// A part of time: the start is in it, the end is not.
 pub type Interval = Range<DateTime<Utc>>;
@@ -49,6 +52,11 @@ const HORIZONS: [i64; 4] = [3, 30, 400, 5 * 366];
 /// A span goes on for two days at most, and a zone jumps by a day at most (Pacific/Apia in 2011).
 const AROUND: Duration = Duration::days(4);
 
+/// The IANA zone of this name. The error says what is wanted instead.
+pub fn time_zone(name: &str) -> Result<Tz, String> {
+    value::time_zone(name)
+}
+
 impl Calendar {
     /// Hours in a zone, without overrides.
     pub fn new(hours: Hours, zone: Tz) -> Self {
@@ -59,6 +67,11 @@ impl Calendar {
     pub fn is_open(&self, at: DateTime<Utc>) -> bool {
         // Nothing changes within a second: hours are written in minutes, and offsets are whole seconds.
         !self.intervals(&(at..plus(at, Duration::nanoseconds(1)))).is_empty()
+    }
+
+    /// Whether it is open at any time within the year that begins at an instant. Most open within days, so few are looked at further.
+    pub fn opens_within_a_year(&self, from: DateTime<Utc>) -> bool {
+        [3, 30, 366].iter().any(|days| !self.intervals(&(from..plus(from, Duration::days(*days)))).is_empty())
     }
 
     /// The first instant after this one at which it opens or closes; `None` when there is none within five years.
@@ -91,15 +104,16 @@ impl Calendar {
         let date = |at: DateTime<Utc>| at.with_timezone(&self.zone).date_naive();
         let (first, last) = (date(around.start), date(around.end));
         let mut local: Vec<Range<NaiveDateTime>> = Vec::new();
-        // What yesterday left open past midnight.
-        let mut rest: Vec<Span> = Vec::new();
+        // Yesterday, for what it left open or closed past midnight.
+        let mut before = Day::default();
         for date in first.iter_days().take_while(|date| *date <= last) {
-            let day = self.hours.day(date);
+            let day = self.hours.day(date, &before);
+            let rest: Vec<_> = before.open.iter().filter_map(past_midnight).collect();
             let today = without(&rest, &day.closed);
             local.extend(
                 today.iter().chain(&day.open).filter_map(|span| on(date, &(span.start..span.end.min(MIDNIGHT)))),
             );
-            rest = day.open.iter().filter(|span| span.end > MIDNIGHT).map(past_midnight).collect();
+            before = day;
         }
         let instants: Vec<_> = union(local.iter()).iter().map(|span| self.instants(span)).collect();
         union(instants.iter())
@@ -135,10 +149,6 @@ impl Calendar {
         }
         DateTime::from_timestamp(late, 0).unwrap_or(utc)
     }
-}
-
-fn past_midnight(span: &Span) -> Span {
-    span.start.max(MIDNIGHT) - MIDNIGHT..span.end - MIDNIGHT
 }
 
 fn on(date: NaiveDate, span: &Span) -> Option<Range<NaiveDateTime>> {

@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use compact_calendar::CompactCalendar;
 use opening_hours::{Context, ContextHolidays, OpeningHours, localization::Country};
 use opening_hours_syntax::{
@@ -56,8 +57,34 @@ impl Holidays {
 
 /// A country without known holidays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("got {0:?}, wants the ISO 3166-1 code of a country, such as \"DE\"")]
+#[error("got {0:?}, {why}", why = why_unknown(.0))]
 pub struct UnknownCountry(String);
+
+/// The ISO 3166-1 codes of all countries, also of those whose holidays are not known.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY \
+    BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB \
+    GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI \
+    KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ \
+    NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI \
+    SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN \
+    VU WF WS YE YT ZA ZM ZW";
+
+fn why_unknown(code: &str) -> String {
+    let is_country = |code: &str| COUNTRIES.split_whitespace().any(|country| country == code);
+    let upper = code.to_ascii_uppercase();
+    match upper.split_once('-') {
+        Some((country, _)) if is_country(country) => {
+            format!(
+                "a region: holidays are known by country only, so write \"{country}\" and the region's own days as dates"
+            )
+        }
+        _ if upper != code && is_country(&upper) => format!("wants capital letters: \"{upper}\""),
+        _ if is_country(code) => {
+            "a country of which no holidays are known: leave it out and list the days as dates".to_owned()
+        }
+        _ => "wants the ISO 3166-1 code of a country, such as \"DE\"".to_owned(),
+    }
+}
 
 /// Why hours cannot be used: what is wanted instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +108,7 @@ struct Rule {
     operator: RuleOperator,
 }
 
-/// Minutes since midnight, up to that of the next day.
+/// Minutes since midnight, up to two days.
 pub(crate) type Span = Range<u16>;
 
 /// Minutes of a day.
@@ -94,15 +121,21 @@ pub(crate) struct Day {
     pub(crate) open: Vec<Span>,
     /// Closed by a rule that says so, which also cuts what the day before left open
     pub(crate) closed: Vec<Span>,
+    /// What of that is past midnight, by the rule's place among all
+    closed_after: Vec<(usize, Span)>,
 }
 
 impl Hours {
     /// Reads the notation. What depends on the sun, on school holidays, or is of unknown end is refused.
     pub fn parse(text: &str, holidays: &Holidays) -> Result<Self, HoursError> {
-        let expression = opening_hours_syntax::parse(text).map_err(|_| {
-            HoursError(match with_short_days(text) {
-                Some(better) => format!("OpenStreetMap opening hours with two-letter days: write \"{better}\""),
-                None => "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00; PH off\"".to_owned(),
+        let expression = opening_hours_syntax::parse(text).map_err(|error| {
+            HoursError(match (of_kube_downscaler(text), with_short_days(text)) {
+                (Some(better), _) => better,
+                (None, Some(better)) => format!("OpenStreetMap opening hours with two-letter days: write \"{better}\""),
+                (None, None) => format!(
+                    "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00; PH off\"{}",
+                    place_and_reason(text, &error.to_string())
+                ),
             })
         })?;
         let holidays = ContextHolidays::new(Arc::clone(&holidays.0), Arc::default());
@@ -144,22 +177,15 @@ impl Hours {
         self.mention_holidays
     }
 
-    pub(crate) fn day(&self, date: NaiveDate) -> Day {
+    /// What starts on a day. What a rule closed on the day before past midnight is closed here too, unless a later rule opens it.
+    pub(crate) fn day(&self, date: NaiveDate, before: &Day) -> Day {
         let mut day = Day::default();
-        for rule in self.rules.iter().filter(|rule| rule.is_for(date)) {
-            match (rule.operator, rule.opens) {
-                (RuleOperator::Fallback, _) if !day.open.is_empty() => {}
-                (RuleOperator::Additional, true) => {
-                    day.open = union(day.open.iter().chain(&rule.spans));
-                    day.closed = without(&day.closed, &rule.spans);
-                }
-                (RuleOperator::Normal | RuleOperator::Fallback, true) => {
-                    day = Day { open: rule.spans.clone(), closed: Vec::new() };
-                }
-                (_, false) => {
-                    day.open = without(&day.open, &rule.spans);
-                    day.closed = union(day.closed.iter().chain(&rule.spans));
-                }
+        for (place, rule) in self.rules.iter().enumerate() {
+            if rule.is_for(date) {
+                rule.apply(place, &mut day);
+            }
+            for (_, closed) in before.closed_after.iter().filter(|(of, _)| *of == place) {
+                day.open = without(&day.open, std::slice::from_ref(closed));
             }
         }
         day
@@ -190,7 +216,7 @@ impl Rule {
                 return Err(HoursError(format!("an end for each span, such as 08:00-18:00, in place of {span}")));
             }
             match (span.range.start, span.range.end) {
-                (Time::Fixed(start), Time::Fixed(end)) => Ok(minutes(start)..minutes(end)),
+                (Time::Fixed(start), Time::Fixed(end)) => Ok(span_of(start, end)),
                 _ => Err(HoursError(format!("clock times in place of {span}: where the sun is, is not known"))),
             }
         });
@@ -209,13 +235,47 @@ impl Rule {
         Ok(Self { days, spans: union(spans.iter()), opens, operator })
     }
 
+    /// Changes what the rules before left of a day that this one is for.
+    fn apply(&self, place: usize, day: &mut Day) {
+        match (self.operator, self.opens) {
+            // One that is off finds nothing open that it could close, and leaves what the day before left open.
+            (RuleOperator::Fallback, opens) if !opens || !day.open.is_empty() => {}
+            (RuleOperator::Additional, true) => {
+                day.open = union(day.open.iter().chain(&self.spans));
+                day.closed = without(&day.closed, &self.spans);
+                let opened: Vec<_> = self.spans.iter().filter_map(past_midnight).collect();
+                let closed = std::mem::take(&mut day.closed_after).into_iter();
+                day.closed_after = closed
+                    .flat_map(|(of, span)| without(&[span], &opened).into_iter().map(move |span| (of, span)))
+                    .collect();
+            }
+            (RuleOperator::Normal | RuleOperator::Fallback, true) => {
+                *day = Day { open: self.spans.clone(), ..Day::default() };
+            }
+            (_, false) => {
+                // What starts on a day that is wholly off does not start, so there is no rest of it on the next day either.
+                let whole = self.spans.iter().any(|span| span.start == 0 && span.end >= MIDNIGHT);
+                day.open = if whole { Vec::new() } else { without(&day.open, &self.spans) };
+                day.closed = union(day.closed.iter().chain(&self.spans));
+                day.closed_after.extend(self.spans.iter().filter_map(past_midnight).map(|span| (place, span)));
+            }
+        }
+    }
+
     fn is_for(&self, date: NaiveDate) -> bool {
         self.days.schedule_at(date).into_iter().any(|range| range.kind == RuleKind::Open)
     }
 }
 
-fn minutes(time: ExtendedTime) -> u16 {
-    time.mins_from_midnight()
+/// An end that is not after the start is one of the next day, as the notation has it.
+fn span_of(start: ExtendedTime, end: ExtendedTime) -> Span {
+    let (start, end) = (start.mins_from_midnight(), end.mins_from_midnight());
+    start..if end > start { end } else { end + MIDNIGHT }
+}
+
+/// The part of a span that is on the next day, in minutes of that.
+pub(crate) fn past_midnight(span: &Span) -> Option<Span> {
+    (span.end > MIDNIGHT).then(|| span.start.max(MIDNIGHT) - MIDNIGHT..span.end - MIDNIGHT)
 }
 
 /// Sorted, and joined where they touch.
@@ -241,8 +301,56 @@ pub(crate) fn without<T: Ord + Copy>(spans: &[Range<T>], holes: &[Range<T>]) -> 
     })
 }
 
+/// Where the parser stopped, and why. It draws that over several lines; an event has one.
+fn place_and_reason(text: &str, drawn: &str) -> String {
+    const ROOM: usize = 20;
+    let lines = || drawn.lines().map(str::trim);
+    let Some(reason) = lines().find_map(|line| line.strip_prefix("= ")) else { return format!(" ({drawn})") };
+    let column = lines().find_map(|line| line.strip_prefix("--> 1:")?.parse::<usize>().ok());
+    match column.filter(|column| *column > 0) {
+        None => format!(" ({reason})"),
+        Some(column) if text.chars().count() < column => format!(" (at its end: {reason})"),
+        Some(column) => {
+            let from: String = text.chars().skip(column - 1).take(ROOM).collect();
+            format!(" (at character {column}, \"{from}\": {reason})")
+        }
+    }
+}
+
+/// kube-downscaler's `Mon-Fri 07:30-20:30 Europe/Berlin`, `always` and `never`, as they are written here.
+fn of_kube_downscaler(text: &str) -> Option<String> {
+    let apart = |hours: &str, zone: &str| {
+        format!(
+            "hours without a time zone (this is kube-downscaler's notation): write tidegate.dev/hours: \"{hours}\" and \
+             tidegate.dev/timezone: \"{zone}\" (in a Calendar spec.hours and spec.timeZone)"
+        )
+    };
+    match text.trim() {
+        "always" => return Some("OpenStreetMap opening hours: always is written \"24/7\"".to_owned()),
+        "never" => return Some("OpenStreetMap opening hours: never is written \"off\"".to_owned()),
+        _ => {}
+    }
+    let mut hours = Vec::new();
+    let mut zone: Option<Tz> = None;
+    for part in text.split(',') {
+        let [days, times, of] = part.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+        let of: Tz = of.parse().ok()?;
+        if *zone.get_or_insert(of) != of {
+            return None;
+        }
+        hours.push(format!("{} {times}", short_days(days)));
+    }
+    let hours = hours.join(", ");
+    opening_hours_syntax::parse(&hours).is_ok().then(|| apart(&hours, zone.unwrap_or(Tz::UTC).name()))
+}
+
 /// `Mon-Fri 8:00-18:00` with the days as the notation writes them, if that makes it right.
 fn with_short_days(value: &str) -> Option<String> {
+    let better = short_days(value);
+    (better != value && opening_hours_syntax::parse(&better).is_ok()).then_some(better)
+}
+
+fn short_days(value: &str) -> String {
     const DAYS: [(&str, &str, &str); 7] = [
         ("Monday", "Mon", "Mo"),
         ("Tuesday", "Tue", "Tu"),
@@ -252,7 +360,5 @@ fn with_short_days(value: &str) -> Option<String> {
         ("Saturday", "Sat", "Sa"),
         ("Sunday", "Sun", "Su"),
     ];
-    let better =
-        DAYS.iter().fold(value.to_owned(), |s, (long, middle, short)| s.replace(long, short).replace(middle, short));
-    (better != value && opening_hours_syntax::parse(&better).is_ok()).then_some(better)
+    DAYS.iter().fold(value.to_owned(), |s, (long, middle, short)| s.replace(long, short).replace(middle, short))
 }

@@ -140,6 +140,21 @@ impl Serialize for Key {
     }
 }
 
+/// What kube-downscaler, GoKubeDownscaler and kube-green call what a key of Tidegate says, in letters alone.
+const OF_OTHERS: [(&str, Key); 11] = [
+    ("downtimereplicas", Key::OffHoursReplicas),
+    ("downscalereplicas", Key::OffHoursReplicas),
+    ("uptime", Key::Hours),
+    ("downtime", Key::Hours),
+    ("sleepat", Key::Hours),
+    ("wakeupat", Key::Hours),
+    ("weekdays", Key::Hours),
+    ("forceuptime", Key::KeepAwakeUntil),
+    ("excludeuntil", Key::KeepAwakeUntil),
+    ("exclude", Key::Paused),
+    ("suspend", Key::Paused),
+];
+
 /// Words are compared by letters alone, so that `requestsPerSecond` and `requests_per_second` find their key.
 fn nearest(name: &str, keys: impl Iterator<Item = Key>, spelled: fn(Key) -> &'static str) -> Option<Key> {
     let letters = |s: &str| s.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
@@ -147,7 +162,12 @@ fn nearest(name: &str, keys: impl Iterator<Item = Key>, spelled: fn(Key) -> &'st
         return None;
     }
     let wanted = letters(name);
-    keys.map(|key| (strsim::jaro_winkler(&wanted, &letters(spelled(key))), key))
+    let keys: Vec<_> = keys.collect();
+    if let Some((_, key)) = OF_OTHERS.iter().find(|(theirs, key)| *theirs == wanted && keys.contains(key)) {
+        return Some(*key);
+    }
+    keys.into_iter()
+        .map(|key| (strsim::jaro_winkler(&wanted, &letters(spelled(key))), key))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, key)| key)

@@ -21,6 +21,7 @@ pub mod kafka;
 pub mod key;
 pub mod measured;
 pub mod model;
+pub mod no_effect;
 pub mod plan;
 pub mod problem;
 pub mod schedule;

@@ -166,19 +166,68 @@ pub(crate) fn workload(value: &str) -> Result<WorkloadRef, Wanted> {
     value.parse().map_err(|_| "deployment/NAME or statefulset/NAME, of the same namespace".into())
 }
 
+/// An IANA zone, or which one was meant.
 pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     Tz::from_str(value).map_err(|_| {
-        let written = value.to_lowercase();
-        let nearest = chrono_tz::TZ_VARIANTS
-            .iter()
-            .filter(|_| written.len() <= LONGEST_NAME)
-            .map(|zone| (strsim::jaro_winkler(&written, &zone.name().to_lowercase()), zone.name()))
-            .max_by(|(a, _), (b, _)| a.total_cmp(b));
-        match nearest {
-            Some((likeness, zone)) if likeness > 0.75 => format!("an IANA time zone, such as \"{zone}\""),
-            _ => "an IANA time zone, such as \"Europe/Berlin\"".into(),
+        let zone = "an IANA time zone, such as";
+        if let Some(text) = of_offset(value) {
+            return text;
+        }
+        if (2..=5).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_uppercase()) {
+            return format!("{zone} \"Europe/Berlin\": abbreviations such as {value} are ambiguous, so name a place");
+        }
+        match nearest_zone(value) {
+            Some(nearest) => format!("{zone} \"{nearest}\""),
+            None => format!("{zone} \"Europe/Berlin\""),
         }
     })
+}
+
+/// What is wanted in place of `UTC+2` or `+02:00`.
+fn of_offset(value: &str) -> Option<Wanted> {
+    let upper = value.to_ascii_uppercase();
+    let offset = upper.strip_prefix("UTC").or_else(|| upper.strip_prefix("GMT")).unwrap_or(&upper);
+    let sign = offset.chars().next().filter(|sign| matches!(sign, '+' | '-'))?;
+    let (hours, minutes) = offset[1..].split_once(':').unwrap_or((&offset[1..], "0"));
+    let (hours, minutes): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let inverted = if sign == '+' { '-' } else { '+' };
+    let etc = format!("Etc/GMT{inverted}{hours}");
+    let place = "a place such as \"Europe/Berlin\" also follows its clock changes";
+    Some(match (hours, minutes) {
+        (0, 0) => "an IANA time zone: \"UTC\"".to_owned(),
+        (_, 0) if Tz::from_str(&etc).is_ok() => format!(
+            "an IANA time zone: \"{etc}\" is {hours} h {} UTC (the sign is inverted, as POSIX has it), and {place}",
+            if sign == '+' { "ahead of" } else { "behind" }
+        ),
+        _ => format!("an IANA time zone and no offset: {place}"),
+    })
+}
+
+/// The zone whose name, or its last part, is most like what was written. One without a place is never suggested: those are
+/// abbreviations and old names.
+fn nearest_zone(value: &str) -> Option<&'static str> {
+    const REGIONS: [&str; 10] =
+        ["Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific"];
+    if value.len() > LONGEST_NAME {
+        return None;
+    }
+    let written = value.trim().to_lowercase().replace(' ', "_");
+    let zones = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+    let places = zones.filter(|name| name.split_once('/').is_some_and(|(region, _)| REGIONS.contains(&region)));
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let likeness = |name: &str| {
+        let of_place = strsim::jaro_winkler(&last(&written), &last(name));
+        if !written.contains('/') {
+            return of_place;
+        }
+        // The place tells more than the region, but may be the same in two of them.
+        0.75 * of_place + 0.25 * strsim::jaro_winkler(&written, &name.to_lowercase())
+    };
+    places
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
 }
 
 pub(crate) fn hours(value: &str) -> Result<Hours, Wanted> {

@@ -15,7 +15,7 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tidegate_core::{calendar::KnownCalendar, plan::Plan};
+use tidegate_core::{calendar::KnownCalendar, no_effect::NoEffect, plan::Plan};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
@@ -39,6 +39,8 @@ enum Notice {
     Invalid(String),
     /// `PH` without holidays
     NoHolidays,
+    /// It makes sense, but some of it changes nothing
+    NoEffect(NoEffect),
 }
 
 impl events::Notice for Notice {
@@ -48,11 +50,12 @@ impl events::Notice for Notice {
             Self::Closed(_) => "Closed",
             Self::Invalid(_) => "Invalid",
             Self::NoHolidays => "NoHolidays",
+            Self::NoEffect(_) => "NoEffect",
         }
     }
 
     fn is_warning(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::NoHolidays)
+        matches!(self, Self::Invalid(_) | Self::NoHolidays | Self::NoEffect(_))
     }
 }
 
@@ -62,6 +65,7 @@ impl fmt::Display for Notice {
             Self::Opened(until) => write!(f, "open{until}"),
             Self::Closed(until) => write!(f, "closed{until}"),
             Self::Invalid(error) => write!(f, "{error} (what uses it stays as it is until this is mended)"),
+            Self::NoEffect(what) => write!(f, "{what}"),
             Self::NoHolidays => {
                 write!(
                     f,
@@ -185,6 +189,8 @@ impl Shown {
             |change| format!(" until {} ({})", local(change).format("%a %Y-%m-%d %H:%M %:z"), calendar.zone),
         );
         let mut notices = vec![if open { Notice::Opened(until) } else { Notice::Closed(until) }];
+        let without_effect = [NoEffect::of_hours("spec.hours", calendar, now), NoEffect::of_overrides(calendar, now)];
+        notices.extend(without_effect.into_iter().flatten().map(Notice::NoEffect));
         let condition = if calendar.hours.mention_holidays() && known.holidays.is_empty() {
             notices.push(Notice::NoHolidays);
             ("True", "NoHolidays", Notice::NoHolidays.to_string())
@@ -263,6 +269,17 @@ mod tests {
         assert!(
             status["conditions"][0]["message"].as_str().unwrap().starts_with("spec.timeZone: got \"Europe/Berln\"")
         );
+    }
+
+    #[test]
+    fn hours_that_never_open_and_overrides_that_have_ended_are_told() {
+        let past = json!([{"from": "2025-03-01T10:00:00Z", "until": "2025-03-01T12:00:00Z", "state": "Open"}]);
+        let spec = json!({"timeZone": "UTC", "hours": "2025 Mo-Fr 08:00-18:00", "overrides": past});
+        let shown = shown(spec, "2026-03-27T12:00:00Z");
+        let told: Vec<_> = shown.notices.iter().filter(|notice| events::Notice::is_warning(*notice)).collect();
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+        assert!(told[0].starts_with("spec.hours \"2025 Mo-Fr 08:00-18:00\" (UTC) do not open"), "{told:?}");
+        assert!(told[1].starts_with("spec.overrides[0]: past"), "{told:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod above;
 mod drift;
 mod ledger;
 mod missing;
+mod no_effect;
 mod not_measured;
 mod notice;
 mod reconcile;

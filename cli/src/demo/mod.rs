@@ -129,7 +129,7 @@ impl Example {
     fn scaled_object(&self, scaler_address: &str) -> Result<ScaledObject> {
         let scaler = ScalerEndpoint { address: scaler_address.to_owned(), ..ScalerEndpoint::default() };
         let settings = Settings { scaler, release: "demo".to_owned(), tolerance: true };
-        let rendered = workloads::render(&self.plan, &settings);
+        let rendered = workloads::render(&self.plan, &settings, chrono::Utc::now());
         let ours =
             rendered.scaled_objects.into_iter().find(|object| object["spec"]["scaleTargetRef"]["name"] == self.id.name);
         Ok(serde_json::from_value(ours.context("the example gets no ScaledObject")?)?)

@@ -183,6 +183,177 @@ fn what_cannot_be_known_is_refused_with_what_is_wanted() {
     assert!(refused("Mon-Fri 08:00-18:00").contains("write \"Mo-Fr 08:00-18:00\""));
 }
 
+#[test]
+fn an_end_that_is_not_after_the_start_is_one_of_the_next_day() {
+    for (hours, same) in [
+        ("22:00-06:00", "22:00-30:00"),
+        ("Fr 22:00-02:00", "Fr 22:00-26:00"),
+        ("Mo-Fr 08:00-00:00", "Mo-Fr 08:00-24:00"),
+        ("00:00-00:00", "00:00-24:00"),
+        ("Mo 00:00-00:00", "Mo 00:00-24:00"),
+        ("08:00-08:00", "08:00-32:00"),
+        ("Fr 08:00-08:00", "Fr 08:00-32:00"),
+        ("Fr 08:00-12:00,22:00-02:00", "Fr 08:00-12:00,22:00-26:00"),
+        ("Fr 20:00-23:00,22:00-02:00,01:00-00:00", "Fr 01:00-26:00"),
+        ("Mo-Th 08:00-18:00, Fr 20:00-04:00", "Mo-Th 08:00-18:00, Fr 20:00-28:00"),
+        ("Mo-Fr 08:00-18:00; Fr 20:00-04:00", "Mo-Fr 08:00-18:00; Fr 20:00-28:00"),
+        ("Fr 22:00-02:00; Sa 10:00-14:00", "Fr 22:00-26:00; Sa 10:00-14:00"),
+        ("Fr 22:00-02:00 || Sa 10:00-14:00", "Fr 22:00-26:00 || Sa 10:00-14:00"),
+        ("2026 Mar 22:00-02:00", "2026 Mar 22:00-26:00"),
+        ("week 10 22:00-02:00", "week 10 22:00-26:00"),
+        ("2026 Mar 31 22:00-02:00", "2026 Mar 31 22:00-26:00"),
+        ("24/7; Fr 22:00-02:00 off", "24/7; Fr 22:00-26:00 off"),
+    ] {
+        let month = |hours| open(hours, "Europe/Berlin", "2026-03-01T00:00:00Z", "2026-04-05T00:00:00Z");
+        assert_eq!(month(hours), month(same), "{hours}");
+        assert_ne!(month(hours), Vec::<String>::new(), "{hours}");
+    }
+}
+
+#[test]
+fn a_night_over_a_clock_change_closes_at_its_local_time() {
+    let of = |from, to| open("22:00-06:00", "Europe/Berlin", from, to);
+    assert_eq!(of("2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"), ["Sat 28 22:00+01:00 to Sun 29 06:00+02:00"]);
+    assert_eq!(of("2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z"), ["Sat 24 22:00+02:00 to Sun 25 06:00+01:00"]);
+    let gap = open("22:00-02:30", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z");
+    assert_eq!(gap, ["Sat 28 22:00+01:00 to Sun 29 03:00+02:00"]);
+}
+
+#[test]
+fn what_would_start_on_a_day_that_is_off_leaves_no_rest_on_the_next() {
+    let days = |hours: &str| open(hours, "UTC", "2026-03-05T12:00:00Z", "2026-03-08T12:00:00Z");
+    let wanted = ["Thu 05 20:00+00:00 to Fri 06 00:00+00:00", "Sat 07 20:00+00:00 to Sun 08 02:00+00:00"];
+    for off in ["2026 Mar 6 off", "Fr off", "Fr 00:00-24:00 off", "Fr 00:00-00:00 off"] {
+        for night in ["Mo-Su 20:00-26:00", "Mo-Su 20:00-02:00"] {
+            assert_eq!(days(&format!("{night}; {off}")), wanted, "{night}; {off}");
+        }
+    }
+    let holiday = Holidays::new(None, NaiveDate::from_ymd_opt(2026, 3, 6)).unwrap();
+    let hours = Hours::parse("Mo-Su 20:00-26:00; PH off", &holiday).unwrap();
+    let calendar = Calendar::new(hours, Tz::UTC);
+    for (at, open) in [
+        ("2026-03-05T23:59:00Z", true),
+        ("2026-03-06T01:00:00Z", false),
+        ("2026-03-06T21:00:00Z", false),
+        ("2026-03-07T01:00:00Z", false),
+        ("2026-03-07T21:00:00Z", true),
+    ] {
+        assert_eq!(calendar.is_open(utc(at)), open, "{at}");
+    }
+}
+
+#[test]
+fn an_exception_that_is_off_takes_the_night_after_it_too() {
+    let date = |day| NaiveDate::from_ymd_opt(2026, 3, day).unwrap();
+    let nights = |exceptions: &[(u32, &str)]| {
+        let exceptions = exceptions.iter().map(|(day, hours)| (date(*day), (*hours).to_owned())).collect();
+        let hours = Hours::with_exceptions("22:00-06:00", &Holidays::default(), &exceptions).unwrap();
+        let within = utc("2026-03-05T12:00:00Z")..utc("2026-03-07T12:00:00Z");
+        let nights = Calendar::new(hours, Tz::UTC).intervals(&within);
+        nights.iter().map(|open| (open.end - open.start).num_hours()).collect::<Vec<_>>()
+    };
+    assert_eq!(nights(&[]), [8, 8]);
+    assert_eq!(nights(&[(6, "off")]), [2], "Thursday's until midnight, nothing of Friday's");
+    assert_eq!(nights(&[(6, "23:00-01:00")]), [8, 2]);
+}
+
+#[test]
+fn a_span_that_is_off_past_midnight_closes_the_next_morning_unless_a_later_rule_opens_it() {
+    let days = |hours: &str| open(hours, "UTC", "2026-03-06T12:00:00Z", "2026-03-07T12:00:00Z");
+    let closed = ["Fri 06 12:00+00:00 to Fri 06 22:00+00:00", "Sat 07 02:00+00:00 to Sat 07 12:00+00:00"];
+    assert_eq!(days("24/7; Fr 22:00-02:00 off"), closed);
+    assert_eq!(days("Mo-Su 00:00-24:00; Fr 22:00-26:00 off"), closed);
+    assert_eq!(
+        days("24/7; Fr 22:00-02:00 off; Sa 00:00-24:00"),
+        ["Fri 06 12:00+00:00 to Fri 06 22:00+00:00", "Sat 07 00:00+00:00 to Sat 07 12:00+00:00"]
+    );
+    assert_eq!(days("24/7; Fr 22:00-02:00 off; 2026 Mar 6 00:00-24:00").len(), 1, "the last rule for Friday counts");
+}
+
+#[test]
+fn a_fallback_that_is_off_leaves_the_rest_of_the_night_before() {
+    let night = open("Fr 22:00-02:00 || off", "UTC", "2026-03-06T12:00:00Z", "2026-03-07T12:00:00Z");
+    assert_eq!(night, ["Fri 06 22:00+00:00 to Sat 07 02:00+00:00"]);
+}
+
+#[test]
+fn hours_that_cannot_be_read_say_where_and_why_or_how_to_write_them() {
+    for (text, parts) in [
+        ("Mo-Fr 08:00-18:00 foo", &["such as \"Mo-Fr 08:00-18:00; PH off\"", "at character 19, \"foo\": expected"][..]),
+        ("Mo-Fr 08:00-", &["at its end: expected"]),
+        ("2027-2026 Mo 10:00-12:00", &["Inverted year ranges"]),
+        (
+            "Mon-Fri 07:30-20:30 Europe/Berlin",
+            &[
+                "kube-downscaler",
+                "tidegate.dev/hours: \"Mo-Fr 07:30-20:30\"",
+                "tidegate.dev/timezone: \"Europe/Berlin\"",
+            ],
+        ),
+        ("Mon-Fri 07:30-20:30 UTC,Sat-Sun 10:00-12:00 UTC", &["\"Mo-Fr 07:30-20:30, Sa-Su 10:00-12:00\"", "\"UTC\""]),
+        ("always", &["\"24/7\""]),
+        ("never", &["\"off\""]),
+    ] {
+        let wanted = Hours::parse(text, &Holidays::default()).unwrap_err().to_string();
+        for part in parts {
+            assert!(wanted.contains(part), "{text}: {wanted}");
+        }
+        assert!(!wanted.contains('\n'), "{wanted}");
+    }
+}
+
+#[test]
+fn a_zone_that_is_none_is_answered_by_the_place_that_was_meant_and_never_by_an_abbreviation() {
+    for (written, part) in [
+        ("Berlin", "\"Europe/Berlin\""),
+        ("berlin", "\"Europe/Berlin\""),
+        ("New York", "\"America/New_York\""),
+        ("Kolkata", "\"Asia/Kolkata\""),
+        ("Europe/Berln", "\"Europe/Berlin\""),
+        ("Germany/Berlin", "\"Europe/Berlin\""),
+        ("IST", "abbreviations such as IST are ambiguous"),
+        ("CEST", "abbreviations such as CEST are ambiguous"),
+        ("PDT", "abbreviations such as PDT are ambiguous"),
+        ("UTC+2", "\"Etc/GMT-2\" is 2 h ahead of UTC (the sign is inverted"),
+        ("GMT-05:00", "\"Etc/GMT+5\" is 5 h behind UTC"),
+        ("+05:30", "no offset"),
+        ("UTC+20", "no offset"),
+        ("UTC+0", "\"UTC\""),
+        ("nowhere at all", "\"Europe/Berlin\""),
+    ] {
+        let spec = CalendarSpec { time_zone: written.to_owned(), hours: "24/7".to_owned(), ..CalendarSpec::default() };
+        let error = spec.resolve().unwrap_err();
+        assert!(error.contains(part) && !error.contains("MST"), "{written}: {error}");
+    }
+}
+
+#[test]
+fn a_country_without_known_holidays_and_a_region_are_not_called_unknown() {
+    for (code, part) in [
+        ("IN", "a country of which no holidays are known: leave it out and list the days"),
+        ("DE-BY", "a region: holidays are known by country only, so write \"DE\""),
+        ("de", "\"DE\""),
+        ("XX", "wants the ISO 3166-1 code of a country"),
+    ] {
+        let error = Holidays::new(Some(code), []).unwrap_err().to_string();
+        assert!(error.contains(part), "{code}: {error}");
+    }
+}
+
+#[test]
+fn words_of_other_tools_find_their_key() {
+    use crate::key::{Key, Place};
+    for (written, meant) in [
+        ("downtime-replicas", Key::OffHoursReplicas),
+        ("uptime", Key::Hours),
+        ("sleepAt", Key::Hours),
+        ("force-uptime", Key::KeepAwakeUntil),
+        ("exclude", Key::Paused),
+    ] {
+        assert_eq!(Key::nearest(written, Place::Workload), Some(meant), "{written}");
+    }
+}
+
 /// Zones of every kind: no changes, whole and half hours, both hemispheres, changes at midnight, and Ramadan's.
 const ZONES: [&str; 44] = [
     "Africa/Cairo",
@@ -237,6 +408,8 @@ struct Weekly {
     days: BTreeSet<u8>,
     start: u16,
     length: u16,
+    /// Whether an end on the next day is written as a time of that day, `02:00` for `26:00`
+    wraps: bool,
 }
 
 impl Weekly {
@@ -244,7 +417,9 @@ impl Weekly {
         const NAMES: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
         let days: Vec<_> = self.days.iter().map(|day| NAMES[usize::from(*day)]).collect();
         let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
-        format!("{} {}-{}", days.join(","), clock(self.start), clock(self.start + self.length))
+        let end = self.start + self.length;
+        let end = if self.wraps && end >= MIDNIGHT { end - MIDNIGHT } else { end };
+        format!("{} {}-{}", days.join(","), clock(self.start), clock(end))
     }
 
     fn is_for(&self, day: Weekday) -> bool {
@@ -253,11 +428,8 @@ impl Weekly {
 }
 
 fn weekly() -> impl Strategy<Value = Weekly> {
-    (prop::collection::btree_set(0u8..7, 1..7), 0u16..1440, 1u16..1440).prop_map(|(days, start, length)| Weekly {
-        days,
-        start,
-        length,
-    })
+    (prop::collection::btree_set(0u8..7, 1..7), 0u16..1440, 1u16..=1440, any::<bool>())
+        .prop_map(|(days, start, length, wraps)| Weekly { days, start, length, wraps })
 }
 
 /// Two days somewhere in twenty years; every other one is around a clock change, where there is one in that year.

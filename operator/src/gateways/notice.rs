@@ -4,6 +4,7 @@ use std::fmt;
 
 use tidegate_core::{
     fleet::{EnvoyProxyId, GatewayId},
+    no_effect::NoEffect,
     problem::Problem,
 };
 
@@ -31,6 +32,8 @@ pub enum Notice {
     HpaKeepsOne,
     /// Zero was asked for inside hours
     ZeroOnlyOutsideHours,
+    /// It is accepted, but changes nothing
+    NoEffect(NoEffect),
     /// Gateways without annotations share the EnvoyProxy
     Bystanders(Vec<GatewayId>),
     /// Gateways that share an EnvoyProxy ask for different things
@@ -53,6 +56,7 @@ impl events::Notice for Notice {
             Self::HpaDecides => "HpaDecides",
             Self::HpaKeepsOne => "HpaKeepsOne",
             Self::ZeroOnlyOutsideHours => "ZeroOnlyOutsideHours",
+            Self::NoEffect(_) => "NoEffect",
             Self::Bystanders(_) => "SharedEnvoyProxy",
             Self::Contradiction(_) => "Contradiction",
             Self::Scaled(..) => "ScaledProxies",
@@ -107,6 +111,7 @@ impl fmt::Display for Notice {
                 "tidegate.dev/min-replicas is 0, but without a proxy no request arrives that could wake one: 1 is kept. Zero \
                  outside hours is tidegate.dev/off-hours-replicas: \"0\""
             ),
+            Self::NoEffect(what) => write!(f, "{what}"),
             Self::Bystanders(gateways) => write!(
                 f,
                 "{} without annotations share its EnvoyProxy, so hours do not hold it down: annotate them too, or give this \

@@ -10,8 +10,11 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_core::{
     demand::Need,
-    fleet::{Fleet, GatewayId, Policy, Scaling},
+    fleet::{Fleet, GatewayId, PlannedGateway, Policy, Scaling},
+    intent::Bounds,
+    key::Key,
     measured::Measured,
+    no_effect::NoEffect,
     plan::Plan,
     signal::{Signal, Target},
 };
@@ -120,7 +123,7 @@ impl Reconciler {
 
     /// One fleet. Returns what its Gateways should know.
     async fn fleet(&mut self, fleet: &Fleet, at: DateTime<Utc>, now: Instant) -> BTreeMap<GatewayId, Vec<Notice>> {
-        let mut notices = annotations(fleet);
+        let mut notices = annotations(fleet, at);
         let tell_all = |notices: &mut BTreeMap<GatewayId, Vec<Notice>>, notice: &Notice| {
             for of_gateway in notices.values_mut() {
                 of_gateway.push(notice.clone());
@@ -267,14 +270,25 @@ fn name(fleet: &Fleet) -> String {
 }
 
 /// What is wrong with annotations, of each Gateway.
-fn annotations(fleet: &Fleet) -> BTreeMap<GatewayId, Vec<Notice>> {
-    let of_gateway = |gateway: &tidegate_core::fleet::PlannedGateway| match &gateway.intent {
+fn annotations(fleet: &Fleet, now: DateTime<Utc>) -> BTreeMap<GatewayId, Vec<Notice>> {
+    let of_gateway = |gateway: &PlannedGateway| match &gateway.intent {
         Err(problems) => problems.iter().cloned().map(Notice::InvalidAnnotations).collect(),
         Ok(intent) if intent.paused => vec![Notice::Paused],
         Ok(intent) if intent.min == Some(0) => vec![Notice::ZeroOnlyOutsideHours],
         Ok(_) => Vec::new(),
     };
-    fleet.gateways.iter().map(|(id, gateway)| (id.clone(), of_gateway(gateway))).collect()
+    let all = |gateway: &PlannedGateway| of_gateway(gateway).into_iter().chain(no_effect(gateway, now)).collect();
+    fleet.gateways.iter().map(|(id, gateway)| (id.clone(), all(gateway))).collect()
+}
+
+/// Hours of a Calendar are told on the Calendar.
+fn no_effect(gateway: &PlannedGateway, now: DateTime<Utc>) -> Vec<Notice> {
+    let Ok(intent) = &gateway.intent else { return Vec::new() };
+    let Some(asked) = intent.schedule.as_ref().filter(|_| !intent.paused) else { return Vec::new() };
+    let own_hours = gateway.schedule.as_ref().filter(|_| asked.hours.is_some());
+    let hours = own_hours.and_then(|schedule| NoEffect::of_hours(&Key::Hours.annotation(), &schedule.calendar, now));
+    let max = intent.max.unwrap_or(Bounds::default().max);
+    hours.into_iter().chain(NoEffect::beside_hours(asked, max, now)).map(Notice::NoEffect).collect()
 }
 
 fn asks_for_anything(fleet: &Fleet) -> bool {

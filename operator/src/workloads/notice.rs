@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidegate_core::{key::Key, plan::RELEASE, problem::Problem, workload::WorkloadRef};
+use tidegate_core::{key::Key, no_effect::NoEffect, plan::RELEASE, problem::Problem, workload::WorkloadRef};
 
 use crate::{events, index::Kind};
 
@@ -25,6 +25,8 @@ pub enum Notice {
     NothingToWaitFor(WorkloadRef),
     /// Its hours mention `PH`, and no holidays are known
     NoHolidays,
+    /// It is accepted, but changes nothing
+    NoEffect(NoEffect),
     /// Zero was asked for where nothing could wake it
     ZeroNeedsWakeSignal,
     /// Somebody else scales it: kind and name
@@ -61,6 +63,7 @@ impl events::Notice for Notice {
             Self::NoModel => "NoModel",
             Self::NothingToWaitFor(_) => "NothingToWaitFor",
             Self::NoHolidays => "NoHolidays",
+            Self::NoEffect(_) => "NoEffect",
             Self::ZeroNeedsWakeSignal => "ZeroNeedsWakeSignal",
             Self::ScaledBySomethingElse(..) => "ScaledBySomethingElse",
             Self::NameTaken(..) => "NameTaken",
@@ -121,6 +124,7 @@ impl fmt::Display for Notice {
                 "tidegate.dev/hours mention PH, but no holidays are known: name a Calendar with spec.holidays in \
                  tidegate.dev/calendar. Until then every day counts as a working day"
             ),
+            Self::NoEffect(what) => write!(f, "{what}"),
             Self::ZeroNeedsWakeSignal => write!(
                 f,
                 "tidegate.dev/min-replicas is 0, but at zero nothing would see a request and wake it: 1 replica is kept"

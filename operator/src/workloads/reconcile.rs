@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     ledger::Ledger,
+    no_effect::no_effect,
     notice::Notice,
     reference,
     scaled_object::Settings,
@@ -118,6 +119,9 @@ impl Reconciler {
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
             notices.entry(id.clone()).or_default().push(Notice::Refused(error.clone()));
+        }
+        for (id, what) in no_effect(plan, Utc::now()) {
+            notices.entry(id).or_default().push(Notice::NoEffect(what));
         }
         self.metrics.managed(plan.workloads.len());
         let of_namespaces = watches.objects(|objects| {

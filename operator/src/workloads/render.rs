@@ -1,9 +1,11 @@
 //! `tidegate render`: the ScaledObjects of manifests, without a cluster.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 use super::{
+    no_effect::no_effect,
     notice::Notice,
     scaled_object::{Desired, Settings, desired},
     steps::names,
@@ -18,8 +20,8 @@ pub struct Rendered {
     pub notices: Vec<(WorkloadId, Notice)>,
 }
 
-/// The ScaledObjects that the operator would apply for this Plan.
-pub fn render(plan: &Plan, settings: &Settings) -> Rendered {
+/// The ScaledObjects that the operator would apply for this Plan, and what it would tell at this instant.
+pub fn render(plan: &Plan, settings: &Settings, now: DateTime<Utc>) -> Rendered {
     let mut rendered = Rendered::default();
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
@@ -27,5 +29,6 @@ pub fn render(plan: &Plan, settings: &Settings) -> Rendered {
         rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
         rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
     }
+    rendered.notices.extend(no_effect(plan, now).into_iter().map(|(id, what)| (id, Notice::NoEffect(what))));
     rendered
 }
