@@ -35,8 +35,8 @@ enum Notice {
     Opened(String),
     /// Closed, likewise
     Closed(String),
-    /// It makes no sense
-    Invalid(String),
+    /// It makes no sense, and what counts instead
+    Invalid(String, Option<String>),
     /// `PH` without holidays
     NoHolidays,
     /// It makes sense, but some of it changes nothing
@@ -48,14 +48,14 @@ impl events::Notice for Notice {
         match self {
             Self::Opened(_) => "Opened",
             Self::Closed(_) => "Closed",
-            Self::Invalid(_) => "Invalid",
+            Self::Invalid(..) => "Invalid",
             Self::NoHolidays => "NoHolidays",
             Self::NoEffect(_) => "NoEffect",
         }
     }
 
     fn is_warning(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::NoHolidays | Self::NoEffect(_))
+        matches!(self, Self::Invalid(..) | Self::NoHolidays | Self::NoEffect(_))
     }
 }
 
@@ -64,7 +64,10 @@ impl fmt::Display for Notice {
         match self {
             Self::Opened(until) => write!(f, "open{until}"),
             Self::Closed(until) => write!(f, "closed{until}"),
-            Self::Invalid(error) => write!(f, "{error} (what uses it stays as it is until this is mended)"),
+            Self::Invalid(error, Some(hours)) => {
+                write!(f, "{error} (until this is mended the hours that it had count: {hours})")
+            }
+            Self::Invalid(error, None) => write!(f, "{error} (what uses it has no hours until this is mended)"),
             Self::NoEffect(what) => write!(f, "{what}"),
             Self::NoHolidays => {
                 write!(
@@ -104,9 +107,9 @@ async fn pass(writer: &Writer, events: &mut Events<Notice>, watches: &Watches, p
     let shown: Vec<_> = watches.objects(|objects| {
         let shown = |calendar: &index::Calendar| {
             let name = &calendar.metadata.name;
-            let resolved = plan.calendars.get(name).cloned().unwrap_or_else(|| calendar.spec.resolve());
-            let shown = Shown::new(resolved, users.get(name.as_str()).copied().unwrap_or(0), now);
-            let status = shown.status(&calendar.status, calendar.metadata.generation, now);
+            let users = users.get(name.as_str()).copied().unwrap_or(0);
+            let shown = Shown::new(calendar.spec.resolve(), calendar.applied(), users, now);
+            let status = shown.status(calendar, now);
             (name.clone(), calendar.metadata.uid.clone(), shown, (status != calendar.status).then_some(status))
         };
         objects.calendars().map(shown).collect()
@@ -170,13 +173,22 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(calendar: Result<KnownCalendar, String>, users: usize, now: DateTime<Utc>) -> Self {
-        let known = match calendar {
-            Ok(known) => known,
-            Err(error) => {
-                let notice = Notice::Invalid(error.clone());
-                let condition = ("False", "Invalid", error);
-                let (open, next_change, next_change_text) = (None, None, None);
+    /// `applied` is what counts where the spec makes no sense.
+    fn new(
+        spec: Result<KnownCalendar, String>,
+        applied: Option<KnownCalendar>,
+        users: usize,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let known = match (spec, applied) {
+            (Ok(known), _) => known,
+            (Err(error), applied) => {
+                let hours = applied.as_ref().map(|known| known.calendar.hours.to_string());
+                let notice = Notice::Invalid(error, hours);
+                let condition = ("False", "Invalid", notice.to_string());
+                let shown = applied.map(|applied| Self::new(Ok(applied), None, users, now));
+                let (open, next_change) = shown.as_ref().map_or((None, None), |shown| (shown.open, shown.next_change));
+                let next_change_text = shown.and_then(|shown| shown.next_change_text);
                 return Self { open, next_change, next_change_text, users, condition, notices: vec![notice] };
             }
         };
@@ -202,9 +214,9 @@ impl Shown {
     }
 
     /// The whole status. The time of the last transition is kept as long as there is none.
-    fn status(&self, before: &Value, generation: i64, now: DateTime<Utc>) -> Value {
+    fn status(&self, calendar: &index::Calendar, now: DateTime<Utc>) -> Value {
         let (status, reason, message) = &self.condition;
-        let before = &before["conditions"][0];
+        let (before, generation) = (&calendar.status["conditions"][0], calendar.metadata.generation);
         let since = before["lastTransitionTime"].as_str().filter(|_| before["status"] == *status);
         let since = since.map_or_else(|| now.to_rfc3339_opts(SecondsFormat::Secs, true), ToOwned::to_owned);
         let condition = json!({
@@ -212,6 +224,14 @@ impl Shown {
             "observedGeneration": generation, "lastTransitionTime": since,
         });
         let mut shown = json!({ "users": self.users, "conditions": [condition] });
+        let applied = if *status == "True" {
+            serde_json::to_value(&calendar.spec).unwrap_or_default()
+        } else {
+            calendar.status[index::Calendar::APPLIED].clone()
+        };
+        if !applied.is_null() {
+            shown[index::Calendar::APPLIED] = applied;
+        }
         if let Some(open) = self.open {
             shown["open"] = open.into();
         }
@@ -224,13 +244,21 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::calendar::CalendarSpec;
-
     use super::*;
 
-    fn shown(spec: Value, at: &str) -> Shown {
-        let spec: CalendarSpec = serde_json::from_value(spec).unwrap();
-        Shown::new(spec.resolve(), 2, instant(at))
+    fn calendar(spec: &Value, status: Value) -> index::Calendar {
+        serde_json::from_value(json!({"metadata": {"name": "office", "generation": 1}, "spec": spec, "status": status}))
+            .unwrap()
+    }
+
+    fn of(calendar: &index::Calendar, at: &str) -> (Shown, Value) {
+        let shown = Shown::new(calendar.spec.resolve(), calendar.applied(), 2, instant(at));
+        let status = shown.status(calendar, instant(at));
+        (shown, status)
+    }
+
+    fn shown(spec: Value, at: &str) -> (Shown, Value) {
+        of(&calendar(&spec, Value::Null), at)
     }
 
     fn instant(text: &str) -> DateTime<Utc> {
@@ -240,8 +268,7 @@ mod tests {
     #[test]
     fn the_status_says_open_or_closed_and_until_when_in_local_time() {
         let at = "2026-03-27T12:00:00Z";
-        let shown = shown(json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
-        let status = shown.status(&Value::Null, 1, instant(at));
+        let (shown, status) = shown(json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
         assert_eq!(status["open"], true);
         assert_eq!(status["nextChange"], "2026-03-27T18:00:00+01:00");
         assert_eq!(status["users"], 2);
@@ -253,17 +280,15 @@ mod tests {
     #[test]
     fn a_status_that_is_right_is_not_written_again() {
         let spec = json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"});
-        let first =
-            shown(spec.clone(), "2026-03-27T12:00:00Z").status(&Value::Null, 1, instant("2026-03-27T12:00:00Z"));
-        let later = shown(spec, "2026-03-27T12:30:00Z").status(&first, 1, instant("2026-03-27T12:30:00Z"));
+        let (_, first) = shown(spec.clone(), "2026-03-27T12:00:00Z");
+        let (_, later) = of(&calendar(&spec, first.clone()), "2026-03-27T12:30:00Z");
         assert_eq!(first, later);
     }
 
     #[test]
     fn one_that_makes_no_sense_is_neither_open_nor_closed_and_says_which_field_is_wrong() {
         let at = "2026-03-27T12:00:00Z";
-        let shown = shown(json!({"timeZone": "Europe/Berln", "hours": "24/7"}), at);
-        let status = shown.status(&Value::Null, 1, instant(at));
+        let (_, status) = shown(json!({"timeZone": "Europe/Berln", "hours": "24/7"}), at);
         assert_eq!(status["open"], Value::Null);
         assert_eq!(status["conditions"][0]["status"], "False");
         assert!(
@@ -272,10 +297,28 @@ mod tests {
     }
 
     #[test]
+    fn a_typo_leaves_the_hours_that_there_were_over_any_restart() {
+        let at = "2026-03-27T20:00:00Z";
+        let (_, status) = shown(json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
+        let typo = calendar(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 0800-18:00"}), status.clone());
+        assert_eq!(typo.effective().unwrap().calendar.hours.to_string(), "Mo-Fr 08:00-18:00");
+        let (shown, after) = of(&typo, at);
+        assert_eq!((&after["open"], &after["nextChange"]), (&status["open"], &status["nextChange"]));
+        assert_eq!((&after["applied"], &after["conditions"][0]["status"]), (&status["applied"], &json!("False")));
+        assert!(
+            shown.notices[0].to_string().contains("the hours that it had count: Mo-Fr 08:00-18:00"),
+            "{}",
+            shown.notices[0]
+        );
+        let never = calendar(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 0800-18:00"}), Value::Null);
+        assert!(never.effective().is_err());
+    }
+
+    #[test]
     fn hours_that_never_open_and_overrides_that_have_ended_are_told() {
         let past = json!([{"from": "2025-03-01T10:00:00Z", "until": "2025-03-01T12:00:00Z", "state": "Open"}]);
         let spec = json!({"timeZone": "UTC", "hours": "2025 Mo-Fr 08:00-18:00", "overrides": past});
-        let shown = shown(spec, "2026-03-27T12:00:00Z");
+        let (shown, _) = shown(spec, "2026-03-27T12:00:00Z");
         let told: Vec<_> = shown.notices.iter().filter(|notice| events::Notice::is_warning(*notice)).collect();
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         assert!(told[0].starts_with("spec.hours \"2025 Mo-Fr 08:00-18:00\" (UTC) do not open"), "{told:?}");
@@ -284,7 +327,8 @@ mod tests {
 
     #[test]
     fn ph_without_holidays_is_told() {
-        let shown = shown(json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
+        let (shown, _) =
+            shown(json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
         assert!(shown.notices.contains(&Notice::NoHolidays));
         assert_eq!(shown.condition.0, "True");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Calendar, Override};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// `spec` of a Calendar (`tidegate.dev/v1alpha1`).
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CalendarSpec {
     /// An IANA zone
@@ -29,7 +29,7 @@ pub struct CalendarSpec {
 }
 
 /// What `PH` means.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct HolidaysSpec {
     /// An ISO 3166-1 code
@@ -39,7 +39,7 @@ pub struct HolidaysSpec {
 }
 
 /// A day that is a holiday.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct HolidaySpec {
     /// `2026-12-24`
@@ -49,7 +49,7 @@ pub struct HolidaySpec {
 }
 
 /// A day with hours of its own.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ExceptionSpec {
     /// `2026-12-24`
@@ -61,7 +61,7 @@ pub struct ExceptionSpec {
 }
 
 /// Open or closed for a while.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct OverrideSpec {
     /// RFC 3339

@@ -73,7 +73,7 @@ pub(super) fn plan(objects: &Objects) -> Plan {
 }
 
 fn calendars(objects: &Objects) -> Calendars {
-    objects.calendars().map(|calendar| (calendar.metadata.name.clone(), calendar.spec.resolve())).collect()
+    objects.calendars().map(|calendar| (calendar.metadata.name.clone(), calendar.effective())).collect()
 }
 
 /// Replicas as the workload's own object tells them.

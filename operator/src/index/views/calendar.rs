@@ -1,7 +1,7 @@
 //! Calendars: Tidegate's own kind.
 
 use serde::Deserialize;
-use tidegate_core::calendar::CalendarSpec;
+use tidegate_core::calendar::{CalendarSpec, KnownCalendar};
 
 use super::Meta;
 
@@ -15,4 +15,21 @@ pub struct Calendar {
     pub spec: CalendarSpec,
     /// `status`
     pub status: serde_json::Value,
+}
+
+impl Calendar {
+    /// The field of the status that keeps the last spec that made sense.
+    pub(crate) const APPLIED: &str = "applied";
+
+    /// The hours that count: those of the spec or, where that makes no sense, of the last one that did. An error where there never
+    /// was one.
+    pub fn effective(&self) -> Result<KnownCalendar, String> {
+        self.spec.resolve().or_else(|error| self.applied().ok_or(error))
+    }
+
+    /// The last spec that made sense.
+    pub fn applied(&self) -> Option<KnownCalendar> {
+        let applied = self.status.get(Self::APPLIED).filter(|applied| applied.is_object())?;
+        serde_json::from_value::<CalendarSpec>(applied.clone()).ok()?.resolve().ok()
+    }
 }
