@@ -162,7 +162,10 @@ fn build(
         object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
         // Until something was active once KEDA knows no cool-down: what carries load now, and whose signal happens to be 0,
         // would be at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
-        object["spec"]["initialCooldownPeriod"] = object["spec"]["cooldownPeriod"].clone();
+        // Hours that are closed are no signal that will rise again.
+        if !intent.is_hours_only() {
+            object["spec"]["initialCooldownPeriod"] = object["spec"]["cooldownPeriod"].clone();
+        }
     }
     if let Some(name) = &settings.scaler.authentication {
         object["spec"]["triggers"][0]["authenticationRef"] =
@@ -270,6 +273,8 @@ mod tests {
         let asleep = spec(&[&query[..], &[("min-replicas", "0")]].concat());
         assert_eq!((&asleep["initialCooldownPeriod"], &asleep["cooldownPeriod"]), (&json!(600), &json!(600)));
         assert_eq!(spec(&query)["initialCooldownPeriod"], Value::Null, "KEDA warns of what means nothing");
+        let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
+        assert_eq!(spec(&hours)["initialCooldownPeriod"], Value::Null, "closed is closed");
     }
 
     #[test]

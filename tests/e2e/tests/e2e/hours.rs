@@ -102,6 +102,106 @@ async fn a_namespace_sleeps_and_wakes_to_what_its_workloads_had() -> Result<()> 
     scenario.wait_for_replicas("worker", 3).await
 }
 
+/// A Deployment with three replicas in a namespace of its own, asleep by these hours.
+async fn asleep(scenario: &Scenario, hours: &str) -> Result<()> {
+    let three = "spec:\n  replicas: 3\n  selector: {matchLabels";
+    scenario.apply(&task_api("api", &[]).replace("spec:\n  selector: {matchLabels", three)).await?;
+    scenario.wait_for_replicas("api", 3).await?;
+    sleeps(scenario, hours).await
+}
+
+async fn sleeps(scenario: &Scenario, hours: &str) -> Result<()> {
+    let manage = ["tidegate.dev/manage=all", hours];
+    kubectl(&["annotate", "namespace", &scenario.namespace, "--overwrite", manage[0], manage[1]]).await?;
+    scenario.wait_for_replicas("api", 0).await
+}
+
+async fn adopted(scenario: &Scenario) -> Result<()> {
+    until("it is known what it had", async || {
+        let object = scenario.get(&["scaledobject", "api"]).await?;
+        let adopted = &object["metadata"]["annotations"]["tidegate.dev/adopted-replicas"];
+        ensure!(adopted == "3", "adopted is {adopted}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn annotations_that_are_taken_off_at_night_give_back_what_a_workload_had() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("given-back").await?;
+    apply(&calendar("e2e-given-back", "Mo-Su 03:00-03:01; PH off")).await?;
+    asleep(&scenario, "tidegate.dev/calendar=e2e-given-back").await?;
+    kubectl(&["annotate", "namespace", &scenario.namespace, "tidegate.dev/manage-", "tidegate.dev/calendar-"]).await?;
+    scenario.wait_for_replicas("api", 3).await?;
+    until("its ScaledObject is gone", async || {
+        let left = scenario.get(&["scaledobjects"]).await?;
+        ensure!(left["items"].as_array().is_some_and(Vec::is_empty), "{left}");
+        Ok(())
+    })
+    .await?;
+    scenario.event("Deployment", "api", "GivesBack").await?;
+    // And the next night it is the same number.
+    sleeps(&scenario, "tidegate.dev/calendar=e2e-given-back").await?;
+    adopted(&scenario).await
+}
+
+#[tokio::test]
+async fn a_scaled_object_that_is_deleted_at_night_takes_no_number_with_it() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("deleted").await?;
+    apply(&calendar("e2e-deleted", "off")).await?;
+    asleep(&scenario, "tidegate.dev/calendar=e2e-deleted").await?;
+    scenario.kubectl(&["delete", "scaledobject", "api"]).await?;
+    adopted(&scenario).await?;
+    scenario.wait_for_replicas("api", 0).await?;
+    apply(&calendar("e2e-deleted", "24/7")).await?;
+    scenario.wait_for_replicas("api", 3).await
+}
+
+#[tokio::test]
+async fn a_typo_in_a_calendar_at_night_wakes_nobody_and_one_by_day_changes_nothing() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("typo").await?;
+    apply(&calendar("e2e-typo", "off")).await?;
+    asleep(&scenario, "tidegate.dev/calendar=e2e-typo").await?;
+    apply(&calendar("e2e-typo", "Mon-Fri 0800")).await?;
+    // KEDA's fallback starts after three errors, of which there is one each 15 s.
+    stays(&scenario, 0, Duration::from_secs(75)).await?;
+    apply(&calendar("e2e-typo", "24/7")).await?;
+    scenario.wait_for_replicas("api", 3).await?;
+    apply(&calendar("e2e-typo", "Mon-Fri 0800")).await?;
+    stays(&scenario, 3, Duration::from_secs(20)).await
+}
+
+async fn stays(scenario: &Scenario, wanted: u64, period: Duration) -> Result<()> {
+    let end = Instant::now() + period;
+    let mut looks = tokio::time::interval(Duration::from_millis(500));
+    while Instant::now() < end {
+        looks.tick().await;
+        let replicas = scenario.replicas("api").await?;
+        ensure!(replicas == wanted, "{replicas} replicas");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_number_that_is_set_inside_hours_stays_and_is_the_one_to_come_back_to() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("by-day").await?;
+    let hours = [("hours", "24/7"), ("timezone", "UTC")];
+    let with = |replicas: u32| {
+        let spec = format!("spec:\n  replicas: {replicas}\n  selector: {{matchLabels");
+        task_api("api", &hours).replace("spec:\n  selector: {matchLabels", &spec)
+    };
+    scenario.apply(&with(3)).await?;
+    adopted(&scenario).await?;
+    scenario.apply(&with(5)).await?;
+    scenario.event("Deployment", "api", "Adopted").await?;
+    scenario.wait_for_replicas("api", 5).await?;
+    stays(&scenario, 5, Duration::from_secs(20)).await
+}
+
 #[tokio::test]
 async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_it() -> Result<()> {
     let cluster = Cluster::shared().await?;
