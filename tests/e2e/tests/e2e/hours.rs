@@ -236,9 +236,9 @@ async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_
     })
     .await?;
     apply(&calendar("e2e-always", "always")).await?;
-    until("what is wrong is said on the Calendar and on who uses it", async || {
+    until("what is wrong is said on the Calendar, and the hours that it had count", async || {
         let status = status().await?;
-        ensure!(status["conditions"][0]["status"] == "False", "{status}");
+        ensure!(status["conditions"][0]["status"] == "False" && status["open"] == true, "{status}");
         ensure!(
             status["conditions"][0]["message"].as_str().is_some_and(|text| text.contains("spec.hours")),
             "{status}"
@@ -246,8 +246,9 @@ async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_
         Ok(())
     })
     .await?;
+    kubectl(&["delete", "calendar", "e2e-always"]).await?;
     let message = scenario.event("Deployment", "api", "InvalidAnnotations").await?;
-    ensure!(message.contains("Calendar e2e-always cannot be used"), "{message}");
+    ensure!(message.contains("there is no Calendar e2e-always"), "{message}");
 
     let backwards = calendar("e2e-backwards", "24/7")
         + "  overrides: [{from: \"2026-12-27T10:00:00Z\", until: \"2026-12-26T10:00:00Z\", state: Open}]\n";
