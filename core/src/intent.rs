@@ -98,6 +98,7 @@ pub struct ScheduleIntent {
 }
 
 /// Replicas outside hours: no more than the one, and no fewer than the other.
+#[derive(Debug, Clone, Copy)]
 struct OffHours {
     replicas: u32,
     floor: u32,

@@ -246,7 +246,7 @@ impl Shown {
 mod tests {
     use super::*;
 
-    fn calendar(spec: &Value, status: Value) -> index::Calendar {
+    fn calendar(spec: &Value, status: &Value) -> index::Calendar {
         serde_json::from_value(json!({"metadata": {"name": "office", "generation": 1}, "spec": spec, "status": status}))
             .unwrap()
     }
@@ -257,8 +257,8 @@ mod tests {
         (shown, status)
     }
 
-    fn shown(spec: Value, at: &str) -> (Shown, Value) {
-        of(&calendar(&spec, Value::Null), at)
+    fn shown(spec: &Value, at: &str) -> (Shown, Value) {
+        of(&calendar(spec, &Value::Null), at)
     }
 
     fn instant(text: &str) -> DateTime<Utc> {
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn the_status_says_open_or_closed_and_until_when_in_local_time() {
         let at = "2026-03-27T12:00:00Z";
-        let (shown, status) = shown(json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
+        let (shown, status) = shown(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
         assert_eq!(status["open"], true);
         assert_eq!(status["nextChange"], "2026-03-27T18:00:00+01:00");
         assert_eq!(status["users"], 2);
@@ -280,15 +280,15 @@ mod tests {
     #[test]
     fn a_status_that_is_right_is_not_written_again() {
         let spec = json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"});
-        let (_, first) = shown(spec.clone(), "2026-03-27T12:00:00Z");
-        let (_, later) = of(&calendar(&spec, first.clone()), "2026-03-27T12:30:00Z");
+        let (_, first) = shown(&spec, "2026-03-27T12:00:00Z");
+        let (_, later) = of(&calendar(&spec, &first), "2026-03-27T12:30:00Z");
         assert_eq!(first, later);
     }
 
     #[test]
     fn one_that_makes_no_sense_is_neither_open_nor_closed_and_says_which_field_is_wrong() {
         let at = "2026-03-27T12:00:00Z";
-        let (_, status) = shown(json!({"timeZone": "Europe/Berln", "hours": "24/7"}), at);
+        let (_, status) = shown(&json!({"timeZone": "Europe/Berln", "hours": "24/7"}), at);
         assert_eq!(status["open"], Value::Null);
         assert_eq!(status["conditions"][0]["status"], "False");
         assert!(
@@ -299,8 +299,8 @@ mod tests {
     #[test]
     fn a_typo_leaves_the_hours_that_there_were_over_any_restart() {
         let at = "2026-03-27T20:00:00Z";
-        let (_, status) = shown(json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
-        let typo = calendar(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 0800-18:00"}), status.clone());
+        let (_, status) = shown(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00"}), at);
+        let typo = calendar(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 0800-18:00"}), &status);
         assert_eq!(typo.effective().unwrap().calendar.hours.to_string(), "Mo-Fr 08:00-18:00");
         let (shown, after) = of(&typo, at);
         assert_eq!((&after["open"], &after["nextChange"]), (&status["open"], &status["nextChange"]));
@@ -310,7 +310,7 @@ mod tests {
             "{}",
             shown.notices[0]
         );
-        let never = calendar(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 0800-18:00"}), Value::Null);
+        let never = calendar(&json!({"timeZone": "Europe/Berlin", "hours": "Mo-Fr 0800-18:00"}), &Value::Null);
         assert!(never.effective().is_err());
     }
 
@@ -318,7 +318,7 @@ mod tests {
     fn hours_that_never_open_and_overrides_that_have_ended_are_told() {
         let past = json!([{"from": "2025-03-01T10:00:00Z", "until": "2025-03-01T12:00:00Z", "state": "Open"}]);
         let spec = json!({"timeZone": "UTC", "hours": "2025 Mo-Fr 08:00-18:00", "overrides": past});
-        let (shown, _) = shown(spec, "2026-03-27T12:00:00Z");
+        let (shown, _) = shown(&spec, "2026-03-27T12:00:00Z");
         let told: Vec<_> = shown.notices.iter().filter(|notice| events::Notice::is_warning(*notice)).collect();
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         assert!(told[0].starts_with("spec.hours \"2025 Mo-Fr 08:00-18:00\" (UTC) do not open"), "{told:?}");
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn ph_without_holidays_is_told() {
         let (shown, _) =
-            shown(json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
+            shown(&json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
         assert!(shown.notices.contains(&Notice::NoHolidays));
         assert_eq!(shown.condition.0, "True");
     }

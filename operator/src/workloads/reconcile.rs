@@ -61,12 +61,12 @@ pub async fn run(mut reconciler: Reconciler, watches: Watches, mut shutdown: wat
         let now = plan.borrow_and_update().clone();
         // A half-read cluster would look as if workloads were removed.
         let complete = now.filter(|_| reconciler.writer.may_write() && watches.missing().is_empty());
-        let retry = match complete {
-            Some(plan) => reconciler.reconcile(&plan, &watches).await,
-            None => {
-                reconciler.ledger.forget();
-                None
-            }
+        let retry = if let Some(plan) = complete {
+            reconciler.reconcile(&plan, &watches).await
+        } else {
+            // Another leader may write it meanwhile.
+            reconciler.ledger.forget();
+            None
         };
         let wake = retry.unwrap_or_else(|| Instant::now() + RETRY.1);
         tokio::select! {

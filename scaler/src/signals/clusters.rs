@@ -177,10 +177,8 @@ pub(super) struct News {
 impl News {
     pub(super) fn take(&mut self, span: &Span, covered: &Covered) {
         let closed = covered.newest.of(span);
-        for i in 0..3 {
-            self.open[i] += span.carried[i] * covered.open;
-            self.closed[i] += closed[i];
-        }
+        (0..3).for_each(|i| self.open[i] += span.carried[i] * covered.open);
+        (0..3).for_each(|i| self.closed[i] += closed[i]);
     }
 }
 
