@@ -414,17 +414,20 @@ struct Weekly {
 
 impl Weekly {
     fn text(&self) -> String {
-        const NAMES: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
-        let days: Vec<_> = self.days.iter().map(|day| NAMES[usize::from(*day)]).collect();
         let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
         let end = self.start + self.length;
         let end = if self.wraps && end >= MIDNIGHT { end - MIDNIGHT } else { end };
-        format!("{} {}-{}", days.join(","), clock(self.start), clock(end))
+        format!("{} {}-{}", names(&self.days), clock(self.start), clock(end))
     }
 
     fn is_for(&self, day: Weekday) -> bool {
         self.days.contains(&(day.num_days_from_monday() as u8))
     }
+}
+
+fn names(days: &BTreeSet<u8>) -> String {
+    const NAMES: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
+    days.iter().map(|day| NAMES[usize::from(*day)]).collect::<Vec<_>>().join(",")
 }
 
 fn weekly() -> impl Strategy<Value = Weekly> {
@@ -441,22 +444,27 @@ fn around(zone: Tz, day: u32, at_change: bool) -> DateTime<Utc> {
     changes.filter(|_| at_change).map_or(start, |change| change - Duration::hours(12))
 }
 
-/// Minute by minute, with nothing but the local time of each: the first minute at which it is that late, and the last at which
-/// it is not yet.
-fn brute_force(weekly: &[Weekly], zone: Tz, start: DateTime<Utc>, minutes: i64) -> Vec<bool> {
+/// Minute by minute, with nothing but the local time of each: it opens at the first minute at which it is that late. It closes when
+/// the clock shows the end for the last time or, where it skips it, after the last minute at which it is not yet that late. Nothing
+/// starts on a day that is off, and what the day before left open ends at its midnight.
+fn brute_force(weekly: &[Weekly], off: &BTreeSet<u8>, zone: Tz, start: DateTime<Utc>, minutes: i64) -> Vec<bool> {
     const MARGIN: i64 = 4 * 1440;
     let clock: Vec<_> = (-MARGIN..minutes + MARGIN)
         .map(|minute| (start + Duration::minutes(minute)).with_timezone(&zone).naive_local())
         .collect();
     let mut open = vec![false; clock.len()];
     let (first, last) = (clock[0].date(), clock[clock.len() - 1].date());
+    let is_off = |date: NaiveDate| off.contains(&(date.weekday().num_days_from_monday() as u8));
     for date in first.iter_days().skip(2).take_while(|date| *date < last) {
-        for hours in weekly.iter().filter(|hours| hours.is_for(date.weekday())) {
+        for hours in weekly.iter().filter(|hours| hours.is_for(date.weekday()) && !is_off(date)) {
+            let end = hours.start + hours.length;
+            let end = if is_off(date.succ_opt().unwrap()) { end.min(1440) } else { end };
             let at = |minute: u16| date.and_time(NaiveTime::MIN) + Duration::minutes(minute.into());
             let opens = clock.iter().position(|now| *now >= at(hours.start));
-            let closes = clock.iter().rposition(|now| *now < at(hours.start + hours.length));
+            let shown = clock.iter().rposition(|now| *now == at(end));
+            let closes = shown.or_else(|| clock.iter().rposition(|now| *now < at(end)).map(|last| last + 1));
             if let (Some(opens), Some(closes)) = (opens, closes) {
-                (opens..=closes).for_each(|minute| open[minute] = true);
+                (opens..closes).for_each(|minute| open[minute] = true);
             }
         }
     }
@@ -469,12 +477,13 @@ proptest! {
     #[test]
     fn it_is_open_when_a_look_at_every_minute_says_so(
         zone in prop::sample::select(&ZONES[..]), day in 0u32..20 * 365, at_change in any::<bool>(),
-        weekly in prop::collection::vec(weekly(), 1..3),
+        weekly in prop::collection::vec(weekly(), 1..3), off in prop::collection::btree_set(0u8..7, 0..3),
     ) {
         let zone: Tz = zone.parse().unwrap();
         let start = around(zone, day, at_change);
-        let text: Vec<_> = weekly.iter().map(Weekly::text).collect();
-        let calendar = calendar(&text.join(", "), zone.name());
+        let text = weekly.iter().map(Weekly::text).collect::<Vec<_>>().join(", ");
+        let text = if off.is_empty() { text } else { format!("{text}; {} off", names(&off)) };
+        let calendar = calendar(&text, zone.name());
         let minutes = 2 * 1440;
         let within = start..start + Duration::minutes(minutes);
         let intervals = calendar.intervals(&within);
@@ -482,9 +491,9 @@ proptest! {
             .map(|minute| start + Duration::minutes(minute))
             .map(|at| intervals.iter().any(|open| open.contains(&at)))
             .collect();
-        let looked = brute_force(&weekly, zone, start, minutes);
+        let looked = brute_force(&weekly, &off, zone, start, minutes);
         let differs = told.iter().zip(&looked).position(|(told, looked)| told != looked);
-        prop_assert_eq!(differs, None, "minutes after {} in {}: {}", start, zone, text.join(", "));
+        prop_assert_eq!(differs, None, "minutes after {} in {}: {}", start, zone, text);
         prop_assert!(intervals.windows(2).all(|pair| pair[0].end < pair[1].start));
     }
 
