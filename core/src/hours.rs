@@ -73,11 +73,15 @@ fn why_unknown(code: &str) -> String {
     let is_country = |code: &str| COUNTRIES.split_whitespace().any(|country| country == code);
     let upper = code.to_ascii_uppercase();
     match upper.split_once('-') {
+        Some((country, _)) if is_country(country) && country.parse::<Country>().is_err() => {
+            "a region of a country of which no holidays are known: leave it out and list the days as dates".to_owned()
+        }
         Some((country, _)) if is_country(country) => {
             format!(
                 "a region: holidays are known by country only, so write \"{country}\" and the region's own days as dates"
             )
         }
+        _ if upper == "UK" => "wants the ISO 3166-1 code: \"GB\"".to_owned(),
         _ if upper != code && is_country(&upper) => format!("wants capital letters: \"{upper}\""),
         _ if is_country(code) => {
             "a country of which no holidays are known: leave it out and list the days as dates".to_owned()

@@ -173,7 +173,9 @@ pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
         if let Some(text) = of_offset(value) {
             return text;
         }
-        if (2..=5).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_uppercase()) {
+        let short = (2..=5).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphabetic());
+        // Rome is as short.
+        if short && !is_place(value) {
             return format!("{zone} \"Europe/Berlin\": abbreviations such as {value} are ambiguous, so name a place");
         }
         match nearest_zone(value) {
@@ -201,6 +203,12 @@ fn of_offset(value: &str) -> Option<Wanted> {
         ),
         _ => format!("an IANA time zone and no offset: {place}"),
     })
+}
+
+/// Whether this is the last part of a zone's name.
+fn is_place(value: &str) -> bool {
+    let places = chrono_tz::TZ_VARIANTS.iter().filter_map(|zone| zone.name().rsplit_once('/'));
+    places.map(|(_, place)| place).any(|place| place.eq_ignore_ascii_case(value))
 }
 
 /// The zone whose name, or its last part, is most like what was written. One without a place is never suggested: those are

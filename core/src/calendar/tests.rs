@@ -312,6 +312,9 @@ fn a_zone_that_is_none_is_answered_by_the_place_that_was_meant_and_never_by_an_a
         ("Europe/Berln", "\"Europe/Berlin\""),
         ("Germany/Berlin", "\"Europe/Berlin\""),
         ("IST", "abbreviations such as IST are ambiguous"),
+        ("ist", "abbreviations such as ist are ambiguous"),
+        ("Cest", "abbreviations such as Cest are ambiguous"),
+        ("rome", "\"Europe/Rome\""),
         ("CEST", "abbreviations such as CEST are ambiguous"),
         ("PDT", "abbreviations such as PDT are ambiguous"),
         ("UTC+2", "\"Etc/GMT-2\" is 2 h ahead of UTC (the sign is inverted"),
@@ -332,6 +335,8 @@ fn a_country_without_known_holidays_and_a_region_are_not_called_unknown() {
     for (code, part) in [
         ("IN", "a country of which no holidays are known: leave it out and list the days"),
         ("DE-BY", "a region: holidays are known by country only, so write \"DE\""),
+        ("IN-MH", "a region of a country of which no holidays are known: leave it out"),
+        ("UK", "\"GB\""),
         ("de", "\"DE\""),
         ("XX", "wants the ISO 3166-1 code of a country"),
     ] {
