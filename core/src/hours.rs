@@ -243,8 +243,9 @@ impl Rule {
     fn apply(&self, place: usize, day: &mut Day) {
         match (self.operator, self.opens) {
             // One that is off finds nothing open that it could close, and leaves what the day before left open.
-            (RuleOperator::Fallback, opens) if !opens || !day.open.is_empty() => {}
-            (RuleOperator::Additional, true) => {
+            (RuleOperator::Fallback, false) => {}
+            // A fallback counts at every instant at which nothing before it is open, so that both together are open.
+            (RuleOperator::Additional | RuleOperator::Fallback, true) => {
                 day.open = union(day.open.iter().chain(&self.spans));
                 day.closed = without(&day.closed, &self.spans);
                 let opened: Vec<_> = self.spans.iter().filter_map(past_midnight).collect();
@@ -253,7 +254,7 @@ impl Rule {
                     .flat_map(|(of, span)| without(&[span], &opened).into_iter().map(move |span| (of, span)))
                     .collect();
             }
-            (RuleOperator::Normal | RuleOperator::Fallback, true) => {
+            (RuleOperator::Normal, true) => {
                 *day = Day { open: self.spans.clone(), ..Day::default() };
             }
             (_, false) => {

@@ -303,6 +303,14 @@ fn hours_that_cannot_be_read_say_where_and_why_or_how_to_write_them() {
 }
 
 #[test]
+fn a_fallback_counts_whenever_nothing_before_it_is_open() {
+    let day = |hours: &str| open(hours, "UTC", "2026-03-06T00:00:00Z", "2026-03-07T00:00:00Z");
+    assert_eq!(day("Mo-Fr 08:00-12:00 || Mo-Fr 10:00-14:00"), day("Mo-Fr 08:00-14:00"));
+    assert_eq!(day("Mo-Th 08:00-12:00 || 10:00-14:00"), day("10:00-14:00"));
+    assert_eq!(day("Mo-Fr 08:00-12:00; Fr off || 13:00-14:00"), day("13:00-14:00"));
+}
+
+#[test]
 fn a_zone_that_is_none_is_answered_by_the_place_that_was_meant_and_never_by_an_abbreviation() {
     for (written, part) in [
         ("Berlin", "\"Europe/Berlin\""),
