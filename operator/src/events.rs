@@ -1,4 +1,5 @@
-//! Events, each told once: when it has become true, and again only after it was not.
+//! Events, each told once: when it has become true, and again only after it was not. What is wrong is told anew each day that it
+//! lasts, since the API server forgets events after an hour.
 //!
 //! kube's `Recorder` folds events of one reason into the first of them and drops the later texts, but two annotations can
 //! be wrong in two ways. So events are written here, under names that are made of what they say: a restart, or another
@@ -29,6 +30,8 @@ use crate::writer::{Unwritten, Writer};
 /// The API server takes notes of up to 1 kB.
 const LONGEST_NOTE: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How often what is wrong is told.
+const AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// What is still arriving (a Deployment and its route are applied one after the other) is no news.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -50,14 +53,14 @@ pub trait Notice: Clone + Eq + Hash + Display {
 pub struct Events<N> {
     writer: Writer,
     instance: String,
-    /// What is true of each object: since when, and whether it was told
+    /// What is true of each object: since when, and when it was told last
     known: HashMap<String, HashMap<N, State>>,
 }
 
 #[derive(Clone, Copy)]
 struct State {
     since: Instant,
-    told: bool,
+    told: Option<Instant>,
 }
 
 impl<N: Notice> Events<N> {
@@ -73,17 +76,20 @@ impl<N: Notice> Events<N> {
         let known = self.known.entry(key(object)).or_default();
         known.retain(|notice, _| notices.contains(notice));
         for notice in notices {
-            known.entry(notice.clone()).or_insert(State { since: now, told: false });
+            known.entry(notice.clone()).or_insert(State { since: now, told: None });
         }
-        let due: Vec<_> = known.iter().filter(|(notice, state)| !state.told && is_due(*notice, state, now)).collect();
+        let due: Vec<_> = known.iter().filter(|(notice, state)| is_due(*notice, state, now)).collect();
         let due: Vec<_> = due.into_iter().map(|(notice, _)| notice.clone()).collect();
         let mut written = 0;
         for notice in due {
             match timeout(DEADLINE, self.writer.write(self.write(object, &notice))).await {
                 Ok(Ok(())) => {
                     written += 1;
+                    if notice.is_warning() {
+                        tracing::warn!(object = key(object), reason = notice.reason(), "{notice}");
+                    }
                     if let Some(state) = self.known.get_mut(&key(object)).and_then(|known| known.get_mut(&notice)) {
-                        state.told = true;
+                        state.told = Some(now);
                     }
                 }
                 Ok(Err(Unwritten::NotLeading)) => break,
@@ -92,7 +98,8 @@ impl<N: Notice> Events<N> {
                 Err(_) => tracing::warn!(object = key(object), "cannot write an event: no answer within {DEADLINE:?}"),
             }
         }
-        let pending = self.known.get(&key(object)).is_some_and(|known| known.values().any(|state| !state.told));
+        let pending =
+            self.known.get(&key(object)).is_some_and(|known| known.values().any(|state| state.told.is_none()));
         if notices.is_empty() {
             self.known.remove(&key(object));
         }
@@ -145,7 +152,10 @@ impl<N: Notice> Events<N> {
 }
 
 fn is_due<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
-    !notice.may_pass() || now.duration_since(state.since) >= SETTLE
+    match state.told {
+        Some(told) => notice.is_warning() && now.duration_since(told) >= AGAIN,
+        None => !notice.may_pass() || now.duration_since(state.since) >= SETTLE,
+    }
 }
 
 /// What stands for an object here.
@@ -163,7 +173,46 @@ fn event_name(object: &ObjectReference, reason: &str, note: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
+    use tokio::time::advance;
+
     use super::*;
+    use crate::{api_server::ApiServer, lease::term};
+
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct Word(&'static str, bool);
+
+    impl fmt::Display for Word {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Notice for Word {
+        fn reason(&self) -> &'static str {
+            "Said"
+        }
+
+        fn is_warning(&self) -> bool {
+            self.1
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_is_told_once_a_day_while_it_lasts_and_all_else_once() {
+        let (server, (term, leadership)) = (ApiServer::default(), term());
+        let mut events = Events::new(Writer::new(server.client(), leadership), "pod");
+        let object = ObjectReference { name: Some("api".to_owned()), ..ObjectReference::default() };
+        let mut told = Vec::new();
+        for _ in 0..50 {
+            term.begin();
+            told.push(events.tell(&object, &[Word("wrong", true), Word("news", false)]).await.0);
+            advance(Duration::from_secs(3600)).await;
+        }
+        let written: Vec<_> = told.iter().enumerate().filter(|(_, count)| **count > 0).collect();
+        assert_eq!(written, [(0, &2), (24, &1), (48, &1)]);
+    }
 
     #[test]
     fn an_event_has_the_same_name_in_every_version() {

@@ -20,6 +20,12 @@ pub struct OperatorMetrics {
     leading: Gauge<i64, AtomicI64>,
     writes: Family<Outcome, Counter<u64, AtomicU64>>,
     events: Counter<u64, AtomicU64>,
+    problems: Family<Reason, Gauge<i64, AtomicI64>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 impl OperatorMetrics {
@@ -30,7 +36,10 @@ impl OperatorMetrics {
             leading: Gauge::default(),
             writes: Family::default(),
             events: Counter::default(),
+            problems: Family::default(),
         };
+        let help = "Workloads with something wrong, by the reason of the Warning event";
+        registry.register("tidegate_workload_problems", help, metrics.problems.clone());
         let registry = registry.sub_registry_with_prefix("tidegate_operator");
         registry.register("workloads", "Annotated workloads", metrics.workloads.clone());
         registry.register("leading", "1 on the replica that writes", metrics.leading.clone());
@@ -50,6 +59,12 @@ impl OperatorMetrics {
 
     pub(crate) fn managed(&self, workloads: usize) {
         self.workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
+    }
+
+    /// The reasons of all that is wrong now.
+    pub(crate) fn problems(&self, reasons: impl Iterator<Item = &'static str>) {
+        self.problems.clear();
+        reasons.for_each(|reason| _ = self.problems.get_or_create(&Reason { reason }).inc());
     }
 
     pub(crate) fn write(&self, succeeded: bool) {

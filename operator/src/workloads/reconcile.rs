@@ -124,6 +124,8 @@ impl Reconciler {
             notices.entry(id).or_default().push(Notice::NoEffect(what));
         }
         self.metrics.managed(plan.workloads.len());
+        let wrong = notices.values().flatten().filter(|notice| events::Notice::is_warning(*notice));
+        self.metrics.problems(wrong.map(events::Notice::reason));
         let of_namespaces = watches.objects(|objects| {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
