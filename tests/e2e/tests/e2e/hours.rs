@@ -238,7 +238,7 @@ async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_
     apply(&calendar("e2e-always", "always")).await?;
     until("what is wrong is said on the Calendar, and the hours that it had count", async || {
         let status = status().await?;
-        ensure!(status["conditions"][0]["status"] == "False" && status["open"] == true, "{status}");
+        ensure!(status["conditions"][0]["status"] == "False" && status["open"] == false, "{status}");
         ensure!(
             status["conditions"][0]["message"].as_str().is_some_and(|text| text.contains("spec.hours")),
             "{status}"
