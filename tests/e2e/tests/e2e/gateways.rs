@@ -189,7 +189,10 @@ async fn fifty_leaders_that_start_write_nothing_that_is_right_already() -> Resul
     let before = until("all is as it should be", look).await?;
     for start in 0..50 {
         let lease = format!("--lease-name=start-{start}");
-        let operator = beside("operator", &[lease, format!("--lease-namespace={}", scenario.namespace)]).await?;
+        // It is another release, which is to take no workload of another test.
+        let namespace = format!("--namespace={}", scenario.namespace);
+        let operator =
+            beside("operator", &[lease, namespace, format!("--lease-namespace={}", scenario.namespace)]).await?;
         until("it leads, and has made a whole pass", async || {
             let (_, metrics) =
                 tidegate_stack::get(&format!("http://{}/metrics", operator.admin), crate::SECOND).await?;
