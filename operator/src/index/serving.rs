@@ -23,6 +23,8 @@ use super::{Objects, plan::namespace_defaults};
 
 /// How many of the last pods say how long a start takes.
 const STARTS: usize = 20;
+/// What is in the names of containers that serve models.
+const SERVERS: [&str; 5] = ["vllm", "sglang", "tgi", "llama", "model"];
 /// Where vLLM serves.
 const USUAL_PORT: u16 = 8000;
 
@@ -132,7 +134,12 @@ fn serving(pod: &Pod) -> ServingPod {
     let named = |name: &str| ports().find(|port| port.name.as_deref() == Some(name)).and_then(number);
     let port = annotation("prometheus.io/port").and_then(|port| port.parse().ok());
     let port = port.or_else(|| named("metrics")).or_else(|| named("http"));
-    let port = port.or_else(|| ports().next().and_then(number)).unwrap_or(USUAL_PORT);
+    // A side-car may stand before the server, and have the first port.
+    let mut servers = containers().filter(|container| SERVERS.iter().any(|server| container.name.contains(server)));
+    let of_server = || servers.find_map(|container| container.ports.iter().flatten().next().and_then(number));
+    let usual = || ports().filter_map(number).find(|port| *port == USUAL_PORT);
+    let port = port.or_else(of_server).or_else(usual).or_else(|| ports().next().and_then(number));
+    let port = port.unwrap_or(USUAL_PORT);
     let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse::<IpAddr>().ok());
     ServingPod {
         name: pod.name_any(),
@@ -198,6 +205,21 @@ mod tests {
         status(&mut over).phase = Some("Failed".into());
         pods.apply(&id(), &over);
         assert_eq!(pods.of(&id()).0, []);
+    }
+
+    #[test]
+    fn a_side_car_that_stands_before_the_server_is_not_asked() {
+        let port = |containers: serde_json::Value| {
+            let mut pod = pod("a", None);
+            pod.spec.get_or_insert_default().containers = serde_json::from_value(containers).unwrap();
+            serving(&pod).metrics.unwrap().port()
+        };
+        let side_car = json!({"name": "istio-proxy", "ports": [{"containerPort": 15090}]});
+        let server = |name: &str, number: u16| json!({"name": name, "ports": [{"containerPort": number}]});
+        assert_eq!(port(json!([side_car, server("vllm-openai", 9000)])), 9000);
+        assert_eq!(port(json!([side_car, server("main", 8000)])), 8000);
+        assert_eq!(port(json!([server("main", 7000), side_car])), 7000);
+        assert_eq!(port(json!([{"name": "main"}])), 8000);
     }
 
     #[test]
