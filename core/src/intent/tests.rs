@@ -203,3 +203,15 @@ fn what_only_models_have_is_refused_without_a_model_and_beyond_a_full_cache() {
         ["tidegate.dev/kv-cache: got \"80\", wants a part of the KV cache from 0.001 to 1, such as \"0.8\""]
     );
 }
+
+#[test]
+fn off_hours_replicas_are_the_number_where_nothing_but_hours_is_asked_for_and_a_cap_where_traffic_is() {
+    let hours = [("hours", "off"), ("timezone", "UTC"), ("off-hours-replicas", "2")];
+    for (more, floor) in [(None, 2), (Some(("requests-per-second", "100")), 0)] {
+        let pairs: Vec<_> = hours.into_iter().chain(more).collect();
+        let intent = Intent::of_workload(&annotations(&pairs), "shop", &Annotations::new()).unwrap().unwrap();
+        let schedule = intent.schedule("api", &Calendars::new()).unwrap().unwrap();
+        let closed = schedule.limits(DateTime::UNIX_EPOCH);
+        assert_eq!((closed.floor, closed.cap), (floor, Some(2)), "{pairs:?}");
+    }
+}
