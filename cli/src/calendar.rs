@@ -52,9 +52,7 @@ pub(crate) async fn show(args: &CalendarShowArgs) -> Result<()> {
         }
     }
     let field = if args.name.is_some() { "spec.hours" } else { "--hours" };
-    let now = Utc::now();
-    let without_effect = [NoEffect::of_hours(field, &calendar, now), NoEffect::of_overrides(&calendar, now)];
-    for what in without_effect.into_iter().flatten() {
+    for what in NoEffect::of_calendar(field, &calendar, Utc::now()) {
         eprintln!("tidegate: {what}");
     }
     Ok(())

@@ -44,8 +44,7 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     for (name, calendar) in
         plan.calendars.iter().filter_map(|(name, known)| Some((name, &known.as_ref().ok()?.calendar)))
     {
-        let without_effect = [NoEffect::of_hours("spec.hours", calendar, now), NoEffect::of_overrides(calendar, now)];
-        for what in without_effect.into_iter().flatten() {
+        for what in NoEffect::of_calendar("spec.hours", calendar, now) {
             eprintln!("tidegate: Calendar {name}: {what}");
         }
     }

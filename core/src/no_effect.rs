@@ -52,6 +52,11 @@ impl NoEffect {
         (!calendar.opens_within_a_year(now)).then(never)
     }
 
+    /// All of a Calendar's: its hours, which `field` holds, and its overrides.
+    pub fn of_calendar(field: &str, calendar: &Calendar, now: DateTime<Utc>) -> impl Iterator<Item = Self> {
+        [Self::of_hours(field, calendar, now), Self::of_overrides(calendar, now)].into_iter().flatten()
+    }
+
     /// What is written beside hours. `max` is the highest number of replicas there may be.
     pub fn beside_hours(asked: &ScheduleIntent, max: u32, now: DateTime<Utc>) -> impl Iterator<Item = Self> {
         let above = asked.off_hours_replicas.filter(|cap| *cap > max).map(|cap| Self::CapAboveMaximum { cap, max });

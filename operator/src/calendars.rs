@@ -108,7 +108,7 @@ async fn pass(writer: &Writer, events: &mut Events<Notice>, watches: &Watches, p
         let shown = |calendar: &index::Calendar| {
             let name = &calendar.metadata.name;
             let users = users.get(name.as_str()).copied().unwrap_or(0);
-            let shown = Shown::new(calendar.spec.resolve(), calendar.applied(), users, now);
+            let shown = Shown::of(calendar, users, now);
             let status = shown.status(calendar, now);
             (name.clone(), calendar.metadata.uid.clone(), shown, (status != calendar.status).then_some(status))
         };
@@ -173,25 +173,22 @@ struct Shown {
 }
 
 impl Shown {
-    /// `applied` is what counts where the spec makes no sense.
-    fn new(
-        spec: Result<KnownCalendar, String>,
-        applied: Option<KnownCalendar>,
-        users: usize,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let known = match (spec, applied) {
-            (Ok(known), _) => known,
-            (Err(error), applied) => {
-                let hours = applied.as_ref().map(|known| known.calendar.hours.to_string());
-                let notice = Notice::Invalid(error, hours);
-                let condition = ("False", "Invalid", notice.to_string());
-                let shown = applied.map(|applied| Self::new(Ok(applied), None, users, now));
-                let (open, next_change) = shown.as_ref().map_or((None, None), |shown| (shown.open, shown.next_change));
-                let next_change_text = shown.and_then(|shown| shown.next_change_text);
-                return Self { open, next_change, next_change_text, users, condition, notices: vec![notice] };
-            }
+    fn of(calendar: &index::Calendar, users: usize, now: DateTime<Utc>) -> Self {
+        let error = match calendar.spec.resolve() {
+            Ok(known) => return Self::of_known(&known, users, now),
+            Err(error) => error,
         };
+        let applied = calendar.applied();
+        let notice = Notice::Invalid(error, applied.as_ref().map(|known| known.calendar.hours.to_string()));
+        let condition = ("False", "Invalid", notice.to_string());
+        let (open, next_change, next_change_text) = applied.map_or((None, None, None), |known| {
+            let shown = Self::of_known(&known, users, now);
+            (shown.open, shown.next_change, shown.next_change_text)
+        });
+        Self { open, next_change, next_change_text, users, condition, notices: vec![notice] }
+    }
+
+    fn of_known(known: &KnownCalendar, users: usize, now: DateTime<Utc>) -> Self {
         let calendar = &known.calendar;
         let open = calendar.is_open(now);
         let next_change = calendar.next_change(now);
@@ -201,8 +198,7 @@ impl Shown {
             |change| format!(" until {} ({})", local(change).format("%a %Y-%m-%d %H:%M %:z"), calendar.zone),
         );
         let mut notices = vec![if open { Notice::Opened(until) } else { Notice::Closed(until) }];
-        let without_effect = [NoEffect::of_hours("spec.hours", calendar, now), NoEffect::of_overrides(calendar, now)];
-        notices.extend(without_effect.into_iter().flatten().map(Notice::NoEffect));
+        notices.extend(NoEffect::of_calendar("spec.hours", calendar, now).map(Notice::NoEffect));
         let condition = if calendar.hours.mention_holidays() && known.holidays.is_empty() {
             notices.push(Notice::NoHolidays);
             ("True", "NoHolidays", Notice::NoHolidays.to_string())
@@ -252,7 +248,7 @@ mod tests {
     }
 
     fn of(calendar: &index::Calendar, at: &str) -> (Shown, Value) {
-        let shown = Shown::new(calendar.spec.resolve(), calendar.applied(), 2, instant(at));
+        let shown = Shown::of(calendar, 2, instant(at));
         let status = shown.status(calendar, instant(at));
         (shown, status)
     }

@@ -390,11 +390,8 @@ impl Objects {
     pub fn foreign_scalers(&self) -> BTreeMap<WorkloadId, Vec<ForeignScaler>> {
         let mut foreign = BTreeMap::<_, Vec<_>>::new();
         let mut add = |namespace: &str, target: &views::ScaleTarget, scaler: ForeignScaler| {
-            for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
-                if target.is(kind.as_str(), &target.name) {
-                    let id = WorkloadId { namespace: namespace.to_owned(), kind, name: target.name.clone() };
-                    foreign.entry(id).or_default().push(scaler.clone());
-                }
+            if let Some(id) = target.workload(namespace) {
+                foreign.entry(id).or_default().push(scaler);
             }
         };
         for object in self.scaled_objects().filter(|object| !object.is_tidegates()) {

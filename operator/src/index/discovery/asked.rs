@@ -12,7 +12,6 @@ use tidegate_core::plan::{Role, RouteRef};
 
 use super::{
     super::{
-        Objects,
         kind::Kind,
         objects::Table,
         views::{AskingPolicy, BackendRef, Route},
@@ -43,7 +42,8 @@ struct Carried<'a> {
 
 impl<'a> AskingPolicies<'a> {
     /// Those of both kinds.
-    pub(super) fn of(objects: &'a Objects, resolver: &Resolver<'a, '_>) -> [Self; 2] {
+    pub(super) fn of(resolver: &Resolver<'a, '_>) -> [Self; 2] {
+        let objects = resolver.objects;
         [
             Self::of_kind(Kind::SecurityPolicy, Role::ExtAuth, &objects.security_policies, resolver),
             Self::of_kind(Kind::EnvoyExtensionPolicy, Role::ExtProc, &objects.envoy_extension_policies, resolver),

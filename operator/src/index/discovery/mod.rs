@@ -186,8 +186,8 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
     let grants = Grants::of(objects);
     let gateways = Gateways::of(objects, &grants);
     let resolver = Resolver { objects, gateways: &gateways, grants: &grants };
-    let policies = PolicyIndex::of(objects, &resolver);
-    let mut asking = AskingPolicies::of(objects, &resolver);
+    let policies = PolicyIndex::of(&resolver);
+    let mut asking = AskingPolicies::of(&resolver);
     let discovery = Discovery {
         backends: Backends { objects, grants: &grants },
         merging: Merging { objects, policies: &policies },

@@ -42,15 +42,15 @@ pub(super) struct PolicyIndex<'a> {
 }
 
 impl<'a> PolicyIndex<'a> {
-    pub(super) fn of(objects: &'a Objects, resolver: &Resolver<'a, '_>) -> Self {
+    pub(super) fn of(resolver: &Resolver<'a, '_>) -> Self {
         let mut index = Self {
             routing_types: Levels::default(),
             cluster_settings: Levels::default(),
             client_settings: Levels::default(),
             consistent_hash: HashMap::new(),
         };
-        index.add_backend_policies(objects, resolver);
-        index.add_client_policies(objects, resolver);
+        index.add_backend_policies(resolver);
+        index.add_client_policies(resolver);
         index
     }
 
@@ -81,8 +81,9 @@ impl<'a> PolicyIndex<'a> {
         self.consistent_hash.get(&gateway).copied().unwrap_or(false)
     }
 
-    fn add_backend_policies(&mut self, objects: &'a Objects, resolver: &Resolver<'a, '_>) {
-        let mut policies: Vec<_> = objects.backend_traffic_policies.values().flat_map(BTreeMap::values).collect();
+    fn add_backend_policies(&mut self, resolver: &Resolver<'a, '_>) {
+        let mut policies: Vec<_> =
+            resolver.objects.backend_traffic_policies.values().flat_map(BTreeMap::values).collect();
         policies.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
         for policy in policies {
             let spec = &policy.spec;
@@ -107,8 +108,9 @@ impl<'a> PolicyIndex<'a> {
         }
     }
 
-    fn add_client_policies(&mut self, objects: &'a Objects, resolver: &Resolver<'a, '_>) {
-        let mut policies: Vec<_> = objects.client_traffic_policies.values().flat_map(BTreeMap::values).collect();
+    fn add_client_policies(&mut self, resolver: &Resolver<'a, '_>) {
+        let mut policies: Vec<_> =
+            resolver.objects.client_traffic_policies.values().flat_map(BTreeMap::values).collect();
         policies.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
         for policy in policies {
             for target in resolver.targets("ClientTrafficPolicy", &policy.metadata, &policy.spec.targets) {

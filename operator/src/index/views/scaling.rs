@@ -28,6 +28,13 @@ impl ScaleTarget {
             && (self.kind == kind || (self.kind.is_empty() && kind == "Deployment"))
             && (self.api_version.is_empty() || group == "apps")
     }
+
+    /// The workload of this namespace that it names, if that is one of a kind that Tidegate knows.
+    pub(in crate::index) fn workload(&self, namespace: &str) -> Option<WorkloadId> {
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
+        let kind = kinds.into_iter().find(|kind| self.is(kind.as_str(), &self.name))?;
+        Some(WorkloadId { namespace: namespace.to_owned(), kind, name: self.name.clone() })
+    }
 }
 
 /// A ScaledObject of KEDA: whose it is, and its `spec` as it stands, to compare with what it should be.
@@ -49,9 +56,7 @@ impl ScaledObject {
 
     /// The workload that it scales, if that is one of a kind that Tidegate knows.
     pub fn workload(&self) -> Option<WorkloadId> {
-        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
-        let kind = kinds.into_iter().find(|kind| self.target.is(kind.as_str(), &self.target.name))?;
-        Some(WorkloadId { namespace: self.metadata.namespace.clone(), kind, name: self.target.name.clone() })
+        self.target.workload(&self.metadata.namespace)
     }
 
     /// The release of Tidegate that wrote it, if that said so.
