@@ -53,7 +53,7 @@ kinds() { sed -n 's/^    [A-Za-z]* "[A-Za-z]*" "\([a-z]*\)" "\([a-z0-9.-]*\)" \[
 kinds_are_readable() {
     local rules kind group
     # One line per rule: "[group] [resources] [verbs]".
-    rules=$(render --show-only templates/rbac.yaml | awk '/apiGroups:/ { g = $0 } /resources:/ { r = $0 } /verbs:/ { print g r $0 }')
+    rules=$(render --show-only templates/rbac.yaml --set manage.cronJobs=true | awk '/apiGroups:/ { g = $0 } /resources:/ { r = $0 } /verbs:/ { print g r $0 }')
     [ "$(kinds | wc -l)" -ge 20 ] || { echo "found just these kinds in the operator's source: $(kinds)"; return 1; }
     for kind in $(kinds); do
         group=${kind%/*}
@@ -136,6 +136,9 @@ it "a Kafka client with tokens becomes a file" has "tokenEndpoint: https://sso" 
   --set 'kafka.clusters.default.sasl.clientId=tidegate,kafka.clusters.default.sasl.clientSecretFile=/etc/tidegate/kafka-secret/s'
 it "a Kafka broker without a port is refused" refuses "brokers" --set 'kafka.clusters.default.brokers={kafka}'
 it "no account at all is refused" refuses "set serviceAccount.name" --set serviceAccount.create=false
+it "CronJobs are none of its business unless the values say so" lacks "cronjobs"
+it "CronJobs are patched where the values say so" has "resources: [cronjobs]" --set manage.cronJobs=true
+it "kinds that may be managed are passed on" has "--manage=cronjobs,daemonsets" --set manage.cronJobs=true,manage.daemonSets=true
 it "every kind that the operator reads may be read" kinds_are_readable
 if [ -n "${TIDEGATE:-}" ]; then
     it "every flag that the chart sets is one of tidegate run" flags_are_known

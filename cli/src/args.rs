@@ -7,6 +7,7 @@ mod output;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use tidegate_core::intent::Managed;
 use tidegate_operator::workloads::ScalerEndpoint;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -180,6 +181,9 @@ pub(crate) struct ServiceArgs {
     /// Watch only this namespace; repeat for several [default: all]
     #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
     pub(crate) namespaces: Vec<String>,
+    /// Kinds that the annotation tidegate.dev/manage of a Namespace may name: they are patched when hours begin and end
+    #[arg(long, env = "TIDEGATE_MANAGE", value_delimiter = ',', value_name = "KIND")]
+    manage: Vec<ManagedKind>,
     /// The namespace of the Lease that elects the one replica which writes [default: the pod's own]
     #[arg(long, env = "TIDEGATE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
@@ -193,6 +197,22 @@ pub(crate) struct ServiceArgs {
     pub(crate) pod_namespace: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+}
+
+impl ServiceArgs {
+    pub(crate) fn manageable(&self) -> Managed {
+        let has = |kind| self.manage.contains(&kind);
+        Managed { cron_jobs: has(ManagedKind::Cronjobs), daemon_sets: has(ManagedKind::Daemonsets) }
+    }
+}
+
+/// A kind that is managed only where that was allowed at the installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ManagedKind {
+    /// Suspended outside hours
+    Cronjobs,
+    /// Without pods outside hours
+    Daemonsets,
 }
 
 /// The scaler alone, from a cluster or from files.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_core::{
-    intent::Intent,
+    intent::{Intent, Managed},
     measured::Measured,
     model::AiGateway,
     plan::{Plan, Proxy},
@@ -19,7 +19,7 @@ use tidegate_operator::{
     index::{WatchState, Watches, read_manifests},
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
-    tolerance,
+    sleep as sleep_by_hours, tolerance,
     workloads::{self, Ledger, Reconciler, ScalerEndpoint, Settings},
     writer::Writer,
 };
@@ -62,9 +62,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     install_crypto();
     let client = connect().await?;
-    let lease = lease_settings(&args);
+    let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
-    let (watches, _watching) = Watches::start(&client, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
+    let proxies = &service.args.source.envoy_gateway_namespaces;
+    let (watches, _watching) = Watches::start(&client, &args.namespaces, proxies, manageable);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -77,8 +78,8 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let (watches, _watching) =
-            Watches::start(&connect().await?, &args.namespaces, &service.args.source.envoy_gateway_namespaces);
+        let proxies = &service.args.source.envoy_gateway_namespaces;
+        let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces, proxies, Managed::default());
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;
@@ -172,6 +173,9 @@ impl Service {
         let (of_calendars, instance, seen) = (writer.clone(), lease.holder.clone(), watches.clone());
         let stop = self.stop.subscribe();
         self.part(async move { calendars::run(of_calendars, &instance, seen, stop).await });
+        let (switches, instance, seen) = (writer.clone(), lease.holder.clone(), watches.clone());
+        let stop = self.stop.subscribe();
+        self.part(async move { sleep_by_hours::run(switches, &instance, seen, stop).await });
         self.count_savings(demands, watches.plan(), move || leadership.may_write());
         let gateways =
             gateways::Reconciler::new(writer.clone(), Events::new(writer.clone(), &lease.holder), self.fleets(demands));

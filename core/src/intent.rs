@@ -1,6 +1,7 @@
 //! What a user asks for one workload: its annotations, with the defaults of its Namespace, parsed into types.
 
 mod gateway;
+mod managed;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +9,10 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-pub use self::gateway::{GatewayIntent, is_annotated};
+pub use self::{
+    gateway::{GatewayIntent, is_annotated},
+    managed::Managed,
+};
 use crate::{
     calendar::{Calendar, Calendars},
     hours::Hours,
@@ -157,7 +161,7 @@ impl Intent {
     ) -> Result<Option<Self>, Vec<Problem>> {
         let mut problems = unknown_keys(own, Place::Workload);
         let annotated = own.keys().any(|key| key.starts_with(PREFIX));
-        if !annotated && !is_managed(defaults) {
+        if !annotated && Managed::of(defaults).is_none() {
             return Ok(None);
         }
         let intent = Reader { own, namespace, defaults, problems: &mut problems }.intent();
@@ -209,17 +213,12 @@ impl Intent {
     }
 }
 
-/// Whether a Namespace has all its workloads scheduled.
-pub fn is_managed(namespace: &Annotations) -> bool {
-    namespace.get(&Key::Manage.annotation()).is_some_and(|value| value == "all")
-}
-
 /// Checks the annotations of a Namespace: every key of Tidegate on it must exist and hold a value that the key takes.
 pub fn check_namespace(annotations: &Annotations) -> Vec<Problem> {
     let mut problems = unknown_keys(annotations, Place::Namespace);
     let nothing = Annotations::new();
     let mut reader = Reader { own: annotations, namespace: "", defaults: &nothing, problems: &mut problems };
-    let managed = reader.read(Key::Manage, |v| if v == "all" { Ok(()) } else { Err("\"all\"".into()) });
+    let managed = reader.read(Key::Manage, Managed::parse);
     let has_hours = reader.values().schedule.is_some_and(|schedule| schedule.has_hours());
     if managed.is_some() && !has_hours {
         reader.contradiction(

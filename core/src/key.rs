@@ -96,7 +96,7 @@ keys! {
     ScaleDownAfter "scale-down-after" "scaleDownAfter" true "The window whose maximum holds replicas up";
     Paused "paused" "paused" true "Leave what exists as it is";
     CreateEnvoyProxy "create-envoyproxy" "createEnvoyproxy" true "Whether a Gateway without an EnvoyProxy is given one";
-    Manage "manage" "manage" false "On a Namespace: all, to schedule every workload in it";
+    Manage "manage" "manage" false "On a Namespace: all, to schedule every workload in it; with cronjobs and daemonsets, those too";
 }
 
 impl Key {

@@ -58,6 +58,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "tidegate.otlp" -}}
 {{- if or (eq .Values.source "otlp") (eq .Values.tokenSource "otlp") }}true{{ end }}
 {{- end }}
+{{- /* The kinds that tidegate.dev/manage may name, as --manage takes them */ -}}
+{{- define "tidegate.manage" -}}
+{{- $kinds := list }}
+{{- if .Values.manage.cronJobs }}{{ $kinds = append $kinds "cronjobs" }}{{ end }}
+{{- if .Values.manage.daemonSets }}{{ $kinds = append $kinds "daemonsets" }}{{ end }}
+{{- join "," $kinds }}
+{{- end }}
+
 {{- define "tidegate.check" -}}
 {{- $secret := .Values.prometheus.secret }}
 {{- if and (eq .Values.tokenSource "prometheus") (not .Values.prometheus.url) }}

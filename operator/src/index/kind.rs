@@ -46,6 +46,7 @@ kinds! {
     Deployment "Deployment" "deployments" "apps" ["v1"] true;
     StatefulSet "StatefulSet" "statefulsets" "apps" ["v1"] true;
     DaemonSet "DaemonSet" "daemonsets" "apps" ["v1"] true;
+    CronJob "CronJob" "cronjobs" "batch" ["v1"] true;
     ReplicaSet "ReplicaSet" "replicasets" "apps" ["v1"] true;
     Service "Service" "services" "" ["v1"] true;
     Namespace "Namespace" "namespaces" "" ["v1"] false;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tidegate_core::intent::Managed;
 
 use super::{ObjectError, Objects};
 
@@ -23,6 +24,8 @@ const MAX_DEPTH: usize = 16;
 /// On errors all of them are given, so that they are mended in one go.
 pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
     let mut reader = ManifestReader { objects: Objects::default(), errors: Vec::new() };
+    // What a release may switch off is not known from files.
+    reader.objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
     for path in paths {
         if path.as_os_str() == "-" {
             reader.read_from(Path::new("standard input"), &mut std::io::stdin().lock(), Strictness::OnlyObjects);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tidegate_core::{
     fleet::{EnvoyProxyId, GatewayId},
-    intent::{Annotations, check_namespace, is_annotated},
+    intent::{Annotations, Managed, check_namespace, is_annotated},
     key::STATUS,
     plan::{ADOPTED_REPLICAS, Plan, Replicas},
     problem::Problem,
@@ -19,6 +20,7 @@ use super::{
     plan::{self, ProxyNamespaces},
     routes::{self, BackendClusters},
     serving::{self, ServingPods},
+    sleepers::{self, Sleeper},
     views::{self, Calendar, ScaledObject, Workload},
 };
 
@@ -43,6 +45,7 @@ pub struct Objects {
     pub(super) deployments: Table<Workload>,
     pub(super) stateful_sets: Table<Workload>,
     pub(super) daemon_sets: Table<Workload>,
+    pub(super) cron_jobs: Table<views::CronJob>,
     pub(super) replica_sets: Table<views::ReplicaSet>,
     pub(super) services: Table<views::Service>,
     pub(super) namespaces: Table<views::Namespace>,
@@ -74,6 +77,7 @@ pub struct Objects {
     pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
     pub(super) envoy_gateway: views::EnvoyGateway,
     pub(super) proxy_namespaces: ProxyNamespaces,
+    pub(super) manageable: Managed,
 }
 
 /// An object that cannot be read.
@@ -124,6 +128,10 @@ macro_rules! with_table {
             }
             Kind::DaemonSet => {
                 let $table = $($objects)+.daemon_sets;
+                $body
+            }
+            Kind::CronJob => {
+                let $table = $($objects)+.cron_jobs;
                 $body
             }
             Kind::ReplicaSet => {
@@ -266,6 +274,11 @@ impl Objects {
         self.proxy_namespaces = ProxyNamespaces(namespaces);
     }
 
+    /// Sets which kinds besides Deployments and StatefulSets may be managed; none when not called.
+    pub fn set_manageable(&mut self, manageable: Managed) {
+        self.manageable = manageable;
+    }
+
     /// Forgets one object. `namespace` is ignored for kinds that have none.
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
         let namespace = if kind.namespaced() { namespace } else { "" };
@@ -369,7 +382,8 @@ impl Objects {
         all.map(|namespace| {
             let name = namespace.metadata.name.as_str();
             let problems = check_namespace(&namespace.metadata.annotations);
-            (name, problems.into_iter().chain(plan::spared_problem(self, name)).collect())
+            let of_objects = [plan::spared_problem(self, name), sleepers::problem(self, name)];
+            (name, problems.into_iter().chain(of_objects.into_iter().flatten()).collect())
         })
     }
 
@@ -407,6 +421,11 @@ impl Objects {
         foreign
     }
 
+    /// Everything that hours switch off and on, with what they want of it now.
+    pub fn sleepers(&self, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
+        sleepers::sleepers(self, plan, now)
+    }
+
     /// How many objects of a kind are known.
     pub fn count(&self, kind: Kind) -> usize {
         with_table!(&self, kind, table => table.values().map(BTreeMap::len).sum())
@@ -437,7 +456,9 @@ impl Objects {
         match kind {
             Kind::Pod => retain(&mut self.pods, |pod| pod.metadata.labels.are_of_a_proxy()),
             Kind::ReplicaSet => retain(&mut self.replica_sets, |set| set.metadata.labels.are_of_a_proxy()),
-            Kind::DaemonSet => retain(&mut self.daemon_sets, |set| set.pod_labels().are_of_a_proxy()),
+            Kind::DaemonSet if !self.manageable.daemon_sets => {
+                retain(&mut self.daemon_sets, |set| set.pod_labels().are_of_a_proxy());
+            }
             _ => {}
         }
     }

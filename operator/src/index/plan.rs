@@ -11,7 +11,7 @@ use std::{
 
 use tidegate_core::{
     calendar::Calendars,
-    intent::{Annotations, Intent, is_annotated, is_managed},
+    intent::{Annotations, Intent, Managed, is_annotated},
     model::{AiRule, Destination, ModelShare},
     plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas, ServiceId},
     problem::Problem,
@@ -20,7 +20,7 @@ use tidegate_core::{
 
 pub(super) use self::{
     proxies::{NotAProxy, ProxyNamespaces, strangers},
-    spared::problem as spared_problem,
+    spared::{is_proxy, problem as spared_problem, runs_in},
 };
 use super::{
     Objects,
@@ -168,7 +168,7 @@ impl<'a> Workloads<'a> {
         for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
             for (namespace, names) in objects.workloads(kind) {
                 let defaults = namespace_defaults(objects, namespace);
-                let spares = is_managed(defaults) && spared::runs_in(objects, namespace).is_some();
+                let spares = Managed::of(defaults).is_some() && spared::runs_in(objects, namespace).is_some();
                 all.extend(names.iter().map(|(name, workload)| KnownWorkload {
                     namespace,
                     kind,

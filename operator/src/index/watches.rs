@@ -16,7 +16,7 @@ use kube::{
     api::{ApiResource, DynamicObject, TypeMeta},
     runtime::{WatchStreamExt, watcher},
 };
-use tidegate_core::plan::Plan;
+use tidegate_core::{intent::Managed, plan::Plan};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -85,9 +85,17 @@ const REQUIRED: [Kind; 5] =
 impl Watches {
     /// Starts to watch, in all namespaces or in these, until the result is dropped. `proxies` are the namespaces in which
     /// Envoy Gateway runs the proxies of any Gateway.
-    pub fn start(client: &Client, namespaces: &[String], proxies: &[String]) -> (Self, JoinSet<()>) {
+    ///
+    /// `manageable` are the kinds besides Deployments and StatefulSets that may be managed. CronJobs are not watched otherwise.
+    pub fn start(
+        client: &Client,
+        namespaces: &[String],
+        proxies: &[String],
+        manageable: Managed,
+    ) -> (Self, JoinSet<()>) {
         let everywhere = || vec![None];
-        let lists = Kind::ALL.iter().flat_map(|kind| {
+        let kinds = Kind::ALL.iter().filter(|kind| manageable.cron_jobs || **kind != Kind::CronJob);
+        let lists = kinds.flat_map(|kind| {
             let limited = kind.namespaced() && !namespaces.is_empty();
             let within = if limited { namespaces.iter().cloned().map(Some).collect() } else { everywhere() };
             within.into_iter().map(|namespace| (*kind, namespace))
@@ -100,7 +108,10 @@ impl Watches {
             changed: Arc::default(),
             plan: watch::Sender::new(None),
         };
-        watches.change(|objects| objects.set_proxy_namespaces(proxies.to_vec()));
+        watches.change(|objects| {
+            objects.set_proxy_namespaces(proxies.to_vec());
+            objects.set_manageable(manageable);
+        });
         let mut tasks = JoinSet::new();
         for list in watches.progress().into_keys() {
             tasks.spawn(watches.clone().watch(client.clone(), list));
@@ -219,6 +230,7 @@ impl Watches {
     ) {
         let kind = list.0;
         let config = match kind {
+            Kind::DaemonSet if self.objects(|objects| objects.manageable.daemon_sets) => watcher::Config::default(),
             Kind::Pod | Kind::ReplicaSet | Kind::DaemonSet => watcher::Config::default().labels(PROXIES),
             _ => watcher::Config::default(),
         };

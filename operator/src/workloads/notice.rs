@@ -129,10 +129,16 @@ impl fmt::Display for Notice {
                 f,
                 "tidegate.dev/min-replicas is 0, but at zero nothing would see a request and wake it: 1 replica is kept"
             ),
+            Self::ScaledBySomethingElse(Kind::HorizontalPodAutoscaler, name) => write!(
+                f,
+                "HorizontalPodAutoscaler {name} scales it already, and an HPA cannot be paused: nothing is done. Delete the HPA; or have \
+                 KEDA take it over by a ScaledObject with scaledobject.keda.sh/transfer-hpa-ownership: \"true\", which can sleep by \
+                 hours; or keep it, with tidegate.dev/paused: \"true\" on the workload"
+            ),
             Self::ScaledBySomethingElse(kind, name) => write!(
                 f,
-                "{kind} {name} scales it already, and is not Tidegate's: nothing is done. Delete one of the two: that {kind}, or \
-                 the tidegate.dev/ annotations"
+                "{kind} {name} scales it already, and is not Tidegate's: nothing is done. Delete that {kind}; or ask for nothing but \
+                 hours, by which it can be paused; or keep it, with tidegate.dev/paused: \"true\" on the workload"
             ),
             Self::NameTaken(kind, name) => write!(
                 f,

@@ -25,12 +25,12 @@ use super::{
     notice::Notice,
     reference,
     scaled_object::Settings,
-    steps::{GIVING_BACK, PAUSED_REPLICAS, Step, Steps, steps},
+    steps::{GIVING_BACK, Step, Steps, steps},
 };
 use crate::{
     api::{FIELD_MANAGER, explained},
     events::{self, Events},
-    index::{Kind, Watches},
+    index::{Kind, PAUSED_REPLICAS, Watches},
     metrics::OperatorMetrics,
     writer::{Unwritten, Writer},
 };

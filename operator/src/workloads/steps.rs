@@ -18,7 +18,7 @@ use super::{
     notice::Notice,
     scaled_object::{Desired, Settings, desired, name},
 };
-use crate::index::{Kind, Meta, Objects, ScaledObject, WorkloadState};
+use crate::index::{Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours};
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +33,6 @@ pub(super) enum Step {
     Resume { namespace: String, name: String },
 }
 
-/// KEDA scales to this number, and does nothing from then on.
-pub(super) const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
 /// Marks that it was Tidegate that paused it.
 pub(super) const GIVING_BACK: &str = "tidegate.dev/giving-back";
 
@@ -55,9 +53,13 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
         let existing = objects.scaled_object(&id.namespace, &name);
-        let others = foreign.get(id).into_iter().flatten();
+        let others = foreign.get(id).map_or(&[][..], Vec::as_slice);
+        if existing.is_none_or(|existing| !existing.is_tidegates()) && is_paused_by_hours(workload, others) {
+            continue;
+        }
+        let others = if workload.intent.as_ref().is_ok_and(|intent| intent.paused) { &[] } else { others };
         let mut in_the_way: Vec<_> =
-            others.map(|other| Notice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
+            others.iter().map(|other| Notice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
         if let Some(existing) = existing.filter(|existing| !existing.is_tidegates() && in_the_way.is_empty()) {
             in_the_way.push(Notice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
         }

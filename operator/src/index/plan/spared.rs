@@ -28,7 +28,7 @@ const LABELS: [(&str, &str, &str); 10] = [
 ];
 
 /// What runs in a namespace that must not sleep, if anything.
-pub(super) fn runs_in(objects: &Objects, namespace: &str) -> Option<&'static str> {
+pub(in crate::index) fn runs_in(objects: &Objects, namespace: &str) -> Option<&'static str> {
     if namespace.starts_with("kube-") {
         return Some("Kubernetes");
     }
@@ -42,7 +42,7 @@ pub(super) fn runs_in(objects: &Objects, namespace: &str) -> Option<&'static str
 }
 
 /// Whether these are the proxies of a Gateway, which follow the annotations of that.
-pub(super) fn is_proxy(workload: &Workload) -> bool {
+pub(in crate::index) fn is_proxy(workload: &Workload) -> bool {
     workload.pod_labels().are_of_a_proxy()
 }
 

@@ -29,7 +29,7 @@ pub(super) use route::{
 };
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
-pub(super) use workload::{Namespace, Pod, ReplicaSet, Workload};
+pub(super) use workload::{CronJob, Namespace, Pod, ReplicaSet, Workload, WorkloadMeta};
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use kube_quantity::ParsedQuantity;
 use serde::Deserialize;
 use tidegate_core::{intent::Annotations, workload::Requests};
 
-use super::{Labels, Meta};
+use super::{super::ASLEEP, Labels, Meta};
 
 /// A Deployment or StatefulSet.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -18,7 +18,7 @@ pub(in crate::index) struct Workload {
     pub(in crate::index) status: WorkloadStatus,
 }
 
-/// There are many workloads, so their own labels, which nothing reads, are not kept.
+/// There are many workloads, so of their own labels only what is read is kept.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::index) struct WorkloadMeta {
@@ -28,6 +28,13 @@ pub(in crate::index) struct WorkloadMeta {
     /// Who wrote `spec.replicas` last: the `manager` of that entry in `metadata.managedFields`
     #[serde(rename = "managedFields", deserialize_with = "manager_of_replicas")]
     pub(in crate::index) replicas_by: Option<Box<str>>,
+    /// Whether it carries the label [`ASLEEP`]
+    #[serde(rename = "labels", deserialize_with = "is_asleep")]
+    pub(in crate::index) asleep: bool,
+}
+
+fn is_asleep<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Labels::deserialize(deserializer)?.get(ASLEEP).is_some())
 }
 
 /// All other fields, and whoever manages them, are read over.
@@ -141,6 +148,20 @@ impl Workload {
     pub(in crate::index) fn pod_labels(&self) -> &Labels {
         &self.spec.template.metadata.labels
     }
+}
+
+/// A CronJob.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct CronJob {
+    pub(in crate::index) metadata: WorkloadMeta,
+    pub(in crate::index) spec: CronJobSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::index) struct CronJobSpec {
+    pub(in crate::index) suspend: bool,
 }
 
 /// A ReplicaSet, kept only when its pods are labelled as Envoy Gateway's proxies.

@@ -332,3 +332,30 @@ fn a_deployment_and_a_stateful_set_of_one_name_get_two_scaled_objects() {
     let wanted = [(WorkloadKind::Deployment, json!("api")), (WorkloadKind::StatefulSet, json!("api-statefulset"))];
     assert_eq!(names, wanted);
 }
+
+fn theirs(kind: &str) -> Value {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"});
+    let api_version = if kind == "ScaledObject" { "keda.sh/v1alpha1" } else { "autoscaling/v2" };
+    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "theirs", "namespace": "shop"},
+        "spec": {"scaleTargetRef": target, "triggers": []}})
+}
+
+#[test]
+fn one_that_asks_for_hours_alone_is_paused_with_its_own_scaled_object_and_gets_no_second_one() {
+    let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
+    let sleeps = workload("Deployment", "api", &hours);
+    let steps = steps_of(&cluster([sleeps.clone(), theirs("ScaledObject")]));
+    assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec![]));
+    let steps = steps_of(&cluster([sleeps, theirs("HorizontalPodAutoscaler")]));
+    assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["ScaledBySomethingElse"]));
+}
+
+#[test]
+fn paused_is_the_way_out_for_one_that_keeps_its_own_autoscaler() {
+    let paused =
+        workload("Deployment", "api", &json!({"tidegate.dev/requests-per-second": "1", "tidegate.dev/paused": "true"}));
+    for kind in ["ScaledObject", "HorizontalPodAutoscaler"] {
+        let steps = steps_of(&cluster([paused.clone(), theirs(kind)]));
+        assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["Paused"]));
+    }
+}

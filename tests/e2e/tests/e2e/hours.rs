@@ -174,6 +174,108 @@ async fn a_typo_in_a_calendar_at_night_wakes_nobody_and_one_by_day_changes_nothi
     stays(&scenario, 3, Duration::from_secs(20)).await
 }
 
+/// All kinds that hours switch, with what each has by day.
+const FIVE_KINDS: &str = "---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api}
+spec: {replicas: 3, selector: {matchLabels: {app: api}}, template: {metadata: {labels: {app: api}}, spec: {containers: [{name: c, image: fake}]}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec: {replicas: 2, serviceName: db, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c, image: fake}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: theirs}
+spec: {replicas: 4, selector: {matchLabels: {app: theirs}}, template: {metadata: {labels: {app: theirs}}, spec: {containers: [{name: c, image: fake}]}}}
+---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: their-own, annotations: {team: theirs}}
+spec:
+  scaleTargetRef: {name: theirs}
+  minReplicaCount: 1
+  maxReplicaCount: 4
+  triggers:
+    - {type: cron, metadata: {timezone: UTC, start: 0 0 * * *, end: 59 23 * * *, desiredReplicas: '4'}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: report}
+spec: {schedule: 0 0 1 1 *, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: fake}]}}}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec: {selector: {matchLabels: {app: agent}}, template: {metadata: {labels: {app: agent}}, spec: {containers: [{name: c, image: fake}]}}}
+";
+
+/// What each of the five kinds has now: replicas of three, whether the CronJob may run, and on how many nodes the DaemonSet is.
+async fn five_kinds(scenario: &Scenario) -> Result<(u64, u64, u64, bool, u64)> {
+    let db = scenario.get(&["statefulset", "db"]).await?["spec"]["replicas"].as_u64().context("no replicas")?;
+    let runs = scenario.get(&["cronjob", "report"]).await?["spec"]["suspend"] == false;
+    let nodes = scenario.get(&["daemonset", "agent"]).await?["status"]["desiredNumberScheduled"].as_u64();
+    Ok((scenario.replicas("api").await?, db, scenario.replicas("theirs").await?, runs, nodes.unwrap_or(0)))
+}
+
+#[tokio::test]
+async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> Result<()> {
+    let _cluster = Cluster::shared().await?.alone().await;
+    let scenario = Scenario::new("night").await?;
+    let (by_day, at_night) = ((3, 2, 4, true, 1), (0, 0, 0, false, 0));
+    let are = async |wanted| {
+        until("all kinds are as they should be", async || {
+            let all = five_kinds(&scenario).await?;
+            ensure!(all == wanted, "{all:?}, not {wanted:?}");
+            Ok(())
+        })
+        .await
+    };
+    scenario.apply(FIVE_KINDS).await?;
+    are(by_day).await?;
+    let specs = async || {
+        let scaled = scenario.get(&["scaledobject", "their-own"]).await?;
+        let set = scenario.get(&["daemonset", "agent"]).await?;
+        Ok::<_, anyhow::Error>((scaled["spec"].clone(), scaled["metadata"]["annotations"].clone(), set["spec"].clone()))
+    };
+    let before = specs().await?;
+    // The clock is moved by moving the hours.
+    apply(&calendar("e2e-night", "24/7")).await?;
+    let manage = "tidegate.dev/manage=all,cronjobs,daemonsets";
+    let hours = ["tidegate.dev/calendar=e2e-night", "tidegate.dev/scale-down-after=5s"];
+    kubectl(&["annotate", "namespace", &scenario.namespace, manage, hours[0], hours[1]]).await?;
+    adopted(&scenario).await?;
+    scenario.event("CronJob", "report", "Awake").await?;
+    are(by_day).await?;
+
+    apply(&calendar("e2e-night", "off")).await?;
+    are(at_night).await?;
+    scenario.event("ScaledObject", "their-own", "Asleep").await?;
+    scenario.kubectl(&["delete", "scaledobject", "api"]).await?;
+    apply(&calendar("e2e-night", "Mon-Fri 0800")).await?;
+    kubectl(&["delete", "pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;
+    adopted(&scenario).await?;
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut looks = tokio::time::interval(Duration::from_secs(1));
+    while Instant::now() < end {
+        looks.tick().await;
+        let all = five_kinds(&scenario).await?;
+        ensure!(all == at_night, "{all:?}");
+    }
+
+    apply(&calendar("e2e-night", "24/7")).await?;
+    are(by_day).await?;
+    ensure!(specs().await? == before, "something of the night is left");
+    apply(&calendar("e2e-night", "off")).await?;
+    are(at_night).await?;
+    kubectl(&["annotate", "namespace", &scenario.namespace, "tidegate.dev/manage-", "tidegate.dev/calendar-"]).await?;
+    are(by_day).await?;
+    ensure!(specs().await? == before, "something of the night is left");
+    Ok(())
+}
+
 async fn stays(scenario: &Scenario, wanted: u64, period: Duration) -> Result<()> {
     let end = Instant::now() + period;
     let mut looks = tokio::time::interval(Duration::from_millis(500));

@@ -1,0 +1,49 @@
+//! `tidegate.dev/manage` of a Namespace: which kinds in it follow its hours without annotations of their own.
+
+use super::Annotations;
+use crate::{key::Key, value::Wanted};
+
+/// What a Namespace has managed. Deployments and StatefulSets always are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Managed {
+    /// CronJobs are suspended outside hours
+    pub cron_jobs: bool,
+    /// DaemonSets have no pods outside hours
+    pub daemon_sets: bool,
+}
+
+impl Managed {
+    /// What the annotations of a Namespace ask for; `None` where they ask for nothing, or for what there is not.
+    pub fn of(namespace: &Annotations) -> Option<Self> {
+        Self::parse(namespace.get(&Key::Manage.annotation())?).ok()
+    }
+
+    /// `all`, and with commas between them `cronjobs` and `daemonsets`, in any order.
+    pub(super) fn parse(value: &str) -> Result<Self, Wanted> {
+        let mut kinds: Vec<_> = value.split(',').map(str::trim).collect();
+        kinds.sort_unstable();
+        match kinds[..] {
+            ["all"] => Ok(Self::default()),
+            ["all", "cronjobs"] => Ok(Self { cron_jobs: true, daemon_sets: false }),
+            ["all", "daemonsets"] => Ok(Self { cron_jobs: false, daemon_sets: true }),
+            ["all", "cronjobs", "daemonsets"] => Ok(Self { cron_jobs: true, daemon_sets: true }),
+            _ => Err("\"all\", or with the kinds that it does not name by itself \"all,cronjobs,daemonsets\"".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_comes_first_in_what_is_managed_and_kinds_may_be_added() {
+        let of = |value: &str| Managed::of(&Annotations::from([("tidegate.dev/manage".to_owned(), value.to_owned())]));
+        assert_eq!(of("all"), Some(Managed::default()));
+        assert_eq!(of("all, cronjobs"), Some(Managed { cron_jobs: true, daemon_sets: false }));
+        assert_eq!(of("daemonsets,all,cronjobs"), Some(Managed { cron_jobs: true, daemon_sets: true }));
+        for wrong in ["", "some", "cronjobs", "all,jobs", "all,all", "ALL", "all,"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

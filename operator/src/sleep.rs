@@ -1,0 +1,197 @@
+//! Switches off what sleeps outside its hours although no metric of Tidegate scales it, and on again: ScaledObjects of others are
+//! paused, CronJobs suspended, and DaemonSets match no node.
+//!
+//! Level-triggered: what hours want now decides, whatever was missed before.
+
+mod notice;
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use self::notice::Notice;
+use crate::{
+    events::{self, Events},
+    index::{ASLEEP, Kind, PAUSED_REPLICAS, Sleeper, Wanted, Watches},
+    writer::{Unwritten, Writer},
+};
+
+/// The field manager of switches and marks. Another one than that of ScaledObjects: to own nothing any more is to wake.
+const FIELD_MANAGER: &str = "tidegate-hours";
+/// The longest without a look: the clock may have been set.
+const LOOK: Duration = Duration::from_secs(60);
+/// After a write that failed.
+const RETRY: Duration = Duration::from_secs(30);
+/// Writes at one time.
+const AT_ONCE: usize = 8;
+
+/// Puts to sleep and wakes, while this replica leads, until `shutdown` says so.
+pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown: watch::Receiver<bool>) {
+    let mut switches =
+        Switches { events: Events::new(writer.clone(), instance), writer, failed: HashMap::new(), watches };
+    let mut leadership = switches.writer.leadership();
+    let mut plan = switches.watches.plan();
+    loop {
+        let now = plan.borrow_and_update().clone();
+        // A half-read cluster would look as if nobody asked for hours any more.
+        let ready = switches.writer.may_write() && switches.watches.missing().is_empty();
+        let wake = match now.filter(|_| ready) {
+            Some(plan) => {
+                let now = Utc::now();
+                let sleepers = switches.watches.objects(|objects| objects.sleepers(&plan, now));
+                switches.pass(sleepers, now).await
+            }
+            None => LOOK,
+        };
+        tokio::select! {
+            changed = plan.changed() => if changed.is_err() { return },
+            competes = leadership.changed() => if !competes { return },
+            () = sleep(wake) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+struct Switches {
+    writer: Writer,
+    events: Events<Notice>,
+    /// By UID, when a write that failed may be tried again
+    failed: HashMap<String, Instant>,
+    watches: Watches,
+}
+
+impl Switches {
+    /// One pass. Returns how long nothing will change by itself.
+    async fn pass(&mut self, sleepers: Vec<Sleeper>, now: DateTime<Utc>) -> Duration {
+        self.failed.retain(|_, again| *again > Instant::now());
+        let due = sleepers.iter().filter(|sleeper| !self.failed.contains_key(&sleeper.uid));
+        let switched: Vec<_> = due.filter_map(|sleeper| Some((sleeper.clone(), switch(sleeper)?))).collect();
+        let writer = &self.writer;
+        let written = stream::iter(switched).map(|(sleeper, object)| apply(writer, sleeper, object));
+        let outcomes: Vec<_> = written.buffer_unordered(AT_ONCE).collect().await;
+        let mut errors = HashMap::new();
+        for (sleeper, outcome) in outcomes {
+            match outcome {
+                Ok(()) => {
+                    let Sleeper { kind, namespace, name, wanted, .. } = sleeper;
+                    tracing::info!(%kind, namespace, name, ?wanted, "switched by its hours");
+                }
+                Err(Unwritten::NotLeading) => {}
+                Err(error) => {
+                    self.failed.insert(sleeper.uid.clone(), Instant::now() + RETRY);
+                    errors.insert(sleeper.uid, error.to_string());
+                }
+            }
+        }
+        let mut kept = HashSet::new();
+        for sleeper in &sleepers {
+            let reference = reference(sleeper);
+            kept.insert(events::key(&reference));
+            let mut notices = Notice::of(sleeper);
+            notices.extend(errors.remove(&sleeper.uid).map(Notice::Refused));
+            self.events.tell(&reference, &notices).await;
+        }
+        self.events.keep(&kept);
+        let changes = sleepers.iter().filter_map(|sleeper| sleeper.until);
+        // A moment after the change, so that it is one.
+        let until = |at: DateTime<Utc>| (at - now).to_std().unwrap_or_default() + Duration::from_millis(1);
+        let again = if self.failed.is_empty() { LOOK } else { RETRY };
+        changes.map(until).min().unwrap_or(LOOK).min(again)
+    }
+}
+
+/// What is to be applied, if anything is. What its owner has switched on in the night stays on until its next night.
+fn switch(sleeper: &Sleeper) -> Option<Value> {
+    let Sleeper { kind, namespace, name, uid, asleep, wanted, .. } = sleeper;
+    let off = match (asleep, wanted) {
+        (None, Wanted::Asleep(replicas)) => Some(*replicas),
+        (Some(before), Wanted::Asleep(replicas)) if before != replicas => Some(*replicas),
+        (Some(_), Wanted::Awake) => None,
+        _ => return None,
+    };
+    // With its UID, without which one that was deleted meanwhile would be created.
+    let mut object = json!({"metadata": {"name": name, "namespace": namespace, "uid": uid}});
+    if let Some(replicas) = off {
+        object["metadata"]["labels"] = json!({ASLEEP: "true"});
+        match kind {
+            Kind::CronJob => object["spec"] = json!({"suspend": true}),
+            Kind::DaemonSet => object["spec"] = json!({"template": {"spec": {"nodeSelector": {ASLEEP: "true"}}}}),
+            _ => object["metadata"]["annotations"] = json!({PAUSED_REPLICAS: replicas.to_string()}),
+        }
+    }
+    Some(object)
+}
+
+async fn apply(writer: &Writer, sleeper: Sleeper, mut object: Value) -> (Sleeper, Result<(), Unwritten>) {
+    let resource = sleeper.kind.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(writer.client().clone(), &sleeper.namespace, &resource);
+    object["apiVersion"] = resource.api_version.as_str().into();
+    object["kind"] = resource.kind.as_str().into();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let outcome = writer.write(api.patch(&sleeper.name, &params, &Patch::Apply(&object))).await.map(drop);
+    (sleeper, outcome)
+}
+
+fn reference(sleeper: &Sleeper) -> ObjectReference {
+    let resource = sleeper.kind.resource();
+    ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        namespace: Some(sleeper.namespace.clone()),
+        name: Some(sleeper.name.clone()),
+        uid: Some(sleeper.uid.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper(kind: Kind, asleep: Option<u32>, wanted: Wanted) -> Sleeper {
+        let (namespace, name, uid) = ("shop".to_owned(), "report".to_owned(), "u-1".to_owned());
+        Sleeper { kind, namespace, name, uid, asleep, wanted, until: None, problems: Vec::new() }
+    }
+
+    #[test]
+    fn each_kind_is_switched_off_by_its_own_switch_and_marked() {
+        let off = |kind| switch(&sleeper(kind, None, Wanted::Asleep(2))).unwrap();
+        assert_eq!(off(Kind::CronJob)["spec"], json!({"suspend": true}));
+        assert_eq!(off(Kind::DaemonSet)["spec"]["template"]["spec"]["nodeSelector"], json!({ASLEEP: "true"}));
+        assert_eq!(off(Kind::ScaledObject)["metadata"]["annotations"], json!({PAUSED_REPLICAS: "2"}));
+        assert_eq!(off(Kind::ScaledObject)["metadata"]["labels"], json!({ASLEEP: "true"}));
+    }
+
+    #[test]
+    fn to_wake_is_to_own_nothing_of_the_same_object() {
+        let on = switch(&sleeper(Kind::CronJob, Some(0), Wanted::Awake)).unwrap();
+        assert_eq!(on, json!({"metadata": {"name": "report", "namespace": "shop", "uid": "u-1"}}));
+    }
+
+    #[test]
+    fn what_is_as_its_hours_want_it_is_not_written() {
+        for (asleep, wanted) in
+            [(None, Wanted::Awake), (Some(0), Wanted::Asleep(0)), (None, Wanted::AsItIs), (Some(0), Wanted::AsItIs)]
+        {
+            assert_eq!(switch(&sleeper(Kind::ScaledObject, asleep, wanted)), None);
+        }
+        assert!(
+            switch(&sleeper(Kind::ScaledObject, Some(0), Wanted::Asleep(1))).is_some(),
+            "another number is written"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! What the owners of what sleeps should know: the reasons and texts of events.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use tidegate_core::problem::Problem;
+
+use crate::{
+    events,
+    index::{Kind, Sleeper, Wanted},
+};
+
+/// One thing to know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Notice {
+    /// Outside hours: how it sleeps, and until when
+    Asleep(Kind, u32, Option<DateTime<Utc>>),
+    /// Inside hours, until when
+    Awake(Option<DateTime<Utc>>),
+    /// An annotation is wrong
+    InvalidAnnotations(Problem),
+    /// The API server refused to switch it
+    Refused(String),
+}
+
+impl Notice {
+    /// All that is true of it now.
+    pub(super) fn of(sleeper: &Sleeper) -> Vec<Self> {
+        let state = match sleeper.wanted {
+            Wanted::Asleep(replicas) => Some(Self::Asleep(sleeper.kind, replicas, sleeper.until)),
+            Wanted::Awake => Some(Self::Awake(sleeper.until)),
+            Wanted::AsItIs => None,
+        };
+        let problems = sleeper.problems.iter().cloned().map(Self::InvalidAnnotations);
+        state.into_iter().chain(problems).collect()
+    }
+}
+
+impl events::Notice for Notice {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Asleep(..) => "Asleep",
+            Self::Awake(_) => "Awake",
+            Self::InvalidAnnotations(_) => "InvalidAnnotations",
+            Self::Refused(_) => "SwitchRefused",
+        }
+    }
+
+    fn is_warning(&self) -> bool {
+        matches!(self, Self::InvalidAnnotations(_) | Self::Refused(_))
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = |until: &Option<DateTime<Utc>>| {
+            until
+                .map_or_else(|| "for the years to come".to_owned(), |at| at.format("until %a %F %H:%M UTC").to_string())
+        };
+        match self {
+            Self::Asleep(Kind::CronJob, _, end) => write!(
+                f,
+                "outside its hours: suspended {}. The last run that it misses is started then, unless \
+                 spec.startingDeadlineSeconds is shorter",
+                until(end)
+            ),
+            Self::Asleep(Kind::DaemonSet, _, end) => {
+                write!(f, "outside its hours: its pods match no node {}", until(end))
+            }
+            Self::Asleep(_, replicas, end) => write!(
+                f,
+                "outside its hours: KEDA pauses it at {replicas} replicas (autoscaling.keda.sh/paused-replicas) {}",
+                until(end)
+            ),
+            Self::Awake(end) => write!(f, "inside its hours: as its owner has it {}", until(end)),
+            Self::InvalidAnnotations(problem) => write!(f, "{problem} (it stays as it is until this is fixed)"),
+            Self::Refused(error) => write!(
+                f,
+                "the API server refused to switch it by its hours: {error}; tried again every 30 s. templates/rbac.yaml of the \
+                 chart lists all permissions"
+            ),
+        }
+    }
+}
