@@ -1,5 +1,6 @@
 //! What a user asks for one workload: its annotations, with the defaults of its Namespace, parsed into types.
 
+mod applied;
 mod gateway;
 mod managed;
 
@@ -10,6 +11,7 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 pub use self::{
+    applied::{APPLIED, applied},
     gateway::{GatewayIntent, is_annotated},
     managed::Managed,
 };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     calendar::Calendars,
     fleet::Fleet,
-    intent::Intent,
+    intent::{Annotations, Intent},
     model::{AiGateway, AiRule, ModelShare, ServingPod},
     problem::Problem,
     schedule::Schedule,
@@ -43,6 +43,10 @@ pub struct PlannedWorkload {
     pub uid: String,
     /// What it asks for, or what is wrong with that
     pub intent: Result<Intent, Vec<Problem>>,
+    /// What is wrong with its annotations while those that were applied before still apply
+    pub problems: Vec<Problem>,
+    /// The annotations that the intent was made of, its Namespace's among them
+    pub applied: Annotations,
     /// The clusters that carry its traffic, with the part of each that is its own
     pub traffic: Vec<ClusterShare>,
     /// `spec.replicas` and `status.readyReplicas`
@@ -96,6 +100,8 @@ impl PlannedWorkload {
         Self {
             uid,
             intent,
+            problems: Vec::new(),
+            applied: Annotations::new(),
             traffic,
             replicas,
             requests: Requests::default(),

@@ -159,6 +159,9 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         notices: Vec::new(),
         sources: demands.signals().sources(),
     };
+    explanation
+        .problems
+        .extend(workload.problems.iter().map(|problem| format!("{problem} (what was applied before still applies)")));
     let targets: &[Target] = match &workload.intent {
         Ok(intent) => {
             explanation.hours = hours(id, workload, intent, plan, demands);

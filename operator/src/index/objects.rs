@@ -317,8 +317,8 @@ impl Objects {
     }
 
     /// The workloads whose own pods matter, by the labels that select these: those that serve a model.
-    pub fn serving_workloads(&self) -> BTreeMap<WorkloadId, String> {
-        serving::workloads(self)
+    pub fn serving_workloads(&self, plan: &Plan) -> BTreeMap<WorkloadId, String> {
+        serving::workloads(self, plan)
     }
 
     /// Takes in a pod of a workload that serves a model.

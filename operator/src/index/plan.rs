@@ -11,7 +11,7 @@ use std::{
 
 use tidegate_core::{
     calendar::Calendars,
-    intent::{Annotations, Intent, Managed, is_annotated},
+    intent::{APPLIED, Annotations, Intent, Managed, applied, is_annotated},
     model::{AiRule, Destination, ModelShare},
     plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas, ServiceId},
     problem::Problem,
@@ -259,18 +259,26 @@ impl<'a> Workloads<'a> {
             let uid = known.workload.metadata.uid.clone();
             let replicas = replicas(known.workload);
             let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
-            let intent = known.intent?;
+            let new = |intent| PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars);
+            let defaults = namespace_defaults(self.objects, known.namespace);
+            let applied = applied(&known.workload.metadata.annotations, defaults);
+            let planned = PlannedWorkload { applied, ..new(known.intent?) };
+            let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
+            let planned = if is_tidegate { planned } else { as_applied_before(self.objects, &id, planned, new) };
+            let intent = &planned.intent;
             let model = intent.as_ref().ok().and_then(|intent| intent.model.as_ref());
             let models = match model.and_then(|model| model.name.clone()) {
                 Some(name) => vec![ModelShare::Named(name)],
                 None => known.models,
             };
-            let workload = PlannedWorkload::new(&id, uid, intent, known.traffic, replicas, adopted, calendars);
-            let after = workload.schedule.as_ref().and_then(|schedule| schedule.after.clone());
+            let after = planned.schedule.as_ref().and_then(|schedule| schedule.after.clone());
             let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
             let (pods, measured_startup) = self.objects.serving.of(&id);
             let requests = known.workload.requests();
-            Some((id, PlannedWorkload { after, requests, models, pods, measured_startup, ..workload }))
+            Some((
+                id,
+                PlannedWorkload { traffic: known.traffic, after, requests, models, pods, measured_startup, ..planned },
+            ))
         };
         self.all.into_iter().filter_map(planned).collect()
     }
@@ -297,11 +305,34 @@ fn intent_of(
     Some(if spared::is_tidegate(namespace, name, workload) { Err(vec![spared::itself()]) } else { intent })
 }
 
+/// A workload whose annotations make no sense, as those have it that were applied before: what sleeps sleeps on, and opens at its
+/// hours.
+fn as_applied_before(
+    objects: &Objects,
+    id: &WorkloadId,
+    planned: PlannedWorkload,
+    new: impl Fn(Result<Intent, Vec<Problem>>) -> PlannedWorkload,
+) -> PlannedWorkload {
+    let Err(problems) = &planned.intent else { return planned };
+    let Some(applied) = said(objects, id, APPLIED, |text| serde_json::from_str::<Annotations>(text).ok()) else {
+        return planned;
+    };
+    match Intent::of_applied(&applied).map(|intent| new(Ok(intent))).filter(|before| before.intent.is_ok()) {
+        Some(before) => PlannedWorkload { problems: problems.clone(), applied, ..before },
+        None => planned,
+    }
+}
+
 /// What the ScaledObject of a workload says that it had when it was found.
 fn adopted(objects: &Objects, id: &WorkloadId) -> Option<u32> {
+    said(objects, id, ADOPTED_REPLICAS, |replicas| replicas.parse().ok())
+}
+
+/// What an annotation of a workload's ScaledObject says.
+fn said<T>(objects: &Objects, id: &WorkloadId, annotation: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
     let of_namespace = objects.scaled.get(&id.namespace)?.values().filter(|object| object.is_tidegates());
     let mut its = of_namespace.filter(|object| object.target.is(id.kind.as_str(), &id.name));
-    its.find_map(|object| object.metadata.annotations.get(ADOPTED_REPLICAS)?.parse().ok())
+    its.find_map(|object| read(object.metadata.annotations.get(annotation)?))
 }
 
 pub(super) fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotations {

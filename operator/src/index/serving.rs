@@ -14,12 +14,12 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 use tidegate_core::{
-    intent::Intent,
     model::ServingPod,
-    workload::{WorkloadId, WorkloadKind},
+    plan::{Plan, PlannedWorkload},
+    workload::WorkloadId,
 };
 
-use super::{Objects, plan::namespace_defaults};
+use super::Objects;
 
 /// How many of the last pods say how long a start takes.
 const STARTS: usize = 20;
@@ -39,24 +39,16 @@ struct OfWorkload {
 }
 
 /// The workloads whose own pods matter, with the labels that select these, as `kubectl -l` takes them.
-pub(super) fn workloads(objects: &Objects) -> BTreeMap<WorkloadId, String> {
-    let mut found = BTreeMap::new();
-    for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
-        for (namespace, names) in objects.workloads(kind) {
-            let defaults = namespace_defaults(objects, namespace);
-            for (name, workload) in names {
-                let intent = Intent::of_workload(&workload.metadata.annotations, namespace, defaults);
-                let serves = matches!(intent, Ok(Some(intent)) if intent.model.is_some());
-                let selector = &workload.spec.selector.match_labels;
-                let labels: Vec<_> = selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
-                if serves && !labels.is_empty() {
-                    let id = WorkloadId { namespace: namespace.clone(), kind, name: name.clone() };
-                    found.insert(id, labels.join(","));
-                }
-            }
-        }
-    }
-    found
+pub(super) fn workloads(objects: &Objects, plan: &Plan) -> BTreeMap<WorkloadId, String> {
+    let serves = |workload: &PlannedWorkload| workload.intent.as_ref().is_ok_and(|intent| intent.model.is_some());
+    let labels = |id: &WorkloadId| {
+        let workload = objects.workloads(id.kind).get(&id.namespace)?.get(&id.name)?;
+        let selector = workload.spec.selector.match_labels.iter();
+        let labels: Vec<_> = selector.map(|(label, value)| format!("{label}={value}")).collect();
+        (!labels.is_empty()).then(|| labels.join(","))
+    };
+    let serving = plan.workloads.iter().filter(|(_, workload)| serves(workload));
+    serving.filter_map(|(id, _)| Some((id.clone(), labels(id)?))).collect()
 }
 
 impl ServingPods {
@@ -158,7 +150,11 @@ mod tests {
     use super::*;
 
     fn id() -> WorkloadId {
-        WorkloadId { namespace: "llm".into(), kind: WorkloadKind::Deployment, name: "qwen".into() }
+        WorkloadId {
+            namespace: "llm".into(),
+            kind: tidegate_core::workload::WorkloadKind::Deployment,
+            name: "qwen".into(),
+        }
     }
 
     fn pod(name: &str, ready_after: Option<u32>) -> Pod {

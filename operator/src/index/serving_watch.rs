@@ -21,7 +21,8 @@ pub(super) async fn follow(client: Client, watches: Watches) {
     let mut running: BTreeMap<WorkloadId, (String, AbortHandle)> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     while plans.changed().await.is_ok() {
-        let wanted = watches.objects(super::Objects::serving_workloads);
+        let Some(plan) = plans.borrow_and_update().clone() else { continue };
+        let wanted = watches.objects(|objects| objects.serving_workloads(&plan));
         running.retain(|id, (labels, task)| {
             let same = wanted.get(id) == Some(&*labels) && !task.is_finished();
             if !same {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_core::{
     hash::fnv1a_32,
-    intent::Intent,
+    intent::{APPLIED, Intent},
     plan::{ADOPTED_REPLICAS, PlannedWorkload, RELEASE},
     trigger::Trigger,
     workload::{WorkloadId, WorkloadKind, WorkloadRef},
@@ -60,6 +60,10 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
             return Desired { scaled_object: None, notices };
         }
     };
+    if !workload.problems.is_empty() {
+        let notices = workload.problems.iter().cloned().map(Notice::InvalidAnnotations).collect();
+        return Desired { scaled_object: None, notices };
+    }
     let mut notices = Vec::new();
     let later = intent.not_acted_on_yet();
     if !later.is_empty() {
@@ -171,8 +175,9 @@ fn build(
         object["spec"]["triggers"][0]["authenticationRef"] =
             json!({ "name": name, "kind": "ClusterTriggerAuthentication" });
     }
+    object["metadata"]["annotations"] = json!({ APPLIED: json!(workload.applied).to_string() });
     if let Some(adopted) = workload.adopted {
-        object["metadata"]["annotations"] = json!({ ADOPTED_REPLICAS: adopted.to_string() });
+        object["metadata"]["annotations"][ADOPTED_REPLICAS] = adopted.to_string().into();
     }
     if !workload.uid.is_empty() {
         object["metadata"]["ownerReferences"] = json!([{

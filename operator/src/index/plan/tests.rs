@@ -543,3 +543,51 @@ proptest! {
         }
     }
 }
+
+/// A workload as its ScaledObject says that it was, and as it is annotated now.
+fn annotated_anew(before: &[(&str, &str)], now: &[(&str, &str)]) -> PlannedWorkload {
+    let of = |pairs: &[(&str, &str)]| -> Annotations {
+        pairs.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect()
+    };
+    let kept = json!({"tidegate.dev/applied": json!(of(before)).to_string(), ADOPTED_REPLICAS: "3"});
+    let scaled_object = json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+        "metadata": {"name": "api", "namespace": "shop", "labels": {"app.kubernetes.io/managed-by": "tidegate"}, "annotations": kept},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}}});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "api", "namespace": "shop", "annotations": of(now)}, "spec": {"replicas": 0}});
+    let mut plan = plan_of([scaled_object, deployment]);
+    plan.workloads.pop_first().map(|(_, workload)| workload).expect("it is planned")
+}
+
+const OFFICE: [(&str, &str); 2] = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
+
+#[test]
+fn annotations_that_make_no_sense_leave_the_hours_that_there_were_and_say_what_is_wrong() {
+    let wrong: [&[(&str, &str)]; 4] = [
+        &[("hours", "Mon-Fri 0800"), ("timezone", "UTC")],
+        &[OFFICE[0], OFFICE[1], ("max-replica", "4")],
+        &[OFFICE[0], OFFICE[1], ("min-replicas", "9"), ("max-replicas", "3")],
+        &[("calendar", "gone")],
+    ];
+    for now in wrong {
+        let workload = annotated_anew(&OFFICE, now);
+        let schedule = workload.schedule.as_ref().expect("its hours go on");
+        assert_eq!((schedule.calendar.hours.to_string().as_str(), schedule.floor), (OFFICE[0].1, 3), "{now:?}");
+        assert_eq!((workload.problems.len(), workload.adopted), (1, Some(3)), "{now:?}");
+    }
+}
+
+#[test]
+fn annotations_that_make_sense_apply_at_once() {
+    let workload = annotated_anew(&OFFICE, &[("hours", "Mo 10:00-11:00"), ("timezone", "UTC")]);
+    assert_eq!(workload.schedule.expect("it has hours").calendar.hours.to_string(), "Mo 10:00-11:00");
+    assert_eq!(workload.problems, []);
+}
+
+#[test]
+fn what_never_made_sense_has_no_intent() {
+    let wrong = [("hours", "Mon-Fri 0800"), ("timezone", "UTC")];
+    for before in [&[][..], &wrong[..], &[("calendar", "gone")][..]] {
+        assert!(annotated_anew(before, &wrong).intent.is_err(), "{before:?}");
+    }
+}

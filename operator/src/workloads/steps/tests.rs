@@ -359,3 +359,17 @@ fn paused_is_the_way_out_for_one_that_keeps_its_own_autoscaler() {
         assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["Paused"]));
     }
 }
+
+#[test]
+fn a_mistake_leaves_the_scaled_object_as_it_is_and_is_reported() {
+    let mut objects = cluster([annotated("Deployment")]);
+    let object = applied(&steps_of(&objects));
+    assert_eq!(
+        object["metadata"]["annotations"]["tidegate.dev/applied"],
+        r#"{"tidegate.dev/requests-per-second":"100"}"#
+    );
+    objects.apply(object).unwrap();
+    objects.apply(workload("Deployment", "api", &json!({"tidegate.dev/requests-per-second": "many"}))).unwrap();
+    let steps = steps_of(&objects);
+    assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["InvalidAnnotations"]));
+}

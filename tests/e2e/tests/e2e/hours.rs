@@ -254,9 +254,11 @@ async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> 
     are(at_night).await?;
     scenario.event("ScaledObject", "their-own", "Asleep").await?;
     scenario.kubectl(&["delete", "scaledobject", "api"]).await?;
-    apply(&calendar("e2e-night", "Mon-Fri 0800")).await?;
-    kubectl(&["delete", "pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;
     adopted(&scenario).await?;
+    apply(&calendar("e2e-night", "Mon-Fri 0800")).await?;
+    scenario.kubectl(&["annotate", "statefulset", "db", "tidegate.dev/max-replicas=many"]).await?;
+    scenario.event("StatefulSet", "db", "InvalidAnnotations").await?;
+    kubectl(&["delete", "pods", "-n", "tidegate-system", "-l", "app.kubernetes.io/name=tidegate"]).await?;
     let end = Instant::now() + Duration::from_secs(60);
     let mut looks = tokio::time::interval(Duration::from_secs(1));
     while Instant::now() < end {
@@ -266,8 +268,10 @@ async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> 
     }
 
     apply(&calendar("e2e-night", "24/7")).await?;
+    // Also the one whose annotations make no sense yet.
     are(by_day).await?;
     ensure!(specs().await? == before, "something of the night is left");
+    scenario.kubectl(&["annotate", "statefulset", "db", "tidegate.dev/max-replicas-"]).await?;
     apply(&calendar("e2e-night", "off")).await?;
     are(at_night).await?;
     kubectl(&["annotate", "namespace", &scenario.namespace, "tidegate.dev/manage-", "tidegate.dev/calendar-"]).await?;

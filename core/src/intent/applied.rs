@@ -1,0 +1,83 @@
+//! The annotations that a workload's intent was made of, kept on its ScaledObject: while new ones make no sense, these apply.
+
+use super::{Annotations, Intent};
+use crate::key::{Key, Place};
+
+/// The annotation of a ScaledObject that keeps them, as a JSON object.
+pub const APPLIED: &str = "tidegate.dev/applied";
+
+/// What a workload's own annotations say over the defaults of its Namespace. Without `keep-awake-until`, which ends by itself: to
+/// wake a namespace is to write none of its ScaledObjects.
+pub fn applied(own: &Annotations, defaults: &Annotations) -> Annotations {
+    let keys = Key::ALL.iter().filter(|key| key.allowed_on(Place::Workload) && **key != Key::KeepAwakeUntil);
+    let annotations = keys.map(|key| key.annotation());
+    annotations
+        .filter_map(|key| own.get(&key).or_else(|| defaults.get(&key)).cloned().map(|value| (key, value)))
+        .collect()
+}
+
+impl Intent {
+    /// The intent that was made of [`applied`] annotations; `None` where this version makes none of them.
+    pub fn of_applied(annotations: &Annotations) -> Option<Self> {
+        let mut annotations = annotations.clone();
+        annotations.insert(Key::Manage.annotation(), "all".to_owned());
+        // As defaults, of which a key may stand alone.
+        Self::of_workload(&Annotations::new(), "", &annotations).ok()?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SOME: [(&str, &str); 14] = [
+        ("min-replicas", "2"),
+        ("max-replicas", "30"),
+        ("requests-per-second", "100"),
+        ("concurrency", "8"),
+        ("kafka-lag", "50"),
+        ("kafka-group", "readers"),
+        ("prometheus-query", "up"),
+        ("prometheus-target", "1"),
+        ("hours", "Mo-Fr 08:00-18:00"),
+        ("timezone", "Europe/Berlin"),
+        ("off-hours-replicas", "3"),
+        ("after", "statefulset/db"),
+        ("scale-down-after", "2m"),
+        ("paused", "true"),
+    ];
+
+    fn some() -> impl Strategy<Value = Annotations> {
+        let of = |(key, value): &(&str, &str)| (format!("tidegate.dev/{key}"), (*value).to_owned());
+        proptest::sample::subsequence(SOME.to_vec(), 0..SOME.len()).prop_map(move |some| some.iter().map(of).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_applied_is_the_same_intent_again(own in some(), defaults in some()) {
+            let mut defaults = defaults;
+            defaults.remove("tidegate.dev/after");
+            if let Ok(Some(intent)) = Intent::of_workload(&own, "shop", &defaults)
+                && !intent.targets.is_empty()
+            {
+                let again = Intent::of_applied(&applied(&own, &defaults));
+                prop_assert_eq!(again, Some(intent));
+            }
+        }
+
+        #[test]
+        fn whatever_stands_there_is_read_or_is_none(key in "[a-z-]{0,20}", value in ".{0,200}") {
+            let _ = Intent::of_applied(&Annotations::from([(format!("tidegate.dev/{key}"), value)]));
+        }
+    }
+
+    #[test]
+    fn an_override_with_an_end_is_not_kept() {
+        let own = [("keep-awake-until", "2030-01-01T00:00:00Z"), ("requests-per-second", "1"), ("unknown", "x")];
+        let own = own.map(|(key, value)| (format!("tidegate.dev/{key}"), value.to_owned())).into();
+        let kept: Vec<_> = applied(&own, &Annotations::new()).into_keys().collect();
+        assert_eq!(kept, ["tidegate.dev/requests-per-second"]);
+    }
+}
