@@ -1,7 +1,7 @@
 //! `tidegate.dev/manage` of a Namespace: which kinds in it follow its hours without annotations of their own.
 
 use super::Annotations;
-use crate::{key::Key, value::Wanted};
+use crate::{key::Key, problem::Problem, value::Wanted};
 
 /// What a Namespace has managed. Deployments and StatefulSets always are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +16,19 @@ impl Managed {
     /// What the annotations of a Namespace ask for; `None` where they ask for nothing, or for what there is not.
     pub fn of(namespace: &Annotations) -> Option<Self> {
         Self::parse(namespace.get(&Key::Manage.annotation())?).ok()
+    }
+
+    /// What is wrong where a Namespace has `manage`, but not so that anything follows: another value, or no hours. It is a mistake and no
+    /// farewell, so what was managed before stays so.
+    pub fn mistake(name: &str, namespace: &Annotations) -> Option<Problem> {
+        let has = |key: Key| namespace.contains_key(&key.annotation());
+        let makes_sense = Self::of(namespace).is_some() && (has(Key::Hours) || has(Key::Calendar));
+        (has(Key::Manage) && !makes_sense).then(|| {
+            let key = Key::Manage.annotation();
+            Problem::Contradiction(format!(
+                "{key} of namespace {name} makes no sense; `kubectl describe namespace {name}` says why"
+            ))
+        })
     }
 
     /// `all`, and with commas between them `cronjobs` and `daemonsets`, in any order.

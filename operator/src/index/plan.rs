@@ -169,14 +169,18 @@ impl<'a> Workloads<'a> {
             for (namespace, names) in objects.workloads(kind) {
                 let defaults = namespace_defaults(objects, namespace);
                 let spares = Managed::of(defaults).is_some() && spared::runs_in(objects, namespace).is_some();
-                all.extend(names.iter().map(|(name, workload)| KnownWorkload {
-                    namespace,
-                    kind,
-                    name,
-                    workload,
-                    intent: intent_of(namespace, name, workload, defaults, spares),
-                    traffic: Vec::new(),
-                    models: Vec::new(),
+                let mistake = Managed::mistake(namespace, defaults);
+                all.extend(names.iter().map(|(name, workload)| {
+                    KnownWorkload {
+                        namespace,
+                        kind,
+                        name,
+                        workload,
+                        intent: intent_of(namespace, name, workload, defaults, spares)
+                            .or_else(|| held(objects, namespace, kind, name, mistake.as_ref()?)),
+                        traffic: Vec::new(),
+                        models: Vec::new(),
+                    }
                 }));
             }
         }
@@ -303,6 +307,18 @@ fn intent_of(
     }
     let intent = Intent::of_workload(own, namespace, defaults).transpose()?;
     Some(if spared::is_tidegate(namespace, name, workload) { Err(vec![spared::itself()]) } else { intent })
+}
+
+/// One that was managed until its Namespace said so by mistake no more.
+fn held(
+    objects: &Objects,
+    namespace: &str,
+    kind: WorkloadKind,
+    name: &str,
+    mistake: &Problem,
+) -> Option<Result<Intent, Vec<Problem>>> {
+    let id = WorkloadId { namespace: namespace.to_owned(), kind, name: name.to_owned() };
+    said(objects, &id, APPLIED, |_| Some(Err(vec![mistake.clone()])))
 }
 
 /// A workload whose annotations make no sense, as those have it that were applied before: what sleeps sleeps on, and opens at its

@@ -100,6 +100,7 @@ fn scaled_objects(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sle
             Some((workload, _)) if workload.intent.as_ref().map_or(true, |intent| intent.paused) => {
                 (Wanted::AsItIs, None)
             }
+            _ if marked && mistaken(objects, &meta.namespace) => (Wanted::AsItIs, None),
             // Not Tidegate's, or not any more.
             _ if marked => (Wanted::Awake, None),
             _ => return None,
@@ -119,10 +120,15 @@ fn scaled_objects(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sle
     of_others.filter_map(sleeper).collect()
 }
 
+fn mistaken(objects: &Objects, namespace: &str) -> bool {
+    Managed::mistake(namespace, plan::namespace_defaults(objects, namespace)).is_some()
+}
+
 /// What is Tidegate's business in one namespace.
 struct Business<'a> {
     defaults: &'a Annotations,
     managed: bool,
+    mistaken: bool,
     /// Whether only what has annotations of its own is meant
     spares: bool,
 }
@@ -138,7 +144,8 @@ impl<'a> Business<'a> {
     fn of(objects: &'a Objects, namespace: &str, of_kind: impl Fn(Managed) -> bool) -> Self {
         let defaults = plan::namespace_defaults(objects, namespace);
         let managed = Managed::of(defaults).is_some_and(of_kind);
-        Self { defaults, managed, spares: managed && plan::runs_in(objects, namespace).is_some() }
+        let mistaken = mistaken(objects, namespace);
+        Self { defaults, managed, mistaken, spares: managed && plan::runs_in(objects, namespace).is_some() }
     }
 
     fn sleeper(&self, found: &Found<'_>, stopped: bool, plan: &Plan, now: DateTime<Utc>) -> Option<Sleeper> {
@@ -147,6 +154,7 @@ impl<'a> Business<'a> {
         let asked = if managed { Intent::of_workload(own, found.namespace, self.defaults) } else { Ok(None) };
         let (wanted, until, problems) = match asked {
             Err(problems) => (Wanted::AsItIs, None, problems),
+            Ok(None) if found.meta.asleep && self.mistaken => (Wanted::AsItIs, None, Vec::new()),
             Ok(None) if found.meta.asleep => (Wanted::Awake, None, Vec::new()),
             Ok(None) => return None,
             Ok(Some(intent)) if intent.paused => (Wanted::AsItIs, None, Vec::new()),

@@ -94,7 +94,9 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidAnnotations(problem) => write!(f, "{problem} (what was applied before still applies until this is fixed)"),
+            Self::InvalidAnnotations(problem) => {
+                write!(f, "{problem} (what was applied before still applies until this is fixed)")
+            }
             Self::NotActedOnYet(keys) => {
                 let keys: Vec<_> = keys.iter().map(|key| key.annotation()).collect();
                 write!(f, "accepted, but this version of Tidegate does not act on it yet: {}", keys.join(", "))

@@ -25,7 +25,7 @@ use super::{
     notice::Notice,
     reference,
     scaled_object::Settings,
-    steps::{GIVING_BACK, Step, Steps, steps},
+    steps::{GIVING_BACK, PROBLEM, Step, Steps, steps},
 };
 use crate::{
     api::{FIELD_MANAGER, explained},
@@ -114,7 +114,7 @@ impl Reconciler {
         }
         let due = |step: &Step| match step {
             Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),
-            Step::Delete { .. } | Step::GiveBack { .. } | Step::Resume { .. } => true,
+            Step::Delete { .. } | Step::GiveBack { .. } | Step::Resume { .. } | Step::Report { .. } => true,
         };
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
@@ -150,7 +150,9 @@ impl Reconciler {
                 (Some(id), Ok(())) => _ = self.failures.remove(&id),
                 (Some(id), Err(error)) => self.remember(id, advised(&error), now),
                 (None, Ok(())) => {}
-                (None, Err(error)) => tracing::warn!(error = advised(&error), "cannot delete or pause a ScaledObject"),
+                (None, Err(error)) => {
+                    tracing::warn!(error = advised(&error), "cannot delete or annotate a ScaledObject");
+                }
             }
         }
     }
@@ -210,11 +212,15 @@ async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(),
         Step::Delete { namespace, name, uid } => (None, delete(writer, &namespace, &name, uid).await),
         Step::GiveBack { namespace, name, replicas } => {
             tracing::info!(namespace, name, replicas, "has KEDA give a workload its replicas back");
-            let replicas = Value::from(replicas.to_string());
-            (None, annotate(writer, &namespace, &name, &replicas, &Value::from("true")).await)
+            let annotations = json!({ PAUSED_REPLICAS: replicas.to_string(), GIVING_BACK: "true" });
+            (None, annotate(writer, &namespace, &name, &annotations).await)
         }
         Step::Resume { namespace, name } => {
-            (None, annotate(writer, &namespace, &name, &Value::Null, &Value::Null).await)
+            let annotations = json!({ PAUSED_REPLICAS: null, GIVING_BACK: null });
+            (None, annotate(writer, &namespace, &name, &annotations).await)
+        }
+        Step::Report { namespace, name, problem } => {
+            (None, annotate(writer, &namespace, &name, &json!({ PROBLEM: problem })).await)
         }
     }
 }
@@ -228,16 +234,14 @@ async fn apply(writer: &Writer, id: &WorkloadId, object: &Value) -> Result<(), U
     Ok(())
 }
 
-async fn annotate(
-    writer: &Writer,
-    namespace: &str,
-    name: &str,
-    replicas: &Value,
-    giving_back: &Value,
-) -> Result<(), Unwritten> {
+async fn annotate(writer: &Writer, namespace: &str, name: &str, annotations: &Value) -> Result<(), Unwritten> {
     let api = scaled_objects(writer.client(), namespace);
-    let patch = json!({ "metadata": { "annotations": { PAUSED_REPLICAS: replicas, GIVING_BACK: giving_back } } });
-    writer.write(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
+    let patch = json!({ "metadata": { "annotations": annotations } });
+    match writer.write(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await {
+        // Deleted meanwhile.
+        Err(Unwritten::Refused(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+        written => written.map(drop),
+    }
 }
 
 async fn delete(writer: &Writer, namespace: &str, name: &str, uid: String) -> Result<(), Unwritten> {

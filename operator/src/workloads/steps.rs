@@ -18,7 +18,10 @@ use super::{
     notice::Notice,
     scaled_object::{Desired, Settings, desired, name},
 };
-use crate::index::{Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours};
+use crate::{
+    events,
+    index::{Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours},
+};
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +34,14 @@ pub(super) enum Step {
     GiveBack { namespace: String, name: String, replicas: u32 },
     /// Has KEDA go on with one that was to be deleted
     Resume { namespace: String, name: String },
+    /// Says on it what is wrong with its workload, or that nothing is any more
+    Report { namespace: String, name: String, problem: Option<String> },
 }
+
+/// The annotation of a ScaledObject that says what is wrong: events are gone after an hour, and GitOps reads none.
+pub(super) const PROBLEM: &str = "tidegate.dev/problem";
+/// In characters; as long as an event may be.
+const LONGEST_PROBLEM: usize = 1000;
 
 /// Marks that it was Tidegate that paused it.
 pub(super) const GIVING_BACK: &str = "tidegate.dev/giving-back";
@@ -99,6 +109,13 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
                 todo.had.insert(id.clone(), Entry { replicas, uid: state.uid.to_owned() });
             }
         }
+        if let Some(existing) = existing.filter(|there| there.is_tidegates() && of_another(there, settings).is_none()) {
+            let problem = problem(&notices);
+            if existing.metadata.annotations.get(PROBLEM) != problem.as_ref() {
+                let (namespace, name) = (id.namespace.clone(), name.clone());
+                todo.steps.push(Step::Report { namespace, name, problem });
+            }
+        }
         todo.notices.insert(id.clone(), notices);
         kept.insert((id.namespace.as_str(), name));
     }
@@ -137,6 +154,14 @@ fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut St
         todo.had.remove(&id);
     }
     todo.steps.push(Step::Delete { namespace, name, uid });
+}
+
+/// All that is wrong, without what often passes by itself.
+fn problem(notices: &[Notice]) -> Option<String> {
+    let wrong =
+        notices.iter().filter(|notice| events::Notice::is_warning(*notice) && !events::Notice::may_pass(*notice));
+    let texts: Vec<_> = wrong.map(|notice| format!("{}: {notice}", events::Notice::reason(notice))).collect();
+    (!texts.is_empty()).then(|| texts.join("; ").chars().take(LONGEST_PROBLEM).collect())
 }
 
 fn is_given_back(existing: &ScaledObject) -> bool {

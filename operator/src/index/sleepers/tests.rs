@@ -93,6 +93,14 @@ fn what_was_put_to_sleep_wakes_when_nobody_asks_for_hours_any_more() {
 }
 
 #[test]
+fn a_mistake_in_what_the_namespace_has_managed_wakes_nobody() {
+    let all = [marked(cron_job()), marked(daemon_set()), deployment(), marked(scaled_object())];
+    let found = objects("all,cronjob", &all);
+    assert!(sleepers_of(&found, at_night()).iter().all(|found| found.wanted == Wanted::AsItIs));
+    assert_eq!(sleepers_of(&found, at_night()).len(), 3);
+}
+
+#[test]
 fn what_its_owner_has_switched_off_is_left_alone() {
     let stopped = object("batch/v1", "CronJob", "report", &json!({"schedule": "* * * * *", "suspend": true}));
     let paused = |key: &str, value: &str| {

@@ -289,7 +289,27 @@ fn a_bad_annotation_neither_changes_nor_deletes_what_is_there() {
     objects.apply(applied(&steps_of(&objects))).unwrap();
     objects.apply(workload("Deployment", "api", &json!({"tidegate.dev/requests-per-second": "many"}))).unwrap();
     let steps = steps_of(&objects);
-    assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["InvalidAnnotations"]));
+    assert_eq!(notices(&steps), ["InvalidAnnotations"]);
+    let [Step::Report { problem: Some(problem), .. }] = &steps.steps[..] else { panic!("{steps:?}") };
+    assert!(problem.starts_with("InvalidAnnotations: tidegate.dev/requests-per-second: got \"many\""), "{problem}");
+}
+
+#[test]
+fn what_is_wrong_stands_on_the_scaled_object_for_as_long_as_it_is_wrong() {
+    let mut objects = cluster([annotated("Deployment")]);
+    let right = applied(&steps_of(&objects));
+    let saying = |problem: &str| {
+        let mut object = right.clone();
+        object["metadata"]["annotations"]["tidegate.dev/problem"] = json!(problem);
+        object
+    };
+    objects.apply(saying("InvalidAnnotations: of yesterday")).unwrap();
+    let report = Step::Report { namespace: "shop".to_owned(), name: "api".to_owned(), problem: None };
+    assert_eq!(steps_of(&objects).steps, [report]);
+    objects.apply(workload("Deployment", "api", &json!({"tidegate.dev/min-replicas": "many"}))).unwrap();
+    let [Step::Report { problem: Some(problem), .. }] = &steps_of(&objects).steps[..] else { panic!() };
+    objects.apply(saying(problem)).unwrap();
+    assert_eq!(steps_of(&objects).steps, [], "once");
 }
 
 #[test]
@@ -361,15 +381,28 @@ fn paused_is_the_way_out_for_one_that_keeps_its_own_autoscaler() {
 }
 
 #[test]
-fn a_mistake_leaves_the_scaled_object_as_it_is_and_is_reported() {
-    let mut objects = cluster([annotated("Deployment")]);
-    let object = applied(&steps_of(&objects));
-    assert_eq!(
-        object["metadata"]["annotations"]["tidegate.dev/applied"],
-        r#"{"tidegate.dev/requests-per-second":"100"}"#
-    );
-    objects.apply(object).unwrap();
-    objects.apply(workload("Deployment", "api", &json!({"tidegate.dev/requests-per-second": "many"}))).unwrap();
-    let steps = steps_of(&objects);
-    assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["InvalidAnnotations"]));
+fn the_annotations_that_were_applied_stand_on_the_scaled_object() {
+    let object = applied(&steps_of(&cluster([annotated("Deployment")])));
+    let kept = &object["metadata"]["annotations"]["tidegate.dev/applied"];
+    assert_eq!(kept, r#"{"tidegate.dev/requests-per-second":"100"}"#);
+}
+
+#[test]
+fn a_mistake_in_what_a_namespace_has_managed_releases_nobody_and_adopts_nobody() {
+    let namespace = |annotations: Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": annotations}});
+    let managed = |manage: &str, hours: &str| {
+        namespace(json!({"tidegate.dev/manage": manage, hours: "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"}))
+    };
+    let mut objects = cluster([managed("all", "tidegate.dev/hours"), workload("Deployment", "api", &json!({}))]);
+    objects.apply(applied(&steps_of(&objects))).unwrap();
+    objects.apply(workload("Deployment", "new", &json!({}))).unwrap();
+    for mistake in [managed("all,cronjob", "tidegate.dev/hours"), managed("all", "tidegate.dev/hour")] {
+        objects.apply(mistake).unwrap();
+        let steps = steps_of(&objects);
+        assert!(matches!(steps.steps[..], [Step::Report { .. }]), "{steps:?}");
+        assert_eq!(notices(&steps), ["InvalidAnnotations"]);
+        assert!(objects.plan().workloads.values().all(|workload| workload.schedule.is_some()), "its hours go on");
+    }
+    objects.apply(namespace(json!({}))).unwrap();
+    assert!(matches!(steps_of(&objects).steps[..], [Step::Delete { .. }]), "and a farewell is one");
 }
