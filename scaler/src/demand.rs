@@ -191,7 +191,7 @@ impl Demands {
     }
 
     /// The number that KEDA gets: the demand, and 0 where that is not known and the workload has no replicas. Three errors would
-    /// have KEDA start it (`fallback`), and the HPA, which could be misled, is off at zero.
+    /// have KEDA start one whose ScaledObject has a `fallback`, and the HPA, which could be misled, is off at zero.
     pub(crate) fn answer(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<f64, NoDemand> {
         match self.demand(trigger, target, plan) {
             Err(_) if sleeps(trigger, plan) => Ok(0.0),

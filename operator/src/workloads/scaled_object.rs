@@ -148,9 +148,8 @@ fn build(
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
             "minReplicaCount": min,
             "maxReplicaCount": intent.bounds.max.max(workload.adopted.unwrap_or(0)),
-            // Never lowers, and never 0: with `replicas: 0` KEDA would go on to zero after the cooldown, whatever the
-            // behaviour says (RequestScale in its scale_scaledobjects.go).
-            "fallback": { "failureThreshold": 3, "replicas": min.max(1), "behavior": "currentReplicasIfHigher" },
+            // No `fallback`: it would start one replica of whatever sleeps as soon as nobody answers. Without one an error changes
+            // nothing, at zero or above (`isError` in RequestScale of KEDA's scale_scaledobjects.go).
             "advanced": { "horizontalPodAutoscalerConfig": { "behavior": behavior(intent, settings) } },
             "triggers": [{
                 "type": "external-push",
@@ -291,12 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn kedas_fallback_never_lowers_and_never_goes_to_zero() {
-        for min in ["0", "1", "4"] {
-            let spec = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", min)]);
-            assert_eq!(spec["fallback"]["behavior"], "currentReplicasIfHigher");
-            assert!(spec["fallback"]["replicas"].as_u64().unwrap() >= 1, "{spec}");
-        }
+    fn an_error_starts_nothing_that_sleeps() {
+        let spec = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", "0")]);
+        assert_eq!(spec["fallback"], Value::Null);
     }
 
     #[test]
