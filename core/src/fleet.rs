@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    intent::{Bounds, GatewayIntent},
+    intent::{Annotations, Bounds, GatewayIntent},
     problem::Problem,
     schedule::{Limits, Schedule},
     signal::{Signal, Target},
@@ -48,6 +48,10 @@ pub struct PlannedGateway {
     pub uid: String,
     /// What it asks for, or what is wrong with that
     pub intent: Result<GatewayIntent, Vec<Problem>>,
+    /// What is wrong with its annotations while those that were applied before still apply
+    pub problems: Vec<Problem>,
+    /// The annotations that the intent was made of, its Namespace's among them
+    pub applied: Annotations,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
     /// The name of the Calendar that they are of
@@ -203,13 +207,21 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{calendar::Calendars, intent::Annotations, key::PREFIX};
+    use crate::{calendar::Calendars, key::PREFIX};
 
     fn gateway(pairs: &[(&str, &str)]) -> PlannedGateway {
         let own = pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect();
         let intent = GatewayIntent::of_gateway(&own, "edge", &Annotations::new()).unwrap().unwrap();
         let schedule = intent.schedule("web", intent.min.unwrap_or(1), &Calendars::new()).unwrap().map(Arc::new);
-        PlannedGateway { uid: String::new(), intent: Ok(intent), schedule, calendar: None, status: None }
+        PlannedGateway {
+            uid: String::new(),
+            intent: Ok(intent),
+            problems: Vec::new(),
+            applied: Annotations::new(),
+            schedule,
+            calendar: None,
+            status: None,
+        }
     }
 
     fn fleet(gateways: &[&[(&str, &str)]]) -> Fleet {

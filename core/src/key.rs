@@ -12,6 +12,9 @@ pub const PREFIX: &str = "tidegate.dev/";
 /// The annotation of a Gateway in which Tidegate says how many proxies it has, and why.
 pub const STATUS: &str = "tidegate.dev/status";
 
+/// The field of [`STATUS`] that keeps the annotations that a Gateway's intent was made of.
+pub const APPLIED_IN_STATUS: &str = "applied";
+
 /// The kinds of object that annotations are written on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Place {

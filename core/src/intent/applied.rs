@@ -1,15 +1,16 @@
-//! The annotations that a workload's intent was made of, kept on its ScaledObject: while new ones make no sense, these apply.
+//! The annotations that an intent was made of, kept on a workload's ScaledObject and in a Gateway's status: while new ones make no
+//! sense, these apply.
 
-use super::{Annotations, Intent};
+use super::{Annotations, GatewayIntent, Intent};
 use crate::key::{Key, Place};
 
 /// The annotation of a ScaledObject that keeps them, as a JSON object.
 pub const APPLIED: &str = "tidegate.dev/applied";
 
-/// What a workload's own annotations say over the defaults of its Namespace. Without `keep-awake-until`, which ends by itself: to
+/// What an object's own annotations say over the defaults of its Namespace. Without `keep-awake-until`, which ends by itself: to
 /// wake a namespace is to write none of its ScaledObjects.
-pub fn applied(own: &Annotations, defaults: &Annotations) -> Annotations {
-    let keys = Key::ALL.iter().filter(|key| key.allowed_on(Place::Workload) && **key != Key::KeepAwakeUntil);
+pub fn applied(own: &Annotations, defaults: &Annotations, place: Place) -> Annotations {
+    let keys = Key::ALL.iter().filter(|key| key.allowed_on(place) && **key != Key::KeepAwakeUntil);
     let annotations = keys.map(|key| key.annotation());
     annotations
         .filter_map(|key| own.get(&key).or_else(|| defaults.get(&key)).cloned().map(|value| (key, value)))
@@ -23,6 +24,13 @@ impl Intent {
         annotations.insert(Key::Manage.annotation(), "all".to_owned());
         // As defaults, of which a key may stand alone.
         Self::of_workload(&Annotations::new(), "", &annotations).ok()?
+    }
+}
+
+impl GatewayIntent {
+    /// The same of a Gateway.
+    pub fn of_applied(annotations: &Annotations) -> Option<Self> {
+        Self::of_gateway(annotations, "", &Annotations::new()).ok()?
     }
 }
 
@@ -62,7 +70,7 @@ mod tests {
             if let Ok(Some(intent)) = Intent::of_workload(&own, "shop", &defaults)
                 && !intent.targets.is_empty()
             {
-                let again = Intent::of_applied(&applied(&own, &defaults));
+                let again = Intent::of_applied(&applied(&own, &defaults, Place::Workload));
                 prop_assert_eq!(again, Some(intent));
             }
         }
@@ -74,10 +82,21 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_keeps_its_own_keys_and_those_of_its_namespace() {
+        let of = |pairs: &[(&str, &str)]| -> Annotations {
+            pairs.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect()
+        };
+        let own = of(&[("requests-per-second", "500"), ("status", "{}")]);
+        let defaults = of(&[("calendar", "office"), ("kafka-lag", "5"), ("max-replicas", "4")]);
+        let intent = GatewayIntent::of_gateway(&own, "shop", &defaults).unwrap();
+        assert_eq!(GatewayIntent::of_applied(&applied(&own, &defaults, Place::Gateway)), intent);
+    }
+
+    #[test]
     fn an_override_with_an_end_is_not_kept() {
         let own = [("keep-awake-until", "2030-01-01T00:00:00Z"), ("requests-per-second", "1"), ("unknown", "x")];
         let own = own.map(|(key, value)| (format!("tidegate.dev/{key}"), value.to_owned())).into();
-        let kept: Vec<_> = applied(&own, &Annotations::new()).into_keys().collect();
+        let kept: Vec<_> = applied(&own, &Annotations::new(), Place::Workload).into_keys().collect();
         assert_eq!(kept, ["tidegate.dev/requests-per-second"]);
     }
 }

@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tidegate_core::{
     fleet::{EnvoyProxyId, GatewayId, Scaling},
-    key::STATUS,
+    intent::Annotations,
+    key::{APPLIED_IN_STATUS, STATUS},
     plan::ADOPTED_REPLICAS,
 };
 
@@ -116,11 +117,21 @@ pub(super) fn with_status(gateway: &GatewayId, status: Option<&str>) -> Value {
     })
 }
 
-/// `tidegate.dev/status` of a Gateway: how many proxies, why, and when hours change that.
-pub(super) fn status(desired: u32, reason: &str, next_change: Option<DateTime<Utc>>) -> String {
-    let mut status = json!({ "desired": desired, "reason": reason });
-    if let Some(at) = next_change {
-        status["nextChange"] = at.to_rfc3339_opts(SecondsFormat::Secs, true).into();
+/// How many proxies, why, and when hours change that.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Status {
+    pub(super) desired: u32,
+    pub(super) reason: String,
+    pub(super) next_change: Option<DateTime<Utc>>,
+}
+
+impl Status {
+    /// As `tidegate.dev/status` of a Gateway says it, with the annotations that were applied.
+    pub(super) fn of(&self, applied: &Annotations) -> String {
+        let mut status = json!({ "desired": self.desired, "reason": self.reason, APPLIED_IN_STATUS: applied });
+        if let Some(at) = self.next_change {
+            status["nextChange"] = at.to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        }
+        status.to_string()
     }
-    status.to_string()
 }

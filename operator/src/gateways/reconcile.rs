@@ -172,7 +172,8 @@ impl Reconciler {
             self.attempt(&envoy_proxy.to_string(), patch(api, &envoy_proxy.name, FIELD_MANAGER, object)).await;
         }
         for (id, gateway) in &fleet.gateways {
-            if gateway.status.as_deref() != Some(&status) {
+            let status = status.of(&gateway.applied);
+            if gateway.status.as_ref() != Some(&status) {
                 let object = object::with_status(id, Some(&status));
                 let patch = patch(gateways(self.writer.client(), &id.namespace), &id.name, STATUS_MANAGER, object);
                 self.attempt(&id.to_string(), patch).await;
@@ -190,7 +191,7 @@ impl Reconciler {
     }
 
     /// The numbers to write, and the status to show.
-    fn decide(&mut self, fleet: &Fleet, policy: Policy, now: Instant) -> (Numbers, String) {
+    fn decide(&mut self, fleet: &Fleet, policy: Policy, now: Instant) -> (Numbers, object::Status) {
         let known = self.fleets.entry(name(fleet)).or_default();
         let (numbers, desired, is_known, because) = if let Scaling::Hpa { min, max } = fleet.scaling {
             let (min, max) = bounds(fleet, &policy, min, max);
@@ -226,7 +227,7 @@ impl Reconciler {
             }
         }
         let next_change = known.told.as_ref().and_then(|(_, policy, _)| policy.next_change);
-        (numbers, object::status(desired, &known.reason, next_change))
+        (numbers, object::Status { desired, reason: known.reason.clone(), next_change })
     }
 
     /// Gives those an EnvoyProxy that ask for one; tells the others what they need.
@@ -277,7 +278,9 @@ fn annotations(fleet: &Fleet, now: DateTime<Utc>) -> BTreeMap<GatewayId, Vec<Not
         Ok(intent) if intent.min == Some(0) => vec![Notice::ZeroOnlyOutsideHours],
         Ok(_) => Vec::new(),
     };
-    let all = |gateway: &PlannedGateway| of_gateway(gateway).into_iter().chain(no_effect(gateway, now)).collect();
+    let wrong = |gateway: &PlannedGateway| gateway.problems.clone().into_iter().map(Notice::InvalidAnnotations);
+    let all =
+        |gateway: &PlannedGateway| wrong(gateway).chain(of_gateway(gateway)).chain(no_effect(gateway, now)).collect();
     fleet.gateways.iter().map(|(id, gateway)| (id.clone(), all(gateway))).collect()
 }
 
@@ -354,5 +357,38 @@ fn reference(id: &GatewayId, uid: Option<String>) -> ObjectReference {
         name: Some(id.name.clone()),
         uid,
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::{
+        calendar::Calendars,
+        intent::{Annotations, GatewayIntent},
+    };
+
+    use super::*;
+
+    #[test]
+    fn hours_of_a_gateway_that_never_open_are_reported_unless_it_is_paused() {
+        let reported = |pairs: &[(&str, &str)]| {
+            let own: Annotations =
+                pairs.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
+            let intent = GatewayIntent::of_gateway(&own, "shop", &Annotations::new()).unwrap().unwrap();
+            let schedule = intent.schedule("web", 1, &Calendars::new()).unwrap().map(std::sync::Arc::new);
+            let (uid, problems, applied) = (String::new(), Vec::new(), Annotations::new());
+            let gateway =
+                PlannedGateway { uid, intent: Ok(intent), problems, applied, schedule, calendar: None, status: None };
+            let found = no_effect(&gateway, "2026-03-02T12:00:00Z".parse().unwrap());
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let never = [("hours", "2025 Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
+        assert!(reported(&never)[0].contains("do not open"), "{:?}", reported(&never));
+        assert!(
+            reported(&[("hours", "24/7"), ("timezone", "UTC"), ("off-hours-replicas", "20")])[0]
+                .contains("off-hours-replicas")
+        );
+        assert_eq!(reported(&[never[0], never[1], ("paused", "true")]), [""; 0]);
+        assert_eq!(reported(&[("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")]), [""; 0]);
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use tidegate_core::{
     calendar::Calendars,
     intent::{APPLIED, Annotations, Intent, Managed, applied, is_annotated},
+    key::Place,
     model::{AiRule, Destination, ModelShare},
     plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas, ServiceId},
     problem::Problem,
@@ -265,7 +266,7 @@ impl<'a> Workloads<'a> {
             let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
             let new = |intent| PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars);
             let defaults = namespace_defaults(self.objects, known.namespace);
-            let applied = applied(&known.workload.metadata.annotations, defaults);
+            let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
             let planned = PlannedWorkload { applied, ..new(known.intent?) };
             let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
             let planned = if is_tidegate { planned } else { as_applied_before(self.objects, &id, planned, new) };

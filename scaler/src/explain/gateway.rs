@@ -85,7 +85,8 @@ pub fn explain_gateway(plan: &Plan, demands: &Demands, id: &GatewayId) -> Result
         .iter()
         .flat_map(|series| targets.iter().map(|target| of_signal(series, *target, demands)))
         .collect();
-    let problems = gateway.intent.as_ref().err().into_iter().flatten().map(ToString::to_string);
+    let problems =
+        gateway.intent.as_ref().err().into_iter().flatten().chain(&gateway.problems).map(ToString::to_string);
     let problems = problems.chain(signals.iter().filter_map(|signal| signal.problem.clone()));
     let problems =
         problems.chain(fleet.missing.iter().map(|missing| format!("{missing} is named, but does not exist")));

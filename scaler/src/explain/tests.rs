@@ -252,7 +252,15 @@ async fn a_gateway_is_explained_with_what_all_its_proxies_carry() {
     let annotations: Annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let intent = GatewayIntent::of_gateway(&annotations, "edge", &Annotations::new()).map(Option::unwrap);
     let id = GatewayId { namespace: "edge".into(), name: "web".into() };
-    let gateway = PlannedGateway { uid: String::new(), intent, schedule: None, calendar: None, status: None };
+    let gateway = PlannedGateway {
+        uid: String::new(),
+        intent,
+        problems: Vec::new(),
+        applied: Annotations::new(),
+        schedule: None,
+        calendar: None,
+        status: None,
+    };
     let fleet = Fleet {
         envoy_proxy: Some(EnvoyProxyId { namespace: "edge".into(), name: "own".into() }),
         may_create: false,

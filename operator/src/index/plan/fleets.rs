@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::Deserialize;
 use tidegate_core::{
     calendar::Calendars,
     fleet::{EnvoyProxyId, Fleet, GatewayId, PlannedGateway, Scaling},
-    intent::{GatewayIntent, is_annotated},
-    key::{Key, STATUS},
+    intent::{Annotations, GatewayIntent, applied, is_annotated},
+    key::{APPLIED_IN_STATUS, Key, Place, STATUS},
     plan::ADOPTED_REPLICAS,
+    problem::Problem,
 };
 
 use super::{
@@ -144,14 +146,30 @@ fn planned(
 ) -> Option<PlannedGateway> {
     let annotations = &gateway.metadata.annotations;
     let defaults = namespace_defaults(objects, &id.namespace);
+    let new = |intent: Result<GatewayIntent, Vec<Problem>>, problems, applied| {
+        let (mut calendar, mut schedule) = (None, None);
+        let intent = intent.and_then(|intent| {
+            calendar = intent.schedule.as_ref().and_then(|schedule| schedule.calendar.clone());
+            let floor = if intent.adopts() { floor_at_adoption } else { intent.min.unwrap_or(1).max(1) };
+            schedule =
+                intent.schedule(&id.to_string(), floor, calendars).map_err(|problem| vec![problem])?.map(Arc::new);
+            Ok(intent)
+        });
+        let status = annotations.get(STATUS).cloned();
+        PlannedGateway { uid: gateway.metadata.uid.clone(), intent, problems, applied, schedule, calendar, status }
+    };
     let intent = GatewayIntent::of_gateway(annotations, &id.namespace, defaults).transpose()?;
-    let (mut calendar, mut schedule) = (None, None);
-    let intent = intent.and_then(|intent| {
-        calendar = intent.schedule.as_ref().and_then(|schedule| schedule.calendar.clone());
-        let floor = if intent.adopts() { floor_at_adoption } else { intent.min.unwrap_or(1).max(1) };
-        schedule = intent.schedule(&id.to_string(), floor, calendars).map_err(|problem| vec![problem])?.map(Arc::new);
-        Ok(intent)
+    let planned = new(intent, Vec::new(), applied(annotations, defaults, Place::Gateway));
+    let Err(problems) = &planned.intent else { return Some(planned) };
+    // While they make no sense, those that were applied before still apply.
+    let before = applied_before(annotations).and_then(|applied| {
+        let planned = new(Ok(GatewayIntent::of_applied(&applied)?), problems.clone(), applied);
+        planned.intent.is_ok().then_some(planned)
     });
-    let status = annotations.get(STATUS).cloned();
-    Some(PlannedGateway { uid: gateway.metadata.uid.clone(), intent, schedule, calendar, status })
+    Some(before.unwrap_or(planned))
+}
+
+fn applied_before(annotations: &Annotations) -> Option<Annotations> {
+    let status: serde_json::Value = serde_json::from_str(annotations.get(STATUS)?).ok()?;
+    Annotations::deserialize(status.get(APPLIED_IN_STATUS)?).ok()
 }

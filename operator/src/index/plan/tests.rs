@@ -517,6 +517,30 @@ fn without_an_annotated_gateway_there_is_no_fleet() {
     assert_eq!(fleets(&plan_of([front("a", &json!({"tidegate.dev/status": "{}"}), None)])), []);
 }
 
+#[test]
+fn a_gateway_whose_annotations_make_no_sense_keeps_the_hours_that_it_had() {
+    let hours =
+        json!({"tidegate.dev/hours": OFFICE[0].1, "tidegate.dev/timezone": "UTC", "tidegate.dev/min-replicas": "2"});
+    let status = json!({"desired": 1, "reason": "", "applied": hours}).to_string();
+    let now = |hours: &str, status: &str| {
+        let annotations =
+            json!({"tidegate.dev/hours": hours, "tidegate.dev/timezone": "UTC", "tidegate.dev/status": status});
+        let mut plan = plan_of([envoy_proxy("own", &json!({})), front("a", &annotations, Some("own"))]);
+        plan.fleets.remove(0).gateways.pop_first().unwrap().1
+    };
+    let held = now("Mon-Fri 0800", &status);
+    assert_eq!(held.schedule.unwrap().calendar.hours.to_string(), OFFICE[0].1);
+    assert_eq!((held.intent.unwrap().min, held.problems.len()), (Some(2), 1));
+    for none in ["", "{}", r#"{"applied": 7}"#, r#"{"applied": {"tidegate.dev/hours": "x"}}"#] {
+        assert!(now("Mon-Fri 0800", none).intent.is_err(), "{none}");
+    }
+    let right = now("Mo 10:00-11:00", &status);
+    assert_eq!(
+        (right.schedule.unwrap().calendar.hours.to_string().as_str(), right.problems.len()),
+        ("Mo 10:00-11:00", 0)
+    );
+}
+
 /// Routes of any kind with any weights to Services that may or may not exist.
 fn any_routes() -> impl Strategy<Value = Vec<Value>> {
     let kind = prop_oneof![Just("HTTPRoute"), Just("GRPCRoute"), Just("TCPRoute"), Just("TLSRoute")];
