@@ -275,6 +275,13 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_comes_twice_keeps_its_first_name_and_a_transparent_one_is_kept() {
+        let first = "DTSTART:20261224\r\nSUMMARY:Eve\r\nTRANSP:TRANSPARENT\r\nRDATE;VALUE=DATE:20261228,20261229";
+        let found = days(&[first, "DTSTART:20261224\r\nSUMMARY:Other"]);
+        assert_eq!(found, ["2026-12-24 Eve", "2026-12-28 Eve", "2026-12-29 Eve"]);
+    }
+
+    #[test]
     fn past_days_and_events_with_a_time_are_reported_and_left_out() {
         let found = imported(&["DTSTART:20260501\r\nSUMMARY:May", "DTSTART:20261001T100000Z\r\nSUMMARY:Talk"]).unwrap();
         assert_eq!((found.days.len(), found.past.len(), found.timed), (0, 1, vec!["Talk".to_owned()]));
