@@ -1,5 +1,6 @@
 //! The command line: every flag of the service is an environment variable too, so that a chart can set either.
 
+mod calendar_import;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod output;
@@ -13,7 +14,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 #[cfg(feature = "kafka")]
 pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand};
-pub(crate) use self::output::Output;
+pub(crate) use self::{calendar_import::CalendarImportArgs, output::Output};
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100, disable_help_subcommand = true)]
@@ -50,7 +51,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate explain deployment/task-api -n shop\n  tidegate explain gateway/web -n edge"
     )]
     Explain(ExplainArgs),
-    /// Shows when it is open
+    /// Shows when it is open, and imports holidays
     #[command(subcommand, disable_help_subcommand = true)]
     Calendar(CalendarCommand),
     /// Asks Kafka
@@ -82,6 +83,11 @@ pub(crate) enum CalendarCommand {
         after_help = "Examples:\n  tidegate calendar show office\n  tidegate calendar show --hours 'Mo-Fr 08:00-18:00; PH off' --timezone Europe/Berlin --country DE"
     )]
     Show(CalendarShowArgs),
+    /// Prints a Calendar whose holidays are the whole days of an iCalendar file
+    #[command(
+        after_help = "Example:\n  curl -fsSO https://example.org/bavaria.ics\n  tidegate calendar import bavaria.ics -f calendar.yaml | kubectl apply -f -"
+    )]
+    Import(CalendarImportArgs),
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,8 @@
 //! `tidegate calendar show`: when it is open, in local time and UTC, and a week as a picture.
 
+mod ics;
+mod import;
+
 use std::{
     fmt::{self, Display, Formatter},
     io::{IsTerminal, Write, stdout},
@@ -16,6 +19,7 @@ use tidegate_core::{
 };
 use tidegate_operator::index::Kind;
 
+pub(crate) use self::import::import;
 use crate::{
     args::{CalendarShowArgs, Output},
     run::install_crypto,

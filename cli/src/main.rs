@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,
+            Command::Calendar(CalendarCommand::Import(args)) => calendar::import(&args),
             #[cfg(feature = "kafka")]
             Command::Kafka(command) => kafka::run(command).await,
             Command::Wake(args) => wake::wake(args).await,

@@ -13,7 +13,7 @@ use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTim
 use chrono_tz::Tz;
 use serde::Serialize;
 
-pub use self::spec::{CalendarSpec, Calendars, KnownCalendar};
+pub use self::spec::{CalendarSpec, Calendars, HolidaySpec, KnownCalendar};
 use crate::{
     hours::{Day, Hours, MIDNIGHT, Span, past_midnight, union, without},
     value,

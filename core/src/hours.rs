@@ -69,17 +69,17 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN \
     VU WF WS YE YT ZA ZM ZW";
 
+const IMPORT: &str = "list the region's days as dates (`tidegate calendar import` reads them from an iCalendar file)";
+
 fn why_unknown(code: &str) -> String {
     let is_country = |code: &str| COUNTRIES.split_whitespace().any(|country| country == code);
     let upper = code.to_ascii_uppercase();
     match upper.split_once('-') {
         Some((country, _)) if is_country(country) && country.parse::<Country>().is_err() => {
-            "a region of a country of which no holidays are known: leave it out and list the days as dates".to_owned()
+            format!("a region of a country of which no holidays are known: leave it out and {IMPORT}")
         }
         Some((country, _)) if is_country(country) => {
-            format!(
-                "a region: holidays are known by country only, so write \"{country}\" and the region's own days as dates"
-            )
+            format!("a region: holidays are known by country only, so write \"{country}\" and {IMPORT}")
         }
         _ if upper == "UK" => "wants the ISO 3166-1 code: \"GB\"".to_owned(),
         _ if upper != code && is_country(&upper) => format!("wants capital letters: \"{upper}\""),
@@ -133,9 +133,9 @@ impl Hours {
     /// Reads the notation. What depends on the sun, on school holidays, or is of unknown end is refused.
     pub fn parse(text: &str, holidays: &Holidays) -> Result<Self, HoursError> {
         let expression = opening_hours_syntax::parse(text).map_err(|error| {
-            HoursError(match (of_kube_downscaler(text), with_short_days(text)) {
+            HoursError(match (of_kube_downscaler(text), as_notation(text)) {
                 (Some(better), _) => better,
-                (None, Some(better)) => format!("OpenStreetMap opening hours with two-letter days: write \"{better}\""),
+                (None, Some(better)) => format!("OpenStreetMap opening hours: write \"{better}\""),
                 (None, None) => format!(
                     "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00; PH off\"{}",
                     place_and_reason(text, &error.to_string())
@@ -163,11 +163,15 @@ impl Hours {
     ) -> Result<Self, (Option<NaiveDate>, HoursError)> {
         let mut hours = Self::parse(text, holidays).map_err(|error| (None, error))?;
         for (date, text) in exceptions {
-            let of_one_day = || HoursError("hours of one day, such as \"10:00-14:00\" or \"off\"".to_owned());
-            let alone = opening_hours_syntax::parse(text).map_err(|_| (Some(*date), of_one_day()))?;
-            let [rule] = &alone.rules[..] else { return Err((Some(*date), of_one_day())) };
+            let of_one_day = |why: &str| {
+                let wanted = format!("hours of one day, such as \"10:00-14:00\" or \"off\"{why}");
+                (Some(*date), HoursError(wanted))
+            };
+            let alone = opening_hours_syntax::parse(text)
+                .map_err(|error| of_one_day(&place_and_reason(text, &error.to_string())))?;
+            let [rule] = &alone.rules[..] else { return Err(of_one_day("")) };
             if !rule.day_selector.is_empty() {
-                return Err((Some(*date), of_one_day()));
+                return Err(of_one_day(""));
             }
             let dated = format!("{} {text}", date.format("%Y %b %d"));
             let rules = Self::parse(&dated, holidays).map_err(|error| (Some(*date), error))?.rules;
@@ -349,14 +353,26 @@ fn of_kube_downscaler(text: &str) -> Option<String> {
     opening_hours_syntax::parse(&hours).is_ok().then(|| apart(&hours, zone.unwrap_or(Tz::UTC).name()))
 }
 
-/// `Mon-Fri 8:00-18:00` with the days as the notation writes them, if that makes it right.
-fn with_short_days(value: &str) -> Option<String> {
-    let better = short_days(value);
+/// The hours with what the parser takes in one form only in that form: days of two letters, capitals, no `;` at the end. `None` if
+/// that does not make them right.
+fn as_notation(value: &str) -> Option<String> {
+    let better = short_days(value.trim_end_matches(|c: char| c == ';' || c.is_whitespace()));
     (better != value && opening_hours_syntax::parse(&better).is_ok()).then_some(better)
 }
 
 fn short_days(value: &str) -> String {
-    const DAYS: [(&str, &str, &str); 7] = [
+    let words = value.split_inclusive(|c: char| !c.is_alphabetic());
+    words
+        .map(|part| {
+            let word = part.trim_end_matches(|c: char| !c.is_alphabetic());
+            format!("{}{}", short(word).unwrap_or(word), &part[word.len()..])
+        })
+        .collect()
+}
+
+/// A day or a kind of holiday as the notation writes it.
+fn short(word: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str, &str); 9] = [
         ("Monday", "Mon", "Mo"),
         ("Tuesday", "Tue", "Tu"),
         ("Wednesday", "Wed", "We"),
@@ -364,6 +380,9 @@ fn short_days(value: &str) -> String {
         ("Friday", "Fri", "Fr"),
         ("Saturday", "Sat", "Sa"),
         ("Sunday", "Sun", "Su"),
+        ("PH", "PH", "PH"),
+        ("off", "off", "off"),
     ];
-    DAYS.iter().fold(value.to_owned(), |s, (long, middle, short)| s.replace(long, short).replace(middle, short))
+    let is = |name: &str| name.eq_ignore_ascii_case(word);
+    WORDS.iter().find(|(long, middle, short)| is(long) || is(middle) || is(short)).map(|(_, _, short)| *short)
 }

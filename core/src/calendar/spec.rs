@@ -223,6 +223,10 @@ mod tests {
         );
         let days = error(|spec| spec["exceptions"][0]["hours"] = json!("Mo 08:00-12:00"));
         assert_eq!(days, "spec.exceptions of 2026-12-31: wants hours of one day, such as \"10:00-14:00\" or \"off\"");
+        let unread = error(|spec| spec["exceptions"][0]["hours"] = json!("10:00-25h"));
+        assert!(unread.contains("(at character ") && unread.contains("expected"), "{unread}");
+        let region = error(|spec| spec["holidays"]["country"] = json!("DE-BY"));
+        assert!(region.contains("write \"DE\"") && region.contains("`tidegate calendar import`"), "{region}");
         assert!(
             error(|spec| spec["overrides"][0]["state"] = json!("ajar")).ends_with("got \"ajar\", wants Open or Closed")
         );

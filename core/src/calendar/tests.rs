@@ -180,7 +180,11 @@ fn what_cannot_be_known_is_refused_with_what_is_wanted() {
     assert!(refused("Mo-Fr 08:00-18:00; SH off").contains("SH"));
     assert!(refused("Mo-Fr 08:00+").contains("an end for each span"));
     assert!(refused("Mo-Fr 08:00-18:00 unknown").contains("open or off"));
-    assert!(refused("Mon-Fri 08:00-18:00").contains("write \"Mo-Fr 08:00-18:00\""));
+    for loose in ["Mon-Fri 08:00-18:00", "Mo-Fr 08:00-18:00; ", "mo-fr 08:00-18:00;", "MONDAY-friday 08:00-18:00"] {
+        assert!(refused(loose).contains("write \"Mo-Fr 08:00-18:00\""), "{loose}: {}", refused(loose));
+    }
+    let holidays = refused("mo 08:00-18:00; ph Off");
+    assert!(holidays.contains("write \"Mo 08:00-18:00; PH off\""), "{holidays}");
 }
 
 #[test]

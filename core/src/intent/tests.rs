@@ -113,7 +113,7 @@ fn a_malformed_value_says_which_key_what_came_and_what_is_wanted() {
 fn hours_with_english_days_are_answered_with_the_right_spelling() {
     assert_eq!(
         parse(&[("hours", "Mon-Fri 08:00-18:00"), ("timezone", "Europe/Berlin")]).unwrap_err(),
-        ["tidegate.dev/hours: got \"Mon-Fri 08:00-18:00\", wants OpenStreetMap opening hours with two-letter days: \
+        ["tidegate.dev/hours: got \"Mon-Fri 08:00-18:00\", wants OpenStreetMap opening hours: \
           write \"Mo-Fr 08:00-18:00\""]
     );
 }
