@@ -2,7 +2,7 @@
 //!
 //! The crate `icalendar` reads lines and components, the crate `rrule` expands recurrences. What an event means in days is
 //! decided here: `DTEND` is the first day after it, a changed occurrence (`RECURRENCE-ID`) replaces the one of its series, and
-//! `TRANSP` is ignored, because holiday calendars mark days off as transparent as often as not.
+//! `TRANSP` is ignored, because holiday calendars do not agree on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
