@@ -28,7 +28,7 @@ struct Case {
     theirs: Option<i64>,
 }
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 18] = [
     Case { group: "middle", annotations: &[], ours: 3, theirs: Some(3) },
     Case { group: "some", annotations: &[("kafka-no-offset", "zero")], ours: 6, theirs: Some(6) },
     Case { group: "some-from-start", annotations: &[("kafka-no-offset", "earliest")], ours: 26, theirs: Some(6) },
@@ -37,6 +37,12 @@ const CASES: [Case; 16] = [
     Case { group: "short", annotations: &[], ours: 60, theirs: Some(90) },
     Case { group: "open", annotations: &[], ours: 11, theirs: Some(11) },
     Case { group: "open-committed", annotations: &[("kafka-cluster", "read-committed")], ours: 6, theirs: Some(11) },
+    Case {
+        group: "ahead",
+        annotations: &[("kafka-cluster", "read-committed"), ("kafka-no-offset", "hold")],
+        ours: 0,
+        theirs: Some(3),
+    },
     Case { group: "aborted", annotations: &[], ours: 12, theirs: Some(12) },
     Case {
         group: "aborted-committed",
@@ -51,6 +57,7 @@ const CASES: [Case; 16] = [
         ours: 2,
         theirs: Some(2),
     },
+    Case { group: "beyond", annotations: &[("kafka-no-offset", "earliest")], ours: 4, theirs: Some(-6) },
     Case { group: "growing", annotations: &[], ours: 1, theirs: Some(0) },
     Case { group: "reset", annotations: &[], ours: 10, theirs: Some(10) },
     Case {
@@ -152,6 +159,8 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     let open = kafka.transaction("open", 5).await?;
     kafka.commit("open", "open", &[(0, 4)]).await?;
     kafka.commit("open-committed", "open", &[(0, 4)]).await?;
+    // Who reads uncommitted messages is ahead of those that are committed.
+    kafka.commit("ahead", "open", &[(0, 12)]).await?;
     // Aborted messages, and the mark after them, keep their offsets.
     let aborted = kafka.transaction("aborted", 5).await?;
     spawn_blocking(move || aborted.abort_transaction(Duration::from_secs(30))).await??;
@@ -175,6 +184,8 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     admin.delete_topics(&["again"], &AdminOptions::new()).await?;
     kafka.topic("again", 1).await?;
     kafka.produce("again", 0, 4).await?;
+    // A consumer that did not see the change goes on with the offset that it had.
+    kafka.commit("beyond", "again", &[(0, 10)]).await?;
     // Nothing was committed on what is new, which is worth one message while nothing else waits.
     kafka.commit("growing", "growing", &[(0, 10)]).await?;
     kafka.tool("TopicCommand", &["--alter", "--topic", "growing", "--partitions", "3"], None).await?;
