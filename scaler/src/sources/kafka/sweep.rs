@@ -10,6 +10,7 @@ use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
 use super::{
     admin::{Admin, End, Offsets, Partition, advised},
+    groups::Groups,
     history::History,
 };
 
@@ -29,6 +30,7 @@ pub(super) fn none_known(wanted: &[KafkaLag], error: &str) -> Answers {
 /// What is kept of a cluster from one sweep to the next.
 #[derive(Default)]
 pub(super) struct Sweeper {
+    groups: Groups,
     topics: Topics,
     history: History,
 }
@@ -60,7 +62,9 @@ impl Sweeper {
         within: Duration,
     ) -> Result<Found, String> {
         let groups: BTreeSet<_> = wanted.iter().map(|lag| lag.group.clone()).collect();
-        let committed = admin.committed(&groups.into_iter().collect::<Vec<_>>(), within);
+        let mut committed = admin.committed(&groups.into_iter().collect::<Vec<_>>(), within);
+        let kind = |group: &str| admin.is_of_another_kind(group, within);
+        self.groups.refuse_others(&mut committed, Instant::now(), kind);
         let of_groups = committed.values().flatten().flat_map(HashMap::keys).map(|(topic, _)| topic.as_str());
         let named = wanted.iter().flat_map(|lag| &lag.topics).map(String::as_str).chain(of_groups).collect();
         self.topics.look_up(admin, &named, within)?;

@@ -218,6 +218,38 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_share_group_has_no_lag_and_a_new_group_of_any_other_kind_has() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-kinds").await?;
+    let kafka = Kafka::at(BROKER);
+    kafka.topic("shared", 1).await?;
+    kafka.produce("shared", 0, 10).await?;
+    let case = |group| Case { group, annotations: &[("kafka-topics", "shared")], ours: 0, theirs: None };
+    // Each reads a message, or would, and commits nothing.
+    let reads = ["--topic", "shared", "--max-messages", "1", "--timeout-ms", "10000"];
+    let share = ["--group", "of-shares"];
+    kafka.tool("consumer.ConsoleShareConsumer", &[&reads[..], &share].concat(), None).await?;
+    let new = ["--from-beginning", "--consumer-property", "enable.auto.commit=false"];
+    for (group, protocol) in [("of-consumers", "group.protocol=consumer"), ("classic", "group.protocol=classic")] {
+        let named = ["--group", group, "--consumer-property", protocol];
+        kafka.tool("consumer.ConsoleConsumer", &[&reads[..], &new, &named].concat(), None).await?;
+    }
+    let groups = ["of-shares", "of-consumers", "classic", "of-nobody"];
+    scenario.apply(&groups.map(|group| deployment(&case(group))).concat()).await?;
+    for group in &groups[1..] {
+        finds(&cluster, &scenario, group, 1).await?;
+    }
+    until("the share group is said to be one", async || {
+        let page = explained(&cluster, &scenario, "of-shares").await?;
+        let signal = &page["signals"][0];
+        let problem = signal["problem"].as_str().with_context(|| signal.to_string())?;
+        ensure!(problem.contains("group of-shares: it is a share group") && signal["value"].is_null(), "{signal}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("kafka-brokers").await?;
