@@ -144,7 +144,8 @@ impl PartitionCap {
     }
 }
 
-/// What a partition counts on which the group has committed nothing: it never read it, or its offsets have expired.
+/// What a partition counts on which the group has no valid offset: it never read it, its offsets have expired, or they are beyond
+/// the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoOffset {

@@ -309,8 +309,7 @@ impl Demands {
             _ if signal.is_tokens() || signal.is_of_model_servers() => self.tokens(trigger, target, plan),
             (Some(query), _) if !signal.is_traffic() => {
                 self.signals.keep_query(&trigger.namespace, query);
-                let answer = self.signals.query(&trigger.namespace, query);
-                exact(answer.map_err(|reason| of_query(query, reason)))
+                self.signals.answer(&trigger.namespace, query).map_why(|reason| of_query(query, reason))
             }
             (_, Some(traffic)) => of_traffic(traffic, signal, plan, &self.signals),
             (_, None) => Measured::Unknown(NoDemand::NoTraffic),

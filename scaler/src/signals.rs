@@ -267,8 +267,13 @@ impl Signals {
         self.shown().why.incomplete.clone()
     }
 
-    /// The answer of a namespace's query.
+    /// The answer of a namespace's query, where it is all that there is.
     pub fn query(&self, namespace: &str, promql: &str) -> Result<Reading, NoReading> {
+        self.answer(namespace, promql).exact()
+    }
+
+    /// The answer of a namespace's query.
+    pub fn answer(&self, namespace: &str, promql: &str) -> Measured<Reading, NoReading> {
         lock(&self.queries).reading(namespace, promql, Instant::now(), self.stale_after)
     }
 
@@ -402,7 +407,7 @@ impl Signals {
     }
 
     /// Takes in the answer of a namespace's query.
-    pub fn commit_query(&self, namespace: &str, promql: &str, answer: Result<f64, String>) {
+    pub fn commit_query(&self, namespace: &str, promql: &str, answer: Measured<f64, String>) {
         lock(&self.queries).commit(namespace, promql, answer, Instant::now());
         self.version.send_modify(|version| *version += 1);
     }
@@ -417,7 +422,7 @@ impl Signals {
         let now = Instant::now();
         let mut known = lock(&self.lags);
         for (lag, answer) in lags {
-            known.commit(&lag, answer, now);
+            known.commit(&lag, answer.map_or_else(Measured::Unknown, Measured::Exact), now);
         }
         drop(known);
         self.version.send_modify(|version| *version += 1);
@@ -450,7 +455,7 @@ impl Signals {
     pub fn commit_token_rates(
         &self,
         source: &str,
-        rates: Result<Vec<(TokenNames, [f64; 3])>, String>,
+        rates: Measured<Vec<(TokenNames, [f64; 3])>, String>,
         every: Duration,
     ) {
         let mut tokens = lock(&self.tokens);

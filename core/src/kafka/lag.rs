@@ -9,6 +9,8 @@ pub struct PartitionOffsets {
     pub earliest: i64,
     /// The one that the next message gets, or with read-committed isolation the first of an open transaction
     pub latest: i64,
+    /// One past its last message, those of open transactions included
+    pub end: i64,
     /// The next that the group will read, if it has committed any
     pub committed: Option<i64>,
     /// Whether nothing was committed for so long that what waits here is no reason for replicas
@@ -26,22 +28,35 @@ pub struct Lag {
     pub with_lag: u32,
     /// Messages that wait on partitions that are stuck
     pub stuck: u64,
+    /// Partitions whose committed offset is beyond their end
+    pub beyond: u32,
     /// What arrives and is read, once it was seen for a while
     pub rates: Option<Rates>,
 }
 
-/// A partition has no committed offset, and the policy is [`NoOffset::Hold`].
+/// Partitions have no valid committed offset, and the policy is [`NoOffset::Hold`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the group has committed no offset on {0} of its partitions, and kafka-no-offset is hold")]
+#[error(
+    "the group has committed no offset, or one beyond the end, on {0} of its partitions, and kafka-no-offset is hold"
+)]
 pub struct NothingCommitted(pub u32);
 
 impl PartitionOffsets {
+    /// The committed offset, if the partition has got that far.
+    ///
+    /// One beyond the end is of messages that are gone: the topic was made anew, or lost its last ones. The group will begin
+    /// wherever its consumers do without an offset (`auto.offset.reset`). It may be beyond `latest`, though: who reads uncommitted
+    /// messages passes an open transaction.
+    pub fn valid(&self) -> Option<i64> {
+        self.committed.filter(|committed| *committed <= self.end)
+    }
+
     /// Messages that wait.
     ///
     /// What retention has deleted cannot be read any more, so a committed offset before the start of the log counts as its
     /// start (KEDA counts it as lag, kedacore/keda#7936).
     fn waiting(&self, no_offset: NoOffset) -> u64 {
-        let from = match (self.committed, no_offset) {
+        let from = match (self.valid(), no_offset) {
             (Some(committed), _) => committed.max(self.earliest),
             (None, NoOffset::Earliest) => self.earliest,
             (None, _) => self.latest,
@@ -53,7 +68,7 @@ impl PartitionOffsets {
 /// Adds up partitions.
 pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, NothingCommitted> {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let uncommitted = || partitions.iter().filter(|partition| partition.committed.is_none());
+    let uncommitted = || partitions.iter().filter(|partition| partition.valid().is_none());
     if no_offset == NoOffset::Hold && uncommitted().next().is_some() {
         return Err(NothingCommitted(number(uncommitted().count())));
     }
@@ -63,6 +78,7 @@ pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, 
         let sum = if partition.stuck { &mut lag.stuck } else { &mut lag.messages };
         *sum = sum.saturating_add(waiting);
         lag.with_lag += u32::from(waiting > 0 && !partition.stuck);
+        lag.beyond += u32::from(partition.committed.is_some() && partition.valid().is_none());
     }
     // Nobody commits the first offset while there is no replica, nor any on a partition that is stuck.
     let untouched =
@@ -80,7 +96,7 @@ mod tests {
     use super::*;
 
     fn partition(earliest: i64, latest: i64, committed: impl Into<Option<i64>>) -> PartitionOffsets {
-        PartitionOffsets { earliest, latest, committed: committed.into(), stuck: false }
+        PartitionOffsets { earliest, latest, end: latest, committed: committed.into(), stuck: false }
     }
 
     fn messages(partitions: &[PartitionOffsets], no_offset: NoOffset) -> u64 {
@@ -100,8 +116,21 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_beyond_the_end_is_no_negative_lag() {
-        assert_eq!(messages(&[partition(0, 5, 9), partition(0, 8, 6)], NoOffset::Latest), 2);
+    fn an_offset_beyond_the_end_is_no_offset() {
+        for policy in [NoOffset::Latest, NoOffset::Earliest, NoOffset::Zero] {
+            let (beyond, none) = (lag(&[partition(0, 5, 9)], policy), lag(&[partition(0, 5, None)], policy));
+            assert_eq!(beyond.map(|lag| Lag { beyond: 0, ..lag }), none, "{policy:?}");
+        }
+        assert_eq!(lag(&[partition(0, 5, 9)], NoOffset::Hold), Err(NothingCommitted(1)));
+        let beside = lag(&[partition(0, 5, 9), partition(0, 8, 6)], NoOffset::Latest).unwrap();
+        assert_eq!((beside.messages, beside.beyond), (2, 1));
+        assert_eq!(lag(&[partition(0, 5, 5)], NoOffset::Hold).unwrap().messages, 0, "all of it was read");
+    }
+
+    #[test]
+    fn an_offset_within_an_open_transaction_is_one() {
+        let open = PartitionOffsets { end: 9, ..partition(0, 5, 9) };
+        assert_eq!(lag(&[open], NoOffset::Hold), Ok(Lag { partitions: 1, ..Lag::default() }));
     }
 
     #[test]
@@ -133,9 +162,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_offsets_overflow(
-            all in proptest::collection::vec((any::<i64>(), any::<i64>(), any::<Option<i64>>(), any::<bool>()), 0..20)
+            all in proptest::collection::vec(any::<(i64, i64, i64, Option<i64>, bool)>(), 0..20)
         ) {
-            let offsets = |(earliest, latest, committed, stuck)| PartitionOffsets { earliest, latest, committed, stuck };
+            let offsets =
+                |(earliest, latest, end, committed, stuck)| PartitionOffsets { earliest, latest, end, committed, stuck };
             let all: Vec<_> = all.into_iter().map(offsets).collect();
             for policy in NoOffset::ALL {
                 let _ = lag(&all, policy);

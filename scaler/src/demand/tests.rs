@@ -391,27 +391,52 @@ async fn activity_needs_one_value_above_zero_and_stays_as_it_was_without_data() 
     assert_eq!(demands.is_active(&both, &plan), Ok(false));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
-    let demands = demands();
-    let signal = Signal::PrometheusQuery;
-    let trigger = Trigger {
+/// A hand-written trigger with a query.
+fn asking(query: &str) -> Trigger {
+    Trigger {
         namespace: "shop".into(),
-        targets: vec![target(signal)],
+        targets: vec![target(Signal::PrometheusQuery)],
         traffic: None,
-        query: Some("sum(up)".into()),
+        query: Some(query.into()),
         kafka: None,
         model: None,
         schedule: None,
-    };
-    let nothing = Plan::default();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_is_held_beyond_its_own_failure_only_as_activity() {
+    let (demands, trigger, nothing) = (demands(), asking("sum(up)"), Plan::default());
     let error = value(&demands, &trigger, &nothing).unwrap_err();
     assert!(error.starts_with("query sum(up): no value yet"), "{error}");
-    demands.signals().commit_query("shop", "sum(up)", Ok(3.0));
+    demands.signals().commit_query("shop", "sum(up)", Measured::Exact(3.0));
     assert_eq!(value(&demands, &trigger, &nothing), Ok(3.0));
     advance(STALE_AFTER * 2).await;
     assert!(value(&demands, &trigger, &nothing).is_err());
     assert_eq!(demands.is_active(&trigger, &nothing), Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_part_raises_what_a_query_gave_and_never_lowers_it() {
+    let (demands, trigger, nothing) = (demands(), asking("sum(up)"), Plan::default());
+    let answered = |answer| demands.signals().commit_query("shop", "sum(up)", answer);
+    let in_part = |value| Measured::AtLeast(value, "answered in part: a store is away".to_owned());
+    let now = || demands.demand(&trigger, trigger.targets[0], &nothing).unwrap();
+    assert!(value(&demands, &trigger, &nothing).is_err(), "it is asked for");
+    answered(Measured::Exact(5.0));
+    assert_eq!((now().need.value, now().caveat), (5.0, None));
+    answered(in_part(3.0));
+    assert_eq!(now().need.value, 5.0);
+    assert_eq!(now().caveat.unwrap().to_string(), "query sum(up): answered in part: a store is away");
+    answered(in_part(8.0));
+    assert_eq!(now().need.value, 8.0);
+    answered(Measured::Unknown("no answer".to_owned()));
+    assert_eq!(now().need.value, 8.0, "it was at least that");
+    answered(Measured::Exact(2.0));
+    assert_eq!(now().need.value, 2.0);
+    answered(in_part(0.0));
+    advance(STALE_AFTER * 2).await;
+    assert!(value(&demands, &trigger, &nothing).is_err(), "what is left says nothing");
 }
 
 #[tokio::test(start_paused = true)]

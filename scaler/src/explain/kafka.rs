@@ -11,6 +11,9 @@ use tidegate_core::{
 
 use crate::demand::KafkaNow;
 
+/// What happened to a partition that ends before the offset that a group has committed.
+const BEYOND: &str = "beyond the end, as after a topic was made anew: kafka-no-offset says what that counts.";
+
 /// A consumer group and its lag.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +32,8 @@ pub struct ExplainedKafka {
     pub partitions_with_lag: u32,
     /// Messages that wait on partitions that are stuck, and do not count
     pub stuck_messages: u64,
+    /// Partitions whose committed offset is beyond their end, and no offset
+    pub partitions_beyond_end: u32,
     /// Messages/s that arrive
     pub arriving_per_second: Option<f64>,
     /// Messages/s that the group reads
@@ -57,6 +62,7 @@ impl ExplainedKafka {
             partitions: now.lag.partitions,
             partitions_with_lag: now.lag.with_lag,
             stuck_messages: now.lag.stuck,
+            partitions_beyond_end: now.lag.beyond,
             arriving_per_second: now.lag.rates.map(|rates| rates.arriving),
             consumed_per_second: now.lag.rates.map(|rates| rates.consumed),
             consumed_per_replica: now.throughput.per_replica(),
@@ -102,6 +108,11 @@ impl fmt::Display for ExplainedKafka {
         write!(f, " of Kafka cluster {cluster}.")?;
         if *stuck_messages > 0 {
             write!(f, " {stuck_messages} more are on partitions where nothing moves, and do not count.")?;
+        }
+        match self.partitions_beyond_end {
+            0 => {}
+            1 => write!(f, " The offset on one partition is {BEYOND}")?,
+            beyond => write!(f, " The offsets on {beyond} partitions are {BEYOND}")?,
         }
         if let (Some(arriving), Some(consumed)) = (self.arriving_per_second, self.consumed_per_second) {
             write!(f, " {arriving:.1} messages/s arrive, {consumed:.1} are read.")?;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tidegate_core::measured::Measured;
 use tokio::time::Instant;
 
 use super::{FORGET_AFTER, MAX_NAMED, NoReading};
@@ -24,6 +25,8 @@ pub(super) struct Asked<Q, A> {
 struct Question<A> {
     wanted: Instant,
     answer: Option<(Instant, A)>,
+    /// A newer answer that was not all
+    at_least: Option<(Instant, A)>,
     error: Option<String>,
 }
 
@@ -51,7 +54,7 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Asked<Q, A> {
         if let Some(known) = self.asked.get_mut(&question) {
             known.wanted = now;
         } else if self.asked.len() < MAX_NAMED {
-            self.asked.insert(question, Question { wanted: now, answer: None, error: None });
+            self.asked.insert(question, Question { wanted: now, answer: None, at_least: None, error: None });
         }
     }
 
@@ -65,15 +68,23 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Asked<Q, A> {
         wanted
     }
 
-    pub(super) fn commit(&mut self, question: &Q, answer: Result<A, String>, now: Instant) {
+    pub(super) fn commit(&mut self, question: &Q, answer: Measured<A, String>, now: Instant) {
         let Some(known) = self.asked.get_mut(question) else { return };
         match answer {
-            Ok(answer) => {
-                known.answer = Some((now, answer));
-                known.error = None;
+            Measured::Exact(answer) => {
+                (known.answer, known.at_least, known.error) = (Some((now, answer)), None, None);
             }
-            Err(error) => known.error = Some(error),
+            Measured::AtLeast(answer, why) => (known.at_least, known.error) = (Some((now, answer)), Some(why)),
+            Measured::Unknown(error) => known.error = Some(error),
         }
+    }
+
+    /// The last answer that was not all, its age, and why; `None` where a later one was, or it is too old.
+    pub(super) fn at_least(&self, question: &Q, now: Instant, stale_after: Duration) -> Option<(A, Duration, String)> {
+        let known = self.asked.get(question)?;
+        let (at, answer) = known.at_least?;
+        let age = now.saturating_duration_since(at);
+        (age <= stale_after).then(|| (answer, age, known.error.clone().unwrap_or_default()))
     }
 
     /// The last answer, of whatever age.
@@ -120,8 +131,8 @@ mod tests {
         asked.keep("q", now);
         let nobody = NoReading::NotYet { waiting_for: "nobody was asked".to_owned() };
         assert_eq!(asked.answer(&"q", now, STALE), Err(nobody));
-        asked.commit(&"q", Ok(7), now);
-        asked.commit(&"q", Err("no series".to_owned()), now + STALE / 2);
+        asked.commit(&"q", Measured::Exact(7), now);
+        asked.commit(&"q", Measured::Unknown("no series".to_owned()), now + STALE / 2);
         assert_eq!(asked.answer(&"q", now + STALE, STALE), Ok((7, STALE)));
         let late = STALE + Duration::from_secs(1);
         let stale = asked.answer(&"q", now + late, STALE).unwrap_err();

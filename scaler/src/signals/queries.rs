@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use tidegate_core::measured::Measured;
 use tokio::time::Instant;
 
 use super::{MAX_NAMED, NoReading, Reading, asked::Asked};
@@ -67,11 +68,13 @@ impl Queries {
         wanted
     }
 
-    pub(super) fn commit(&mut self, namespace: &str, promql: &str, answer: Result<f64, String>, now: Instant) {
-        let answer = answer.and_then(|value| {
-            let wrong = || format!("the query gives {value}, wants a finite number");
-            value.is_finite().then_some(value.max(0.0)).ok_or_else(wrong)
-        });
+    pub(super) fn commit(&mut self, namespace: &str, promql: &str, answer: Measured<f64, String>, now: Instant) {
+        let answer = match answer {
+            Measured::Exact(value) | Measured::AtLeast(value, _) if !value.is_finite() => {
+                Measured::Unknown(format!("the query gives {value}, wants a finite number"))
+            }
+            answer => answer.map(|value| value.max(0.0)),
+        };
         if let Some(asked) = self.namespaces.get_mut(namespace) {
             asked.commit(&promql.to_owned(), answer, now);
         }
@@ -88,19 +91,23 @@ impl Queries {
         promql: &str,
         now: Instant,
         stale_after: Duration,
-    ) -> Result<Reading, NoReading> {
+    ) -> Measured<Reading, NoReading> {
         if promql.len() > MAX_QUERY {
             let reason = format!("the query has {} bytes, at most {MAX_QUERY} are taken", promql.len());
-            return Err(NoReading::BadAnswer { reason });
+            return Measured::Unknown(NoReading::BadAnswer { reason });
         }
         if let Some(reason) = self.refused(namespace, promql) {
-            return Err(NoReading::BadAnswer { reason });
+            return Measured::Unknown(NoReading::BadAnswer { reason });
         }
         let Some(asked) = self.namespaces.get(namespace) else {
-            return Err(NoReading::NotYet { waiting_for: NOBODY_ASKED.to_owned() });
+            return Measured::Unknown(NoReading::NotYet { waiting_for: NOBODY_ASKED.to_owned() });
         };
-        let (value, age) = asked.answer(&promql.to_owned(), now, stale_after)?;
-        Ok(Reading { value, age })
+        let promql = promql.to_owned();
+        if let Some((value, age, reason)) = asked.at_least(&promql, now, stale_after) {
+            return Measured::AtLeast(Reading { value, age }, NoReading::BadAnswer { reason });
+        }
+        let answer = asked.answer(&promql, now, stale_after);
+        answer.map_or_else(Measured::Unknown, |(value, age)| Measured::Exact(Reading { value, age }))
     }
 
     /// Why this query is not asked, if it is beyond the budget.
@@ -137,17 +144,17 @@ mod tests {
     fn numbers_that_are_none_are_errors_and_not_zeros() {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let (mut queries, now) = asked("q");
-            queries.commit("shop", "q", Ok(number), now);
+            queries.commit("shop", "q", Measured::Exact(number), now);
             let reason = format!("the query gives {number}, wants a finite number");
-            assert_eq!(queries.reading("shop", "q", now, STALE), Err(NoReading::BadAnswer { reason }));
+            assert_eq!(queries.reading("shop", "q", now, STALE).exact(), Err(NoReading::BadAnswer { reason }));
         }
     }
 
     #[test]
     fn a_negative_answer_asks_for_nothing() {
         let (mut queries, now) = asked("q");
-        queries.commit("shop", "q", Ok(-3.0), now);
-        assert_eq!(queries.reading("shop", "q", now, STALE).unwrap().value, 0.0);
+        queries.commit("shop", "q", Measured::Exact(-3.0), now);
+        assert_eq!(queries.reading("shop", "q", now, STALE).exact().unwrap().value, 0.0);
     }
 
     #[test]
@@ -155,7 +162,7 @@ mod tests {
         let long = "x".repeat(MAX_QUERY + 1);
         let (mut queries, now) = asked(&long);
         assert!(queries.wanted(now).is_empty());
-        let refused = queries.reading("shop", &long, now, STALE).unwrap_err().to_string();
+        let refused = queries.reading("shop", &long, now, STALE).exact().unwrap_err().to_string();
         assert_eq!(refused, "the query has 16385 bytes, at most 16384 are taken");
     }
 }

@@ -70,6 +70,8 @@ impl Shown {
         let reason = match (&self.why.failure, gap) {
             (Some(failure), Gap::None | Gap::NoProxy) => failure.clone(),
             (None, Gap::None) if self.why.no_rate.is_some() => self.why.reason(""),
+            // Whoever measures elsewhere knows of no fleets.
+            (None, Gap::Blocked) if self.fleets.blocked().is_none() => self.why.reason("no proxy of it is ready"),
             _ => self.fleets.reason(&cluster.fleets, name, gap),
         };
         match gap {
@@ -266,12 +268,13 @@ impl Rounds {
         let no_rate = values.values().any(Option::is_none).then(|| {
             "Prometheus has fewer than two samples in 30 s: it must scrape the proxies at least every 15 s".to_owned()
         });
-        let gap = if missing.is_some() { Gap::Blocked } else { Gap::None };
+        let (gap, not_shown) =
+            if missing.is_some() { (Gap::Blocked, Gap::Blocked) } else { (Gap::None, Gap::NotShown) };
         self.why = Why { failure: None, incomplete: missing, no_rate };
         for (name, id) in self.series.iter() {
             let Some(cluster) = self.clusters.get_mut(id as usize) else { continue };
             match values.get(name) {
-                None => cluster.told(now, None, Gap::NotShown),
+                None => cluster.told(now, None, not_shown),
                 Some(Some(values)) => cluster.told(now, Some(*values), gap),
                 // It holds what it showed, and grows old.
                 Some(None) => {}

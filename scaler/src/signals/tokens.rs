@@ -22,6 +22,7 @@ use std::{
 };
 
 use tidegate_core::{
+    measured::Measured,
     model::{ModelShare, TokenNames},
     plan::Plan,
 };
@@ -288,18 +289,19 @@ impl Tokens {
     pub(super) fn told(
         &mut self,
         source: &str,
-        rates: Result<Vec<(TokenNames, [f64; 3])>, String>,
+        rates: Measured<Vec<(TokenNames, [f64; 3])>, String>,
         seconds: f64,
         now: Instant,
     ) {
-        let rates = match rates {
-            Ok(rates) => rates,
-            Err(error) => {
+        let (rates, incomplete) = match rates {
+            Measured::Exact(rates) => (rates, None),
+            Measured::AtLeast(rates, why) => (rates, Some(format!("{source} {why}"))),
+            Measured::Unknown(error) => {
                 self.failure = Some(format!("{source}: {error}"));
                 return;
             }
         };
-        self.failure = None;
+        (self.failure, self.incomplete) = (None, incomplete);
         self.newest = Some(now);
         self.series.iter_mut().flatten().for_each(|series| series.rates = Counted::default());
         for (names, rates) in rates {

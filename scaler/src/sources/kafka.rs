@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod groups;
 mod history;
 mod oauth;
 mod settings;

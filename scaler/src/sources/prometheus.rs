@@ -8,7 +8,7 @@ mod tokens;
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use tidegate_core::plan::Plan;
+use tidegate_core::{measured::Measured, plan::Plan};
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, Interval, MissedTickBehavior, interval},
@@ -117,16 +117,16 @@ async fn ask_for_clusters(prometheus: &Prometheus, signals: &Signals, plan: &Pla
     }
     let asked = Instant::now();
     let answer = prometheus.ask(&clusters::query(&series, &plan.proxies)).await;
-    let values = answer.and_then(|answer| clusters::values(answer.data(), &plan.proxies));
-    signals.metrics().asked("clusters", result(&values), asked.elapsed());
+    let values = answer.and_then(|answer| clusters::values(&answer, &plan.proxies));
+    signals.metrics().asked("clusters", result(values.is_ok()), asked.elapsed());
     signals.commit_clusters(prometheus.name(), values);
 }
 
 async fn ask_for_tokens(prometheus: &Prometheus, signals: &Signals) {
     let asked = Instant::now();
     let answer = prometheus.ask(tokens::QUERY).await;
-    let rates = answer.and_then(|answer| tokens::rates(answer.data()));
-    signals.metrics().asked("tokens", result(&rates), asked.elapsed());
+    let rates = answer.map_or_else(Measured::Unknown, |answer| answer.measured(tokens::rates));
+    signals.metrics().asked("tokens", result(is_known(&rates)), asked.elapsed());
     signals.commit_token_rates(prometheus.name(), rates, prometheus.interval());
 }
 
@@ -179,11 +179,15 @@ async fn ask_for_number(prometheus: &Prometheus, signals: &Signals, namespace: &
         Err(_) => prometheus.ask(PLAIN).await.err(),
     };
     signals.source_status(prometheus.name(), failing);
-    let number = answer.and_then(|answer| number::one(answer.data()));
-    signals.metrics().asked("trigger", result(&number), took);
+    let number = answer.map_or_else(Measured::Unknown, |answer| answer.measured(number::one));
+    signals.metrics().asked("trigger", result(is_known(&number)), took);
     signals.commit_query(namespace, query, number);
 }
 
-fn result<T>(answer: &Result<T, String>) -> &'static str {
-    if answer.is_ok() { "ok" } else { "error" }
+fn result(is_known: bool) -> &'static str {
+    if is_known { "ok" } else { "error" }
+}
+
+fn is_known<T>(answer: &Measured<T, String>) -> bool {
+    !matches!(answer, Measured::Unknown(_))
 }

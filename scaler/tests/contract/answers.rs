@@ -1,6 +1,6 @@
 //! What the unary calls answer.
 
-use tidegate_core::plan::Plan;
+use tidegate_core::{measured::Measured, plan::Plan};
 use tidegate_proto::{GetMetricsRequest, MetricSpec, MetricValue};
 use tonic::Code;
 
@@ -152,7 +152,7 @@ async fn an_answer_that_keda_cannot_count_in_thousandths_is_capped() {
     let mut client = server.client().await;
     let object = object(&[("prometheusQuery", "huge"), ("prometheusTarget", "1")]);
     assert_eq!(metric(&mut client, &object, "prometheus-query").await.unwrap_err().code(), Code::Unavailable);
-    server.signals.commit_query("shop", "huge", Ok(1e300));
+    server.signals.commit_query("shop", "huge", Measured::Exact(1e300));
     let value = metric(&mut client, &object, "prometheus-query").await.unwrap();
     assert!((value * 1000.0) < i64::MAX as f64, "{value}");
 }

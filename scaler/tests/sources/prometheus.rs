@@ -81,7 +81,14 @@ async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
 }
 
 async fn answered(data: &Value) -> (Server, Arc<Signals>) {
-    let body = json!({"status": "success", "data": data}).to_string();
+    answered_with(data, &json!({})).await
+}
+
+/// With these fields beside the data.
+async fn answered_with(data: &Value, more: &Value) -> (Server, Arc<Signals>) {
+    let mut body = json!({"status": "success", "data": data});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let body = body.to_string();
     let server = Server::that(Answer(answer("200 OK", &body))).await;
     let signals = ask(settings(&server)).await;
     (server, signals)
@@ -113,6 +120,54 @@ async fn no_row_several_rows_and_nan_are_errors_that_say_so() {
     assert!(bad(&two).contains("2 series"), "{}", bad(&two));
     let (_server, nan) = answered(&vector(&[row("NaN", "a")])).await;
     assert!(bad(&nan).contains("NaN"), "{}", bad(&nan));
+}
+
+/// As Thanos answers while one of its stores is away.
+fn in_part() -> Value {
+    json!({"warnings": ["PromQL info: metric might not be a counter", "No StoreAPIs matched for this query"]})
+}
+
+#[tokio::test]
+async fn an_answer_in_part_is_a_lower_bound_and_its_warning_is_told() {
+    let one = vector(&[json!({"metric": {}, "value": [1.0, "12.5"]})]);
+    let (_server, signals) = answered_with(&one, &in_part()).await;
+    let found = signals.answer("shop", QUERY);
+    assert_eq!(found.clone().at_least().map(|reading| reading.value), Some(12.5));
+    let why = "answered in part: No StoreAPIs matched for this query";
+    assert_eq!(found.exact().unwrap_err().to_string(), why);
+    assert_eq!(signals.query_error("shop", QUERY).as_deref(), Some(why));
+
+    let (_server, signals) = answered_with(&vector(&[]), &in_part()).await;
+    assert!(bad(&signals).ends_with(&format!(" ({why})")), "{}", bad(&signals));
+}
+
+#[tokio::test]
+async fn an_answer_in_part_is_a_lower_bound_of_clusters_and_none_is_said_not_to_be_there() {
+    let row = |labels: Value, value: &str| json!({"metric": labels, "value": [1.0, value]});
+    let of = |part: &str, value: &str| row(json!({"envoy_cluster_name": RULE, "part": part}), value);
+    let heard = [row(json!({"pod": "a", "part": "proxy"}), "1"), row(json!({"pod": "a", "part": "rated"}), "1")];
+    let carries = [of("rq_total:30s", "7"), of("counters", "1"), of("rates", "1")];
+    let all = vector(&[&heard[..], &carries].concat());
+    let (_server, signals) = answered(&all).await;
+    assert_eq!(signals.cluster(RULE, Signal::RequestsPerSecond).map(|reading| reading.value), Ok(7.0));
+
+    let (_server, signals) = answered_with(&all, &in_part()).await;
+    assert_eq!(signals.at_least(RULE, Signal::RequestsPerSecond).map(|reading| reading.value), Some(7.0));
+    let why = "no value yet: answered in part: No StoreAPIs matched for this query";
+    assert_eq!(signals.cluster(RULE, Signal::RequestsPerSecond).unwrap_err().to_string(), why);
+
+    let (_server, signals) = answered_with(&vector(&heard), &in_part()).await;
+    assert_eq!(signals.cluster(RULE, Signal::RequestsPerSecond).unwrap_err().to_string(), why);
+}
+
+#[tokio::test]
+async fn what_promql_remarks_on_the_query_makes_no_answer_less() {
+    let more = json!({
+        "infos": ["PromQL info: input to histogram_quantile needed to be fixed for monotonicity"],
+        "warnings": ["PromQL warning: bucket label \"le\" is missing or has a malformed value"],
+    });
+    let (_server, signals) = answered_with(&vector(&[json!({"metric": {}, "value": [1.0, "12.5"]})]), &more).await;
+    assert_eq!(signals.query("shop", QUERY).map(|reading| reading.value), Ok(12.5));
 }
 
 #[tokio::test]

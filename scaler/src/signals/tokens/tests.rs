@@ -340,11 +340,15 @@ fn what_prometheus_tells_is_taken_as_it_is() {
     let mut tokens = Tokens::default();
     tokens.plan(&plan(&["m"]), Instant::now());
     let now = Instant::now();
-    tokens.told("prometheus", Ok(vec![(names("m"), [30.0, 10.0, 0.5]), (names("x"), [1.0; 3])]), 5.0, now);
+    let told = vec![(names("m"), [30.0, 10.0, 0.5]), (names("x"), [1.0; 3])];
+    tokens.told("prometheus", Measured::Exact(told.clone()), 5.0, now);
     let shown = tokens.shown();
     let rates: Vec<_> = shown.of(&[]).map(|(_, rates)| (rates.input, rates.output)).collect();
     assert_eq!(rates, [(30.0, 10.0)]);
-    tokens.told("prometheus", Err("503".into()), 5.0, now);
+    assert_eq!(shown.incomplete, None);
+    tokens.told("prometheus", Measured::AtLeast(told, "answered in part: a store is away".into()), 5.0, now);
+    assert_eq!(tokens.shown().incomplete.as_deref(), Some("prometheus answered in part: a store is away"));
+    tokens.told("prometheus", Measured::Unknown("503".into()), 5.0, now);
     assert_eq!(tokens.shown().failure.as_deref(), Some("prometheus: 503"));
 }
 

@@ -1,9 +1,12 @@
-//! Two calls of librdkafka's admin API that its Rust wrapper lacks: ListOffsets and ListConsumerGroupOffsets.
+//! Three calls of librdkafka's admin API that its Rust wrapper lacks: ListOffsets, ListConsumerGroupOffsets and
+//! DescribeConsumerGroups.
 //!
-//! This is the one module with `unsafe` in Tidegate. Every pointer that librdkafka gives away is owned by a guard that gives it
+//! This is, with what is within it, the one module with `unsafe` in Tidegate. Every pointer that librdkafka gives away is owned by a guard that gives it
 //! back; what a result points to is copied before its event is destroyed; and strings go in as `CString`s that outlive the call.
 //! The calls block, at most for as long as they are told.
 #![allow(unsafe_code, reason = "librdkafka is a library in C")]
+
+mod kind;
 
 use std::{
     collections::HashMap,
@@ -243,16 +246,22 @@ impl Admin {
         let end = Instant::now() + within;
         for _ in groups {
             let left = end.saturating_duration_since(Instant::now());
-            let Some(event) = queue.poll(left) else {
-                self.unanswered.store(true, Ordering::Relaxed);
-                break;
-            };
+            let Some(event) = self.answer(&queue, left) else { break };
             // SAFETY: the opaque is what was set above.
             let index = unsafe { ffi::rd_kafka_event_opaque(event.0.as_ptr()) }.addr();
             let Some(group) = groups.get(index) else { continue };
             answers.insert(group.clone(), event.check().and_then(|()| committed_of(&event)));
         }
         Ok(answers)
+    }
+
+    /// The answer to a request whose own time is [`NEVER`] over; without one, the client is spent.
+    fn answer(&self, queue: &Queue, within: Duration) -> Option<Event> {
+        let event = queue.poll(within);
+        if event.is_none() {
+            self.unanswered.store(true, Ordering::Relaxed);
+        }
+        event
     }
 
     fn native(&self) -> *mut ffi::rd_kafka_t {

@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
 use super::{
     admin::{Admin, End, Partition, advised},
+    groups::Groups,
     settings::ClusterSettings,
 };
 
@@ -62,8 +63,10 @@ pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -
         );
     }
     for group in groups {
-        let committed = admin.committed(std::slice::from_ref(group), within).remove(group);
-        let committed = committed.unwrap_or_else(|| Err("no answer".to_owned()));
+        let mut committed = admin.committed(std::slice::from_ref(group), within);
+        let kind = |group: &str| admin.is_of_another_kind(group, within);
+        Groups::default().refuse_others(&mut committed, Instant::now(), kind);
+        let committed = committed.remove(group).unwrap_or_else(|| Err("no answer".to_owned()));
         let found = committed.map(|offsets| ((), format!("has committed offsets on {} partitions", offsets.len())));
         steps.done(&format!("group {group}"), found.map_err(|error| advised(error, "group", group)));
     }

@@ -76,7 +76,7 @@ impl History {
 impl Past {
     /// For how long nothing was committed while something waits.
     fn stands_still(&mut self, partition: Partition, offsets: &PartitionOffsets, now: Instant) -> Duration {
-        let Some(committed) = offsets.committed.filter(|committed| *committed < offsets.latest) else {
+        let Some(committed) = offsets.valid().filter(|committed| *committed < offsets.latest) else {
             self.still.remove(&partition);
             return Duration::ZERO;
         };
@@ -93,7 +93,7 @@ impl Past {
             at: now,
             ends: sum(|partition| partition.latest),
             // Nothing is read where nothing was committed.
-            committed: sum(|partition| partition.committed.unwrap_or(partition.earliest)),
+            committed: sum(|partition| partition.valid().unwrap_or(partition.earliest)),
             waiting: lag.messages.saturating_add(lag.stuck),
             partitions: lag.partitions,
         };
@@ -143,7 +143,8 @@ mod tests {
 
     fn offsets(all: &[(i64, i64)]) -> Vec<(Partition, PartitionOffsets)> {
         let offsets = |(id, (latest, committed)): (usize, &(i64, i64))| {
-            let offsets = PartitionOffsets { earliest: 0, latest: *latest, committed: Some(*committed), stuck: false };
+            let (latest, committed) = (*latest, Some(*committed));
+            let offsets = PartitionOffsets { earliest: 0, latest, end: latest, committed, stuck: false };
             (("events".to_owned(), i32::try_from(id).unwrap()), offsets)
         };
         all.iter().enumerate().map(offsets).collect()

@@ -10,6 +10,7 @@ use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
 use super::{
     admin::{Admin, End, Offsets, Partition, advised},
+    groups::Groups,
     history::History,
 };
 
@@ -29,12 +30,13 @@ pub(super) fn none_known(wanted: &[KafkaLag], error: &str) -> Answers {
 /// What is kept of a cluster from one sweep to the next.
 #[derive(Default)]
 pub(super) struct Sweeper {
+    groups: Groups,
     topics: Topics,
     history: History,
 }
 
 impl Sweeper {
-    /// Finds the lags, which are sorted. Groups first, then the ends of partitions, so that a lag is never negative because
+    /// Finds the lags, which are sorted. Groups first, then the ends of partitions, so that no offset is beyond the end because
     /// somebody committed meanwhile. Blocks.
     pub(super) fn sweep(
         &mut self,
@@ -60,18 +62,21 @@ impl Sweeper {
         within: Duration,
     ) -> Result<Found, String> {
         let groups: BTreeSet<_> = wanted.iter().map(|lag| lag.group.clone()).collect();
-        let committed = admin.committed(&groups.into_iter().collect::<Vec<_>>(), within);
+        let mut committed = admin.committed(&groups.into_iter().collect::<Vec<_>>(), within);
+        let kind = |group: &str| admin.is_of_another_kind(group, within);
+        self.groups.refuse_others(&mut committed, Instant::now(), kind);
         let of_groups = committed.values().flatten().flat_map(HashMap::keys).map(|(topic, _)| topic.as_str());
         let named = wanted.iter().flat_map(|lag| &lag.topics).map(String::as_str).chain(of_groups).collect();
         self.topics.look_up(admin, &named, within)?;
         let partitions: Vec<Partition> = self.topics.partitions(&named).collect();
         let latest = admin.ends(&partitions, End::Latest, read_committed, within)?;
+        let ends = admin.ends(&beyond(&committed, &latest), End::Latest, false, within)?;
         let earliest = admin.ends(&partitions, End::Earliest, false, within)?;
-        if latest.values().chain(earliest.values()).any(Result::is_err) {
+        if [&latest, &ends, &earliest].into_iter().flat_map(HashMap::values).any(Result::is_err) {
             // A topic was deleted, or a partition has another leader.
             self.topics.looked_up = None;
         }
-        Ok(Found { committed, latest, earliest, at: Instant::now() })
+        Ok(Found { committed, latest, ends, earliest, at: Instant::now() })
     }
 
     fn one(&mut self, wanted: &KafkaLag, found: &Found) -> Result<Lag, String> {
@@ -89,10 +94,23 @@ impl Sweeper {
     }
 }
 
+/// Partitions on which a group has committed more than there is. Whether it is so is asked again, since a leader that was just
+/// replaced may answer with less than there is; and with open transactions, which a group that reads uncommitted messages passes.
+fn beyond(committed: &HashMap<String, Result<Offsets, String>>, latest: &Offsets) -> Vec<Partition> {
+    let is_beyond = |(partition, offset): &(&Partition, &Result<i64, String>)| match (offset, latest.get(*partition)) {
+        (Ok(offset), Some(Ok(latest))) => offset > latest,
+        _ => false,
+    };
+    let beyond = committed.values().flatten().flatten().filter(is_beyond).map(|(partition, _)| partition);
+    beyond.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
 /// All offsets of one sweep.
 struct Found {
     committed: HashMap<String, Result<Offsets, String>>,
     latest: Offsets,
+    /// With open transactions, of the partitions that are [`beyond`]
+    ends: Offsets,
     earliest: Offsets,
     at: Instant,
 }
@@ -106,10 +124,14 @@ impl Found {
             None => Err(format!("{which} offset of partition {id} of topic {topic}: not answered")),
         };
         let committed = committed.get(partition).cloned().transpose();
+        let committed = committed.map_err(|error| format!("partition {id} of topic {topic}: {error}"))?;
+        let latest = end(&self.latest, "last")?;
+        let is_beyond = committed.is_some_and(|committed| committed > latest);
         Ok(PartitionOffsets {
             earliest: end(&self.earliest, "first")?,
-            latest: end(&self.latest, "last")?,
-            committed: committed.map_err(|error| format!("partition {id} of topic {topic}: {error}"))?,
+            latest,
+            end: if is_beyond { end(&self.ends, "last")? } else { latest },
+            committed,
             stuck: false,
         })
     }
@@ -176,5 +198,44 @@ impl Topics {
             return Err(format!("none of its topics has one of the partitions {}", wanted.partitions));
         }
         Ok(counted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMITTED: i64 = 9;
+
+    fn partition() -> Partition {
+        ("orders".to_owned(), 0)
+    }
+
+    fn offset(offset: i64) -> Offsets {
+        [(partition(), Ok(offset))].into()
+    }
+
+    /// The partition, whose end was answered first and, where it was asked again, then.
+    fn found(latest: i64, ends: Offsets) -> Result<PartitionOffsets, String> {
+        let found =
+            Found { committed: HashMap::new(), latest: offset(latest), ends, earliest: offset(0), at: Instant::now() };
+        found.of(&partition(), &offset(COMMITTED))
+    }
+
+    #[test]
+    fn the_end_is_asked_again_only_where_a_group_is_beyond_it() {
+        let committed = [("billing".to_owned(), Ok(offset(COMMITTED))), ("away".to_owned(), Err(String::new()))].into();
+        assert_eq!(beyond(&committed, &offset(COMMITTED - 1)), [partition()]);
+        assert_eq!(beyond(&committed, &offset(COMMITTED)), []);
+        assert_eq!(beyond(&committed, &Offsets::new()), [], "it has an error of its own");
+    }
+
+    #[test]
+    fn an_offset_is_beyond_the_end_when_both_answers_say_so() {
+        assert_eq!(found(9, Offsets::new()).unwrap().valid(), Some(COMMITTED));
+        assert_eq!(found(4, offset(9)).unwrap().valid(), Some(COMMITTED), "the first leader was behind");
+        assert_eq!(found(4, offset(4)).unwrap().valid(), None);
+        let unanswered = found(4, Offsets::new()).unwrap_err();
+        assert_eq!(unanswered, "last offset of partition 0 of topic orders: not answered");
     }
 }

@@ -6,14 +6,18 @@ use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_http_query::{
     Client,
-    response::{InstantVector, PromqlResult},
+    response::{Data, InstantVector, PromqlResult},
 };
 use reqwest::{Certificate, Identity, StatusCode};
 use serde::Deserialize;
+use tidegate_core::measured::Measured;
 use tokio::time::timeout;
 
 use super::{Credentials, PrometheusSettings};
-use crate::sources::{body_of, with_causes};
+use crate::{
+    sources::{body_of, with_causes},
+    text::shortened,
+};
 
 /// 10,000 clusters with traffic fit five times.
 const MAX_BODY: usize = 64 << 20;
@@ -98,19 +102,19 @@ impl Prometheus {
     /// The number of each row of an answer, by the value of one of its labels.
     pub async fn by_label(&self, promql: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
         let answer = self.ask(promql).await?;
-        let rows = answer.data().as_vector().ok_or_else(|| format!("{promql}: wants a vector"))?;
+        let rows = answer.data.as_vector().ok_or_else(|| format!("{promql}: wants a vector"))?;
         let row = |row: &InstantVector| Some((row.metric().get(label)?.clone(), row.sample().value()));
         Ok(rows.iter().filter_map(row).filter(|(_, value)| value.is_finite()).collect())
     }
 
     /// An instant query, now.
-    pub(super) async fn ask(&self, promql: &str) -> Result<PromqlResult, String> {
+    pub(super) async fn ask(&self, promql: &str) -> Result<Answer, String> {
         let within = self.settings.timeout;
         let answer = timeout(within, self.answer(promql)).await;
         answer.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
     }
 
-    async fn answer(&self, promql: &str) -> Result<PromqlResult, String> {
+    async fn answer(&self, promql: &str) -> Result<Answer, String> {
         let mut query = self.client.query(promql).timeout(self.settings.timeout.as_millis() as i64);
         for (name, value) in &self.headers {
             query = query.header(name.clone(), value.clone());
@@ -123,7 +127,7 @@ impl Prometheus {
         let status = answer.status();
         let body = body_of(answer, self.max_body).await?;
         match serde_json::from_slice(&body) {
-            Ok(ApiAnswer::Success { data }) => Ok(data),
+            Ok(ApiAnswer::Success { data, warnings }) => Ok(Answer::new(data, &warnings.unwrap_or_default())),
             Ok(ApiAnswer::Error { error_type, error }) => Err(format!("{error_type}: {error}")),
             Err(_) if status != StatusCode::OK => Err(format!("answered {status}, wants 200")),
             Err(_) if is_string(&body) => Err("the query gives a text, wants a number".to_owned()),
@@ -148,12 +152,40 @@ impl Prometheus {
     }
 }
 
+/// What the server found.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) data: Data,
+    /// Why that is not all that there is: behind Thanos or Mimir are many servers, of which one may be away
+    pub(super) partial: Option<String>,
+}
+
+impl Answer {
+    fn new(data: PromqlResult, warnings: &[String]) -> Self {
+        // PromQL's own remarks are of the query, which means the same every time.
+        let mut of_servers = warnings.iter().filter(|warning| !warning.starts_with("PromQL "));
+        let partial = of_servers.next().map(|first| format!("answered in part: {}", shortened(first)));
+        Self { data: data.into_inner().0, partial }
+    }
+
+    /// What was made of the data: no more than a lower bound where they are not all.
+    pub(super) fn measured<T>(self, read: impl FnOnce(&Data) -> Result<T, String>) -> Measured<T, String> {
+        match (read(&self.data), self.partial) {
+            (Ok(value), None) => Measured::Exact(value),
+            (Ok(value), Some(why)) => Measured::AtLeast(value, why),
+            (Err(error), None) => Measured::Unknown(error),
+            (Err(error), Some(why)) => Measured::Unknown(format!("{error} ({why})")),
+        }
+    }
+}
+
 /// `https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview`
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 enum ApiAnswer {
     Success {
         data: PromqlResult,
+        warnings: Option<Vec<String>>,
     },
     Error {
         #[serde(rename = "errorType")]

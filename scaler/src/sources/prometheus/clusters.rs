@@ -8,6 +8,7 @@ use std::{
 use prometheus_http_query::response::Data;
 use tidegate_core::plan::Proxy;
 
+use super::client::Answer;
 use crate::signals::{ClusterValues, Series};
 
 /// What is asked for: the metric's end, whether it is a counter, and what it adds to.
@@ -124,9 +125,9 @@ fn literal(text: &str) -> String {
 }
 
 /// Puts the rows together. A cluster that no proxy shows is in none of the values: it is unknown. One whose rate cannot
-/// be known now is `None`, unless a proxy is missing: then all values are lower bounds anyway.
-pub(super) fn values(answer: &Data, proxies: &[Proxy]) -> Result<ClusterValues, String> {
-    let Data::Vector(rows) = answer else {
+/// be known now is `None`, unless a proxy is missing, or some part of the answer: then all values are lower bounds anyway.
+pub(super) fn values(answer: &Answer, proxies: &[Proxy]) -> Result<ClusterValues, String> {
+    let Data::Vector(rows) = &answer.data else {
         return Err("answered the query for clusters with something else than a vector".to_owned());
     };
     let mut found: HashMap<String, Parts> = HashMap::new();
@@ -151,7 +152,7 @@ pub(super) fn values(answer: &Data, proxies: &[Proxy]) -> Result<ClusterValues, 
              neither relabelling nor telemetry.metrics.matches of the EnvoyProxy drops envoy_cluster_upstream_*"
         ));
     }
-    let missing = missing(&heard, &rated, proxies);
+    let missing = answer.partial.clone().or_else(|| missing(&heard, &rated, proxies));
     let values = found
         .into_iter()
         .filter(|(_, parts)| parts.is_shown())
@@ -274,7 +275,7 @@ mod tests {
 
     fn told(rows: &[Value]) -> Result<ClusterValues, String> {
         let data = json!({"resultType": "vector", "result": rows});
-        values(&serde_json::from_value(data).unwrap(), &[])
+        values(&Answer { data: serde_json::from_value(data).unwrap(), partial: None }, &[])
     }
 
     /// With one proxy of which all is known.

@@ -28,7 +28,7 @@ struct Case {
     theirs: Option<i64>,
 }
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 18] = [
     Case { group: "middle", annotations: &[], ours: 3, theirs: Some(3) },
     Case { group: "some", annotations: &[("kafka-no-offset", "zero")], ours: 6, theirs: Some(6) },
     Case { group: "some-from-start", annotations: &[("kafka-no-offset", "earliest")], ours: 26, theirs: Some(6) },
@@ -37,6 +37,12 @@ const CASES: [Case; 16] = [
     Case { group: "short", annotations: &[], ours: 60, theirs: Some(90) },
     Case { group: "open", annotations: &[], ours: 11, theirs: Some(11) },
     Case { group: "open-committed", annotations: &[("kafka-cluster", "read-committed")], ours: 6, theirs: Some(11) },
+    Case {
+        group: "ahead",
+        annotations: &[("kafka-cluster", "read-committed"), ("kafka-no-offset", "hold")],
+        ours: 0,
+        theirs: Some(3),
+    },
     Case { group: "aborted", annotations: &[], ours: 12, theirs: Some(12) },
     Case {
         group: "aborted-committed",
@@ -51,6 +57,7 @@ const CASES: [Case; 16] = [
         ours: 2,
         theirs: Some(2),
     },
+    Case { group: "beyond", annotations: &[("kafka-no-offset", "earliest")], ours: 4, theirs: Some(-6) },
     Case { group: "growing", annotations: &[], ours: 1, theirs: Some(0) },
     Case { group: "reset", annotations: &[], ours: 10, theirs: Some(10) },
     Case {
@@ -152,6 +159,8 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     let open = kafka.transaction("open", 5).await?;
     kafka.commit("open", "open", &[(0, 4)]).await?;
     kafka.commit("open-committed", "open", &[(0, 4)]).await?;
+    // Who reads uncommitted messages is ahead of those that are committed.
+    kafka.commit("ahead", "open", &[(0, 12)]).await?;
     // Aborted messages, and the mark after them, keep their offsets.
     let aborted = kafka.transaction("aborted", 5).await?;
     spawn_blocking(move || aborted.abort_transaction(Duration::from_secs(30))).await??;
@@ -175,6 +184,8 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     admin.delete_topics(&["again"], &AdminOptions::new()).await?;
     kafka.topic("again", 1).await?;
     kafka.produce("again", 0, 4).await?;
+    // A consumer that did not see the change goes on with the offset that it had.
+    kafka.commit("beyond", "again", &[(0, 10)]).await?;
     // Nothing was committed on what is new, which is worth one message while nothing else waits.
     kafka.commit("growing", "growing", &[(0, 10)]).await?;
     kafka.tool("TopicCommand", &["--alter", "--topic", "growing", "--partitions", "3"], None).await?;
@@ -204,6 +215,38 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     let lag = kafka.lags(&["open"]).await?["open"];
     ensure!(lag == 12, "{lag}");
     finds(&cluster, &scenario, "open", 12).await
+}
+
+#[tokio::test]
+async fn a_share_group_has_no_lag_and_a_new_group_of_any_other_kind_has() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-kinds").await?;
+    let kafka = Kafka::at(BROKER);
+    kafka.topic("shared", 1).await?;
+    kafka.produce("shared", 0, 10).await?;
+    let case = |group| Case { group, annotations: &[("kafka-topics", "shared")], ours: 0, theirs: None };
+    // Each reads a message, or would, and commits nothing.
+    let reads = ["--topic", "shared", "--max-messages", "1", "--timeout-ms", "10000"];
+    let share = ["--group", "of-shares"];
+    kafka.tool("consumer.ConsoleShareConsumer", &[&reads[..], &share].concat(), None).await?;
+    let new = ["--from-beginning", "--consumer-property", "enable.auto.commit=false"];
+    for (group, protocol) in [("of-consumers", "group.protocol=consumer"), ("classic", "group.protocol=classic")] {
+        let named = ["--group", group, "--consumer-property", protocol];
+        kafka.tool("consumer.ConsoleConsumer", &[&reads[..], &new, &named].concat(), None).await?;
+    }
+    let groups = ["of-shares", "of-consumers", "classic", "of-nobody"];
+    scenario.apply(&groups.map(|group| deployment(&case(group))).concat()).await?;
+    for group in &groups[1..] {
+        finds(&cluster, &scenario, group, 1).await?;
+    }
+    until("the share group is said to be one", async || {
+        let page = explained(&cluster, &scenario, "of-shares").await?;
+        let signal = &page["signals"][0];
+        let problem = signal["problem"].as_str().with_context(|| signal.to_string())?;
+        ensure!(problem.contains("group of-shares: it is a share group") && signal["value"].is_null(), "{signal}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

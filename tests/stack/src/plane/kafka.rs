@@ -41,7 +41,8 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
              super.users=User:ANONYMOUS\n\
              inter.broker.listener.name=PLAINTEXT\nlog.dirs={}\nnum.partitions=1\noffsets.topic.num.partitions=4\n\
              offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
+             transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\nshare.coordinator.state.topic.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\
              log.cleaner.dedupe.buffer.size=4194304\nnum.network.threads=1\nnum.io.threads=2\nbackground.threads=2\n",
             keys.display(),
             folder.display()
