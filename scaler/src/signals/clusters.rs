@@ -82,7 +82,7 @@ impl Sum {
     pub(super) fn add(&mut self, cell: &Cell, part: Part, rest: f64) {
         if cell.is_shown() && part != Part::Nothing {
             self.shown = true;
-            self.used |= !cell.is_unused();
+            self.used = self.used || !cell.is_unused();
             self.showing += usize::from(part == Part::Counts && cell.is_rated);
         }
         if !part.contributes() || !cell.is_rated {

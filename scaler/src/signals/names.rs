@@ -20,7 +20,8 @@ use super::{FORGET_AFTER, MAX_NAMED, fleets::FleetNames};
 /// characters only cannot be told apart; both are given the sum.
 #[derive(Debug, Default, Clone)]
 pub struct Series {
-    ids: HashMap<Box<str>, Id>,
+    /// Read once for each line of each proxy's answer, so that the hash is a fast one
+    ids: HashMap<Box<str>, Id, foldhash::fast::RandomState>,
     generation: u64,
 }
 
@@ -90,7 +91,7 @@ impl Series {
     /// Keeps just these. Of clusters that share a series the first one's meaning counts.
     pub(super) fn keep<'a>(&mut self, clusters: impl Iterator<Item = Kept<'a>>, ids: &mut Ids) -> Change {
         let mut change = Change::default();
-        let mut now = HashMap::with_capacity(self.ids.len());
+        let mut now = HashMap::with_capacity_and_hasher(self.ids.len(), foldhash::fast::RandomState::default());
         for Kept { name, fleets, meaning } in clusters {
             let series = series_name(name).map_or_else(|| Box::from(name), String::into_boxed_str);
             if let Entry::Vacant(entry) = now.entry(series) {

@@ -94,7 +94,6 @@ pub(super) struct KnownProxy {
     /// Whether what it stands for was in the seconds that were closed since its last answer
     stood: bool,
     cells: Vec<Cell>,
-    spare: Vec<Cell>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +132,7 @@ const FASTEST_CONNECTION: f64 = 100_000.0;
 
 impl KnownProxy {
     pub(super) fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), error: None, last: None, stood: true, cells: Vec::new(), spare: Vec::new() }
+        Self { name: name.to_owned(), error: None, last: None, stood: true, cells: Vec::new() }
     }
 
     /// When it last answered.
@@ -175,45 +174,51 @@ impl KnownProxy {
         if self.last.is_some_and(|last| at.saturating_duration_since(last.at) < TOO_NEAR) {
             return Ok(());
         }
-        let last = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows });
-        let passed = last.map(|last| Passed::of(at.saturating_duration_since(last.at).as_secs_f64()));
-        let since_last = passed.map_or(0.0, |passed| passed.seconds as f32);
+        // `None` where the id was given to another cluster after this sample was asked for, or the cluster is another Gateway's.
+        let kept_since = |id: u32| kept_since(id).filter(|since| *since <= sample.generation);
         let stood = std::mem::replace(&mut self.stood, true);
-        let mut implausible = Ok(());
-        let mut next = std::mem::take(&mut self.spare);
-        let mut known = self.cells.iter().peekable();
+        let Some(last) = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows }) else {
+            let kept = sample.clusters.iter().filter(|(id, _)| kept_since(*id).is_some());
+            self.cells = kept.map(|(id, counters)| Cell::baseline(*id, counters)).collect();
+            return Ok(());
+        };
+        let passed = Passed::of(at.saturating_duration_since(last.at).as_secs_f64());
+        let (mut new, mut forgets, mut implausible) = (Vec::new(), false, Ok(()));
+        let mut known = self.cells.iter_mut().peekable();
         for (id, counters) in &sample.clusters {
             while let Some(cell) = known.next_if(|cell| cell.id < *id) {
-                next.extend(cell.not_shown(since_last));
+                forgets |= cell.is_absent_too_long(passed);
             }
-            // The id was given to another cluster after this sample was asked for, or the cluster is another Gateway's.
-            let Some(since) = kept_since(*id).filter(|since| *since <= sample.generation) else { continue };
-            let before = match known.next_if(|cell| cell.id == *id) {
-                Some(cell) => Some(*cell),
-                // It was not there in the last answer: it has counted from 0 since.
-                None if last.is_some_and(|last| since <= last.generation) => Some(Cell::new(*id)),
-                None => None,
+            let Some(since) = kept_since(*id) else { continue };
+            let Some(cell) = known.next_if(|cell| cell.id == *id) else {
+                new.push((*id, since, counters));
+                continue;
             };
-            let cell = match (before, passed) {
-                (Some(before), Some(passed)) => match before.after(counters, passed) {
-                    Ok((cell, span)) => {
-                        let was_in = stood && before.is_rated && before.is_shown();
-                        tell(*id, if was_in { span } else { Span { stood: [0.0; 3], ..span } });
-                        cell
-                    }
-                    Err(error) => {
-                        implausible = Err(error);
-                        Cell { stands: before.stands, ..before.counted(counters) }
-                    }
-                },
-                _ => Cell::new(*id).counted(counters),
-            };
-            next.push(cell);
+            match cell.take_in(counters, passed, stood) {
+                Ok(span) => tell(*id, span),
+                Err(error) => implausible = Err(error),
+            }
         }
-        next.extend(known.filter_map(|cell| cell.not_shown(since_last)));
-        self.spare = std::mem::replace(&mut self.cells, next);
-        self.spare.clear();
-        implausible
+        known.for_each(|cell| forgets |= cell.is_absent_too_long(passed));
+        if forgets {
+            self.cells.retain(|cell| cell.absent <= REMEMBERED);
+        }
+        if !new.is_empty() {
+            self.cells.extend(new.into_iter().map(|(id, since, counters)| {
+                if since > last.generation {
+                    return Cell::baseline(id, counters);
+                }
+                // It was not there in the last answer: it has counted from 0 since.
+                let mut cell = Cell::new(id);
+                match cell.take_in(counters, passed, stood) {
+                    Ok(span) => tell(id, span),
+                    Err(error) => implausible = Err(error),
+                }
+                cell
+            }));
+            self.cells.sort_by_key(|cell| cell.id);
+        }
+        implausible.map_err(|error: Implausible| error.to_string())
     }
 }
 
@@ -256,29 +261,52 @@ impl Cell {
         self.requests + self.refused == 0.0 && self.stands == [0.0; 3]
     }
 
-    /// The same with these counters, of which the time is not known. A cluster that was never used has carried nothing until now.
-    fn counted(&self, counters: &Counters) -> Self {
-        let Counters { requests, refused, retries, in_flight, connections, .. } = *counters;
-        let stands = [self.stands[0], in_flight as f32, connections as f32];
-        let is_rated = self.is_rated || requests + refused == 0.0;
-        Self { absent: 0, absent_for: 0.0, is_rated, stands, requests, refused, retries, ..*self }
+    /// The first counters: the time in which they were counted is not known. A cluster that was never used has carried nothing.
+    fn baseline(id: u32, counters: &Counters) -> Self {
+        let is_rated = counters.requests + counters.refused == 0.0;
+        let stands = [0.0, counters.in_flight as f32, counters.connections as f32];
+        let mut cell = Self { is_rated, stands, ..Self::new(id) };
+        cell.count(counters);
+        cell
     }
 
-    fn after(&self, counters: &Counters, passed: Passed) -> Result<(Self, Span), String> {
+    /// Takes in counters, and tells what they say of the time since the answer before. `stood` is whether what it stands for was
+    /// in the seconds that were closed since.
+    #[inline]
+    fn take_in(&mut self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
+        match self.span(counters, passed, stood) {
+            Ok(span) => {
+                (self.stands, self.is_rated) = (span.stands, true);
+                self.count(counters);
+                Ok(span)
+            }
+            Err(error) => {
+                self.is_rated |= counters.requests + counters.refused == 0.0;
+                self.count(counters);
+                Err(error)
+            }
+        }
+    }
+
+    fn count(&mut self, counters: &Counters) {
+        let Counters { requests, refused, retries, .. } = *counters;
+        *self = Self { absent: 0, absent_for: 0.0, requests, refused, retries, ..*self };
+    }
+
+    #[inline]
+    fn span(&self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
         // While it was not shown nothing is known but the sum: it is spread over the time since.
-        let passed = if self.absent == 0 { passed } else { Passed::of(passed.seconds + f64::from(self.absent_for)) };
+        let passed = if self.is_shown() { passed } else { Passed::of(passed.seconds + f64::from(self.absent_for)) };
         let (demand, began_anew) = self.demand(counters);
         let measured = demand / passed.seconds;
-        plausible(measured, counters, f64::from(self.stands[2]))?;
+        plausible(measured, counters.connections.max(f64::from(self.stands[2])))?;
         // What was counted between the last answer and a restart is lost: the rest is a lower bound.
         let rate = if began_anew { measured.max(f64::from(self.stands[0])) } else { measured };
         let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
         let usual = if self.is_rated { self.usual_with(rate, passed) } else { carried[0] };
+        let stood = if stood && self.is_rated && self.is_shown() { self.stands } else { [0.0; 3] };
         // Not that of the last second, which may have been a quiet one or a busy one.
-        let stands = [usual, carried[1], carried[2]];
-        let span = Span { carried, stood: self.stands, stands };
-        let Counters { requests, refused, retries, .. } = *counters;
-        Ok((Self { absent: 0, absent_for: 0.0, is_rated: true, stands, requests, refused, retries, ..*self }, span))
+        Ok(Span { carried, stood, stands: [usual, carried[1], carried[2]] })
     }
 
     fn usual_with(&self, rate: f64, passed: Passed) -> f32 {
@@ -289,10 +317,11 @@ impl Cell {
     }
 
     /// The cluster is not in this answer. Its counters are remembered for a while, because they go on where they were when it
-    /// comes back soon.
-    fn not_shown(&self, seconds: f32) -> Option<Self> {
-        let (absent, absent_for) = (self.absent + 1, self.absent_for + seconds);
-        (absent <= REMEMBERED).then_some(Self { absent, absent_for, ..*self })
+    /// comes back soon: whether that while is over.
+    fn is_absent_too_long(&mut self, passed: Passed) -> bool {
+        self.absent += 1;
+        self.absent_for += passed.seconds as f32;
+        self.absent > REMEMBERED
     }
 
     /// Requests that users sent since, and whether the counters began anew in between. As Prometheus does: a counter that
@@ -306,18 +335,26 @@ impl Cell {
     }
 }
 
+/// A count that no Envoy can have.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error(
+    "counts {rate:.0} requests/s of a cluster, and no Envoy carries more than {most:.0} on {connections} connections"
+)]
+struct Implausible {
+    rate: f64,
+    most: f64,
+    connections: f64,
+}
+
 /// Whether an Envoy can have carried that many requests/s.
-fn plausible(rate: f64, counters: &Counters, connections_before: f64) -> Result<(), String> {
-    let connections = counters.connections.max(connections_before);
+fn plausible(rate: f64, connections: f64) -> Result<(), Implausible> {
+    if rate <= FASTEST_CONNECTION {
+        return Ok(());
+    }
     // Requests that are refused need no connection, and where none is shown nothing is known of them.
     let carried = if connections > 0.0 { connections * FASTEST_CONNECTION } else { FASTEST };
     let most = carried.clamp(FASTEST_CONNECTION, FASTEST);
-    if rate <= most {
-        return Ok(());
-    }
-    Err(format!(
-        "counts {rate:.0} requests/s of a cluster, and no Envoy carries more than {most:.0} on {connections} connections"
-    ))
+    if rate <= most { Ok(()) } else { Err(Implausible { rate, most, connections }) }
 }
 
 #[cfg(test)]

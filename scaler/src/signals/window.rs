@@ -114,13 +114,14 @@ impl<const N: usize> Window<N> {
     /// The mean of some seconds, the newest of which is this many seconds back.
     fn mean(&self, newest: u8, seconds: u8) -> [f64; N] {
         let count = seconds.min(self.len - newest);
+        let (newer, older) = self.seconds.split_at(usize::from(self.next));
+        let from_newest = newer.iter().rev().chain(older.iter().rev());
         let mut sum = [0.0; N];
-        for back in newest + 1..=newest + count {
-            let second = &self.seconds[usize::from((self.next + LONG - back) % LONG)];
+        from_newest.skip(usize::from(newest)).take(usize::from(count)).for_each(|second| {
             for (sum, value) in sum.iter_mut().zip(second) {
                 *sum += f64::from(*value);
             }
-        }
+        });
         sum.map(|sum| sum / f64::from(count.max(1)))
     }
 }
