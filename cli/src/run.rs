@@ -6,10 +6,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_core::{
-    intent::{Intent, Managed},
+    intent::Managed,
     measured::Measured,
     model::AiGateway,
-    plan::{Plan, Proxy},
+    plan::{Plan, PlannedWorkload, Proxy},
     workload::WorkloadId,
 };
 use tidegate_operator::{
@@ -211,7 +211,7 @@ impl Service {
     ) {
         let (signals, of_needs, of_measured) =
             (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
-        let missing = Arc::new(move |namespace: &str, intent: &Intent| signals.missing(namespace, intent));
+        let missing = Arc::new(move |namespace: &str, workload: &PlannedWorkload| signals.missing(namespace, workload));
         let events = Events::new(writer.clone(), holder);
         self.part(workloads::tell_missing(missing, events, plan.clone(), self.stop.subscribe()));
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));

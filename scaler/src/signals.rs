@@ -28,11 +28,10 @@ use std::{
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tidegate_core::{
-    intent::Intent,
     kafka::{KafkaLag, Lag},
     measured::Measured,
     model::{ServingPod, TokenNames},
-    plan::{Plan, Proxy},
+    plan::{Plan, PlannedWorkload, Proxy},
     signal::Signal,
 };
 use tokio::{sync::watch, time::Instant};
@@ -299,13 +298,19 @@ impl Signals {
 
     /// Which signals of a workload were not answered the last time that they were asked for, and why. Those of traffic are of
     /// all workloads alike, and [`Self::sources`] tells of them.
-    pub fn missing(&self, namespace: &str, intent: &Intent) -> Vec<(Signal, String)> {
+    pub fn missing(&self, namespace: &str, workload: &PlannedWorkload) -> Vec<(Signal, String)> {
+        let Ok(intent) = &workload.intent else { return Vec::new() };
         let query = intent.query.as_deref().and_then(|query| self.query_error(namespace, query));
         let lag =
             intent.kafka.as_ref().and_then(|kafka| Some(format!("{}: {}", kafka.lag, self.lag_error(&kafka.lag)?)));
         let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.is_kafka());
         let query = query.map(|error| (Signal::PrometheusQuery, error));
-        query.into_iter().chain(signal.zip(lag)).collect()
+        let of_servers =
+            |signal: &Signal| signal.is_of_model_servers() || (signal.is_tokens() && workload.models.is_empty());
+        let served = intent.targets.iter().map(|target| target.signal).filter(of_servers);
+        let servers = lock(&self.servers);
+        let served = served.filter_map(|signal| Some((signal, servers.error(&workload.pods, signal)?)));
+        query.into_iter().chain(signal.zip(lag)).chain(served).collect()
     }
 
     /// For how long a value counts.

@@ -7,8 +7,7 @@ use std::{
 };
 
 use tidegate_core::{
-    intent::Intent,
-    plan::Plan,
+    plan::{Plan, PlannedWorkload},
     signal::Signal,
     workload::{WorkloadId, WorkloadRef},
 };
@@ -18,7 +17,7 @@ use super::telling::tell;
 use crate::events::{self, Events};
 
 /// Tells which signals of a workload nobody knows now, and why.
-pub type Missing = Arc<dyn Fn(&str, &Intent) -> Vec<(Signal, String)> + Send + Sync>;
+pub type Missing = Arc<dyn Fn(&str, &PlannedWorkload) -> Vec<(Signal, String)> + Send + Sync>;
 
 /// A signal that is not known.
 ///
@@ -85,13 +84,12 @@ pub async fn tell_missing(
 }
 
 fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a WorkloadId, Vec<SignalMissing>)> {
-    plan.workloads.iter().filter_map(move |(id, workload)| {
-        let workload = workload.intent.as_ref().ok()?;
+    plan.workloads.iter().map(move |(id, workload)| {
         let of = |(signal, reason)| {
             let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
             SignalMissing { workload, signal, reason }
         };
-        Some((id, missing(&id.namespace, workload).into_iter().map(of).collect()))
+        (id, missing(&id.namespace, workload).into_iter().map(of).collect())
     })
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_core::model::ServingPod;
+use tidegate_core::{model::ServingPod, signal::Signal};
 use tokio::time::Instant;
 
 use super::{
@@ -108,6 +108,23 @@ impl Servers {
         self.servers.retain(|address, _| servers.contains(address));
         let answering = self.servers.values_mut().filter(|server| server.error.is_none());
         answering.filter_map(|server| server.measured.as_mut()).for_each(Measured::second);
+    }
+
+    /// Why a ready one of these pods does not show what a signal is made of.
+    pub(super) fn error(&self, pods: &[ServingPod], signal: Signal) -> Option<String> {
+        pods.iter().filter(|pod| pod.ready).find_map(|pod| {
+            let server = self.servers.get(&pod.metrics?)?;
+            if server.error.is_some() {
+                return Some(unmeasured(pod, Some(server)));
+            }
+            let last = server.measured.as_ref()?.last;
+            let lacks = match signal {
+                Signal::Queue => last.waiting.is_none(),
+                Signal::KvCache => last.kv_cache.is_none(),
+                _ => false,
+            };
+            lacks.then(|| format!("the metrics of pod {} do not show its {}", pod.name, signal.unit()))
+        })
     }
 
     /// The sum over these pods.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use self::asked::{Asked, Pod};
-use super::pages::Pages;
+use super::pages::{Pages, url};
 use crate::signals::Signals;
 
 /// The time between two rounds. A page of vLLM takes it about 10 ms.
@@ -52,7 +52,8 @@ async fn ask(pages: &Pages, asked: &mut Asked, signals: &Signals) {
     let asking = stream::iter(pods).map(|pod| page(pages, pod));
     let mut answers = std::pin::pin!(asking.buffer_unordered(AT_ONCE));
     while let Some((pod, page)) = answers.next().await {
-        let sample = page.and_then(|page| asked.process(&pod).counters(&page));
+        let with_url = |error| format!("{}: {error}", url(pod.address, &pod.path));
+        let sample = page.and_then(|page| asked.process(&pod).counters(&page).map_err(with_url));
         signals.server_sampled(pod.address, sample);
     }
 }

@@ -31,15 +31,21 @@ impl Pages {
 
     /// The page, or why there is none.
     pub(super) async fn get(&self, address: SocketAddr, path: &str) -> Result<String, String> {
-        let url = format!("http://{address}/{}", path.trim_start_matches('/'));
+        let url = url(address, path);
         let client = self.0.as_ref().ok_or("no HTTP client could be made")?;
-        let answer = client.get(&url).send().await.map_err(|error| with_causes(&error.without_url()))?;
+        let answer =
+            client.get(&url).send().await.map_err(|error| format!("{url}: {}", with_causes(&error.without_url())))?;
         if !answer.status().is_success() {
             return Err(format!("{url} answered {}", answer.status()));
         }
         let body = body_of(answer, MAX_PAGE).await.map_err(|error| format!("{url} {error}"))?;
         String::from_utf8(body).map_err(|_| format!("{url} answered something else than text"))
     }
+}
+
+/// Where a page is.
+pub(super) fn url(address: SocketAddr, path: &str) -> String {
+    format!("http://{address}/{}", path.trim_start_matches('/'))
 }
 
 #[cfg(test)]

@@ -165,3 +165,21 @@ fn a_server_that_tells_no_queue_has_none() {
 fn nothing_is_known_of_no_pods() {
     assert_eq!(Asked::of(0).served(), Err("no value yet: no pod of it is ready".to_owned()));
 }
+
+#[test]
+fn a_signal_that_a_ready_server_does_not_show_is_missing_and_says_where() {
+    let mut asked = Asked::of(2);
+    let missing = |asked: &Asked, signal| asked.servers.error(&asked.pods, signal);
+    (0..3).for_each(|second| asked.second(&[Ok(busy(second)), Ok(busy(second))]));
+    assert_eq!(missing(&asked, Signal::Queue), None);
+    let without = ServerCounters { waiting: None, ..busy(3) };
+    asked.second(&[Ok(busy(3)), Ok(without)]);
+    let of_queue = missing(&asked, Signal::Queue).unwrap();
+    assert_eq!(of_queue, "the metrics of pod qwen-1 do not show its requests waiting");
+    assert_eq!(missing(&asked, Signal::OutputTokens), None);
+    asked.second(&[Ok(busy(4)), Err("http://10.0.0.1:8000/metrics answered 404")]);
+    let failed = missing(&asked, Signal::OutputTokens).unwrap();
+    assert_eq!(failed, "pod qwen-1 does not tell its metrics: http://10.0.0.1:8000/metrics answered 404");
+    asked.pods[1].ready = false;
+    assert_eq!(missing(&asked, Signal::OutputTokens), None, "one that starts is not waited for");
+}
