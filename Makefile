@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster test test-lint test-unit test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
+.PHONY: help demo cluster test test-lint test-unit test-oracle test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -30,6 +30,7 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@rm -f $(LOG)
 	@$(MAKE) --no-print-directory test-lint
 	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-oracle
 	@$(MAKE) --no-print-directory test-e2e
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "\n%d passed, %d failed\n", passed, failed; exit !passed || failed }' $(LOG)
 
@@ -40,6 +41,12 @@ test-lint: ## Format and lints
 test-unit: ## Unit, property and contract tests: no peer is needed
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet 2>&1 | tee -a $(LOG)
+
+test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, whose sources Go gets
+	@mkdir -p $(dir $(LOG))
+	$(BIN)/stack build envoy-gateway-cases
+	TIDEGATE_ENVOY_GATEWAY_SOURCE="$$($(BIN)/stack path envoy-gateway-cases)" \
+	  cargo test --quiet -p tidegate-operator --test envoy_gateway_oracle -- --include-ignored 2>&1 | tee -a $(LOG)
 
 test-trust: export TIDEGATE_TRUST_CASES := 1000000
 test-trust: ## A million random faults: what is told never falls below what is true; 5 min

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -75,6 +75,23 @@ impl Scenario {
             Ok(())
         })
         .await
+    }
+
+    /// Looks at the replicas of a workload twice a second for a while: all that is seen must be right. While nobody answers there is
+    /// nothing to look at, but that may be so for less than half of the time.
+    pub async fn stays(&self, workload: &str, period: Duration, is_right: impl Fn(u64) -> bool) -> Result<()> {
+        let (end, mut ticks) = (Instant::now() + period, tokio::time::interval(Duration::from_millis(500)));
+        let (mut seen, mut unanswered) = (0, 0);
+        while Instant::now() < end {
+            ticks.tick().await;
+            match self.replicas(workload).await {
+                Ok(replicas) if is_right(replicas) => seen += 1,
+                Ok(replicas) => anyhow::bail!("{workload} has {replicas} replicas"),
+                Err(_) => unanswered += 1,
+            }
+        }
+        anyhow::ensure!(seen > unanswered, "{workload}: {unanswered} looks were not answered, and {seen} were");
+        Ok(())
     }
 
     /// The reasons and messages of the events on an object.

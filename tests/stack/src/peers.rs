@@ -143,6 +143,14 @@ pub static PEERS: &[Peer] = &[
         },
     },
     Peer {
+        name: "envoy-gateway-cases",
+        version: ENVOY_GATEWAY,
+        recipe: Recipe::Files {
+            module: "github.com/envoyproxy/gateway",
+            copy: &[("internal/gatewayapi/testdata", "internal/gatewayapi/testdata")],
+        },
+    },
+    Peer {
         name: "ai-gateway-crds",
         version: "v1.0.0",
         recipe: Recipe::Files {

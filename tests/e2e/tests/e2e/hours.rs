@@ -27,14 +27,7 @@ async fn outside_hours_a_cap_holds_replicas_down_while_the_traffic_goes_on() -> 
     // Enough for 5 replicas.
     let _load = scenario.load(entrance, http()?, 90.0).await?;
     scenario.wait_for_replicas("task-api", 2).await?;
-    let end = Instant::now() + Duration::from_secs(15);
-    let mut looks = tokio::time::interval(Duration::from_millis(500));
-    while Instant::now() < end {
-        looks.tick().await;
-        let replicas = scenario.replicas("task-api").await?;
-        ensure!(replicas == 2, "{replicas} replicas");
-    }
-    Ok(())
+    scenario.stays("task-api", Duration::from_secs(15), |replicas| replicas == 2).await
 }
 
 #[tokio::test]
@@ -167,11 +160,11 @@ async fn a_typo_in_a_calendar_at_night_wakes_nobody_and_one_by_day_changes_nothi
     asleep(&scenario, "tidegate.dev/calendar=e2e-typo").await?;
     apply(&calendar("e2e-typo", "Mon-Fri 0800")).await?;
     // KEDA's fallback starts after three errors, of which there is one each 15 s.
-    stays(&scenario, 0, Duration::from_secs(75)).await?;
+    scenario.stays("api", Duration::from_secs(75), |replicas| replicas == 0).await?;
     apply(&calendar("e2e-typo", "24/7")).await?;
     scenario.wait_for_replicas("api", 3).await?;
     apply(&calendar("e2e-typo", "Mon-Fri 0800")).await?;
-    stays(&scenario, 3, Duration::from_secs(20)).await
+    scenario.stays("api", Duration::from_secs(20), |replicas| replicas == 3).await
 }
 
 /// All kinds that hours switch, with what each has by day.
@@ -284,17 +277,6 @@ async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> 
     Ok(())
 }
 
-async fn stays(scenario: &Scenario, wanted: u64, period: Duration) -> Result<()> {
-    let end = Instant::now() + period;
-    let mut looks = tokio::time::interval(Duration::from_millis(500));
-    while Instant::now() < end {
-        looks.tick().await;
-        let replicas = scenario.replicas("api").await?;
-        ensure!(replicas == wanted, "{replicas} replicas");
-    }
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_number_that_is_set_inside_hours_stays_and_is_the_one_to_come_back_to() -> Result<()> {
     let _cluster = Cluster::shared().await?;
@@ -309,7 +291,7 @@ async fn a_number_that_is_set_inside_hours_stays_and_is_the_one_to_come_back_to(
     scenario.apply(&with(5)).await?;
     scenario.event("Deployment", "api", "Adopted").await?;
     scenario.wait_for_replicas("api", 5).await?;
-    stays(&scenario, 5, Duration::from_secs(20)).await
+    scenario.stays("api", Duration::from_secs(20), |replicas| replicas == 5).await
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tidegate_replay::load::Load;
 use tidegate_stack::Stack;
-use tokio::time::Instant;
 
 use tidegate_e2e::{
     cluster::Cluster,
@@ -33,17 +32,8 @@ async fn alone_at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)>
     Ok((cluster.alone().await, scenario, load))
 }
 
-/// Looks at the replicas twice a second. While nobody answers there is nothing to look at.
 async fn never_below_five(scenario: &Scenario, period: Duration) -> Result<()> {
-    let end = Instant::now() + period;
-    let mut looks = tokio::time::interval(Duration::from_millis(500));
-    while Instant::now() < end {
-        looks.tick().await;
-        if let Ok(replicas) = scenario.replicas("task-api").await {
-            ensure!(replicas >= 5, "replicas fell to {replicas}");
-        }
-    }
-    Ok(())
+    scenario.stays("task-api", period, |replicas| replicas >= 5).await
 }
 
 #[tokio::test]
