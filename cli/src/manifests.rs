@@ -11,7 +11,7 @@ use chrono::Utc;
 use kube::Client;
 use tidegate_core::{intent::Managed, no_effect::NoEffect};
 use tidegate_operator::{
-    index::{BackendClusters, Objects, Watches, read_manifests, routes_table},
+    index::{self, BackendClusters, Objects, read_manifests, routes_table},
     workloads::{self, Settings},
 };
 use tokio::time::{Instant, sleep};
@@ -87,7 +87,7 @@ fn read(files: &[PathBuf]) -> Result<Objects> {
 
 /// The same watches as the service has, until each has seen everything once.
 async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
-    let (watches, _tasks) = Watches::start(client, &[], &[], Managed::default());
+    let (watches, _tasks) = index::start(client, &[], &[], Managed::default());
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();

@@ -16,7 +16,7 @@ use tidegate_operator::{
     calendars,
     events::Events,
     gateways::{self, Measure},
-    index::{WatchState, Watches, read_manifests},
+    index::{self, WatchState, Watches, read_manifests},
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
     sleep as sleep_by_hours, tolerance,
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
     let proxies = &service.args.source.envoy_gateway_namespaces;
-    let (watches, _watching) = Watches::start(&client, &args.namespaces, proxies, manageable);
+    let (watches, _watching) = index::start(&client, &args.namespaces, proxies, manageable);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
         let proxies = &service.args.source.envoy_gateway_namespaces;
-        let (watches, _watching) = Watches::start(&connect().await?, &args.namespaces, proxies, Managed::default());
+        let (watches, _watching) = index::start(&connect().await?, &args.namespaces, proxies, Managed::default());
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;

@@ -80,8 +80,16 @@ pub struct LeftOutStatistics {
     pub unreadable: Vec<String>,
 }
 
+impl Objects {
+    /// The EnvoyProxies of Envoy Gateway's Gateways that keep their proxies from exporting what is read. `scraped` says that
+    /// the proxies' own page of statistics is read, by Tidegate or a Prometheus.
+    pub fn left_out(&self, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
+        left_out(self, plan, scraped)
+    }
+}
+
 /// Every EnvoyProxy in use that keeps something back.
-pub(super) fn left_out(objects: &Objects, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
+fn left_out(objects: &Objects, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
     let mut all = objects.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.spec);
     if !all.any(|spec| spec.serves_no_page() || !spec.stat_matches().is_empty()) {
         return Vec::new();

@@ -2,25 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tidegate_core::{
     fleet::{EnvoyProxyId, GatewayId},
-    intent::{Annotations, Managed, check_namespace, is_annotated},
+    intent::{Annotations, Managed, is_annotated},
     key::STATUS,
-    plan::{ADOPTED_REPLICAS, Plan, Replicas},
-    problem::Problem,
+    plan::{ADOPTED_REPLICAS, Replicas},
     workload::{WorkloadId, WorkloadKind},
 };
 
 use super::{
     kind::Kind,
-    left_out::{self, LeftOut},
-    plan::{self, ProxyNamespaces},
-    routes::{self, BackendClusters},
-    serving::{self, ServingPods},
-    sleepers::{self, Sleeper},
+    serving::ServingPods,
     views::{self, Calendar, ScaledObject, Workload},
 };
 
@@ -78,6 +72,16 @@ pub struct Objects {
     pub(super) envoy_gateway: views::EnvoyGateway,
     pub(super) proxy_namespaces: ProxyNamespaces,
     pub(super) manageable: Managed,
+}
+
+/// The namespaces in which Envoy Gateway runs the proxies of any Gateway.
+#[derive(Debug)]
+pub(super) struct ProxyNamespaces(pub(super) Vec<String>);
+
+impl Default for ProxyNamespaces {
+    fn default() -> Self {
+        Self(vec!["envoy-gateway-system".to_owned()])
+    }
 }
 
 /// An object that cannot be read.
@@ -311,16 +315,6 @@ impl Objects {
         })
     }
 
-    /// What is planned from all that is known now: a pure function of the objects.
-    pub fn plan(&self) -> Plan {
-        plan::plan(self)
-    }
-
-    /// The workloads whose own pods matter, by the labels that select these: those that serve a model.
-    pub fn serving_workloads(&self, plan: &Plan) -> BTreeMap<WorkloadId, String> {
-        serving::workloads(self, plan)
-    }
-
     /// Takes in a pod of a workload that serves a model.
     pub fn apply_serving_pod(&mut self, id: &WorkloadId, pod: &Pod) {
         self.serving.apply(id, pod);
@@ -329,11 +323,6 @@ impl Objects {
     /// Keeps just these pods of it.
     pub fn keep_serving_pods(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) {
         self.serving.keep(id, keep);
-    }
-
-    /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.
-    pub fn routes(&self) -> Vec<BackendClusters> {
-        routes::routes(self)
     }
 
     /// All Calendars by name.
@@ -346,12 +335,6 @@ impl Objects {
         let all = self.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.metadata);
         let adopted = all.filter(|meta| meta.annotations.contains_key(ADOPTED_REPLICAS));
         adopted.map(|meta| EnvoyProxyId { namespace: meta.namespace.clone(), name: meta.name.clone() })
-    }
-
-    /// The EnvoyProxies of Envoy Gateway's Gateways that keep their proxies from exporting what is read. `scraped` says that
-    /// the proxies' own page of statistics is read, by Tidegate or a Prometheus.
-    pub fn left_out(&self, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
-        left_out::left_out(self, plan, scraped)
     }
 
     /// The Gateways that were told a status and ask for nothing any more.
@@ -371,20 +354,16 @@ impl Objects {
         self.scaled.get(namespace)?.get(name)
     }
 
+    /// What a Namespace says, which are defaults for what is in it; nothing where it is not known.
+    pub(super) fn namespace_defaults(&self, namespace: &str) -> &Annotations {
+        static NONE: Annotations = Annotations::new();
+        let known = self.namespaces.get("").and_then(|names| names.get(namespace));
+        known.map_or(&NONE, |namespace| &namespace.metadata.annotations)
+    }
+
     /// Whether there may be a Namespace of this name: where none is known, nothing is known of them.
     pub fn may_have_namespace(&self, name: &str) -> bool {
         self.namespaces.get("").is_none_or(|names| names.contains_key(name))
-    }
-
-    /// Every Namespace with what is wrong with its annotations.
-    pub fn namespaces(&self) -> impl Iterator<Item = (&str, Vec<Problem>)> {
-        let all = self.namespaces.values().flat_map(BTreeMap::values);
-        all.map(|namespace| {
-            let name = namespace.metadata.name.as_str();
-            let problems = check_namespace(&namespace.metadata.annotations);
-            let of_objects = [plan::spared_problem(self, name), sleepers::problem(self, name)];
-            (name, problems.into_iter().chain(of_objects.into_iter().flatten()).collect())
-        })
     }
 
     /// What a workload's own object says, whether or not Tidegate manages it.
@@ -394,7 +373,7 @@ impl Objects {
         Some(WorkloadState {
             uid: &workload.metadata.uid,
             annotations: &workload.metadata.annotations,
-            replicas: plan::replicas(workload),
+            replicas: workload.replicas(),
             replicas_by: workload.metadata.replicas_by.as_deref(),
         })
     }
@@ -419,11 +398,6 @@ impl Objects {
             }
         }
         foreign
-    }
-
-    /// Everything that hours switch off and on, with what they want of it now.
-    pub fn sleepers(&self, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
-        sleepers::sleepers(self, plan, now)
     }
 
     /// How many objects of a kind are known.

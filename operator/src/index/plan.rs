@@ -20,7 +20,7 @@ use tidegate_core::{
 };
 
 pub(super) use self::{
-    proxies::{NotAProxy, ProxyNamespaces, strangers},
+    proxies::{NotAProxy, strangers},
     spared::{is_proxy, problem as spared_problem, runs_in},
 };
 use super::{
@@ -32,8 +32,14 @@ use super::{
 
 const POOL: &str = "InferencePool";
 
-/// The Plan of what is known now.
-pub(super) fn plan(objects: &Objects) -> Plan {
+impl Objects {
+    /// What is planned from all that is known now: a pure function of the objects.
+    pub fn plan(&self) -> Plan {
+        plan(self)
+    }
+}
+
+fn plan(objects: &Objects) -> Plan {
     let mut workloads = Workloads::of(objects);
     let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
     let mut pools = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
@@ -75,11 +81,6 @@ pub(super) fn plan(objects: &Objects) -> Plan {
 
 fn calendars(objects: &Objects) -> Calendars {
     objects.calendars().map(|calendar| (calendar.metadata.name.clone(), calendar.effective())).collect()
-}
-
-/// Replicas as the workload's own object tells them.
-pub(super) fn replicas(workload: &Workload) -> Replicas {
-    Replicas { wanted: workload.spec.replicas, ready: workload.status.ready_replicas }
 }
 
 /// Turns the weights of parts into shares.
@@ -168,7 +169,7 @@ impl<'a> Workloads<'a> {
         let mut all = Vec::new();
         for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
             for (namespace, names) in objects.workloads(kind) {
-                let defaults = namespace_defaults(objects, namespace);
+                let defaults = objects.namespace_defaults(namespace);
                 let spares = Managed::of(defaults).is_some() && spared::runs_in(objects, namespace).is_some();
                 let mistake = Managed::mistake(namespace, defaults);
                 all.extend(names.iter().map(|(name, workload)| {
@@ -262,10 +263,10 @@ impl<'a> Workloads<'a> {
             let id =
                 WorkloadId { namespace: known.namespace.to_owned(), kind: known.kind, name: known.name.to_owned() };
             let uid = known.workload.metadata.uid.clone();
-            let replicas = replicas(known.workload);
+            let replicas = known.workload.replicas();
             let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
             let new = |intent| PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars);
-            let defaults = namespace_defaults(self.objects, known.namespace);
+            let defaults = self.objects.namespace_defaults(known.namespace);
             let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
             let planned = PlannedWorkload { applied, ..new(known.intent?) };
             let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
@@ -350,12 +351,6 @@ fn said<T>(objects: &Objects, id: &WorkloadId, annotation: &str, read: impl Fn(&
     let of_namespace = objects.scaled.get(&id.namespace)?.values().filter(|object| object.is_tidegates());
     let mut its = of_namespace.filter(|object| object.target.is(id.kind.as_str(), &id.name));
     its.find_map(|object| read(object.metadata.annotations.get(annotation)?))
-}
-
-pub(super) fn namespace_defaults<'a>(objects: &'a Objects, namespace: &str) -> &'a Annotations {
-    static NONE: Annotations = Annotations::new();
-    let known = objects.namespaces.get("").and_then(|names| names.get(namespace));
-    known.map_or(&NONE, |namespace| &namespace.metadata.annotations)
 }
 
 #[cfg(test)]

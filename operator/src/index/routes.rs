@@ -82,8 +82,15 @@ pub struct ClusterEntry {
     pub models: Vec<String>,
 }
 
+impl Objects {
+    /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.
+    pub fn routes(&self) -> Vec<BackendClusters> {
+        routes(self)
+    }
+}
+
 /// All backends that routes reach, ordered by kind, namespace, name and port.
-pub(super) fn routes(objects: &Objects) -> Vec<BackendClusters> {
+fn routes(objects: &Objects) -> Vec<BackendClusters> {
     let generated = discovery::generated(objects);
     let parts = discovery::discover(objects, &generated);
     let sharing = StatNameSharing::of(&parts);

@@ -13,13 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::ResourceExt;
-use tidegate_core::{
-    model::ServingPod,
-    plan::{Plan, PlannedWorkload},
-    workload::WorkloadId,
-};
-
-use super::Objects;
+use tidegate_core::{model::ServingPod, workload::WorkloadId};
 
 /// How many of the last pods say how long a start takes.
 const STARTS: usize = 20;
@@ -36,19 +30,6 @@ struct OfWorkload {
     pods: BTreeMap<String, ServingPod>,
     /// The last starts: the pod's UID, and what it took
     starts: VecDeque<(String, Duration)>,
-}
-
-/// The workloads whose own pods matter, with the labels that select these, as `kubectl -l` takes them.
-pub(super) fn workloads(objects: &Objects, plan: &Plan) -> BTreeMap<WorkloadId, String> {
-    let serves = |workload: &PlannedWorkload| workload.intent.as_ref().is_ok_and(|intent| intent.model.is_some());
-    let labels = |id: &WorkloadId| {
-        let workload = objects.workloads(id.kind).get(&id.namespace)?.get(&id.name)?;
-        let selector = workload.spec.selector.match_labels.iter();
-        let labels: Vec<_> = selector.map(|(label, value)| format!("{label}={value}")).collect();
-        (!labels.is_empty()).then(|| labels.join(","))
-    };
-    let serving = plan.workloads.iter().filter(|(_, workload)| serves(workload));
-    serving.filter_map(|(id, _)| Some((id.clone(), labels(id)?))).collect()
 }
 
 impl ServingPods {

@@ -10,10 +10,13 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
-use tidegate_core::workload::WorkloadId;
+use tidegate_core::{
+    plan::{Plan, PlannedWorkload},
+    workload::WorkloadId,
+};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::watches::Watches;
+use super::{Objects, watches::Watches};
 
 /// Follows the workloads of the Plan for as long as the watches run.
 pub(super) async fn follow(client: Client, watches: Watches) {
@@ -22,7 +25,7 @@ pub(super) async fn follow(client: Client, watches: Watches) {
     let mut tasks = JoinSet::new();
     while plans.changed().await.is_ok() {
         let Some(plan) = plans.borrow_and_update().clone() else { continue };
-        let wanted = watches.objects(|objects| objects.serving_workloads(&plan));
+        let wanted = watches.objects(|objects| workloads(objects, &plan));
         running.retain(|id, (labels, task)| {
             let same = wanted.get(id) == Some(&*labels) && !task.is_finished();
             if !same {
@@ -39,6 +42,19 @@ pub(super) async fn follow(client: Client, watches: Watches) {
         }
         while tasks.try_join_next().is_some() {}
     }
+}
+
+/// The workloads whose own pods matter, with the labels that select these, as `kubectl -l` takes them.
+fn workloads(objects: &Objects, plan: &Plan) -> BTreeMap<WorkloadId, String> {
+    let serves = |workload: &PlannedWorkload| workload.intent.as_ref().is_ok_and(|intent| intent.model.is_some());
+    let labels = |id: &WorkloadId| {
+        let workload = objects.workloads(id.kind).get(&id.namespace)?.get(&id.name)?;
+        let selector = workload.spec.selector.match_labels.iter();
+        let labels: Vec<_> = selector.map(|(label, value)| format!("{label}={value}")).collect();
+        (!labels.is_empty()).then(|| labels.join(","))
+    };
+    let serving = plan.workloads.iter().filter(|(_, workload)| serves(workload));
+    serving.filter_map(|(id, _)| Some((id.clone(), labels(id)?))).collect()
 }
 
 async fn watch(client: Client, watches: Watches, id: WorkloadId, labels: String) {

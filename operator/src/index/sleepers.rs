@@ -53,8 +53,15 @@ pub enum Wanted {
     AsItIs,
 }
 
+impl Objects {
+    /// Everything that hours switch off and on, with what they want of it now.
+    pub fn sleepers(&self, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
+        sleepers(self, plan, now)
+    }
+}
+
 /// Everything that may sleep, and everything that was put to sleep.
-pub(super) fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
+fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
     let mut all = scaled_objects(objects, plan, now);
     if objects.manageable.cron_jobs {
         for (namespace, names) in &objects.cron_jobs {
@@ -121,7 +128,7 @@ fn scaled_objects(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sle
 }
 
 fn mistaken(objects: &Objects, namespace: &str) -> bool {
-    Managed::mistake(namespace, plan::namespace_defaults(objects, namespace)).is_some()
+    Managed::mistake(namespace, objects.namespace_defaults(namespace)).is_some()
 }
 
 /// What is Tidegate's business in one namespace.
@@ -142,7 +149,7 @@ struct Found<'a> {
 
 impl<'a> Business<'a> {
     fn of(objects: &'a Objects, namespace: &str, of_kind: impl Fn(Managed) -> bool) -> Self {
-        let defaults = plan::namespace_defaults(objects, namespace);
+        let defaults = objects.namespace_defaults(namespace);
         let managed = Managed::of(defaults).is_some_and(of_kind);
         let mistaken = mistaken(objects, namespace);
         Self { defaults, managed, mistaken, spares: managed && plan::runs_in(objects, namespace).is_some() }
@@ -199,7 +206,7 @@ fn of_schedule(
 
 /// What the owner of a Namespace should know that names kinds which this Tidegate may not switch off.
 pub(super) fn problem(objects: &Objects, namespace: &str) -> Option<Problem> {
-    let managed = Managed::of(plan::namespace_defaults(objects, namespace))?;
+    let managed = Managed::of(objects.namespace_defaults(namespace))?;
     let may = objects.manageable;
     let missing: Vec<_> =
         [(managed.cron_jobs && !may.cron_jobs, "cronJobs"), (managed.daemon_sets && !may.daemon_sets, "daemonSets")]

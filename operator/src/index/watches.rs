@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Kind, Objects, serving_watch, strangers};
+use super::{Kind, Objects};
 use crate::api::explained;
 
 /// How far the watch of a kind is.
@@ -83,11 +83,8 @@ const REQUIRED: [Kind; 5] =
     [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
 
 impl Watches {
-    /// Starts to watch, in all namespaces or in these, until the result is dropped. `proxies` are the namespaces in which
-    /// Envoy Gateway runs the proxies of any Gateway.
-    ///
-    /// `manageable` are the kinds besides Deployments and StatefulSets that may be managed. CronJobs are not watched otherwise.
-    pub fn start(
+    /// Starts the watches of all kinds; [`start`](super::start) has what each argument means.
+    pub(super) fn start(
         client: &Client,
         namespaces: &[String],
         proxies: &[String],
@@ -117,8 +114,6 @@ impl Watches {
             tasks.spawn(watches.clone().watch(client.clone(), list));
         }
         tasks.spawn(watches.clone().publish());
-        tasks.spawn(serving_watch::follow(client.clone(), watches.clone()));
-        tasks.spawn(strangers::report(watches.clone()));
         (watches, tasks)
     }
 

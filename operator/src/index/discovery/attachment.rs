@@ -8,7 +8,8 @@ use super::{
         kind::Kind,
         views::{FromNamespaces, ParentRef, Route},
     },
-    gateways::{GatewayContext, Gateways, ListenerContext, namespace_labels},
+    contexts::{GatewayContext, ListenerContext},
+    gateways::{Gateways, namespace_labels},
 };
 
 /// Finds where routes attach.

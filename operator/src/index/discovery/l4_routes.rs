@@ -14,7 +14,7 @@ use super::{
     },
     Discovery, Part, Weight,
     backends::{Origin, Resolved},
-    gateways::ListenerContext,
+    contexts::ListenerContext,
     meaning,
     merging::Passage,
     prefix, route_ref,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     super::views::{CertificateRef, LabelSelector, Listener},
-    gateways::{GatewayContext, ListenerContext},
+    contexts::{GatewayContext, ListenerContext},
     grants::{From, Grants, To},
 };
 

@@ -8,7 +8,7 @@ use super::{
     },
     attachment::Parent,
     backends::{Origin, Resolved},
-    gateways::{GatewayContext, ListenerContext},
+    contexts::{GatewayContext, ListenerContext},
     policies::{Path, PolicyIndex, Scope},
 };
 

@@ -17,6 +17,7 @@ mod ai;
 mod asked;
 mod attachment;
 mod backends;
+mod contexts;
 mod filters;
 mod gateways;
 mod grants;
@@ -158,7 +159,7 @@ pub(super) struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
-    fn of(gateway: gateways::GatewayContext<'a>) -> Self {
+    fn of(gateway: contexts::GatewayContext<'a>) -> Self {
         Self {
             namespace: gateway.namespace,
             name: gateway.name,

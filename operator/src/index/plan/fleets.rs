@@ -18,9 +18,7 @@ use super::{
         discovery::{self, Front},
         views::{EnvoyProxySpec, Gateway, Workload},
     },
-    namespace_defaults,
     proxies::fleet_of_deployment,
-    replicas,
 };
 
 /// Every fleet with at least one annotated Gateway.
@@ -80,7 +78,7 @@ fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Opti
     let scaling = scaling(&first.spec);
     let current = match scaling {
         Scaling::Replicas(Some(replicas)) => replicas,
-        _ => deployments.iter().map(|deployment| replicas(deployment).wanted).max().unwrap_or(1),
+        _ => deployments.iter().map(|deployment| deployment.replicas().wanted).max().unwrap_or(1),
     };
     let floor = floor_at_adoption(adopted.as_deref(), scaling, current);
     let mut gateways = BTreeMap::new();
@@ -145,7 +143,7 @@ fn planned(
     calendars: &Calendars,
 ) -> Option<PlannedGateway> {
     let annotations = &gateway.metadata.annotations;
-    let defaults = namespace_defaults(objects, &id.namespace);
+    let defaults = objects.namespace_defaults(&id.namespace);
     let new = |intent: Result<GatewayIntent, Vec<Problem>>, problems, applied| {
         let (mut calendar, mut schedule) = (None, None);
         let intent = intent.and_then(|intent| {

@@ -27,16 +27,6 @@ const OWNING_NAMESPACE: &str = "gateway.envoyproxy.io/owning-gateway-namespace";
 const OWNING_NAME: &str = "gateway.envoyproxy.io/owning-gateway-name";
 const OWNING_CLASS: &str = "gateway.envoyproxy.io/owning-gatewayclass";
 
-/// The namespaces in which Envoy Gateway runs the proxies of any Gateway.
-#[derive(Debug)]
-pub(in crate::index) struct ProxyNamespaces(pub(in crate::index) Vec<String>);
-
-impl Default for ProxyNamespaces {
-    fn default() -> Self {
-        Self(vec!["envoy-gateway-system".to_owned()])
-    }
-}
-
 /// Why a pod with the labels of a proxy does not count as one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::index) enum NotAProxy {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube_quantity::ParsedQuantity;
 use serde::Deserialize;
-use tidegate_core::{intent::Annotations, workload::Requests};
+use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
 
 use super::{super::ASLEEP, Labels, Meta};
 
@@ -142,6 +142,11 @@ impl Workload {
             cpu_cores: containers().filter_map(|requests| value(&requests.cpu)).sum(),
             memory_bytes: containers().filter_map(|requests| value(&requests.memory)).sum(),
         }
+    }
+
+    /// How many it wants, and how many are ready.
+    pub(in crate::index) fn replicas(&self) -> Replicas {
+        Replicas { wanted: self.spec.replicas, ready: self.status.ready_replicas }
     }
 
     /// The labels of its pods.
