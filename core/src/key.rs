@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::value::LONGEST_NAME;
+/// Bytes of the longest name that is compared with others, to find the one that was meant.
+pub(crate) const LONGEST_NAME: usize = 64;
 
 /// The prefix of every annotation of Tidegate.
 pub const PREFIX: &str = "tidegate.dev/";

@@ -16,6 +16,7 @@ pub mod demand;
 pub mod fleet;
 pub mod hash;
 pub mod hours;
+pub mod ids;
 pub mod intent;
 pub mod kafka;
 pub mod key;

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
+    ids::{RouteRef, ServiceId},
     key::Key,
-    plan::{RouteRef, ServiceId},
     signal::Target,
     value::{self, ReadKeys},
 };

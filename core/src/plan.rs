@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     calendar::Calendars,
     fleet::Fleet,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
     model::{AiGateway, AiRule, ModelShare, ServingPod},
     problem::Problem,
@@ -134,15 +135,6 @@ pub struct Replicas {
     pub ready: u32,
 }
 
-/// A Service by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct ServiceId {
-    /// `metadata.namespace`
-    pub namespace: String,
-    /// `metadata.name`
-    pub name: String,
-}
-
 /// The part of an Envoy cluster's traffic that belongs to one backend.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -205,29 +197,6 @@ impl fmt::Display for Role {
             Self::ExtAuth => "ext-auth",
             Self::ExtProc => "ext-proc",
         })
-    }
-}
-
-/// A rule of a route, or a policy that has Envoy ask a service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct RouteRef {
-    /// `HTTPRoute`, `GRPCRoute`, `TCPRoute`, `TLSRoute`, `SecurityPolicy` or `EnvoyExtensionPolicy`
-    pub kind: String,
-    /// `metadata.namespace`
-    pub namespace: String,
-    /// `metadata.name`
-    pub name: String,
-    /// The rule's index; `None` for TCP and TLS routes, whose rules share one cluster, and for policies
-    pub rule: Option<usize>,
-}
-
-impl fmt::Display for RouteRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)?;
-        match self.rule {
-            Some(rule) => write!(f, " rule {rule}"),
-            None => Ok(()),
-        }
     }
 }
 

@@ -11,10 +11,10 @@ use std::{
 
 use crate::{
     calendar::Calendar,
+    ids::ServiceId,
     intent::shortened,
     kafka::KafkaIntent,
     key::Key,
-    plan::ServiceId,
     problem::Problem,
     schedule::Schedule,
     signal::{PerReplica, Signal, Target},

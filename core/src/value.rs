@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use crate::{
     hours::{Holidays, Hours},
     kafka::{NoOffset, NotPartitions, PartitionCap, Partitions},
-    key::Key,
+    key::{Key, LONGEST_NAME},
     signal::{PerReplica, Signal},
     workload::WorkloadRef,
 };
@@ -19,8 +19,6 @@ pub(crate) type Wanted = String;
 /// Bytes of the longest text that is read at all: users send it with every call, and what compares or parses it may take longer
 /// than in proportion.
 pub(crate) const LONGEST: usize = 10_240;
-/// The same of names that are compared with others to find the one that was meant.
-pub(crate) const LONGEST_NAME: usize = 64;
 
 /// Parses a text that is not too long.
 pub(crate) fn bounded<T>(value: &str, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Result<T, Wanted> {

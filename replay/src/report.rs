@@ -6,6 +6,7 @@ pub mod comparison;
 mod page;
 mod scale;
 mod summary;
+mod text;
 
 use std::{fmt, io, path::Path, time::Duration};
 

@@ -21,8 +21,9 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use tidegate_core::{
+    ids::RouteRef,
     model::{AiBackend, AiGateway, AiRule, Destination},
-    plan::{Plan, RouteRef},
+    plan::Plan,
 };
 use tidegate_scaler::{
     signals::Signals,

@@ -10,9 +10,10 @@ use std::{sync::Arc, time::Duration};
 
 use tidegate_core::{
     calendar::Calendars,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
     model::{AiBackend, AiRule, Destination, ModelShare, TokenNames},
-    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas},
     signal::Signal,
     trigger::{Traffic, Trigger},
     workload::{WorkloadId, WorkloadKind},

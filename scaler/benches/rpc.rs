@@ -19,8 +19,9 @@ use std::{
 use prometheus_client::registry::Registry;
 use tidegate_core::{
     calendar::Calendars,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas},
     workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};

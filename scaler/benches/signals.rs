@@ -17,7 +17,8 @@ use std::{
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate_core::{
-    plan::{ClusterShare, Plan, Proxy, RouteRef, ServiceId},
+    ids::{RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, Proxy},
     signal::Signal,
 };
 use tidegate_scaler::{

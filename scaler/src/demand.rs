@@ -29,9 +29,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use tidegate_core::{
     demand::{Desired, Need, desired},
+    ids::{RouteRef, ServiceId},
     intent::Intent,
     measured::Measured,
-    plan::{ClusterShare, Plan, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan},
     schedule::Limits,
     signal::{Signal, Target},
     trigger::{Traffic, Trigger, TriggerSchedule},

@@ -11,9 +11,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tidegate_core::{
     demand::{Desired, Need, desired},
+    ids::{RouteRef, ServiceId},
     intent::{Bounds, Intent},
     measured::Measured,
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     signal::{PerReplica, Signal, Target},
     workload::WorkloadId,
 };

@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tidegate_core::{
     calendar::Calendars,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     workload::{WorkloadId, WorkloadKind},
 };
 

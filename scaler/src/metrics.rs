@@ -15,7 +15,7 @@ use prometheus_client::{
 use tonic::{Code, Status};
 
 pub use self::workloads::register_workloads;
-use crate::service::Refused;
+use crate::service::status::Refused;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rpc {

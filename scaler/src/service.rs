@@ -6,7 +6,7 @@
 mod activity;
 pub(crate) mod connections;
 mod serve;
-mod status;
+pub(crate) mod status;
 mod tls;
 
 use std::{pin::Pin, sync::Arc};
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use self::activity::Subscribers;
-pub(crate) use self::status::Refused;
+use self::status::Refused;
 pub use self::{
     serve::{ServeError, ServiceSettings, serve},
     tls::{TlsError, TlsSettings},

@@ -11,10 +11,11 @@ use std::{
 
 use tidegate_core::{
     calendar::Calendars,
+    ids::ServiceId,
     intent::{APPLIED, Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
     model::{AiRule, Destination, ModelShare},
-    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas, ServiceId},
+    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     Point, Recording,
-    page::Text,
     scale::{Clock, Scale, number, ticks, time_ticks},
+    text::Text,
 };
 
 const WIDTH: f64 = 1040.0;

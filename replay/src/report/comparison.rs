@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    page::Text,
     scale::{Clock, Scale, number, ticks, time_ticks},
+    text::Text,
 };
 
 const WIDTH: f64 = 1040.0;

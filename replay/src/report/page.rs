@@ -8,6 +8,7 @@ use std::{
 use super::{
     Recording, Summary, chart,
     scale::{Clock, number},
+    text::Text,
 };
 
 /// Rows of the list of events before the middle is left out.
@@ -113,21 +114,6 @@ fn events(f: &mut impl Write, recording: &Recording) -> fmt::Result {
         )?;
     }
     f.write_str("</table>\n")
-}
-
-/// Text that stays text in HTML.
-pub(super) struct Text<'a>(pub(super) &'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|char| match char {
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '&' => f.write_str("&amp;"),
-            '"' => f.write_str("&quot;"),
-            other => f.write_char(other),
-        })
-    }
 }
 
 #[cfg(test)]

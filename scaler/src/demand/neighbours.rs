@@ -1,9 +1,6 @@
 //! Who is known where somebody asked for somebody else: most often it is a typing mistake.
 
-use tidegate_core::{
-    plan::{Plan, ServiceId},
-    workload::WorkloadId,
-};
+use tidegate_core::{ids::ServiceId, plan::Plan, workload::WorkloadId};
 
 use super::NoDemand;
 use crate::text::shortened;

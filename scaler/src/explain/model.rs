@@ -4,8 +4,9 @@ use std::fmt::{self, Formatter};
 
 use serde::Serialize;
 use tidegate_core::{
+    ids::RouteRef,
     model::{AiRule, Destination, ModelShare},
-    plan::{PlannedWorkload, RouteRef},
+    plan::PlannedWorkload,
     trigger::Trigger,
 };
 

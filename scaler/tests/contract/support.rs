@@ -11,8 +11,9 @@ use std::{
 use prometheus_client::{encoding::text, registry::Registry};
 use tidegate_core::{
     calendar::Calendars,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};

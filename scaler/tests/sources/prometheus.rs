@@ -3,8 +3,9 @@ use std::{fs, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tidegate_core::{
     calendar::Calendars,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
-    plan::{ClusterShare, Plan, PlannedWorkload, Replicas, RouteRef, ServiceId},
+    plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     signal::Signal,
     workload::{WorkloadId, WorkloadKind},
 };

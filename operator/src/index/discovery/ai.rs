@@ -10,22 +10,20 @@ use std::{
 };
 
 use tidegate_core::{
+    ids::{RouteRef, ServiceId},
     model::{AiBackend, AiRule, Destination},
-    plan::{RouteRef, ServiceId},
 };
 
 use super::{
     super::{
         Objects,
-        kind::Kind,
         objects::Table,
         views::{
-            AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, InferencePool, Meta, ParentRef, Route,
-            RouteSpec, Rule,
+            AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, Meta, ParentRef, Route, RouteSpec, Rule,
         },
     },
     Front, Part,
-    backends::service_of_fqdn,
+    fqdn::service_of_fqdn,
     fronts,
     grants::{From, Grants, To},
 };
@@ -94,22 +92,6 @@ pub(super) fn stands_in(
     let backends = || route.spec.rules.get(rule).into_iter().flat_map(|rule| &rule.backend_refs).filter(kept);
     let first = backends().filter(|other| other.weight > 0).map(|other| other.priority).min()?;
     backends().nth(backend).map(|own| own.priority > first)
-}
-
-/// The pool that a backendRef names.
-pub(super) fn pool<'a>(objects: &'a Objects, group: &str, namespace: &str, name: &str) -> Option<&'a InferencePool> {
-    let table = match group {
-        _ if group == Kind::InferencePool.api_group() => &objects.inference_pools,
-        _ if group == Kind::XInferencePool.api_group() => &objects.x_inference_pools,
-        _ => return None,
-    };
-    table.get(namespace)?.get(name)
-}
-
-/// The pool of this name, of the new group before the old.
-pub(in crate::index) fn pool_of<'a>(objects: &'a Objects, pool: &ServiceId) -> Option<&'a InferencePool> {
-    let groups = [Kind::InferencePool, Kind::XInferencePool];
-    groups.iter().find_map(|kind| self::pool(objects, kind.api_group(), &pool.namespace, &pool.name))
 }
 
 /// The rules of AIGatewayRoutes from which anything is sent to any backend.

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_core::plan::{Role, RouteRef};
+use tidegate_core::{ids::RouteRef, plan::Role};
 
 use super::{
     super::{

@@ -8,9 +8,11 @@ use super::{
         kind::Kind,
         views::{Backend, BackendRef, BackendSpec, Endpoint, Filter, ServicePort, is_dns_subdomain},
     },
-    BackendKey, ServiceAt, ai,
+    BackendKey, ServiceAt,
     filters::{self, Blocked},
+    fqdn::service_of_fqdn,
     grants::{From, Grants, To},
+    pools,
 };
 
 /// Looks backends up.
@@ -121,7 +123,7 @@ impl<'a> Backends<'a, '_> {
         let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
         self.check_grant(of_route(kind, route_namespace), backend_ref)?;
         let protocol = Protocol::of_route(kind);
-        if custom || ai::pool(self.objects, backend_ref.group(), namespace, &backend_ref.name).is_some() {
+        if custom || pools::pool(self.objects, backend_ref.group(), namespace, &backend_ref.name).is_some() {
             return Ok(Resolved { origin: Origin::Extension, ..Resolved::new(key, protocol) });
         }
         check_group_and_kind(backend_ref)?;
@@ -333,32 +335,4 @@ fn only_service(spec: &BackendSpec) -> Option<ServiceAt<'_>> {
     services
         .all(|service| service.is_some_and(|s| s.namespace == first.namespace && s.name == first.name))
         .then_some(first)
-}
-
-/// `api.shop.svc.cluster.local` → (`shop`, `api`), whatever the cluster's domain, and also `api.shop.svc`.
-pub(super) fn service_of_fqdn(hostname: &str) -> Option<(&str, &str)> {
-    let mut labels = hostname.strip_suffix('.').unwrap_or(hostname).split('.');
-    let (name, namespace, svc) = (labels.next()?, labels.next()?, labels.next()?);
-    (svc == "svc" && !name.is_empty() && !namespace.is_empty()).then_some((namespace, name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_in_the_clusters_domain_names_its_service() {
-        for (hostname, expected) in [
-            ("api.shop.svc.cluster.local", Some(("shop", "api"))),
-            ("api.shop.svc.cluster.local.", Some(("shop", "api"))),
-            ("api.shop.svc", Some(("shop", "api"))),
-            ("api.shop.svc.example.org", Some(("shop", "api"))),
-            ("api.shop", None),
-            ("api.example.com", None),
-            ("0.api.shop.svc.cluster.local", None),
-            ("", None),
-        ] {
-            assert_eq!(service_of_fqdn(hostname), expected, "{hostname}");
-        }
-    }
 }

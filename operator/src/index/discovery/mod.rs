@@ -19,6 +19,7 @@ mod attachment;
 mod backends;
 mod contexts;
 mod filters;
+mod fqdn;
 mod gateways;
 mod grants;
 mod http_rules;
@@ -26,6 +27,7 @@ mod l4_routes;
 mod listeners;
 mod merging;
 mod policies;
+mod pools;
 mod stat_name;
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
@@ -33,10 +35,14 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 use tidegate_core::{
     fleet::{series_of_class, series_of_gateway},
     hash::fnv1a_64,
-    plan::{Role, RouteRef},
+    ids::RouteRef,
+    plan::Role,
 };
 
-pub(super) use self::ai::{generated, pool_of, rules as ai_rules};
+pub(super) use self::{
+    ai::{generated, rules as ai_rules},
+    pools::pool_of,
+};
 use self::{
     asked::AskingPolicies,
     attachment::Attachments,

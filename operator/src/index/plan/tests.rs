@@ -1,10 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate_core::{
-    fleet::Scaling,
-    plan::{Proxy, RouteRef},
-    workload::WorkloadKind,
-};
+use tidegate_core::{fleet::Scaling, ids::RouteRef, plan::Proxy, workload::WorkloadKind};
 
 use super::{
     proxies::tests::{owned, pod},

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use tidegate_core::{
+    ids::{RouteRef, ServiceId},
     model::{AiBackend, AiRule, Destination, ServingPod, TokenNames},
-    plan::{Proxy, Replicas, RouteRef, ServiceId},
+    plan::{Proxy, Replicas},
     workload::WorkloadId,
 };
 use tokio::time::{Instant, advance};

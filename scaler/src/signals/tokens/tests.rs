@@ -1,6 +1,6 @@
 use tidegate_core::{
+    ids::RouteRef,
     model::{AiBackend, AiRule, Destination},
-    plan::RouteRef,
 };
 
 use super::*;

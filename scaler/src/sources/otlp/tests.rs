@@ -20,8 +20,9 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use tidegate_core::{
+    ids::{RouteRef, ServiceId},
     model::{AiBackend, AiGateway, AiRule, Destination, TokenNames},
-    plan::{ClusterShare, Proxy, RouteRef, ServiceId},
+    plan::{ClusterShare, Proxy},
     signal::Signal,
 };
 use tokio::time::{sleep, timeout};
