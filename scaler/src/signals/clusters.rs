@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    fleets::{FleetNames, Gap, Part},
+    fleets::{Gap, Part},
+    names::FleetNames,
     proxies::{Cell, Span},
     window::{LONG, Means, Values, Window},
 };

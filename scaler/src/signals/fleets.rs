@@ -13,10 +13,7 @@ use std::{
 use tidegate_core::plan::Proxy;
 use tokio::time::Instant;
 
-use super::proxies::KnownProxy;
-
-/// The sets of proxies that a cluster is on; empty where that is not known, which stands for any.
-pub(super) type FleetNames = Arc<[Arc<str>]>;
+use super::{names::FleetNames, proxies::KnownProxy};
 
 /// How a proxy takes part in a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

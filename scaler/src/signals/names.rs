@@ -9,7 +9,10 @@ use tokio::time::Instant;
 
 use tidegate_core::plan::ClusterShare;
 
-use super::{FORGET_AFTER, MAX_NAMED, fleets::FleetNames};
+use super::{FORGET_AFTER, MAX_NAMED};
+
+/// The sets of proxies that a cluster is on; empty where that is not known, which stands for any.
+pub(super) type FleetNames = Arc<[Arc<str>]>;
 
 /// The clusters that are kept, by the names of their series, with ids from 0 on.
 ///

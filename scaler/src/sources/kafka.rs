@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod files;
 mod groups;
 mod history;
 mod oauth;

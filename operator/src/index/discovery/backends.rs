@@ -131,8 +131,12 @@ impl<'a> Backends<'a, '_> {
         Ok(Resolved { has_filters: !backend_ref.filters.is_empty(), ..self.find(key, protocol)? })
     }
 
-    /// Where a mirror copies requests to; it may have neither weight nor filters.
-    pub(super) fn check_mirror(&self, kind: Kind, route_namespace: &str, mirror: &BackendRef) -> Result<(), Refused> {
+    /// Whether a mirror may copy requests there; it may have neither weight nor filters.
+    pub(super) fn mirrors_to(&self, kind: Kind, route_namespace: &str, mirror: &BackendRef) -> bool {
+        self.check_mirror(kind, route_namespace, mirror).is_ok()
+    }
+
+    fn check_mirror(&self, kind: Kind, route_namespace: &str, mirror: &BackendRef) -> Result<(), Refused> {
         let key = BackendKey {
             kind: mirror.kind(),
             namespace: mirror.namespace(route_namespace),
@@ -176,7 +180,8 @@ impl<'a> Backends<'a, '_> {
         if !backend_ref.filters.iter().all(fits) {
             return Err(Refused);
         }
-        match filters::evaluate(self, kind, route_namespace, &backend_ref.filters) {
+        let mirrors = |mirror: &BackendRef| self.mirrors_to(kind, route_namespace, mirror);
+        match filters::evaluate(self.objects, kind, route_namespace, &backend_ref.filters, mirrors) {
             // A direct response means nothing for one backend of several.
             Ok(_) | Err(Blocked::Answered) => Ok(()),
             Err(Blocked::Invalid) => Err(Refused),

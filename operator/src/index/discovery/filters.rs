@@ -1,11 +1,9 @@
 //! Whether the filters of a rule let traffic through to its backends.
 
-use super::{
-    super::{
-        kind::Kind,
-        views::{Filter, HttpRouteFilterSpec, RegexPattern, UrlRewrite},
-    },
-    backends::Backends,
+use super::super::{
+    Objects,
+    kind::Kind,
+    views::{BackendRef, Filter, HttpRouteFilterSpec, RegexPattern, UrlRewrite},
 };
 
 /// Why backends get nothing.
@@ -24,16 +22,17 @@ pub(super) struct Passed {
     pub(super) host_from_path: bool,
 }
 
-/// `ProcessHTTPFilters` and `ProcessGRPCFilters`
+/// `ProcessHTTPFilters` and `ProcessGRPCFilters`. `mirrors` says whether a mirror's backend is one.
 pub(super) fn evaluate(
-    backends: &Backends<'_, '_>,
+    objects: &Objects,
     kind: Kind,
     route_namespace: &str,
     filters: &[Filter],
+    mirrors: impl Fn(&BackendRef) -> bool,
 ) -> Result<Passed, Blocked> {
     let mut state = State::default();
     for filter in filters {
-        state.add(backends, kind, route_namespace, filter)?;
+        state.add(objects, kind, route_namespace, filter, &mirrors)?;
     }
     // A mirror beside a redirect or a direct response is an error, which stops traffic too.
     if state.answered { Err(Blocked::Answered) } else { Ok(Passed { host_from_path: state.host_from_path }) }
@@ -51,25 +50,24 @@ struct State {
 impl State {
     fn add(
         &mut self,
-        backends: &Backends<'_, '_>,
+        objects: &Objects,
         kind: Kind,
         route_namespace: &str,
         filter: &Filter,
+        mirrors: impl Fn(&BackendRef) -> bool,
     ) -> Result<(), Blocked> {
         match filter {
             Filter::HeaderModifier { valid } => valid.then_some(()).ok_or(Blocked::Invalid),
             Filter::Empty => Ok(()),
-            Filter::RequestMirror(mirror) => {
-                backends.check_mirror(kind, route_namespace, mirror).map_err(|_| Blocked::Invalid)
-            }
+            Filter::RequestMirror(mirror) => mirrors(mirror).then_some(()).ok_or(Blocked::Invalid),
             Filter::ExtensionRef { group, kind: filter_kind, name } => {
                 if group == "gateway.envoyproxy.io" && filter_kind == "HTTPRouteFilter" {
-                    let filters = backends.objects.http_route_filters.get(route_namespace);
+                    let filters = objects.http_route_filters.get(route_namespace);
                     let filter = filters.and_then(|names| names.get(name)).ok_or(Blocked::Invalid)?;
                     self.add_extension(&filter.spec)
                 } else {
                     // What extension servers bring with them does not go through here.
-                    let known = backends.objects.envoy_gateway.is_extension(group, filter_kind);
+                    let known = objects.envoy_gateway.is_extension(group, filter_kind);
                     known.then_some(()).ok_or(Blocked::Invalid)
                 }
             }

@@ -7,7 +7,7 @@ use tidegate_core::plan::Role;
 use super::{
     super::{
         kind::Kind,
-        views::{Filter, Route, Rule},
+        views::{BackendRef, Filter, Route, Rule},
     },
     Discovery, Part, Split, Weight, ai,
     attachment::Parent,
@@ -57,7 +57,8 @@ impl<'a> RuleBackends<'a> {
     fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, index: usize, rule: &'a Rule) -> Option<Self> {
         let namespace = route.metadata.namespace.as_str();
         let Backends { objects, grants, .. } = discovery.backends;
-        let passed = filters::evaluate(&discovery.backends, kind, namespace, &rule.filters).ok()?;
+        let mirrors = |mirror: &BackendRef| discovery.backends.mirrors_to(kind, namespace, mirror);
+        let passed = filters::evaluate(objects, kind, namespace, &rule.filters, mirrors).ok()?;
         if !rule.is_translatable() {
             return None;
         }

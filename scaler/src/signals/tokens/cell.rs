@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Counted, TokenCounters, sender::TOO_NEAR};
+use super::{Counted, TokenCounters};
+
+/// Reports that are nearer than this to the last are part of it; what they add is counted with the next.
+pub(super) const TOO_NEAR: Duration = Duration::from_millis(100);
+
 use crate::signals::{WINDOW, counts::Counts, plausible};
 
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Counted, SILENT, SILENT_AT_LEAST, TokenCounters, cell::Cell};
+use super::{
+    Counted, SILENT, SILENT_AT_LEAST, TokenCounters,
+    cell::{Cell, TOO_NEAR},
+};
 use crate::signals::WINDOW;
-
-/// Reports that are nearer than this to the last are part of it; what they add is counted with the next.
-pub(super) const TOO_NEAR: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Sender {

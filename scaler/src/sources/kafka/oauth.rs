@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-use super::settings::read;
+use super::files::read;
 use crate::sources::{body_of, with_causes};
 
 /// Where tokens come from, and whose they are.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
-use super::oauth::OauthSettings;
+use super::{files::read, oauth::OauthSettings};
 
 /// The clusters of a configuration file: `clusters: {default: {brokers: [kafka:9092]}}`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -208,11 +208,6 @@ impl SaslSettings {
         }
         Ok(())
     }
-}
-
-pub(super) fn read(field: &str, file: &PathBuf) -> Result<String, String> {
-    let content = std::fs::read_to_string(file).map_err(|error| format!("{field} {}: {error}", file.display()))?;
-    Ok(content.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 #[cfg(test)]

@@ -23,12 +23,12 @@ use tokio::{
 use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service, ServiceExt};
 
-use super::{LARGEST_MESSAGE, peers::Peers, who};
+use super::{
+    LARGEST_MESSAGE,
+    peers::{FORWARDED_BY, Peers, SENDER},
+    who,
+};
 use crate::signals::lock;
-
-/// In a call that was passed on: the pod that did, and the address of the sender.
-pub(super) const FORWARDED_BY: &str = "tidegate-forwarded-by";
-pub(super) const SENDER: &str = "tidegate-sender";
 
 /// Calls of one kind of callers that are taken in at one time. Each may hold a message of [`LARGEST_MESSAGE`] once more, unpacked.
 const AT_ONCE: usize = 2;

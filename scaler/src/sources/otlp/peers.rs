@@ -29,10 +29,6 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{
-    gate::{FORWARDED_BY, SENDER},
-    receiver::Passes,
-};
 use crate::signals::{Signals, lock};
 
 /// How often the addresses are looked up.
@@ -53,6 +49,18 @@ const TOLD_AGAIN: u32 = 3;
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// More pods than this are not Tidegate's.
 const MAX_PEERS: usize = 32;
+
+/// In a call that was passed on: the pod that did, and the address of the sender.
+pub(super) const FORWARDED_BY: &str = "tidegate-forwarded-by";
+pub(super) const SENDER: &str = "tidegate-sender";
+
+/// Whose a message is that other pods are told as well; of several, the one that counts most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Passes {
+    /// Of somebody that the Plan does not know by the address
+    Stranger,
+    Known,
+}
 
 /// The other pods.
 pub(super) struct Peers {

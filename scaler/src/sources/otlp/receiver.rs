@@ -25,7 +25,7 @@ use super::{
     OtlpSettings, clusters,
     gate::Caller,
     heard::Silence,
-    peers::Peers,
+    peers::{Passes, Peers},
     proxies::{Proxies, Report},
     senders::{FORGET_AFTER, Senders},
     stream::{Arrival, Dropped},
@@ -57,14 +57,6 @@ pub(super) struct Outcome {
     example: Option<String>,
     /// Whether it is for other pods too
     passes: Option<Passes>,
-}
-
-/// Whose a message is that other pods are told as well; of several, the one that counts most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Passes {
-    /// Of somebody that the Plan does not know by the address
-    Stranger,
-    Known,
 }
 
 impl Outcome {
