@@ -9,8 +9,8 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::Serialize;
 
 pub use self::{
-    drain::{Rates, Throughput},
-    lag::{Lag, NothingCommitted, PartitionOffsets, lag},
+    drain::Throughput,
+    lag::{Lag, NothingCommitted, PartitionOffsets, Rates, lag},
 };
 use crate::signal::PerReplica;
 

@@ -1,21 +1,6 @@
 //! Lag as time: how many replicas read what waits, and what arrives meanwhile, within the time that is asked for.
 
-use std::time::Duration;
-
-use super::Lag;
-
-/// How fast a group's partitions move, as successive sweeps saw it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
-    /// Messages/s that arrive
-    pub arriving: f64,
-    /// Messages/s that the group commits
-    pub consumed: f64,
-    /// The least that waited in that time
-    pub least_waiting: u64,
-    /// The time that they are of
-    pub over: Duration,
-}
+use super::{Lag, Rates};
 
 /// Messages/s that one replica reads.
 ///
@@ -76,6 +61,8 @@ impl Throughput {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::time::Duration;
 
     use super::*;
 

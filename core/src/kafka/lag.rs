@@ -1,6 +1,8 @@
 //! Offsets become lag.
 
-use super::{NoOffset, Rates};
+use std::time::Duration;
+
+use super::NoOffset;
 
 /// Offsets of one partition, all of one sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,19 @@ pub struct Lag {
     pub beyond: u32,
     /// What arrives and is read, once it was seen for a while
     pub rates: Option<Rates>,
+}
+
+/// How fast a group's partitions move, as successive sweeps saw it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Messages/s that arrive
+    pub arriving: f64,
+    /// Messages/s that the group commits
+    pub consumed: f64,
+    /// The least that waited in that time
+    pub least_waiting: u64,
+    /// The time that they are of
+    pub over: Duration,
 }
 
 /// Partitions have no valid committed offset, and the policy is [`NoOffset::Hold`].

@@ -12,10 +12,7 @@ use tidegate_core::{
     schedule::Schedule,
 };
 
-use super::{ForeignScaler, Kind, Objects, ScaledObject, plan};
-
-/// The label that marks what sleeps, so that `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists it.
-pub const ASLEEP: &str = "tidegate.dev/asleep";
+use super::{ASLEEP, ForeignScaler, Kind, Objects, ScaledObject, plan};
 
 /// The annotations by which anybody pauses a ScaledObject of KEDA.
 pub(crate) const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";

@@ -10,6 +10,7 @@
 mod clusters;
 mod gate;
 mod heard;
+mod outcome;
 mod peers;
 mod proxies;
 mod receiver;
@@ -27,8 +28,9 @@ use tonic::{codec::CompressionEncoding, transport::Server};
 
 use self::{
     gate::{Gate, GateLayer},
+    outcome::Outcome,
     peers::Peers,
-    receiver::{Outcome, Receiver},
+    receiver::Receiver,
 };
 use crate::{service::connections::accept_plain, signals::Signals};
 

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{control, network, owner::exit_code, plane::Plane, pods::Runner, services, settings::Settings};
+use crate::{control, exit_code::exit_code, network, plane::Plane, pods::Runner, services, settings::Settings};
 
 /// The control socket in the folder of a run.
 const SOCKET: &str = "control.sock";

@@ -6,6 +6,7 @@
 
 mod attach;
 mod control;
+mod exit_code;
 mod http;
 mod inside;
 mod network;

@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File},
     io::Write,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::process::CommandExt,
     path::Path,
     process::{ExitCode, ExitStatus},
     time::Duration,
@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{inside, settings::Settings};
+use crate::{exit_code::exit_code, inside, settings::Settings};
 
 /// How the folders of runs are called.
 const PREFIX: &str = "tidegate-stack-";
@@ -141,21 +141,4 @@ async fn end(unshare: &mut Child, told: Signal) -> Result<ExitStatus> {
 fn first_child(pid: u32) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
-}
-
-/// As a shell says it: 128 and the number of the signal.
-pub(crate) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_are_those_of_a_shell() {
-        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
-        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
-    }
 }

@@ -36,6 +36,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tidegate_core::{intent::Annotations, key::PREFIX};
 
+/// The label that marks what sleeps, so that `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists it.
+pub const ASLEEP: &str = "tidegate.dev/asleep";
+
 /// The annotations that mean something here; all others are dropped when the object is read.
 const ANNOTATION_PREFIXES: [&str; 5] = [
     PREFIX,

@@ -7,7 +7,7 @@ use kube_quantity::ParsedQuantity;
 use serde::Deserialize;
 use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
 
-use super::{super::ASLEEP, Labels, Meta};
+use super::{ASLEEP, Labels, Meta};
 
 /// A Deployment or StatefulSet.
 #[derive(Debug, Clone, Default, Deserialize)]

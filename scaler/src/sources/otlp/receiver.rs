@@ -9,10 +9,9 @@ use std::{
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::{
-        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-        metrics_service_server::MetricsService,
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse, metrics_service_server::MetricsService,
     },
-    metrics::v1::{Metric, ResourceMetrics, metric::Data},
+    metrics::v1::{Metric, ResourceMetrics},
 };
 use tidegate_core::plan::Plan;
 use tokio::{
@@ -25,6 +24,7 @@ use super::{
     OtlpSettings, clusters,
     gate::Caller,
     heard::Silence,
+    outcome::Outcome,
     peers::{Passes, Peers},
     proxies::{Proxies, Report},
     senders::{FORGET_AFTER, Senders},
@@ -46,51 +46,6 @@ pub(super) struct Receiver {
     senders: Mutex<Senders>,
     proxies: Mutex<Proxies>,
     peers: Option<Arc<Peers>>,
-}
-
-/// What became of the points of a call.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    accepted: u64,
-    dropped: HashMap<Dropped, u64>,
-    /// Of one that was refused: which, and why
-    example: Option<String>,
-    /// Whether it is for other pods too
-    passes: Option<Passes>,
-}
-
-impl Outcome {
-    pub(super) fn count(&mut self, result: Result<(), Dropped>, metric: &str) {
-        match result {
-            Ok(()) => self.accepted += 1,
-            Err(why) => self.refuse(why, 1, metric),
-        }
-    }
-
-    fn refuse(&mut self, why: Dropped, points: u64, what: &str) {
-        *self.dropped.entry(why).or_default() += points;
-        self.example.get_or_insert_with(|| format!("{what}: {why}"));
-    }
-
-    fn refuse_all<'a>(&mut self, why: Dropped, metrics: impl Iterator<Item = &'a Metric>) {
-        for metric in metrics {
-            self.refuse(why, points(metric), &metric.name);
-        }
-    }
-
-    fn passes(&mut self, passes: Passes) {
-        self.passes = self.passes.max(Some(passes));
-    }
-
-    /// Late points and duplicates are nothing that a sender can mend.
-    pub(super) fn rejected(&self) -> Option<ExportMetricsPartialSuccess> {
-        let of = |why: Dropped| self.dropped.get(&why).copied().unwrap_or(0);
-        let rejected = of(Dropped::Malformed) + of(Dropped::TooMany) + of(Dropped::Unknown);
-        (rejected > 0).then(|| ExportMetricsPartialSuccess {
-            rejected_data_points: i64::try_from(rejected).unwrap_or(i64::MAX),
-            error_message: self.example.clone().unwrap_or_default(),
-        })
-    }
 }
 
 #[tonic::async_trait]
@@ -276,16 +231,4 @@ impl Receiver {
 
 fn metrics(resource: &ResourceMetrics) -> impl Iterator<Item = &Metric> {
     resource.scope_metrics.iter().flat_map(|scope| &scope.metrics)
-}
-
-fn points(metric: &Metric) -> u64 {
-    let points = match &metric.data {
-        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
-        Some(Data::Sum(sum)) => sum.data_points.len(),
-        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
-        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
-        Some(Data::Summary(summary)) => summary.data_points.len(),
-        None => 0,
-    };
-    points as u64
 }
