@@ -130,6 +130,7 @@ impl Service {
     fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(Signals::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
+        signals.limit_queries(self.args.source.prometheus_queries_per_namespace as usize);
         signals.register(&mut self.registry);
         let source = source_settings(&self.args)?;
         let stop = self.stop.subscribe();
@@ -384,6 +385,5 @@ pub(crate) fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<Pr
         headers: args.prometheus_headers.iter().map(header).collect::<Result<_>>()?,
         timeout: args.prometheus_timeout,
         interval: args.prometheus_interval,
-        queries_per_namespace: args.prometheus_queries_per_namespace as usize,
     })
 }

@@ -34,8 +34,6 @@ pub struct PrometheusSettings {
     pub timeout: Duration,
     /// Time between two queries
     pub interval: Duration,
-    /// How many different queries of users are asked for one namespace
-    pub queries_per_namespace: usize,
 }
 
 /// How the client says who it is. Files are read again for every query, so that they may be replaced.
@@ -76,7 +74,6 @@ pub async fn run(
     plan: watch::Receiver<Option<Arc<Plan>>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    signals.limit_queries(prometheus.queries_per_namespace());
     let clusters = async {
         let mut ticks = ticks(&prometheus);
         loop {

@@ -35,7 +35,6 @@ fn settings(server: &Server) -> PrometheusSettings {
         headers: Vec::new(),
         timeout: Duration::from_millis(500),
         interval: Duration::from_millis(20),
-        queries_per_namespace: 100,
     }
 }
 

@@ -95,10 +95,6 @@ impl Prometheus {
         self.settings.interval
     }
 
-    pub(super) fn queries_per_namespace(&self) -> usize {
-        self.settings.queries_per_namespace
-    }
-
     /// The number of each row of an answer, by the value of one of its labels.
     pub async fn by_label(&self, promql: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
         let answer = self.ask(promql).await?;
