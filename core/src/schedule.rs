@@ -95,7 +95,11 @@ impl Schedule {
 
     /// The first instant after this one at which the phase may be another; `None` when nothing changes within years.
     pub fn next_change(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let hours = self.calendar.next_change(after);
+        self.next_change_beside(self.calendar.next_change(after), after)
+    }
+
+    /// The same where the calendar's next change is known: many have the same one, and to find out that it never changes takes long.
+    pub fn next_change_beside(&self, hours: Option<DateTime<Utc>>, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let awake = self.keep_awake_until.filter(|until| *until > after);
         // The phase is WarmUp from the instant after the lead began, which is the first that a clock shows.
         let warm_up = hours.and_then(|change| change.checked_sub_signed(self.lead())).filter(|begin| *begin >= after);

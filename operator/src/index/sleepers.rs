@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
+    calendar::Calendar,
     intent::{Annotations, Intent, Managed, is_annotated},
     key::Key,
     plan::{Plan, PlannedWorkload},
@@ -59,14 +60,15 @@ impl Objects {
 
 /// Everything that may sleep, and everything that was put to sleep.
 fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
-    let mut all = scaled_objects(objects, plan, now);
+    let mut hours = Hours { now, known: Vec::new() };
+    let mut all = scaled_objects(objects, plan, &mut hours);
     if objects.manageable.cron_jobs {
         for (namespace, names) in &objects.cron_jobs {
             let business = Business::of(objects, namespace, |managed| managed.cron_jobs);
             for (name, job) in names {
                 let stopped = job.spec.suspend && !job.metadata.asleep;
                 let found = Found { kind: Kind::CronJob, namespace, name, meta: &job.metadata };
-                all.extend(business.sleeper(&found, stopped, plan, now));
+                all.extend(business.sleeper(&found, stopped, plan, &mut hours));
             }
         }
     }
@@ -75,7 +77,7 @@ fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> 
             let business = Business::of(objects, namespace, |managed| managed.daemon_sets);
             for (name, set) in names.iter().filter(|(_, set)| !plan::is_proxy(set)) {
                 let found = Found { kind: Kind::DaemonSet, namespace, name, meta: &set.metadata };
-                all.extend(business.sleeper(&found, false, plan, now));
+                all.extend(business.sleeper(&found, false, plan, &mut hours));
             }
         }
     }
@@ -88,7 +90,7 @@ pub(crate) fn is_paused_by_hours(workload: &PlannedWorkload, scalers: &[ForeignS
     hours_only && !scalers.is_empty() && scalers.iter().all(|scaler| scaler.kind == Kind::ScaledObject)
 }
 
-fn scaled_objects(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
+fn scaled_objects(objects: &Objects, plan: &Plan, hours: &mut Hours) -> Vec<Sleeper> {
     let foreign = objects.foreign_scalers();
     let of_others = objects.scaled_objects().filter(|object| !object.is_tidegates());
     let sleeper = |object: &ScaledObject| {
@@ -99,7 +101,7 @@ fn scaled_objects(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sle
         let known = id.as_ref().and_then(|id| Some((plan.workloads.get(id)?, foreign.get(id)?)));
         let (wanted, until) = match known {
             Some((workload, scalers)) if is_paused_by_hours(workload, scalers) => {
-                of_schedule(workload.schedule.as_deref(), Some(workload), now)
+                hours.of(workload.schedule.as_deref(), Some(workload))
             }
             Some((workload, _)) if workload.intent.as_ref().map_or(true, |intent| intent.paused) => {
                 (Wanted::AsItIs, None)
@@ -152,7 +154,7 @@ impl<'a> Business<'a> {
         Self { defaults, managed, mistaken, spares: managed && plan::runs_in(objects, namespace).is_some() }
     }
 
-    fn sleeper(&self, found: &Found<'_>, stopped: bool, plan: &Plan, now: DateTime<Utc>) -> Option<Sleeper> {
+    fn sleeper(&self, found: &Found<'_>, stopped: bool, plan: &Plan, hours: &mut Hours) -> Option<Sleeper> {
         let own = &found.meta.annotations;
         let managed = self.managed && (!self.spares || is_annotated(own));
         let asked = if managed { Intent::of_workload(own, found.namespace, self.defaults) } else { Ok(None) };
@@ -164,7 +166,7 @@ impl<'a> Business<'a> {
             Ok(Some(intent)) if intent.paused => (Wanted::AsItIs, None, Vec::new()),
             Ok(Some(intent)) => match intent.schedule(&format!("{} {}", found.kind, found.name), &plan.calendars) {
                 Ok(schedule) => {
-                    let (wanted, until) = of_schedule(schedule.as_ref(), None, now);
+                    let (wanted, until) = hours.of(schedule.as_ref(), None);
                     // It runs or it does not.
                     (if let Wanted::Asleep(1..) = wanted { Wanted::Awake } else { wanted }, until, Vec::new())
                 }
@@ -184,21 +186,44 @@ impl<'a> Business<'a> {
     }
 }
 
-fn of_schedule(
-    schedule: Option<&Schedule>,
-    workload: Option<&PlannedWorkload>,
+/// What hours want now, and until when.
+struct Hours {
     now: DateTime<Utc>,
-) -> (Wanted, Option<DateTime<Utc>>) {
-    let Some(schedule) = schedule else { return (Wanted::Awake, None) };
-    let asleep = Wanted::Asleep(schedule.off_hours_replicas);
-    let waits = workload.and_then(|workload| workload.after.as_ref()).is_some_and(|after| !after.ready);
-    let wanted = match schedule.limits(now).cap {
-        Some(_) => asleep,
-        // What it comes after is not there yet.
-        None if waits && schedule.floor_since(now).is_some() => asleep,
-        None => Wanted::Awake,
-    };
-    (wanted, schedule.next_change(now))
+    /// When each calendar changes next
+    known: Vec<(Calendar, Option<DateTime<Utc>>)>,
+}
+
+/// Calendars of which the next change is kept. Many objects have few.
+const MOST_KNOWN: usize = 32;
+
+impl Hours {
+    fn of(
+        &mut self,
+        schedule: Option<&Schedule>,
+        workload: Option<&PlannedWorkload>,
+    ) -> (Wanted, Option<DateTime<Utc>>) {
+        let Some(schedule) = schedule else { return (Wanted::Awake, None) };
+        let asleep = Wanted::Asleep(schedule.off_hours_replicas);
+        let waits = workload.and_then(|workload| workload.after.as_ref()).is_some_and(|after| !after.ready);
+        let wanted = match schedule.limits(self.now).cap {
+            Some(_) => asleep,
+            // What it comes after is not there yet.
+            None if waits && schedule.floor_since(self.now).is_some() => asleep,
+            None => Wanted::Awake,
+        };
+        (wanted, schedule.next_change_beside(self.next_change(&schedule.calendar), self.now))
+    }
+
+    fn next_change(&mut self, calendar: &Calendar) -> Option<DateTime<Utc>> {
+        if let Some((_, change)) = self.known.iter().find(|(known, _)| known == calendar) {
+            return *change;
+        }
+        let change = calendar.next_change(self.now);
+        if self.known.len() < MOST_KNOWN {
+            self.known.push((calendar.clone(), change));
+        }
+        change
+    }
 }
 
 /// What the owner of a Namespace should know that names kinds which this Tidegate may not switch off.
