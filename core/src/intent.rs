@@ -155,7 +155,7 @@ impl Intent {
     /// Parses the annotations of a workload over the defaults of its Namespace.
     ///
     /// `Ok(None)` when the workload is none of Tidegate's business: it carries no key of its own and its Namespace does
-    /// not say `manage: all` with hours. On problems, all of them are given, so that they are mended in one go.
+    /// not say `manage: all` with hours. On problems, all of them are given, so that they are fixed in one go.
     pub fn of_workload(
         own: &Annotations,
         namespace: &str,

@@ -65,9 +65,9 @@ impl fmt::Display for Notice {
             Self::Opened(until) => write!(f, "open{until}"),
             Self::Closed(until) => write!(f, "closed{until}"),
             Self::Invalid(error, Some(hours)) => {
-                write!(f, "{error} (until this is mended the hours that it had count: {hours})")
+                write!(f, "{error} (until this is fixed the hours that it had apply: {hours})")
             }
-            Self::Invalid(error, None) => write!(f, "{error} (what uses it has no hours until this is mended)"),
+            Self::Invalid(error, None) => write!(f, "{error} (what uses it has no hours until this is fixed)"),
             Self::NoEffect(what) => write!(f, "{what}"),
             Self::NoHolidays => {
                 write!(
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!((&after["open"], &after["nextChange"]), (&status["open"], &status["nextChange"]));
         assert_eq!((&after["applied"], &after["conditions"][0]["status"]), (&status["applied"], &json!("False")));
         assert!(
-            shown.notices[0].to_string().contains("the hours that it had count: Mo-Fr 08:00-18:00"),
+            shown.notices[0].to_string().contains("the hours that it had apply: Mo-Fr 08:00-18:00"),
             "{}",
             shown.notices[0]
         );

@@ -12,8 +12,8 @@
 //! - No pod of the workload is ready: where none has an address either, Envoy Gateway answers 503 and takes the cluster away
 //!   (since 1.6), so that a workload of which a rollout went wrong looks idle. What is measured is a lower bound then, and
 //!   for as long after as the seconds without a cluster are in the window.
-//! - No route leads to the workload any more. That may be a mistake that is mended in a minute, or a route that is
-//!   deleted and made anew: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
+//! - No route leads to the workload any more. That may be a mistake that is fixed in a minute, or a route that is
+//!   deleted and recreated: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
 
 mod hours;
 mod kafka;

@@ -59,7 +59,7 @@ pub struct NothingCommitted(pub u32);
 impl PartitionOffsets {
     /// The committed offset, if the partition has got that far.
     ///
-    /// One beyond the end is of messages that are gone: the topic was made anew, or lost its last ones. The group will begin
+    /// One beyond the end is of messages that are gone: the topic was recreated, or lost its last ones. The group will begin
     /// wherever its consumers do without an offset (`auto.offset.reset`). It may be beyond `latest`, though: who reads uncommitted
     /// messages passes an open transaction.
     pub fn valid(&self) -> Option<i64> {

@@ -77,7 +77,9 @@ impl events::Notice for Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidAnnotations(problem) => write!(f, "{problem} (proxies stay as they are until this is mended)"),
+            Self::InvalidAnnotations(problem) => {
+                write!(f, "{problem} (what was applied before still applies until this is fixed)")
+            }
             Self::Paused => write!(f, "tidegate.dev/paused is true: the proxies are left as they are"),
             Self::NoSignal => write!(
                 f,

@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 16;
 /// out), and from standard input (`-`). Kinds that mean nothing to Tidegate are skipped, and in directories also
 /// documents that are no Kubernetes objects, such as a chart's values. Of one object the last version counts.
 ///
-/// On errors all of them are given, so that they are mended in one go.
+/// On errors all of them are given, so that they are fixed in one go.
 pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
     let mut reader = ManifestReader { objects: Objects::default(), errors: Vec::new() };
     // What a release may switch off is not known from files.

@@ -12,7 +12,7 @@ use tidegate_core::{
 use crate::demand::KafkaNow;
 
 /// What happened to a partition that ends before the offset that a group has committed.
-const BEYOND: &str = "beyond the end, as after a topic was made anew: kafka-no-offset says what that counts.";
+const BEYOND: &str = "beyond the end, as after a topic was recreated: kafka-no-offset says what that counts.";
 
 /// A consumer group and its lag.
 #[derive(Debug, Clone, PartialEq, Serialize)]

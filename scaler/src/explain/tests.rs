@@ -308,7 +308,7 @@ async fn a_groups_lag_and_pace_are_told() {
 KAFKA
 30000 messages wait on 39 of 40 partitions for group billing of Kafka cluster
 default. 7 more are on partitions where nothing moves, and do not count. The
-offset on one partition is beyond the end, as after a topic was made anew:
+offset on one partition is beyond the end, as after a topic was recreated:
 kafka-no-offset says what that counts. 100.0 messages/s arrive, 40.0 are read. A
 replica reads 8.0 messages/s.
 ";

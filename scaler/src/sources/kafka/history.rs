@@ -97,7 +97,7 @@ impl Past {
             waiting: lag.messages.saturating_add(lag.stuck),
             partitions: lag.partitions,
         };
-        // Partitions were added, a topic was made anew or offsets were reset: the sums say nothing of what was read.
+        // Partitions were added, a topic was recreated or offsets were reset: the sums say nothing of what was read.
         let goes_on = |last: &Seen| {
             last.partitions == seen.partitions && last.ends <= seen.ends && last.committed <= seen.committed
         };

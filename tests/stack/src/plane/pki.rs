@@ -1,4 +1,4 @@
-//! Keys and certificates of the control plane, made anew for each stack.
+//! Keys and certificates of the control plane, recreated for each stack.
 
 use std::{
     fs,
