@@ -34,10 +34,11 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@$(MAKE) --no-print-directory test-e2e
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "\n%d passed, %d failed\n", passed, failed; exit !passed || failed }' $(LOG)
 
-test-lint: ## Format, lints, and no circles between files
+test-lint: ## Format, lints, no circles between files, links in docs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo xtask circles
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 test-unit: ## Unit, property and contract tests: no peer is needed
 	@mkdir -p $(dir $(LOG))

@@ -1,4 +1,5 @@
 //! `tidegate`: what Envoy carries decides how many replicas KEDA gives a Deployment.
+#![allow(rustdoc::bare_urls, reason = "the help of flags is for terminals")]
 
 mod admin;
 mod args;

@@ -35,7 +35,7 @@ use crate::{
     metrics::ScalerMetrics,
 };
 
-/// What KEDA calls. [`serve`] puts it on a socket and keeps its streams going.
+/// What KEDA calls. [`serve()`] puts it on a socket and keeps its streams going.
 pub struct Scaler {
     demands: Arc<Demands>,
     plan: watch::Receiver<Option<Arc<Plan>>>,

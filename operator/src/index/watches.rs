@@ -83,7 +83,7 @@ const REQUIRED: [Kind; 5] =
     [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
 
 impl Watches {
-    /// Starts the watches of all kinds; [`start`](super::start) has what each argument means.
+    /// Starts the watches of all kinds; [`start`](super::start()) has what each argument means.
     pub(super) fn start(
         client: &Client,
         namespaces: &[String],

@@ -1,7 +1,7 @@
 //! OTLP over gRPC: AI gateways that push the tokens of models, and Envoys that push what their clusters carry.
 //!
-//! A call comes in by the [`gate`], and is taken in before it is answered, so that the answer can say which points were refused
-//! (OTLP's partial success). What one of Tidegate's pods is told it tells the others ([`peers`]), so that all of them answer KEDA
+//! A call comes in by the `gate`, and is taken in before it is answered, so that the answer can say which points were refused
+//! (OTLP's partial success). What one of Tidegate's pods is told it tells the others (`peers`), so that all of them answer KEDA
 //! alike.
 //!
 //! Anybody may call. So nothing is kept of a proxy that the Plan does not have, there is room of its own for senders that it does,
