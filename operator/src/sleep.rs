@@ -69,21 +69,20 @@ pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown:
 struct Switches {
     writer: Writer,
     events: Events<Notice>,
-    /// By UID, when a write that failed may be tried again
-    failed: HashMap<String, Instant>,
+    /// By UID, writes that failed: when each may be tried again, and what the error was
+    failed: HashMap<String, (Instant, String)>,
     watches: Watches,
 }
 
 impl Switches {
     /// One pass. Returns how long nothing will change by itself.
     async fn pass(&mut self, sleepers: Vec<Sleeper>, now: DateTime<Utc>) -> Duration {
-        self.failed.retain(|_, again| *again > Instant::now());
+        self.failed.retain(|_, (again, _)| *again > Instant::now());
         let due = sleepers.iter().filter(|sleeper| !self.failed.contains_key(&sleeper.uid));
         let switched: Vec<_> = due.filter_map(|sleeper| Some((sleeper.clone(), switch(sleeper)?))).collect();
         let writer = &self.writer;
         let written = stream::iter(switched).map(|(sleeper, object)| apply(writer, sleeper, object));
         let outcomes: Vec<_> = written.buffer_unordered(AT_ONCE).collect().await;
-        let mut errors = HashMap::new();
         for (sleeper, outcome) in outcomes {
             match outcome {
                 Ok(()) => {
@@ -91,10 +90,7 @@ impl Switches {
                     tracing::info!(%kind, namespace, name, ?wanted, "switched by its hours");
                 }
                 Err(Unwritten::NotLeading) => {}
-                Err(error) => {
-                    self.failed.insert(sleeper.uid.clone(), Instant::now() + RETRY);
-                    errors.insert(sleeper.uid, error.to_string());
-                }
+                Err(error) => _ = self.failed.insert(sleeper.uid, (Instant::now() + RETRY, error.to_string())),
             }
         }
         let mut kept = HashSet::new();
@@ -102,7 +98,7 @@ impl Switches {
             let reference = reference(sleeper);
             kept.insert(events::key(&reference));
             let mut notices = Notice::of(sleeper);
-            notices.extend(errors.remove(&sleeper.uid).map(Notice::Refused));
+            notices.extend(self.failed.get(&sleeper.uid).map(|(_, error)| Notice::Refused(error.clone())));
             self.events.tell(&reference, &notices).await;
         }
         self.events.keep(&kept);
