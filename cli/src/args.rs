@@ -303,7 +303,7 @@ pub(crate) struct SourceArgs {
     pub(crate) envoy_gateway_namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) prometheus: PrometheusArgs,
-    /// Different queries of users (prometheus-query) that are asked for one namespace; more are told so and not asked
+    /// Different queries of users (prometheus-query) that are asked for one namespace; any beyond is not asked, and reported
     #[arg(long, env = "TIDEGATE_PROMETHEUS_QUERIES_PER_NAMESPACE", default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) prometheus_queries_per_namespace: u32,
     /// The Kafka clusters whose lag is asked for, by name: a YAML file such as `clusters: {default: {brokers: [kafka:9092]}}`

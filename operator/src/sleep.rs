@@ -41,18 +41,18 @@ const AT_ONCE: usize = 8;
 
 /// Puts to sleep and wakes, while this replica leads, until `shutdown` says so.
 pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown: watch::Receiver<bool>) {
-    let mut switches =
-        Switches { events: Events::new(writer.clone(), instance), writer, failed: HashMap::new(), watches };
+    let events = Events::new(writer.clone(), instance);
+    let mut switches = Switches { writer, events, failed: HashMap::new() };
     let mut leadership = switches.writer.leadership();
-    let mut plan = switches.watches.plan();
+    let mut plan = watches.plan();
     loop {
         let now = plan.borrow_and_update().clone();
         // A half-read cluster would look as if nobody asked for hours any more.
-        let ready = switches.writer.may_write() && switches.watches.missing().is_empty();
+        let ready = switches.writer.may_write() && watches.missing().is_empty();
         let wake = match now.filter(|_| ready) {
             Some(plan) => {
                 let now = Utc::now();
-                let sleepers = switches.watches.objects(|objects| objects.sleepers(&plan, now));
+                let sleepers = watches.objects(|objects| objects.sleepers(&plan, now));
                 switches.pass(sleepers, now).await
             }
             None => LOOK,
@@ -71,7 +71,6 @@ struct Switches {
     events: Events<Notice>,
     /// By UID, writes that failed: when each may be tried again, and what the error was
     failed: HashMap<String, (Instant, String)>,
-    watches: Watches,
 }
 
 impl Switches {

@@ -12,7 +12,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// What is the matter with a group that [is of another kind](super::admin::Admin::is_of_another_kind).
 pub(super) const ANOTHER_KIND: &str = "it is a share group, or a group of Kafka Streams that has committed nothing. A share group commits no offsets, so its lag is not \
-     known: scale by something else, such as tidegate.dev/prometheus-query with the lag that an exporter tells";
+     known: scale by something else, such as tidegate.dev/prometheus-query with the lag that an exporter reports";
 
 /// The kinds of groups, as they were last looked up.
 #[derive(Default)]
