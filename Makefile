@@ -48,7 +48,7 @@ test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, w
 	@mkdir -p $(dir $(LOG))
 	$(BIN)/stack build envoy-gateway-cases
 	TIDEGATE_ENVOY_GATEWAY_SOURCE="$$($(BIN)/stack path envoy-gateway-cases)" \
-	  cargo test --quiet -p tidegate-operator --test envoy_gateway_oracle -- --include-ignored 2>&1 | tee -a $(LOG)
+	  cargo test --quiet -p tidegate-cluster --test envoy_gateway_oracle -- --include-ignored 2>&1 | tee -a $(LOG)
 
 test-trust: export TIDEGATE_TRUST_CASES := 1000000
 test-trust: ## A million random faults: what is told never falls below what is true; 5 min

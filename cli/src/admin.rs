@@ -30,6 +30,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// One thing that readiness depends on, or that is worth knowing.
 pub(crate) struct Check {
@@ -62,7 +63,7 @@ const ANSWERED: Duration = Duration::from_secs(30);
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` says so.
-pub(crate) async fn serve(address: SocketAddr, admin: Admin, shutdown: watch::Receiver<bool>) -> Result<()> {
+pub(crate) async fn serve(address: SocketAddr, admin: Admin, stop: CancellationToken) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("--admin-address {address}"))?;
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
@@ -71,19 +72,19 @@ pub(crate) async fn serve(address: SocketAddr, admin: Admin, shutdown: watch::Re
         .route("/savings", get(savings))
         .route("/explain/{namespace}/{kind}/{name}", get(explain_object))
         .with_state(Arc::new(admin));
-    answer(listener, router, shutdown).await;
+    answer(listener, router, stop).await;
     Ok(())
 }
 
 /// One request a connection, from whoever sends it in time.
-async fn answer(listener: TcpListener, router: Router, mut shutdown: watch::Receiver<bool>) {
+async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) {
     let service = TowerToHyperService::new(router);
     let places = Places::new(MOST, MOST_OF_PEER);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             // An error means that the sender is gone, which is a stop too.
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -199,9 +200,9 @@ mod tests {
     async fn half_requests_are_closed_in_seconds_and_livez_answers_meanwhile() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let router = Router::new().route("/livez", get(|| async { "ok\n" }));
-        tokio::spawn(answer(listener, router, stopped));
+        tokio::spawn(answer(listener, router, stop.clone()));
         let mut halves = Vec::new();
         for _ in 0..300 {
             let mut stream = connect([127, 0, 0, 2], address).await;

@@ -8,8 +8,8 @@ mod output;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use tidegate_cluster::scaling::ScalerEndpoint;
 use tidegate_core::intent::Managed;
-use tidegate_operator::workloads::ScalerEndpoint;
 use tracing_subscriber::{EnvFilter, fmt};
 
 #[cfg(feature = "kafka")]

@@ -12,12 +12,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, TimeZone, Utc};
 use kube::{Api, Client, api::DynamicObject};
 use serde::Serialize;
+use tidegate_cluster::Kind;
 use tidegate_core::{
     calendar::{Calendar, CalendarSpec, Interval, KnownCalendar, time_zone},
     hours::{Exceptions, Holidays, Hours},
     no_effect::NoEffect,
 };
-use tidegate_operator::index::Kind;
+use tidegate_operator::watch::resource::preferred;
 
 pub(crate) use self::import::import;
 use crate::{
@@ -73,7 +74,7 @@ fn of_flags(args: &CalendarShowArgs) -> Result<KnownCalendar> {
 async fn of_cluster(name: &str) -> Result<KnownCalendar> {
     install_crypto();
     let client = Client::try_default().await.context("no cluster: set KUBECONFIG, or give --hours and --timezone")?;
-    let api = Api::<DynamicObject>::all_with(client, &Kind::Calendar.resource());
+    let api = Api::<DynamicObject>::all_with(client, &preferred(Kind::Calendar));
     let object = api.get(name).await.with_context(|| format!("Calendar {name}"))?;
     let spec: CalendarSpec = serde_json::from_value(object.data.get("spec").cloned().unwrap_or_default())
         .with_context(|| format!("Calendar {name}: spec"))?;

@@ -9,11 +9,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube::Client;
-use tidegate_core::{intent::Managed, no_effect::NoEffect};
-use tidegate_operator::{
-    index::{self, BackendClusters, Objects, read_manifests, routes_table},
-    workloads::{self, Settings},
+use tidegate_cluster::{
+    BackendClusters, Objects, read_manifests, routes_table,
+    scaling::{self, Settings},
 };
+use tidegate_core::{intent::Managed, no_effect::NoEffect};
+use tidegate_operator::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -29,7 +30,7 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
     let objects = read(&args.files)?;
     let (plan, now) = (objects.plan(), Utc::now());
-    let rendered = workloads::render(&plan, &settings, now);
+    let rendered = scaling::render(&plan, &settings, now);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
@@ -87,7 +88,7 @@ fn read(files: &[PathBuf]) -> Result<Objects> {
 
 /// The same watches as the service has, until each has seen everything once.
 async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
-    let (watches, _tasks) = index::start(client, &[], &[], Managed::default());
+    let (watches, _tasks) = watch::start(client, &[], &[], Managed::default());
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();

@@ -5,22 +5,26 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
+use tidegate_cluster::{
+    read_manifests,
+    scaling::{ScalerEndpoint, Settings},
+};
 use tidegate_core::{
     intent::Managed,
+    llm::AiGateway,
     measured::Measured,
-    model::AiGateway,
     plan::{Plan, PlannedWorkload, Proxy},
     workload::WorkloadId,
 };
 use tidegate_operator::{
     calendars,
-    events::Events,
-    gateways::{self, Measure},
-    index::{self, WatchState, Watches, read_manifests},
+    context::Context as OperatorContext,
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
-    sleep as sleep_by_hours, tolerance,
-    workloads::{self, Ledger, Reconciler, ScalerEndpoint, Settings},
+    proxies::{self, Measure},
+    sleep as sleep_by_hours,
+    watch::{self as cluster_watch, WatchState, Watches},
+    workloads::{self, Ledger, Reconciler, takes_tolerance},
     writer::Writer,
 };
 use tidegate_scaler::{
@@ -28,11 +32,11 @@ use tidegate_scaler::{
     metrics::{ScalerMetrics, register_workloads},
     savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
-    signals::Signals,
     sources::{
         self, OtlpListener, SourceSettings, TokenSource, TrafficSource,
         prometheus::{Credentials, PrometheusSettings},
     },
+    store::SignalStore,
 };
 use tokio::{
     net::TcpListener,
@@ -41,6 +45,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Admin, Check},
@@ -65,7 +70,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
     let proxies = &service.args.source.envoy_gateway_namespaces;
-    let (watches, _watching) = index::start(&client, &args.namespaces, proxies, manageable);
+    let (watches, _watching) = cluster_watch::start(&client, &args.namespaces, proxies, manageable);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -79,7 +84,8 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
         let proxies = &service.args.source.envoy_gateway_namespaces;
-        let (watches, _watching) = index::start(&connect().await?, &args.namespaces, proxies, Managed::default());
+        let (watches, _watching) =
+            cluster_watch::start(&connect().await?, &args.namespaces, proxies, Managed::default());
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;
@@ -108,14 +114,14 @@ struct Service {
     registry: Registry,
     savings: Savings,
     parts: JoinSet<Result<()>>,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
 }
 
 impl Service {
     fn new(args: ServeArgs) -> Self {
         let mut registry = Registry::default();
         let savings = Savings::register(&mut registry);
-        Self { args, registry, savings, parts: JoinSet::new(), stop: watch::Sender::new(false) }
+        Self { args, registry, savings, parts: JoinSet::new(), stop: CancellationToken::new() }
     }
 
     /// Runs until the service stops; a part that ends earlier ends it.
@@ -126,14 +132,14 @@ impl Service {
         });
     }
 
-    /// Signals and their sources.
+    /// SignalStore and their sources.
     fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>) -> Result<Arc<Demands>> {
-        let signals = Arc::new(Signals::new(self.args.stale_after));
+        let signals = Arc::new(SignalStore::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
         signals.limit_queries(self.args.source.prometheus_queries_per_namespace as usize);
         signals.register(&mut self.registry);
         let source = source_settings(&self.args)?;
-        let stop = self.stop.subscribe();
+        let stop = self.stop.clone();
         register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
         self.part(watch_consumers(Arc::clone(&demands), plan.clone(), stop.clone()));
         self.parts.spawn(async move { Ok(sources::run(source, signals, plan, stop).await?) });
@@ -147,13 +153,13 @@ impl Service {
         let metrics = ScalerMetrics::register(&mut self.registry);
         let scaler = Scaler::new(Arc::clone(demands), plan, metrics);
         let settings = ServiceSettings { tls: tls_settings(&self.args) };
-        let stop = self.stop.subscribe();
+        let stop = self.stop.clone();
         self.parts.spawn(async move { Ok(serve(listener, settings, scaler, stop).await?) });
         tracing::info!(%address, "answers KEDA");
         Ok(())
     }
 
-    /// The Lease, and the reconciler that writes while it is held.
+    /// The Lease, and the parts that write while it is held.
     fn operator(
         &mut self,
         client: Client,
@@ -164,67 +170,43 @@ impl Service {
     ) {
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
-        let writer = Writer::new(client.clone(), leadership.clone());
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
         self.part(async move {
             while changes.changed().await {
                 shown.leads(changes.may_write());
             }
         });
-        let (of_calendars, instance, seen) = (writer.clone(), lease.holder.clone(), watches.clone());
-        let stop = self.stop.subscribe();
-        self.part(async move { calendars::run(of_calendars, &instance, seen, stop).await });
-        let (switches, instance, seen) = (writer.clone(), lease.holder.clone(), watches.clone());
-        let stop = self.stop.subscribe();
-        self.part(async move { sleep_by_hours::run(switches, &instance, seen, stop).await });
-        self.count_savings(demands, watches.plan(), move || leadership.may_write());
-        let gateways =
-            gateways::Reconciler::new(writer.clone(), Events::new(writer.clone(), &lease.holder), self.fleets(demands));
-        let (seen, stop) = (watches.clone(), self.stop.subscribe());
-        self.part(gateways::run(gateways, seen, stop));
-        self.tell_owners(&writer, &lease.holder, &watches.plan(), demands);
+        let context = OperatorContext {
+            writer: Writer::new(client.clone(), leadership.clone(), watches.resources()),
+            watches,
+            stop: self.stop.clone(),
+            instance: lease.holder.clone(),
+        };
+        self.part(calendars::run(context.clone()));
+        self.part(sleep_by_hours::run(context.clone()));
+        self.part(proxies::run(self.listeners(demands), context.clone()));
         let scraped = self.args.source.source != Source::Otlp;
-        let (events, seen) = (Events::new(writer.clone(), &lease.holder), watches.clone());
-        self.part(gateways::tell_left_out(scraped, events, seen, self.stop.subscribe()));
-        let events = Events::new(writer.clone(), &lease.holder);
-        let (reader, stop, release) = (client.clone(), self.stop.subscribe(), lease.release());
-        let ledger = Ledger::of(&lease);
-        self.part(async move {
-            let mut stopped = stop.clone();
-            let tolerance = tokio::select! {
-                tolerance = supports_tolerance(&reader) => tolerance,
-                _ = stopped.wait_for(|stop| *stop) => return,
-            };
-            let settings = Settings { scaler, release, tolerance };
-            workloads::run(Reconciler::new(writer, settings, ledger, events, metrics), watches, stop).await;
-        });
-        let stop = self.stop.subscribe();
-        self.part(lease::compete(client, lease, term, stop));
+        self.part(proxies::report_left_out(scraped, context.clone()));
+        self.report_signals(&context, demands);
+        self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
+        self.part(scaled_objects(client.clone(), context, scaler, lease.clone(), metrics));
+        self.part(lease::compete(client, lease, term, self.stop.clone()));
     }
 
-    /// What the owners of workloads are told of their signals, besides what their annotations lack.
-    fn tell_owners(
-        &mut self,
-        writer: &Writer,
-        holder: &str,
-        plan: &watch::Receiver<Option<Arc<Plan>>>,
-        demands: &Arc<Demands>,
-    ) {
+    /// Events on workloads about their signals, besides those about their annotations.
+    fn report_signals(&mut self, context: &OperatorContext, demands: &Arc<Demands>) {
         let (signals, of_needs, of_measured) =
             (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
         let missing = Arc::new(move |namespace: &str, workload: &PlannedWorkload| signals.missing(namespace, workload));
-        let events = Events::new(writer.clone(), holder);
-        self.part(workloads::tell_missing(missing, events, plan.clone(), self.stop.subscribe()));
+        self.part(workloads::report_missing(missing, context.clone()));
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
-        let events = Events::new(writer.clone(), holder);
-        self.part(workloads::tell_above(needs, events, plan.clone(), self.stop.subscribe()));
+        self.part(workloads::report_above(needs, context.clone()));
         let unmeasured = Arc::new(move |id: &WorkloadId, plan: &Plan| of_measured.not_measured(id, plan));
-        let events = Events::new(writer.clone(), holder);
-        self.part(workloads::tell_not_measured(unmeasured, events, plan.clone(), self.stop.subscribe()));
+        self.part(workloads::report_not_measured(unmeasured, context.clone()));
     }
 
-    /// Tells the operator what the proxies of Gateways carry.
-    fn fleets(&self, demands: &Arc<Demands>) -> Measure {
+    /// What the listeners of each set of proxies carry, for the operator.
+    fn listeners(&self, demands: &Arc<Demands>) -> Measure {
         if self.args.source.source == Source::Prometheus {
             let why = "Gateways are measured on the proxies themselves, and --source is prometheus";
             return Arc::new(move |_: &str, _| Measured::Unknown(why.to_owned()));
@@ -243,7 +225,7 @@ impl Service {
         plan: watch::Receiver<Option<Arc<Plan>>>,
         leads: impl Fn() -> bool + Send + 'static,
     ) {
-        let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.subscribe());
+        let (savings, demands, stop) = (self.savings.clone(), Arc::clone(demands), self.stop.clone());
         self.part(savings::run(savings, demands, plan, leads, stop));
     }
 
@@ -257,7 +239,7 @@ impl Service {
         let signals = Arc::clone(demands.signals());
         let checks = Box::new(move || checks(watches.as_ref(), &signals));
         let admin = Admin { registry: self.registry, savings: self.savings, checks, plan, demands };
-        let (address, stop) = (self.args.admin_address, self.stop.subscribe());
+        let (address, stop) = (self.args.admin_address, self.stop.clone());
         self.parts.spawn(admin::serve(address, admin, stop));
 
         let mut terminate = signal(SignalKind::terminate())?;
@@ -268,7 +250,7 @@ impl Service {
             ended = self.parts.join_next() => ended,
         };
         tracing::info!("stops: calls may end, the Lease is handed over");
-        self.stop.send_replace(true);
+        self.stop.cancel();
         let drained = timeout(DRAIN, async { while self.parts.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!("calls were still open after {} s", DRAIN.as_secs());
@@ -282,18 +264,31 @@ impl Service {
     }
 }
 
+/// Keeps ScaledObjects, once the API server has said what its HPAs take.
+async fn scaled_objects(
+    client: Client,
+    context: OperatorContext,
+    scaler: ScalerEndpoint,
+    lease: LeaseSettings,
+    metrics: OperatorMetrics,
+) {
+    let Some(tolerance) = context.stop.run_until_cancelled(supports_tolerance(&client)).await else { return };
+    let settings = Settings { scaler, release: lease.release(), tolerance };
+    workloads::run(Reconciler::new(&context, settings, Ledger::of(&lease), metrics), context).await;
+}
+
 /// Asks until the API server answers.
 async fn supports_tolerance(client: &Client) -> bool {
     loop {
-        match tolerance::is_supported(client).await {
+        match takes_tolerance(client).await {
             Ok(supported) => return supported,
-            Err(error) => tracing::warn!(%error, "the API server does not tell its version"),
+            Err(error) => tracing::warn!(%error, "the API server does not say its version"),
         }
         sleep(Duration::from_secs(2)).await;
     }
 }
 
-fn checks(watches: Option<&Watches>, signals: &Signals) -> Vec<Check> {
+fn checks(watches: Option<&Watches>, signals: &SignalStore) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(watches) = watches {
         let needed = watches.missing();

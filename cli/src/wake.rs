@@ -12,11 +12,12 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tidegate_cluster::Kind;
 use tidegate_core::{
     key::Key,
     workload::{WorkloadKind, WorkloadRef},
 };
-use tidegate_operator::index::Kind;
+use tidegate_operator::watch::resource;
 
 use crate::{args::WakeArgs, run::install_crypto};
 
@@ -41,7 +42,9 @@ pub(crate) async fn wake(args: WakeArgs) -> Result<()> {
             }
         }
         "gateway" | "gateways" | "gtw" => {
-            let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &Kind::Gateway.resource());
+            let served = resource::served(&client, Kind::Gateway).await.context("Gateways")?;
+            let gateways = served.unwrap_or_else(|| resource::preferred(Kind::Gateway));
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &gateways);
             one(&api, client, &namespace, name, &until).await?;
         }
         _ => {

@@ -15,16 +15,16 @@ use std::{
 use chrono::{DateTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Europe::Berlin;
 use serde_json::{Value, json};
-use tidegate_core::{plan::Plan, trigger::Trigger, workload::WorkloadId};
-use tidegate_operator::{
-    index::Objects,
-    workloads::{ScalerEndpoint, Settings, desired, name},
+use tidegate_cluster::{
+    Objects,
+    scaling::{ScalerEndpoint, Settings, desired, name},
 };
-use tidegate_replay::{
+use tidegate_core::{plan::Plan, trigger::Trigger, workload::WorkloadId};
+use tidegate_scaler::{demand::Demands, store::SignalStore};
+use tidegate_sim::{
     hpa::ControllerFlags,
     keda::{Sample, ScaledObject, Simulation},
 };
-use tidegate_scaler::{demand::Demands, signals::Signals};
 
 /// Replicas at half past each hour of local time; the Sunday has 25. Written by hand:
 /// - open Monday to Friday from 8 to 18 and on Sunday from 1 to 4, which is four hours when the clocks go back
@@ -137,7 +137,7 @@ impl Process {
             all.apply(object).unwrap();
         }
         let stale_after = Duration::from_secs(300);
-        let (signals, clock) = (Arc::new(Signals::new(stale_after)), Arc::clone(time));
+        let (signals, clock) = (Arc::new(SignalStore::new(stale_after)), Arc::clone(time));
         let demands = Demands::new(signals, stale_after).with_clock(Arc::new(move || *clock.lock().unwrap()));
         demands.signals().keep(&all.plan());
         Self { objects: all, demands }

@@ -20,7 +20,7 @@ use crate::{
     hours::Hours,
     kafka::KafkaIntent,
     key::{Key, PREFIX, Place, STATUS},
-    model::ModelIntent,
+    llm::ModelIntent,
     problem::Problem,
     schedule::Schedule,
     signal::{PerReplica, Signal, Target},

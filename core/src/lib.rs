@@ -8,11 +8,12 @@
 //! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
 //! 4. [`demand`]: values and targets become replicas.
 //!
-//! [`kafka`] and [`model`] are what consumers and model servers are asked about.
+//! [`kafka`] and [`llm`] are what consumers and model servers are asked about.
 //! [`hours`], [`calendar`] and [`schedule`] say when; [`fleet`] is what is asked of the proxies in front.
 
 pub mod calendar;
 pub mod demand;
+pub mod event;
 pub mod fleet;
 pub mod hash;
 pub mod hours;
@@ -20,8 +21,8 @@ pub mod ids;
 pub mod intent;
 pub mod kafka;
 pub mod key;
+pub mod llm;
 pub mod measured;
-pub mod model;
 pub mod no_effect;
 pub mod plan;
 pub mod problem;

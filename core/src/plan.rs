@@ -12,7 +12,7 @@ use crate::{
     fleet::Fleet,
     ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
-    model::{AiGateway, AiRule, ModelShare, ServingPod},
+    llm::{AiGateway, AiRule, ModelShare, ServingPod},
     problem::Problem,
     schedule::Schedule,
     workload::{Requests, WorkloadId},

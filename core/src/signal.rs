@@ -1,4 +1,4 @@
-//! Signals: what is measured of a workload, and what one replica carries of it.
+//! SignalStore: what is measured of a workload, and what one replica carries of it.
 
 use std::{fmt, str::FromStr};
 

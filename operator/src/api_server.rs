@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -11,20 +12,49 @@ use http_body_util::BodyExt;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tower::service_fn;
+
+use crate::{
+    context::Context,
+    lease::{Term, term},
+    watch::Watches,
+    writer::Writer,
+};
+
+/// What a part of the operator is given, on a server of its own that nobody watches.
+pub(crate) fn context() -> (ApiServer, Term, Context) {
+    let (server, (term, leadership)) = (ApiServer::default(), term());
+    let watches = Watches::default();
+    let writer = Writer::new(server.client(), leadership, watches.resources());
+    let context = Context { watches, writer, stop: CancellationToken::new(), instance: "pod".to_owned() };
+    (server, term, context)
+}
 
 /// The server. Clones are the same server.
 #[derive(Clone, Default)]
 pub(crate) struct ApiServer(Arc<Mutex<State>>);
+
+/// How the server behaves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Scenario {
+    /// As it should
+    #[default]
+    IsWell,
+    /// It carries nothing out, and answers every request with this
+    Answers(StatusCode),
+    /// It answers so much later: to the caller it is as if it had been frozen before it saw the answer
+    IsLate(Duration),
+    /// It carries out, and never answers
+    IsSilent,
+}
 
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
     writes: Vec<String>,
-    is_down: bool,
-    /// How long answers take, once the request was carried out
-    delay: Duration,
+    scenario: Scenario,
 }
 
 impl ApiServer {
@@ -38,14 +68,9 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    /// Refuses everything from now on, or no longer.
-    pub(crate) fn set_down(&self, is_down: bool) {
-        self.state().is_down = is_down;
-    }
-
-    /// Answers late from now on: to the caller it is as if it had been frozen before it saw the answer.
-    pub(crate) fn set_delay(&self, delay: Duration) {
-        self.state().delay = delay;
+    /// Behaves so from now on.
+    pub(crate) fn play(&self, scenario: Scenario) {
+        self.state().scenario = scenario;
     }
 
     /// The object at a path; null when there is none.
@@ -68,9 +93,11 @@ impl ApiServer {
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or_default();
         let (status, answer) = self.state().carry_out(&head.method, head.uri.path(), body);
-        let delay = self.state().delay;
-        if !delay.is_zero() {
-            sleep(delay).await;
+        let scenario = self.state().scenario;
+        match scenario {
+            Scenario::IsLate(delay) => sleep(delay).await,
+            Scenario::IsSilent => pending().await,
+            Scenario::IsWell | Scenario::Answers(_) => {}
         }
         Response::builder().status(status).body(Body::from(answer.to_string().into_bytes())).unwrap()
     }
@@ -82,11 +109,11 @@ impl ApiServer {
 
 impl State {
     fn carry_out(&mut self, method: &Method, path: &str, mut body: Value) -> (StatusCode, Value) {
-        if self.is_down {
-            return failure(StatusCode::INTERNAL_SERVER_ERROR);
-        }
         if method != Method::GET {
             self.writes.push(format!("{method} {path}"));
+        }
+        if let Scenario::Answers(status) = self.scenario {
+            return failure(status);
         }
         match *method {
             Method::GET => self.objects.get(path).map_or_else(|| failure(StatusCode::NOT_FOUND), found),

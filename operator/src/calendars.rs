@@ -10,19 +10,20 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api,
-    api::{DynamicObject, Patch, PatchParams},
-};
 use serde_json::{Value, json};
-use tidegate_core::{calendar::KnownCalendar, no_effect::NoEffect, plan::Plan};
-use tokio::{sync::watch, time::sleep};
+use tidegate_cluster::{CalendarObject, Kind};
+use tidegate_core::{
+    calendar::KnownCalendar,
+    event::{Notice, Reason},
+    no_effect::NoEffect,
+    plan::Plan,
+};
+use tokio::time::Instant;
 
 use crate::{
-    api::FIELD_MANAGER,
+    context::{Context, Pass},
     events::{self, Events},
-    index::{self, Kind, Watches},
-    writer::{Unwritten, Writer},
+    writer::{FIELD_MANAGER, Unwritten, Writer},
 };
 
 /// The longest without a look: the clock may have been set, and a write may have failed.
@@ -30,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// What the users of a Calendar should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Notice {
+enum CalendarNotice {
     /// Open, and since when and until when
     Opened(String),
     /// Closed, likewise
@@ -43,23 +44,19 @@ enum Notice {
     NoEffect(NoEffect),
 }
 
-impl events::Notice for Notice {
-    fn reason(&self) -> &'static str {
+impl Notice for CalendarNotice {
+    fn reason(&self) -> Reason {
         match self {
-            Self::Opened(_) => "Opened",
-            Self::Closed(_) => "Closed",
-            Self::Invalid(..) => "Invalid",
-            Self::NoHolidays => "NoHolidays",
-            Self::NoEffect(_) => "NoEffect",
+            Self::Opened(_) => Reason::Opened,
+            Self::Closed(_) => Reason::Closed,
+            Self::Invalid(..) => Reason::Invalid,
+            Self::NoHolidays => Reason::NoHolidays,
+            Self::NoEffect(_) => Reason::NoEffect,
         }
-    }
-
-    fn is_warning(&self) -> bool {
-        matches!(self, Self::Invalid(..) | Self::NoHolidays | Self::NoEffect(_))
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for CalendarNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opened(until) => write!(f, "open{until}"),
@@ -79,74 +76,60 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Keeps the status of all Calendars, while this replica leads, until `shutdown` says so.
-pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown: watch::Receiver<bool>) {
-    let mut events = Events::new(writer.clone(), instance);
-    let mut leadership = writer.leadership();
-    let mut plan = watches.plan();
-    loop {
-        let now = plan.borrow_and_update().clone();
-        let ready = writer.may_write() && watches.missing().is_empty();
-        let wake = match now.filter(|_| ready) {
-            Some(plan) => pass(&writer, &mut events, &watches, &plan).await,
-            None => LOOK,
-        };
-        tokio::select! {
-            changed = plan.changed() => if changed.is_err() { return },
-            competes = leadership.changed() => if !competes { return },
-            () = sleep(wake) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
+/// Keeps the status of all Calendars, while this replica leads.
+pub async fn run(context: Context) {
+    let calendars = Calendars { events: context.events() };
+    context.on_change(calendars, LOOK).await;
+}
+
+struct Calendars {
+    events: Events<CalendarNotice>,
+}
+
+impl Pass for Calendars {
+    async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant {
+        let now = Utc::now();
+        let users = users(plan);
+        let shown: Vec<_> = context.watches.objects(|objects| {
+            let shown = |calendar: &CalendarObject| {
+                let name = &calendar.metadata.name;
+                let users = users.get(name.as_str()).copied().unwrap_or(0);
+                let shown = Shown::of(calendar, users, now);
+                let status = shown.status(calendar, now);
+                (name.clone(), calendar.metadata.uid.clone(), shown, (status != calendar.status).then_some(status))
+            };
+            objects.calendars().map(shown).collect()
+        });
+        let mut kept = HashSet::new();
+        let mut wake = LOOK;
+        for (name, uid, shown, status) in shown {
+            if let Some(change) = shown.next_change {
+                // A moment after the change, so that it is one.
+                wake = wake.min((change - now).to_std().unwrap_or_default() + Duration::from_millis(1));
+            }
+            if let Some(status) = status {
+                write(&context.writer, &name, &status).await;
+            }
+            let reference = ObjectReference {
+                api_version: Some("tidegate.dev/v1alpha1".to_owned()),
+                kind: Some("Calendar".to_owned()),
+                name: Some(name),
+                uid: Some(uid),
+                ..ObjectReference::default()
+            };
+            kept.insert(events::key(&reference));
+            self.events.tell(&reference, &shown.notices).await;
         }
+        self.events.keep(&kept);
+        Instant::now() + wake
     }
 }
 
-/// One pass. Returns how long nothing will change by itself.
-async fn pass(writer: &Writer, events: &mut Events<Notice>, watches: &Watches, plan: &Plan) -> Duration {
-    let now = Utc::now();
-    let users = users(plan);
-    let shown: Vec<_> = watches.objects(|objects| {
-        let shown = |calendar: &index::Calendar| {
-            let name = &calendar.metadata.name;
-            let users = users.get(name.as_str()).copied().unwrap_or(0);
-            let shown = Shown::of(calendar, users, now);
-            let status = shown.status(calendar, now);
-            (name.clone(), calendar.metadata.uid.clone(), shown, (status != calendar.status).then_some(status))
-        };
-        objects.calendars().map(shown).collect()
-    });
-    let api: Api<DynamicObject> = Api::all_with(writer.client().clone(), &Kind::Calendar.resource());
-    let mut kept = HashSet::new();
-    let mut wake = LOOK;
-    for (name, uid, shown, status) in shown {
-        if let Some(change) = shown.next_change {
-            // A moment after the change, so that it is one.
-            wake = wake.min((change - now).to_std().unwrap_or_default() + Duration::from_millis(1));
-        }
-        if let Some(status) = status {
-            write(writer, &api, &name, &status).await;
-        }
-        let reference = ObjectReference {
-            api_version: Some("tidegate.dev/v1alpha1".to_owned()),
-            kind: Some("Calendar".to_owned()),
-            name: Some(name),
-            uid: Some(uid),
-            ..ObjectReference::default()
-        };
-        kept.insert(events::key(&reference));
-        events.tell(&reference, &shown.notices).await;
-    }
-    events.keep(&kept);
-    wake
-}
-
-async fn write(writer: &Writer, api: &Api<DynamicObject>, name: &str, status: &Value) {
-    let object = json!({
-        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Calendar", "metadata": {"name": name}, "status": status,
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+async fn write(writer: &Writer, name: &str, status: &Value) {
+    let object = json!({"metadata": {"name": name}, "status": status});
     // It is tried again with the next look.
-    match writer.write(api.patch_status(name, &params, &Patch::Apply(&object))).await {
-        Ok(_) | Err(Unwritten::NotLeading) => {}
+    match writer.apply_status(Kind::Calendar, FIELD_MANAGER, object).await {
+        Ok(()) | Err(Unwritten::NotLeading) => {}
         Err(error) => tracing::warn!(calendar = name, %error, "cannot write its status"),
     }
 }
@@ -169,17 +152,17 @@ struct Shown {
     next_change_text: Option<String>,
     users: usize,
     condition: (&'static str, &'static str, String),
-    notices: Vec<Notice>,
+    notices: Vec<CalendarNotice>,
 }
 
 impl Shown {
-    fn of(calendar: &index::Calendar, users: usize, now: DateTime<Utc>) -> Self {
+    fn of(calendar: &CalendarObject, users: usize, now: DateTime<Utc>) -> Self {
         let error = match calendar.spec.resolve() {
             Ok(known) => return Self::of_known(&known, users, now),
             Err(error) => error,
         };
         let applied = calendar.applied();
-        let notice = Notice::Invalid(error, applied.as_ref().map(|known| known.calendar.hours.to_string()));
+        let notice = CalendarNotice::Invalid(error, applied.as_ref().map(|known| known.calendar.hours.to_string()));
         let condition = ("False", "Invalid", notice.to_string());
         let (open, next_change, next_change_text) = applied.map_or((None, None, None), |known| {
             let shown = Self::of_known(&known, users, now);
@@ -197,11 +180,11 @@ impl Shown {
             || " for the years to come".to_owned(),
             |change| format!(" until {} ({})", local(change).format("%a %Y-%m-%d %H:%M %:z"), calendar.zone),
         );
-        let mut notices = vec![if open { Notice::Opened(until) } else { Notice::Closed(until) }];
-        notices.extend(NoEffect::of_calendar("spec.hours", calendar, now).map(Notice::NoEffect));
+        let mut notices = vec![if open { CalendarNotice::Opened(until) } else { CalendarNotice::Closed(until) }];
+        notices.extend(NoEffect::of_calendar("spec.hours", calendar, now).map(CalendarNotice::NoEffect));
         let condition = if calendar.hours.mention_holidays() && known.holidays.is_empty() {
-            notices.push(Notice::NoHolidays);
-            ("True", "NoHolidays", Notice::NoHolidays.to_string())
+            notices.push(CalendarNotice::NoHolidays);
+            ("True", "NoHolidays", CalendarNotice::NoHolidays.to_string())
         } else {
             ("True", "Resolved", "the hours are understood".to_owned())
         };
@@ -210,7 +193,7 @@ impl Shown {
     }
 
     /// The whole status. The time of the last transition is kept as long as there is none.
-    fn status(&self, calendar: &index::Calendar, now: DateTime<Utc>) -> Value {
+    fn status(&self, calendar: &CalendarObject, now: DateTime<Utc>) -> Value {
         let (status, reason, message) = &self.condition;
         let (before, generation) = (&calendar.status["conditions"][0], calendar.metadata.generation);
         let since = before["lastTransitionTime"].as_str().filter(|_| before["status"] == *status);
@@ -223,10 +206,10 @@ impl Shown {
         let applied = if *status == "True" {
             serde_json::to_value(&calendar.spec).unwrap_or_default()
         } else {
-            calendar.status[index::Calendar::APPLIED].clone()
+            calendar.status[CalendarObject::APPLIED].clone()
         };
         if !applied.is_null() {
-            shown[index::Calendar::APPLIED] = applied;
+            shown[CalendarObject::APPLIED] = applied;
         }
         if let Some(open) = self.open {
             shown["open"] = open.into();
@@ -242,12 +225,12 @@ impl Shown {
 mod tests {
     use super::*;
 
-    fn calendar(spec: &Value, status: &Value) -> index::Calendar {
+    fn calendar(spec: &Value, status: &Value) -> CalendarObject {
         serde_json::from_value(json!({"metadata": {"name": "office", "generation": 1}, "spec": spec, "status": status}))
             .unwrap()
     }
 
-    fn of(calendar: &index::Calendar, at: &str) -> (Shown, Value) {
+    fn of(calendar: &CalendarObject, at: &str) -> (Shown, Value) {
         let shown = Shown::of(calendar, 2, instant(at));
         let status = shown.status(calendar, instant(at));
         (shown, status)
@@ -315,7 +298,7 @@ mod tests {
         let past = json!([{"from": "2025-03-01T10:00:00Z", "until": "2025-03-01T12:00:00Z", "state": "Open"}]);
         let spec = json!({"timeZone": "UTC", "hours": "2025 Mo-Fr 08:00-18:00", "overrides": past});
         let (shown, _) = shown(&spec, "2026-03-27T12:00:00Z");
-        let told: Vec<_> = shown.notices.iter().filter(|notice| events::Notice::is_warning(*notice)).collect();
+        let told: Vec<_> = shown.notices.iter().filter(|notice| notice.reason().is_warning()).collect();
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         assert!(told[0].starts_with("spec.hours \"2025 Mo-Fr 08:00-18:00\" (UTC) do not open"), "{told:?}");
         assert!(told[1].starts_with("spec.overrides[0]: past"), "{told:?}");
@@ -325,7 +308,7 @@ mod tests {
     fn ph_without_holidays_is_told() {
         let (shown, _) =
             shown(&json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
-        assert!(shown.notices.contains(&Notice::NoHolidays));
+        assert!(shown.notices.contains(&CalendarNotice::NoHolidays));
         assert_eq!(shown.condition.0, "True");
     }
 }

@@ -7,8 +7,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
-    hash::Hash,
     time::Duration,
 };
 
@@ -22,7 +20,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use tidegate_core::hash::fnv1a_64;
+use tidegate_core::{event::Notice, hash::fnv1a_64};
 use tokio::time::{Instant, timeout};
 
 use crate::writer::{Unwritten, Writer};
@@ -34,20 +32,6 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// What is still arriving (a Deployment and its route are applied one after the other) is no news.
 const SETTLE: Duration = Duration::from_secs(10);
-
-/// One thing that the owner of an object should know; it is displayed as the event's text.
-pub trait Notice: Clone + Eq + Hash + Display {
-    /// The reason of the event.
-    fn reason(&self) -> &'static str;
-
-    /// Whether something is wrong, rather than worth knowing.
-    fn is_warning(&self) -> bool;
-
-    /// Whether it is often true for a moment only, while things are still being applied.
-    fn may_pass(&self) -> bool {
-        false
-    }
-}
 
 /// Tells the owners of objects what they should know.
 pub struct Events<N> {
@@ -85,8 +69,8 @@ impl<N: Notice> Events<N> {
             match timeout(DEADLINE, self.writer.write(self.write(object, &notice))).await {
                 Ok(Ok(())) => {
                     written += 1;
-                    if notice.is_warning() {
-                        tracing::warn!(object = key(object), reason = notice.reason(), "{notice}");
+                    if notice.reason().is_warning() {
+                        tracing::warn!(object = key(object), reason = notice.reason().as_str(), "{notice}");
                     }
                     if let Some(state) = self.known.get_mut(&key(object)).and_then(|known| known.get_mut(&notice)) {
                         state.told = Some(now);
@@ -106,11 +90,6 @@ impl<N: Notice> Events<N> {
         (written, pending)
     }
 
-    /// Whether this replica leads at this moment.
-    pub(crate) fn may_write(&self) -> bool {
-        self.writer.may_write()
-    }
-
     /// Forgets objects that are gone.
     pub fn keep(&mut self, objects: &HashSet<String>) {
         self.known.retain(|object, _| objects.contains(object));
@@ -122,7 +101,7 @@ impl<N: Notice> Events<N> {
         let now = MicroTime(Timestamp::now());
         // Events of objects without a namespace are kept in `default`, where `kubectl describe` finds them.
         let namespace = object.namespace.as_deref().unwrap_or("default");
-        let name = event_name(object, notice.reason(), &note);
+        let name = event_name(object, notice.reason().as_str(), &note);
         let api: Api<Event> = Api::namespaced(self.writer.client().clone(), namespace);
         let event = Event {
             metadata: ObjectMeta {
@@ -133,11 +112,11 @@ impl<N: Notice> Events<N> {
             action: Some("Scaling".to_owned()),
             event_time: Some(now.clone()),
             note: Some(note),
-            reason: Some(notice.reason().to_owned()),
+            reason: Some(notice.reason().as_str().to_owned()),
             regarding: Some(object.clone()),
             reporting_controller: Some("tidegate".to_owned()),
             reporting_instance: Some(self.instance.clone()),
-            type_: Some(if notice.is_warning() { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(if notice.reason().is_warning() { "Warning" } else { "Normal" }.to_owned()),
             ..Event::default()
         };
         match api.create(&PostParams::default(), &event).await {
@@ -153,8 +132,8 @@ impl<N: Notice> Events<N> {
 
 fn is_due<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
     match state.told {
-        Some(told) => notice.is_warning() && now.duration_since(told) >= AGAIN,
-        None => !notice.may_pass() || now.duration_since(state.since) >= SETTLE,
+        Some(told) => notice.reason().is_warning() && now.duration_since(told) >= AGAIN,
+        None => !notice.reason().may_pass() || now.duration_since(state.since) >= SETTLE,
     }
 }
 
@@ -175,13 +154,14 @@ fn event_name(object: &ObjectReference, reason: &str, note: &str) -> String {
 mod tests {
     use std::fmt;
 
+    use tidegate_core::event::Reason;
     use tokio::time::advance;
 
     use super::*;
-    use crate::{api_server::ApiServer, lease::term};
+    use crate::api_server::context;
 
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-    struct Word(&'static str, bool);
+    struct Word(&'static str, Reason);
 
     impl fmt::Display for Word {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,24 +170,20 @@ mod tests {
     }
 
     impl Notice for Word {
-        fn reason(&self) -> &'static str {
-            "Said"
-        }
-
-        fn is_warning(&self) -> bool {
+        fn reason(&self) -> Reason {
             self.1
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_wrong_is_told_once_a_day_while_it_lasts_and_all_else_once() {
-        let (server, (term, leadership)) = (ApiServer::default(), term());
-        let mut events = Events::new(Writer::new(server.client(), leadership), "pod");
+        let (_server, term, context) = context();
+        let mut events = context.events();
         let object = ObjectReference { name: Some("api".to_owned()), ..ObjectReference::default() };
         let mut told = Vec::new();
         for _ in 0..50 {
             term.begin();
-            told.push(events.tell(&object, &[Word("wrong", true), Word("news", false)]).await.0);
+            told.push(events.tell(&object, &[Word("wrong", Reason::NoSignal), Word("news", Reason::Paused)]).await.0);
             advance(Duration::from_secs(3600)).await;
         }
         let written: Vec<_> = told.iter().enumerate().filter(|(_, count)| **count > 0).collect();

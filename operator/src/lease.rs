@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 pub use self::leadership::{Leadership, Term, term};
 use self::lock::Lock;
@@ -51,7 +49,7 @@ const RENEW: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(4);
 
 /// Competes for the Lease until `shutdown` says so, and hands it over then. Keeps `term` up to date.
-pub async fn compete(client: Client, settings: LeaseSettings, term: Term, mut shutdown: watch::Receiver<bool>) {
+pub async fn compete(client: Client, settings: LeaseSettings, term: Term, stop: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, &settings.namespace);
     let mut lock = Lock::new(api, &settings.name, &settings.holder);
     let mut renewals = interval(RENEW);
@@ -59,7 +57,7 @@ pub async fn compete(client: Client, settings: LeaseSettings, term: Term, mut sh
     loop {
         tokio::select! {
             _ = renewals.tick() => {}
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = stop.cancelled() => break,
         }
         attempt(&mut lock, &term, &settings).await;
     }

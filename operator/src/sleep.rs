@@ -13,20 +13,16 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api,
-    api::{DynamicObject, Patch, PatchParams},
-};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tidegate_cluster::{ASLEEP, Kind, PAUSED_REPLICAS, Sleeper, Wanted};
+use tidegate_core::plan::Plan;
+use tokio::time::Instant;
 
-use self::notice::Notice;
+use self::notice::SwitchNotice;
 use crate::{
+    context::{Context, Pass},
     events::{self, Events},
-    index::{ASLEEP, Kind, PAUSED_REPLICAS, Sleeper, Wanted, Watches},
+    watch::resource,
     writer::{Unwritten, Writer},
 };
 
@@ -39,43 +35,30 @@ const RETRY: Duration = Duration::from_secs(30);
 /// Writes at one time.
 const AT_ONCE: usize = 8;
 
-/// Puts to sleep and wakes, while this replica leads, until `shutdown` says so.
-pub async fn run(writer: Writer, instance: &str, watches: Watches, mut shutdown: watch::Receiver<bool>) {
-    let events = Events::new(writer.clone(), instance);
-    let mut switches = Switches { writer, events, failed: HashMap::new() };
-    let mut leadership = switches.writer.leadership();
-    let mut plan = watches.plan();
-    loop {
-        let now = plan.borrow_and_update().clone();
-        // A half-read cluster would look as if nobody asked for hours any more.
-        let ready = switches.writer.may_write() && watches.missing().is_empty();
-        let wake = match now.filter(|_| ready) {
-            Some(plan) => {
-                let now = Utc::now();
-                let sleepers = watches.objects(|objects| objects.sleepers(&plan, now));
-                switches.pass(sleepers, now).await
-            }
-            None => LOOK,
-        };
-        tokio::select! {
-            changed = plan.changed() => if changed.is_err() { return },
-            competes = leadership.changed() => if !competes { return },
-            () = sleep(wake) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
-        }
-    }
+/// Puts to sleep and wakes, while this replica leads.
+pub async fn run(context: Context) {
+    let switches = Switches { writer: context.writer.clone(), events: context.events(), failed: HashMap::new() };
+    context.on_change(switches, LOOK).await;
 }
 
 struct Switches {
     writer: Writer,
-    events: Events<Notice>,
+    events: Events<SwitchNotice>,
     /// By UID, writes that failed: when each may be tried again, and what the error was
     failed: HashMap<String, (Instant, String)>,
 }
 
+impl Pass for Switches {
+    async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant {
+        let now = Utc::now();
+        let sleepers = context.watches.objects(|objects| objects.sleepers(plan, now));
+        Instant::now() + self.switch_all(sleepers, now).await
+    }
+}
+
 impl Switches {
     /// One pass. Returns how long nothing will change by itself.
-    async fn pass(&mut self, sleepers: Vec<Sleeper>, now: DateTime<Utc>) -> Duration {
+    async fn switch_all(&mut self, sleepers: Vec<Sleeper>, now: DateTime<Utc>) -> Duration {
         self.failed.retain(|_, (again, _)| *again > Instant::now());
         let due = sleepers.iter().filter(|sleeper| !self.failed.contains_key(&sleeper.uid));
         let switched: Vec<_> = due.filter_map(|sleeper| Some((sleeper.clone(), switch(sleeper)?))).collect();
@@ -96,8 +79,8 @@ impl Switches {
         for sleeper in &sleepers {
             let reference = reference(sleeper);
             kept.insert(events::key(&reference));
-            let mut notices = Notice::of(sleeper);
-            notices.extend(self.failed.get(&sleeper.uid).map(|(_, error)| Notice::Refused(error.clone())));
+            let mut notices = SwitchNotice::of(sleeper);
+            notices.extend(self.failed.get(&sleeper.uid).map(|(_, error)| SwitchNotice::Refused(error.clone())));
             self.events.tell(&reference, &notices).await;
         }
         self.events.keep(&kept);
@@ -131,18 +114,13 @@ fn switch(sleeper: &Sleeper) -> Option<Value> {
     Some(object)
 }
 
-async fn apply(writer: &Writer, sleeper: Sleeper, mut object: Value) -> (Sleeper, Result<(), Unwritten>) {
-    let resource = sleeper.kind.resource();
-    let api: Api<DynamicObject> = Api::namespaced_with(writer.client().clone(), &sleeper.namespace, &resource);
-    object["apiVersion"] = resource.api_version.as_str().into();
-    object["kind"] = resource.kind.as_str().into();
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let outcome = writer.write(api.patch(&sleeper.name, &params, &Patch::Apply(&object))).await.map(drop);
+async fn apply(writer: &Writer, sleeper: Sleeper, object: Value) -> (Sleeper, Result<(), Unwritten>) {
+    let outcome = writer.apply(sleeper.kind, &sleeper.namespace, FIELD_MANAGER, object).await;
     (sleeper, outcome)
 }
 
 fn reference(sleeper: &Sleeper) -> ObjectReference {
-    let resource = sleeper.kind.resource();
+    let resource = resource::preferred(sleeper.kind);
     ObjectReference {
         api_version: Some(resource.api_version),
         kind: Some(resource.kind),

@@ -4,27 +4,22 @@ mod above;
 mod drift;
 mod ledger;
 mod missing;
-mod no_effect;
 mod not_measured;
-mod notice;
 mod reconcile;
-mod render;
-mod scaled_object;
+mod reports;
 mod steps;
-mod telling;
+mod tolerance;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
-    above::{AboveMaximum, Needs, tell_above},
+    above::{AboveMaximum, Needs, report_above},
     ledger::Ledger,
-    missing::{Missing, SignalMissing, tell_missing},
-    not_measured::{NotMeasured, Unmeasured, tell_not_measured},
-    notice::Notice,
+    missing::{Missing, SignalMissing, report_missing},
+    not_measured::{NotMeasured, Unmeasured, report_not_measured},
     reconcile::{Reconciler, run},
-    render::{Rendered, render},
-    scaled_object::{Desired, MANAGED_BY, ScalerEndpoint, Settings, desired, name},
+    tolerance::takes_tolerance,
 };
 
 /// What events of a workload are about.

@@ -2,11 +2,18 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use kube::Client;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+};
+use serde_json::{Value, json};
+use tidegate_cluster::Kind;
 use tokio::time::timeout;
 
-use crate::{api::explained, lease::Leadership};
+use crate::{lease::Leadership, watch::resource::Resources};
 
+/// The owner of our fields in server-side apply.
+pub(crate) const FIELD_MANAGER: &str = "tidegate";
 /// How long a write may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -15,6 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Writer {
     client: Client,
     leadership: Leadership,
+    resources: Resources,
 }
 
 /// A write that did not happen, or whose outcome is not known.
@@ -30,9 +38,9 @@ pub(crate) enum Unwritten {
 }
 
 impl Writer {
-    /// A writer that asks this leadership before each write.
-    pub fn new(client: Client, leadership: Leadership) -> Self {
-        Self { client, leadership }
+    /// A writer that asks this leadership before each write, and writes to the versions that are watched.
+    pub fn new(client: Client, leadership: Leadership, resources: Resources) -> Self {
+        Self { client, leadership, resources }
     }
 
     /// Whether this replica leads at this moment.
@@ -47,6 +55,75 @@ impl Writer {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Objects of a kind in a namespace, or of the cluster when that is empty.
+    pub(crate) fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        let resource = self.resources.get(kind);
+        match namespace {
+            "" => Api::all_with(self.client.clone(), &resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    /// Applies the fields that `manager` owns of an object (server-side apply), within the deadline and while this replica leads.
+    pub(crate) async fn apply(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        manager: &str,
+        object: Value,
+    ) -> Result<(), Unwritten> {
+        self.write(self.request_apply(kind, namespace, manager, object)).await
+    }
+
+    /// As [`Self::apply`], of the object's status.
+    pub(crate) async fn apply_status(&self, kind: Kind, manager: &str, object: Value) -> Result<(), Unwritten> {
+        let (api, name) = (self.api(kind, ""), name(&object));
+        let (params, object) = (PatchParams::apply(manager).force(), self.typed(kind, object));
+        self.write(api.patch_status(&name, &params, &Patch::Apply(&object))).await.map(drop)
+    }
+
+    /// The request of [`Self::apply`], for a caller that carries out several as one write.
+    pub(crate) async fn request_apply(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        manager: &str,
+        object: Value,
+    ) -> Result<(), kube::Error> {
+        let (api, name) = (self.api(kind, namespace), name(&object));
+        let (params, object) = (PatchParams::apply(manager).force(), self.typed(kind, object));
+        api.patch(&name, &params, &Patch::Apply(&object)).await.map(drop)
+    }
+
+    /// Sets annotations, and removes those that are null. An object that was deleted meanwhile is no error.
+    pub(crate) async fn annotate(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        annotations: &Value,
+    ) -> Result<(), Unwritten> {
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        let (api, params) = (self.api(kind, namespace), PatchParams::default());
+        ignoring(&[404], self.write(api.patch(name, &params, &patch)).await)
+    }
+
+    /// Deletes the object of this UID. One that is gone, or another of the same name by now, is no error.
+    pub(crate) async fn delete(&self, kind: Kind, namespace: &str, name: &str, uid: String) -> Result<(), Unwritten> {
+        let preconditions = Some(Preconditions { uid: Some(uid), ..Preconditions::default() });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        let api = self.api(kind, namespace);
+        ignoring(&[404, 409], self.write(api.delete(name, &params)).await)
+    }
+
+    /// An object in the version that is written to.
+    pub(crate) fn typed(&self, kind: Kind, mut object: Value) -> Value {
+        let resource = self.resources.get(kind);
+        object["apiVersion"] = resource.api_version.into();
+        object["kind"] = resource.kind.into();
+        object
     }
 
     /// Carries out a write within its deadline. Leadership is asked for before every step of it: one that reads first, and is
@@ -64,17 +141,39 @@ impl Writer {
     }
 }
 
+fn name(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+fn ignoring<T>(codes: &[u16], written: Result<T, Unwritten>) -> Result<(), Unwritten> {
+    match written {
+        Err(Unwritten::Refused(kube::Error::Api(status))) if codes.contains(&status.code) => Ok(()),
+        written => written.map(drop),
+    }
+}
+
+/// An error for people.
+pub(crate) fn explained(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use kube::api::ApiResource;
     use tokio::time::{advance, sleep};
 
     use super::*;
-    use crate::{api_server::ApiServer, lease::term};
+    use crate::api_server::{Scenario, context};
+    use crate::watch::resource::preferred;
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_reads_first_and_is_frozen_then_does_not_go_on() {
-        let (term, leadership) = term();
-        let writer = Writer::new(ApiServer::default().client(), leadership);
+        let (_server, term, context) = context();
+        let writer = context.writer;
         term.begin();
         advance(Duration::from_secs(5)).await;
         let mut wrote = false;
@@ -87,5 +186,73 @@ mod tests {
             .await;
         assert!(matches!(outcome, Err(Unwritten::NotLeading)));
         assert!(!wrote);
+    }
+
+    /// What `apply`, `annotate` and `delete` answer, and the writes that arrived.
+    async fn each_write_when(scenario: Scenario) -> ([Result<(), String>; 3], Vec<String>) {
+        let (server, term, context) = context();
+        term.begin();
+        server.play(scenario);
+        let writer = context.writer;
+        let object = || json!({"metadata": {"name": "api"}, "spec": {}});
+        let text = |outcome: Result<(), Unwritten>| outcome.map_err(|error| error.to_string());
+        let apply = text(writer.apply(Kind::ScaledObject, "shop", FIELD_MANAGER, object()).await);
+        term.begin();
+        let annotate = text(writer.annotate(Kind::ScaledObject, "shop", "api", &json!({"a": "b"})).await);
+        term.begin();
+        let delete = text(writer.delete(Kind::ScaledObject, "shop", "api", "uid-1".to_owned()).await);
+        ([apply, annotate, delete], server.writes())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_write_names_its_object_and_carries_the_version_that_is_served() {
+        let (server, term, context) = context();
+        term.begin();
+        let writer = context.writer;
+        let gateway = ApiResource {
+            version: "v1beta1".into(),
+            api_version: "gateway.networking.k8s.io/v1beta1".into(),
+            ..preferred(Kind::Gateway)
+        };
+        context.watches.resources().set(Kind::Gateway, gateway);
+        writer.apply(Kind::Gateway, "edge", "tidegate-status", json!({"metadata": {"name": "web"}})).await.unwrap();
+        let path = "/apis/gateway.networking.k8s.io/v1beta1/namespaces/edge/gateways/web";
+        assert_eq!(server.writes(), [format!("PATCH {path}")]);
+        assert_eq!(server.object(path)["apiVersion"], "gateway.networking.k8s.io/v1beta1");
+        assert_eq!(server.object(path)["kind"], "Gateway");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permission_that_is_missing_is_an_error_of_every_write() {
+        let (outcomes, writes) = each_write_when(Scenario::Answers(StatusCode::FORBIDDEN)).await;
+        assert!(
+            outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(|error| error.contains("403"))),
+            "{outcomes:?}"
+        );
+        assert_eq!(writes.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_is_gone_cannot_be_applied_to_and_needs_no_annotation_and_no_deletion() {
+        let ([apply, annotate, delete], _) = each_write_when(Scenario::Answers(StatusCode::NOT_FOUND)).await;
+        assert!(apply.is_err_and(|error| error.contains("404")));
+        assert_eq!((annotate, delete), (Ok(()), Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_object_of_the_name_is_not_deleted_and_a_conflict_is_an_error_of_all_else() {
+        let ([apply, annotate, delete], _) = each_write_when(Scenario::Answers(StatusCode::CONFLICT)).await;
+        assert!(apply.is_err() && annotate.is_err());
+        assert_eq!(delete, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_is_not_answered_ends_at_its_deadline() {
+        // It leads until 10 s after the last renewal, which is the deadline of a write, too: either may end it first.
+        let (outcomes, _) = each_write_when(Scenario::IsSilent).await;
+        let ended = ["no answer within 10s", "this replica does not lead"];
+        for outcome in outcomes {
+            assert!(outcome.as_ref().is_err_and(|error| ended.contains(&&**error)), "{outcome:?}");
+        }
     }
 }

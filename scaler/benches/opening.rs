@@ -25,12 +25,13 @@ use tidegate_scaler::{
     demand::Demands,
     metrics::ScalerMetrics,
     service::{Scaler, ServiceSettings, serve},
-    signals::Signals,
+    store::SignalStore,
 };
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
 };
+use tokio_util::sync::CancellationToken;
 
 const WORKLOADS: usize = 5000;
 const RUNS: usize = 5;
@@ -87,14 +88,14 @@ async fn opening() -> Vec<Duration> {
     let opens: DateTime<Utc> = "2026-03-03T07:00:00Z".parse().unwrap();
     let (started, ahead) = (Instant::now(), Duration::from_secs(6));
     let clock = move || opens - TimeDelta::from_std(ahead).unwrap() + TimeDelta::from_std(started.elapsed()).unwrap();
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     let demands = Arc::new(Demands::new(signals, Duration::from_secs(300)).with_clock(Arc::new(clock)));
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
-    let (stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let scaler = Scaler::new(demands, planned, ScalerMetrics::register(&mut Registry::default()));
-    let server = tokio::spawn(serve(listener, ServiceSettings::default(), scaler, stopped));
+    let server = tokio::spawn(serve(listener, ServiceSettings::default(), scaler, stop.clone()));
     let client = ExternalScalerClient::connect(format!("http://{address}")).await.unwrap();
     let (told, mut times) = mpsc::unbounded_channel();
     for index in 0..WORKLOADS {
@@ -114,7 +115,7 @@ async fn opening() -> Vec<Duration> {
     while late.len() < WORKLOADS {
         late.push(times.recv().await.unwrap().checked_sub(ahead).unwrap());
     }
-    stop.send_replace(true);
+    stop.cancel();
     server.abort();
     late
 }

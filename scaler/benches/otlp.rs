@@ -22,14 +22,15 @@ use opentelemetry_proto::tonic::{
 };
 use tidegate_core::{
     ids::RouteRef,
-    model::{AiBackend, AiGateway, AiRule, Destination},
+    llm::{AiBackend, AiGateway, AiRule, Destination},
     plan::Plan,
 };
 use tidegate_scaler::{
-    signals::Signals,
     sources::otlp::{OtlpSettings, serve},
+    store::SignalStore,
 };
 use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
 use tonic::{codec::CompressionEncoding, transport::Channel};
 
 const SENDERS: usize = 50;
@@ -67,10 +68,10 @@ fn start(peers: Option<String>) -> (SocketAddr, u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+            let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
             let (_keep, plan) = watch::channel(Some(Arc::new(plan())));
             signals.keep(plan.borrow().as_ref().unwrap());
-            let (_go, stop) = watch::channel(false);
+            let stop = CancellationToken::new();
             tell.send((listener.local_addr().unwrap(), thread_id())).unwrap();
             let settings = OtlpSettings { clusters: false, tokens: true, peers };
             serve(listener, settings, signals, plan, stop).await.unwrap();

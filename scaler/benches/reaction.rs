@@ -12,17 +12,17 @@ use tidegate_core::{
     calendar::Calendars,
     ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
-    model::{AiBackend, AiRule, Destination, ModelShare, TokenNames},
+    llm::{AiBackend, AiRule, Destination, ModelShare, TokenNames},
     plan::{ClusterShare, Plan, PlannedWorkload, Proxy, Replicas},
     signal::Signal,
     trigger::{Traffic, Trigger},
     workload::{WorkloadId, WorkloadKind},
 };
-use tidegate_replay::traces::{Recorded, Trace};
 use tidegate_scaler::{
     demand::Demands,
-    signals::{Counters, Sample, Signals, TokenCounters},
+    store::{Counters, Sample, SignalStore, TokenCounters},
 };
+use tidegate_sim::traces::{Recorded, Trace};
 use tokio::time::{Instant, advance};
 
 const CLUSTER: &str = "httproute/llm/chat/rule/0";
@@ -148,7 +148,7 @@ impl Model {
             ai_rules: vec![rule],
             ..Plan::default()
         };
-        let demands = Demands::new(Arc::new(Signals::new(STALE_AFTER)), STALE_AFTER);
+        let demands = Demands::new(Arc::new(SignalStore::new(STALE_AFTER)), STALE_AFTER);
         demands.signals().keep(&plan);
         Self { plan, trigger, demands, proxy }
     }

@@ -29,7 +29,7 @@ use tidegate_scaler::{
     demand::Demands,
     metrics::{ScalerMetrics, register_workloads},
     service::{Scaler, ServiceSettings, serve},
-    signals::{Counters, Sample, Signals},
+    store::{Counters, Sample, SignalStore},
 };
 use tokio::{
     net::TcpListener,
@@ -37,6 +37,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 const WORKLOADS: usize = 10_000;
@@ -62,25 +63,25 @@ fn main() {
 async fn server() {
     let plan = plan();
     let stale_after = Duration::from_secs(300);
-    let signals = Arc::new(Signals::new(stale_after));
+    let signals = Arc::new(SignalStore::new(stale_after));
     signals.keep(&plan);
     let demands = Arc::new(Demands::new(Arc::clone(&signals), stale_after));
     let (_plan, planned) = watch::channel(Some(Arc::new(plan)));
-    let (_stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let mut registry = Registry::default();
     let metrics = ScalerMetrics::register(&mut registry);
     register_workloads(&mut registry, Arc::clone(&demands), planned.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     std::io::stdout().flush().unwrap();
-    tokio::spawn(serve(listener, ServiceSettings::default(), Scaler::new(demands, planned, metrics), stopped));
+    tokio::spawn(serve(listener, ServiceSettings::default(), Scaler::new(demands, planned, metrics), stop.clone()));
     tokio::spawn(measure(signals));
     let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let _ = end.await;
 }
 
 /// A round of all proxies, once a second.
-async fn measure(signals: Arc<Signals>) {
+async fn measure(signals: Arc<SignalStore>) {
     let proxies: Vec<_> = (0..PROXIES)
         .map(|index| Proxy {
             name: format!("proxy-{index}"),

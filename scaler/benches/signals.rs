@@ -22,8 +22,8 @@ use tidegate_core::{
     signal::Signal,
 };
 use tidegate_scaler::{
-    signals::{Counters, Sample, Series, Signals},
     sources::envoy::{Parser, Scraper},
+    store::{Counters, Sample, Series, SignalStore},
 };
 use tokio::time::Instant;
 
@@ -148,7 +148,7 @@ fn sample(series: &Series, second: u64) -> Sample {
 
 fn store(criterion: &mut Criterion) {
     let before = resident();
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     signals.keep(&plan());
     let (series, proxies) = (signals.series(), proxies());
     let samples: Vec<_> = (0..64).map(|second| sample(&series, second)).collect();

@@ -4,7 +4,7 @@
 //! value that was known counts for as long as it is younger than `stale_after`, and after that there is an error, on which
 //! the HPA leaves replicas alone.
 //!
-//! - A source is silent: [`Signals`] itself holds the last value of each cluster.
+//! - A source is silent: [`SignalStore`] itself holds the last value of each cluster.
 //! - No proxy shows a cluster, or Envoy Gateway has not taken in yet what the Plan names it for: the last *sum* is held.
 //! - Of the clusters or proxies only some were measured, or for less than a window, so that their sum is a lower bound: it counts
 //!   where it asks for more than the last sum, or, where that is not known, for no fewer replicas than the workload has.
@@ -18,15 +18,13 @@
 mod hours;
 mod kafka;
 mod last;
-mod model;
+mod llm;
 mod neighbours;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tidegate_core::{
     demand::{Desired, Need, desired},
     ids::{RouteRef, ServiceId},
@@ -41,7 +39,7 @@ use tidegate_core::{
 use tokio::time::Instant;
 
 pub(crate) use self::kafka::KafkaNow;
-pub(crate) use self::model::{ModelNow, Routed};
+pub(crate) use self::llm::{ModelNow, Routed};
 pub(crate) use self::neighbours::unknown_workload;
 pub use self::{hours::Clock, kafka::watch_consumers};
 use self::{
@@ -51,7 +49,7 @@ use self::{
     neighbours::unknown_service,
 };
 use crate::{
-    signals::{NoReading, Reading, Signals},
+    store::{NoReading, Reading, SignalStore},
     text::shortened,
 };
 
@@ -130,7 +128,7 @@ pub struct Demand {
 /// One of these serves all who ask (KEDA, `explain`, metrics), so that all of them hear the same.
 #[derive(Debug)]
 pub struct Demands {
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     stale_after: Duration,
     last: Mutex<LastValues>,
     consumers: Mutex<Consumers>,
@@ -139,7 +137,7 @@ pub struct Demands {
 
 impl Demands {
     /// Demand over `signals`. Sums are held for `stale_after`, which is to be that of the signals.
-    pub fn new(signals: Arc<Signals>, stale_after: Duration) -> Self {
+    pub fn new(signals: Arc<SignalStore>, stale_after: Duration) -> Self {
         Self {
             signals,
             stale_after,
@@ -166,7 +164,7 @@ impl Demands {
     }
 
     /// What demand is made of.
-    pub fn signals(&self) -> &Arc<Signals> {
+    pub fn signals(&self) -> &Arc<SignalStore> {
         &self.signals
     }
 
@@ -226,7 +224,7 @@ impl Demands {
         let now = Instant::now();
         let (at_least, reason) = match self.measured(trigger, target, plan, now) {
             Measured::Exact(reading) => {
-                self.lock().remember(trigger, signal, reading, now);
+                self.last.lock().remember(trigger, signal, reading, now);
                 let caveat = self.failing(trigger, signal);
                 return Ok(Demand { need: need(reading), age: reading.age, caveat });
             }
@@ -236,7 +234,7 @@ impl Demands {
         if !reason.holds() {
             return Err(reason);
         }
-        let last = self.lock().reading(trigger, signal, now).filter(|last| last.age <= self.stale_after);
+        let last = self.last.lock().reading(trigger, signal, now).filter(|last| last.age <= self.stale_after);
         let raises = |bound: &Reading| match last {
             Some(last) => bound.value > last.value,
             None => need(*bound).replicas().max(1) >= replicas_now(trigger, plan),
@@ -278,7 +276,7 @@ impl Demands {
             Err(reason) => reason,
         };
         let now = Instant::now();
-        let last = self.lock().reading(trigger, target.signal, now).filter(|_| reason.holds());
+        let last = self.last.lock().reading(trigger, target.signal, now).filter(|_| reason.holds());
         let at_least = self.measured(trigger, target, plan, now).at_least();
         let above_zero = [last, at_least].into_iter().flatten().any(|reading| reading.value > 0.0);
         if above_zero || last.is_some() { Ok(above_zero) } else { Err(reason) }
@@ -366,12 +364,7 @@ impl Demands {
         // Manifests say nothing about pods.
         let in_a_cluster = !workload.uid.is_empty();
         let nobody_ready = in_a_cluster && workload.replicas.wanted > 0 && workload.replicas.ready == 0;
-        self.lock().was_unseen(trigger, nobody_ready, now).then(|| NoDemand::NobodyReady { id: id.clone() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LastValues> {
-        // A panic elsewhere leaves values that are whole.
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().was_unseen(trigger, nobody_ready, now).then(|| NoDemand::NobodyReady { id: id.clone() })
     }
 }
 
@@ -409,7 +402,7 @@ fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
     }
 }
 
-fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &Signals) -> Measured<Reading, NoDemand> {
+fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &SignalStore) -> Measured<Reading, NoDemand> {
     let of_share = |share: &ClusterShare| {
         let parts: Vec<_> = parts(share).filter(|(_, part)| *part > 0.0).collect();
         match parts.is_empty() || share.share == 0.0 {
@@ -456,11 +449,15 @@ pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&str, f64)> {
 }
 
 /// All that one cluster carries.
-pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &Signals) -> Result<Reading, NoDemand> {
+pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &SignalStore) -> Result<Reading, NoDemand> {
     of_clusters(&[(name, 1.0)], signal, signals).exact()
 }
 
-pub(crate) fn of_clusters(clusters: &[(&str, f64)], signal: Signal, signals: &Signals) -> Measured<Reading, NoDemand> {
+pub(crate) fn of_clusters(
+    clusters: &[(&str, f64)],
+    signal: Signal,
+    signals: &SignalStore,
+) -> Measured<Reading, NoDemand> {
     let name = || format!("cluster {}", shortened(clusters.first().map_or("", |(name, _)| name)));
     signals.traffic(clusters, signal).map_why(|reason| NoDemand::NoReading { name: name(), reason })
 }

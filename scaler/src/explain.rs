@@ -3,7 +3,7 @@
 mod gateway;
 mod hours;
 mod kafka;
-mod model;
+mod llm;
 mod page;
 
 use std::time::Duration;
@@ -23,11 +23,11 @@ pub use self::{
     gateway::{ExplainedFleetSignal, GatewayExplanation, UnknownGateway, explain_gateway},
     hours::ExplainedHours,
     kafka::ExplainedKafka,
-    model::{ExplainedBackend, ExplainedModel, ExplainedRule, ExplainedServers, ExplainedTokens},
+    llm::{ExplainedBackend, ExplainedModel, ExplainedRule, ExplainedServers, ExplainedTokens},
 };
 use crate::{
     demand::{Demand, Demands, NoDemand, of_clusters, parts, trigger_of, unknown_workload},
-    signals::{Reading, SourceStatus},
+    store::{Reading, SourceStatus},
 };
 
 /// The workload is none that the Plan knows; says which are.

@@ -10,13 +10,13 @@ use tidegate_core::{
     workload::{WorkloadId, WorkloadKind},
 };
 
-use crate::{demand::Demands, signals::Signals};
+use crate::{demand::Demands, store::SignalStore};
 
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(300);
 
 /// An empty store, and the demand over it.
 pub(crate) fn demands() -> Demands {
-    Demands::new(Arc::new(Signals::new(STALE_AFTER)), STALE_AFTER)
+    Demands::new(Arc::new(SignalStore::new(STALE_AFTER)), STALE_AFTER)
 }
 
 pub(crate) fn deployment(name: &str) -> WorkloadId {
@@ -63,7 +63,7 @@ pub(crate) fn plan(name: &str, annotations: &[(&str, &str)], traffic: Vec<Cluste
 }
 
 /// One round of measurements: requests/s, requests in flight and connections of clusters. No proxy shows the others.
-pub(crate) fn measure(signals: &Signals, values: &[(&str, [f64; 3])]) {
+pub(crate) fn measure(signals: &SignalStore, values: &[(&str, [f64; 3])]) {
     let values: HashMap<_, _> = values.iter().map(|(name, values)| ((*name).to_owned(), *values)).collect();
     signals.commit_values("test", Ok(values));
 }

@@ -15,7 +15,7 @@ use prometheus_client::{
 use tonic::{Code, Status};
 
 pub use self::workloads::register_workloads;
-use crate::service::status::Refused;
+use crate::service::status::RpcRefusal;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rpc {
@@ -68,7 +68,7 @@ impl ScalerMetrics {
     pub(crate) fn observe<T>(
         &self,
         method: &'static str,
-        answer: impl FnOnce() -> Result<T, Refused>,
+        answer: impl FnOnce() -> Result<T, RpcRefusal>,
     ) -> Result<T, Status> {
         let start = Instant::now();
         let answer = answer();

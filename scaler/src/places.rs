@@ -3,13 +3,9 @@
 //! Whoever connects takes a place for as long as the connection lasts. One peer cannot take all of them, and nobody waits for one:
 //! what finds no place is closed at once.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use crate::signals::lock;
+use parking_lot::Mutex;
 
 /// The places of one port.
 #[derive(Debug, Clone)]
@@ -35,7 +31,7 @@ impl Places {
     /// `None` where there is none for this peer, which is one by whichever form of its address it comes.
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
         let peer = peer.to_canonical();
-        let mut taken = lock(&self.taken);
+        let mut taken = self.taken.lock();
         let all: usize = taken.values().sum();
         let own = taken.get(&peer).copied().unwrap_or(0);
         if all >= self.most || own >= self.of_peer {
@@ -48,7 +44,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
+        let mut taken = self.taken.lock();
         match taken.get_mut(&self.peer) {
             Some(own) if *own > 1 => *own -= 1,
             _ => _ = taken.remove(&self.peer),
@@ -71,6 +67,6 @@ mod tests {
         drop(held);
         assert!(places.take(greedy).is_some());
         drop((first, second));
-        assert!(lock(&places.taken).is_empty(), "nothing is remembered of who is gone");
+        assert!(places.taken.lock().is_empty(), "nothing is remembered of who is gone");
     }
 }

@@ -1,12 +1,8 @@
 //! What schedules and scale-to-zero save: replicas that would be there without them, and what those would reserve.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -23,6 +19,7 @@ use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::demand::{Demands, trigger_of};
 
@@ -75,23 +72,19 @@ impl Savings {
 
     /// What was saved so far.
     pub fn per_namespace(&self) -> BTreeMap<String, Saved> {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
     fn add(&self, namespace: &str, replicas: u32, requests: Requests, lasted: Duration) {
         if replicas == 0 {
             return;
         }
-        let mut namespaces = self.lock();
+        let mut namespaces = self.0.lock();
         let saved = namespaces.entry(namespace.to_owned()).or_default();
         let replica_seconds = f64::from(replicas) * lasted.as_secs_f64();
         saved.replica_seconds += replica_seconds;
         saved.cpu_core_seconds += replica_seconds * requests.cpu_cores;
         saved.memory_byte_seconds += replica_seconds * requests.memory_bytes;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Saved>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,7 +138,7 @@ pub async fn run(
     demands: Arc<Demands>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
     leads: impl Fn() -> bool + Send,
-    mut shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) {
     let mut ticks = interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,7 +146,7 @@ pub async fn run(
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
         }
         let lasted = last.elapsed().min(LONGEST);
         last = Instant::now();

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use self::activity::Subscribers;
-use self::status::Refused;
+use self::status::RpcRefusal;
 pub use self::{
     serve::{ServeError, ServiceSettings, serve},
     tls::{TlsError, TlsSettings},
@@ -58,7 +58,7 @@ impl Scaler {
 
     /// From the metadata alone, whatever else is broken: KEDA's fallback never fires when this fails
     /// (kedacore/keda#8056).
-    fn metric_specs(object: &ScaledObjectRef) -> Result<GetMetricSpecResponse, Refused> {
+    fn metric_specs(object: &ScaledObjectRef) -> Result<GetMetricSpecResponse, RpcRefusal> {
         let spec = |target: &Target| MetricSpec {
             metric_name: target.signal.metric_name().to_owned(),
             // KEDA takes the float if it is above zero; a client that knows the integer alone must not get 0.
@@ -69,11 +69,11 @@ impl Scaler {
     }
 
     /// Exactly the metric that was asked for: KEDA gives whatever comes back that name, and the HPA would sum it all up.
-    fn metric(&self, object: &ScaledObjectRef, asked: &str) -> Result<GetMetricsResponse, Refused> {
+    fn metric(&self, object: &ScaledObjectRef, asked: &str) -> Result<GetMetricsResponse, RpcRefusal> {
         let trigger = parse(object)?;
         let signal: Option<Signal> = asked.parse().ok().or_else(|| without_index(asked)?.parse().ok());
         let target = trigger.targets.iter().find(|target| Some(target.signal) == signal);
-        let target = target.ok_or_else(|| Refused::unknown_metric(asked, &trigger))?;
+        let target = target.ok_or_else(|| RpcRefusal::unknown_metric(asked, &trigger))?;
         let plan = self.plan()?;
         let value = self.demands.answer(&trigger, *target, &plan)?.min(MOST);
         let value = MetricValue {
@@ -89,7 +89,7 @@ impl Scaler {
         self.plan.borrow().clone().ok_or(NoDemand::NothingKnown)
     }
 
-    fn active(&self, trigger: &Trigger) -> Result<bool, Refused> {
+    fn active(&self, trigger: &Trigger) -> Result<bool, RpcRefusal> {
         Ok(self.demands.is_active(trigger, &*self.plan()?)?)
     }
 }
@@ -119,7 +119,7 @@ impl ExternalScaler for Scaler {
     async fn get_metrics(&self, request: Request<GetMetricsRequest>) -> Result<Response<GetMetricsResponse>, Status> {
         self.metrics.observe("GetMetrics", || {
             let GetMetricsRequest { scaled_object_ref, metric_name } = request.get_ref();
-            let object = scaled_object_ref.as_ref().ok_or(Refused::NoObject)?;
+            let object = scaled_object_ref.as_ref().ok_or(RpcRefusal::NoObject)?;
             Ok(Response::new(self.metric(object, metric_name)?))
         })
     }
@@ -162,9 +162,9 @@ impl ExternalScaler for Scaler {
     }
 }
 
-fn parse(object: &ScaledObjectRef) -> Result<Trigger, Refused> {
+fn parse(object: &ScaledObjectRef) -> Result<Trigger, RpcRefusal> {
     let ScaledObjectRef { name, namespace, scaler_metadata } = object;
-    Trigger::parse(namespace, scaler_metadata).map_err(|problems| Refused::metadata(namespace, name, &problems))
+    Trigger::parse(namespace, scaler_metadata).map_err(|problems| RpcRefusal::metadata(namespace, name, &problems))
 }
 
 /// `s0-requests-per-second` is KEDA's name for the metric in the HPA.

@@ -2,28 +2,29 @@
 
 mod ai_gateway;
 pub mod envoy;
+mod http_pages;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-mod known;
+mod last_page;
 mod model_servers;
 pub mod otlp;
-mod pages;
 pub mod prometheus;
 mod text_format;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use tidegate_core::{
-    model::AiGateway,
+    llm::AiGateway,
     plan::{Plan, Proxy},
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     otlp::{OtlpError, OtlpSettings},
     prometheus::{Prometheus, PrometheusError, PrometheusSettings},
 };
-use crate::signals::Signals;
+use crate::store::SignalStore;
 
 /// What is measured, and where.
 #[derive(Debug, Clone)]
@@ -100,9 +101,9 @@ pub enum SourceError {
 /// Measures until `shutdown` says so, and keeps in `signals` what the Plan names. Fails only on settings.
 pub async fn run(
     settings: SourceSettings,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) -> Result<(), SourceError> {
     let pushed = match settings.otlp {
         Some(OtlpListener { address, peers }) => {
@@ -113,7 +114,7 @@ pub async fn run(
         None => None,
     };
     let prometheus = settings.prometheus.map(Prometheus::new).transpose()?;
-    let keeping = keep(Arc::clone(&signals), plan.clone(), shutdown.clone());
+    let keeping = keep(Arc::clone(&signals), plan.clone(), stop.clone());
     let (proxies, clusters) = match settings.traffic {
         TrafficSource::Envoy(also) => (Some(also), false),
         TrafficSource::Prometheus => (None, true),
@@ -126,29 +127,29 @@ pub async fn run(
     };
     let counting = async {
         if let Some(also) = gateways {
-            ai_gateway::run(also, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
+            ai_gateway::run(also, Arc::clone(&signals), plan.clone(), stop.clone()).await;
         }
     };
-    let serving = model_servers::run(Arc::clone(&signals), plan.clone(), shutdown.clone());
-    let asked = prometheus::Asked { clusters, tokens };
+    let serving = model_servers::run(Arc::clone(&signals), plan.clone(), stop.clone());
+    let asked = prometheus::Questions { clusters, tokens };
     let scraping = async {
         if let Some(also) = proxies {
-            envoy::run(also, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
+            envoy::run(also, Arc::clone(&signals), plan.clone(), stop.clone()).await;
         }
     };
     let asking = async {
         if let Some(prometheus) = prometheus {
-            prometheus::run(prometheus, asked, Arc::clone(&signals), plan.clone(), shutdown.clone()).await;
+            prometheus::run(prometheus, asked, Arc::clone(&signals), plan.clone(), stop.clone()).await;
         }
     };
     #[cfg(feature = "kafka")]
-    let sweeping = kafka::run(settings.kafka, Arc::clone(&signals), shutdown.clone());
+    let sweeping = kafka::run(settings.kafka, Arc::clone(&signals), stop.clone());
     #[cfg(not(feature = "kafka"))]
     let sweeping = std::future::ready(());
     let receiving = async {
         match pushed {
             Some((listener, settings)) => {
-                otlp::serve(listener, settings, Arc::clone(&signals), plan.clone(), shutdown.clone()).await
+                otlp::serve(listener, settings, Arc::clone(&signals), plan.clone(), stop.clone()).await
             }
             None => Ok(()),
         }
@@ -157,11 +158,7 @@ pub async fn run(
     Ok(received?)
 }
 
-async fn keep(
-    signals: Arc<Signals>,
-    mut plan: watch::Receiver<Option<Arc<Plan>>>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+async fn keep(signals: Arc<SignalStore>, mut plan: watch::Receiver<Option<Arc<Plan>>>, stop: CancellationToken) {
     loop {
         let now = plan.borrow_and_update().clone();
         if let Some(now) = now {
@@ -169,7 +166,7 @@ async fn keep(
         }
         tokio::select! {
             changed = plan.changed() => if changed.is_err() { return },
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
         }
     }
 }

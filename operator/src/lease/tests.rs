@@ -1,3 +1,4 @@
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
@@ -5,7 +6,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::api_server::ApiServer;
+use crate::api_server::{ApiServer, Scenario};
 
 const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/system/leases/tidegate";
 
@@ -37,15 +38,15 @@ fn renewed_by_another(server: &ApiServer, second: u32) {
 
 struct Candidate {
     leadership: Leadership,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 fn candidate(server: &ApiServer, holder: &str) -> Candidate {
     let settings = LeaseSettings { namespace: "system".into(), name: "tidegate".into(), holder: holder.into() };
     let (term, leadership) = term();
-    let stop = watch::Sender::new(false);
-    let task = tokio::spawn(compete(server.client(), settings, term, stop.subscribe()));
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(compete(server.client(), settings, term, stop.clone()));
     Candidate { leadership, stop, task }
 }
 
@@ -106,7 +107,7 @@ async fn a_candidate_frozen_between_reading_and_writing_loses_to_the_one_that_wr
     let mut frozen = lock(&server, "frozen");
     assert!(!tries(&mut frozen).await);
     advance(TTL).await;
-    server.set_delay(Duration::from_secs(25));
+    server.play(Scenario::IsLate(Duration::from_secs(25)));
     let attempt = tokio::spawn(async move { tries(&mut frozen).await });
     sleep(Duration::from_secs(1)).await;
     server.change(PATH, &json!({ "spec": { "holderIdentity": "faster" } }));
@@ -119,7 +120,7 @@ async fn a_leader_frozen_between_reading_and_writing_does_not_renew_what_is_anot
     let server = ApiServer::default();
     let mut frozen = lock(&server, "frozen");
     assert!(tries(&mut frozen).await);
-    server.set_delay(Duration::from_secs(25));
+    server.play(Scenario::IsLate(Duration::from_secs(25)));
     let attempt = tokio::spawn(async move { tries(&mut frozen).await });
     sleep(Duration::from_secs(20)).await;
     held_by_another(&server);
@@ -135,7 +136,7 @@ async fn of_two_candidates_on_one_lease_that_is_over_exactly_one_leads() {
     assert!(!tries(&mut a).await && !tries(&mut b).await);
     advance(TTL).await;
     // Both read before either writes.
-    server.set_delay(Duration::from_secs(1));
+    server.play(Scenario::IsLate(Duration::from_secs(1)));
     let (a, b) = tokio::join!(tries(&mut a), tries(&mut b));
     assert!(a != b, "a: {a}, b: {b}");
     assert_eq!(holder(&server), if a { "a" } else { "b" });
@@ -147,12 +148,12 @@ async fn a_leader_that_cannot_renew_stops_before_others_may_start() {
     let leader = candidate(&server, "a");
     sleep(Duration::from_millis(1)).await;
     assert!(leader.leadership.may_write());
-    server.set_down(true);
+    server.play(Scenario::Answers(StatusCode::INTERNAL_SERVER_ERROR));
     sleep(Duration::from_millis(9_998)).await;
     assert!(leader.leadership.may_write(), "one failure is no reason to stop");
     sleep(Duration::from_millis(2)).await;
     assert!(!leader.leadership.may_write());
-    server.set_down(false);
+    server.play(Scenario::IsWell);
     sleep(RENEW).await;
     assert!(leader.leadership.may_write(), "nobody else has taken it");
 }
@@ -174,7 +175,7 @@ async fn a_leader_that_stops_frees_the_lease_for_the_next_at_once() {
     let next = candidate(&server, "b");
     sleep(Duration::from_millis(1)).await;
     assert!(leader.leadership.may_write() && !next.leadership.may_write());
-    leader.stop.send_replace(true);
+    leader.stop.cancel();
     leader.task.await.unwrap();
     assert!(!leader.leadership.may_write());
     assert_eq!(holder(&server), Value::Null);

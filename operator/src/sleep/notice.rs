@@ -3,16 +3,15 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use tidegate_core::problem::Problem;
-
-use crate::{
-    events,
-    index::{Kind, Sleeper, Wanted},
+use tidegate_cluster::{Kind, Sleeper, Wanted};
+use tidegate_core::{
+    event::{Notice, Reason},
+    problem::Problem,
 };
 
 /// One thing to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Notice {
+pub(super) enum SwitchNotice {
     /// Outside hours: how it sleeps, and until when
     Asleep(Kind, u32, Option<DateTime<Utc>>),
     /// Inside hours, until when
@@ -23,7 +22,7 @@ pub(super) enum Notice {
     Refused(String),
 }
 
-impl Notice {
+impl SwitchNotice {
     /// All that is true of it now.
     pub(super) fn of(sleeper: &Sleeper) -> Vec<Self> {
         let state = match sleeper.wanted {
@@ -36,22 +35,18 @@ impl Notice {
     }
 }
 
-impl events::Notice for Notice {
-    fn reason(&self) -> &'static str {
+impl Notice for SwitchNotice {
+    fn reason(&self) -> Reason {
         match self {
-            Self::Asleep(..) => "Asleep",
-            Self::Awake(_) => "Awake",
-            Self::InvalidAnnotations(_) => "InvalidAnnotations",
-            Self::Refused(_) => "SwitchRefused",
+            Self::Asleep(..) => Reason::Asleep,
+            Self::Awake(_) => Reason::Awake,
+            Self::InvalidAnnotations(_) => Reason::InvalidAnnotations,
+            Self::Refused(_) => Reason::SwitchRefused,
         }
-    }
-
-    fn is_warning(&self) -> bool {
-        matches!(self, Self::InvalidAnnotations(_) | Self::Refused(_))
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for SwitchNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let until = |until: &Option<DateTime<Utc>>| {
             until

@@ -10,15 +10,16 @@ use std::{
 
 use tidegate_core::{
     demand::{Desired, Limit},
+    event::{Notice, Reason},
     key::Key,
     plan::Plan,
     signal::Signal,
     workload::WorkloadId,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
-use super::telling::tell;
-use crate::events::{self, Events};
+use super::reports::report;
+use crate::context::Context;
 
 /// A peak that is over before this is what a maximum is for.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -65,17 +66,9 @@ impl fmt::Display for AboveMaximum {
     }
 }
 
-impl events::Notice for AboveMaximum {
-    fn reason(&self) -> &'static str {
-        "AboveMaximum"
-    }
-
-    fn is_warning(&self) -> bool {
-        true
-    }
-
-    fn may_pass(&self) -> bool {
-        false
+impl Notice for AboveMaximum {
+    fn reason(&self) -> Reason {
+        Reason::AboveMaximum
     }
 }
 
@@ -100,13 +93,8 @@ impl Episodes {
     }
 }
 
-/// Tells of every episode, while this replica leads, until `shutdown` says so.
-pub async fn tell_above(
-    needs: Needs,
-    events: Events<AboveMaximum>,
-    plan: watch::Receiver<Option<Arc<Plan>>>,
-    shutdown: watch::Receiver<bool>,
-) {
+/// Tells of every episode, while this replica leads.
+pub async fn report_above(needs: Needs, context: Context) {
     let mut episodes = Episodes::default();
     let look = |plan: &Plan| {
         episodes.0.retain(|id, _| plan.workloads.contains_key(id));
@@ -114,7 +102,7 @@ pub async fn tell_above(
         let notice = |id: &WorkloadId| Some((id.clone(), vec![episodes.look(id, needs(id, plan), now)?]));
         plan.workloads.keys().filter_map(notice).collect()
     };
-    tell(look, events, plan, shutdown).await;
+    report(look, context).await;
 }
 
 #[cfg(test)]

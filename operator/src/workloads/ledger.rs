@@ -15,9 +15,8 @@ use serde_json::json;
 use tidegate_core::workload::{WorkloadId, WorkloadKind};
 
 use crate::{
-    api::FIELD_MANAGER,
     lease::LeaseSettings,
-    writer::{Unwritten, Writer},
+    writer::{FIELD_MANAGER, Unwritten, Writer},
 };
 
 /// A ConfigMap holds 1 MiB; at 60 bytes each this is half of it.
@@ -119,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{api_server::ApiServer, lease::term};
+    use crate::api_server::context;
 
     fn api(name: &str) -> WorkloadId {
         WorkloadId { namespace: "shop".to_owned(), kind: WorkloadKind::StatefulSet, name: name.to_owned() }
@@ -127,9 +126,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_is_what_the_next_leader_reads() {
-        let (server, (term, leadership)) = (ApiServer::default(), term());
+        let (server, term, context) = context();
+        let writer = context.writer;
         term.begin();
-        let writer = Writer::new(server.client(), leadership);
         let lease = LeaseSettings { namespace: "system".into(), name: "tidegate".into(), holder: "a".into() };
         let entries = Entries::from([(api("db.v2"), Entry { replicas: 12, uid: "u-1".into() })]);
         let mut ledger = Ledger::of(&lease);

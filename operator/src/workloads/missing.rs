@@ -7,14 +7,14 @@ use std::{
 };
 
 use tidegate_core::{
+    event::{Notice, Reason},
     plan::{Plan, PlannedWorkload},
     signal::Signal,
     workload::{WorkloadId, WorkloadRef},
 };
-use tokio::sync::watch;
 
-use super::telling::tell;
-use crate::events::{self, Events};
+use super::reports::report;
+use crate::context::Context;
 
 /// Tells which signals of a workload nobody knows now, and why.
 pub type Missing = Arc<dyn Fn(&str, &PlannedWorkload) -> Vec<(Signal, String)> + Send + Sync>;
@@ -54,33 +54,19 @@ impl fmt::Display for SignalMissing {
     }
 }
 
-impl events::Notice for SignalMissing {
-    fn reason(&self) -> &'static str {
-        "SignalMissing"
-    }
-
-    fn is_warning(&self) -> bool {
-        true
-    }
-
-    /// A broker that restarts is no news.
-    fn may_pass(&self) -> bool {
-        true
+impl Notice for SignalMissing {
+    fn reason(&self) -> Reason {
+        Reason::SignalMissing
     }
 }
 
-/// Tells of each, while this replica leads, until `shutdown` says so.
-pub async fn tell_missing(
-    missing: Missing,
-    events: Events<SignalMissing>,
-    plan: watch::Receiver<Option<Arc<Plan>>>,
-    shutdown: watch::Receiver<bool>,
-) {
+/// Reports each, while this replica leads.
+pub async fn report_missing(missing: Missing, context: Context) {
     let look = |plan: &Plan| {
         let all = notices(plan, &missing).filter(|(_, notices)| !notices.is_empty());
         all.map(|(id, notices)| (id.clone(), notices)).collect()
     };
-    tell(look, events, plan, shutdown).await;
+    report(look, context).await;
 }
 
 fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a WorkloadId, Vec<SignalMissing>)> {

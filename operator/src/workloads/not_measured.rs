@@ -7,13 +7,13 @@ use std::{
 };
 
 use tidegate_core::{
+    event::{Notice, Reason},
     plan::Plan,
     workload::{WorkloadId, WorkloadRef},
 };
-use tokio::sync::watch;
 
-use super::telling::tell;
-use crate::events::{self, Events};
+use super::reports::report;
+use crate::context::Context;
 
 /// Gives the reason why the demand of a workload is not known now; `None` while it is.
 pub type Unmeasured = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<String> + Send + Sync>;
@@ -53,29 +53,15 @@ impl fmt::Display for NotMeasured {
     }
 }
 
-impl events::Notice for NotMeasured {
-    fn reason(&self) -> &'static str {
-        "NotMeasured"
-    }
-
-    fn is_warning(&self) -> bool {
-        true
-    }
-
-    /// A route that was just applied has no statistics yet.
-    fn may_pass(&self) -> bool {
-        true
+impl Notice for NotMeasured {
+    fn reason(&self) -> Reason {
+        Reason::NotMeasured
     }
 }
 
-/// Tells of each workload, while this replica leads, until `shutdown` says so.
-pub async fn tell_not_measured(
-    unmeasured: Unmeasured,
-    events: Events<NotMeasured>,
-    plan: watch::Receiver<Option<Arc<Plan>>>,
-    shutdown: watch::Receiver<bool>,
-) {
-    tell(|plan| notices(plan, &unmeasured), events, plan, shutdown).await;
+/// Reports each workload, while this replica leads.
+pub async fn report_not_measured(unmeasured: Unmeasured, context: Context) {
+    report(|plan| notices(plan, &unmeasured), context).await;
 }
 
 fn notices(plan: &Plan, unmeasured: &Unmeasured) -> Vec<(WorkloadId, Vec<NotMeasured>)> {
@@ -92,7 +78,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::index::Objects;
+    use tidegate_cluster::Objects;
 
     /// A Plan of two annotated Deployments.
     fn plan() -> Plan {

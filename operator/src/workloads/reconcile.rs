@@ -8,31 +8,25 @@ use std::{
 use chrono::Utc;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+use serde_json::json;
+use tidegate_cluster::{
+    Kind, PAUSED_REPLICAS,
+    scaling::{Settings, WorkloadNotice, no_effect},
 };
-use serde_json::{Value, json};
-use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tidegate_core::{event::Notice, plan::Plan, problem::Problem, workload::WorkloadId};
+use tokio::time::Instant;
 
 use super::{
     ledger::Ledger,
-    no_effect::no_effect,
-    notice::Notice,
     reference,
-    scaled_object::Settings,
     steps::{GIVING_BACK, PROBLEM, Step, Steps, steps},
 };
 use crate::{
-    api::{FIELD_MANAGER, explained},
+    context::{Context, Pass},
     events::{self, Events},
-    index::{Kind, PAUSED_REPLICAS, Watches},
     metrics::OperatorMetrics,
-    writer::{Unwritten, Writer},
+    watch::Watches,
+    writer::{FIELD_MANAGER, Unwritten, Writer, explained},
 };
 
 /// Writes at one time.
@@ -47,46 +41,32 @@ pub struct Reconciler {
     writer: Writer,
     settings: Settings,
     ledger: Ledger,
-    events: Events<Notice>,
+    events: Events<WorkloadNotice>,
     metrics: OperatorMetrics,
     /// Workloads whose last write failed: how often in a row, when it may be tried again, and what the error was
     failures: HashMap<WorkloadId, (u32, Instant, String)>,
 }
 
-/// Reconciles whenever the Plan changes, while this replica leads, until `shutdown` says so.
-pub async fn run(mut reconciler: Reconciler, watches: Watches, mut shutdown: watch::Receiver<bool>) {
-    let mut plan = watches.plan();
-    let mut leadership = reconciler.writer.leadership();
-    loop {
-        let now = plan.borrow_and_update().clone();
-        // A half-read cluster would look as if workloads were removed.
-        let complete = now.filter(|_| reconciler.writer.may_write() && watches.missing().is_empty());
-        let retry = if let Some(plan) = complete {
-            reconciler.reconcile(&plan, &watches).await
-        } else {
-            // Another leader may write it meanwhile.
-            reconciler.ledger.forget();
-            None
-        };
-        let wake = retry.unwrap_or_else(|| Instant::now() + RETRY.1);
-        tokio::select! {
-            changed = plan.changed() => if changed.is_err() { return },
-            competes = leadership.changed() => if !competes { return },
-            () = sleep_until(wake) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
-        }
+/// Reconciles whenever the Plan changes, while this replica leads.
+pub async fn run(reconciler: Reconciler, context: Context) {
+    context.on_change(reconciler, RETRY.1).await;
+}
+
+impl Pass for Reconciler {
+    async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant {
+        self.reconcile(plan, &context.watches).await.unwrap_or_else(|| Instant::now() + RETRY.1)
+    }
+
+    fn forget(&mut self) {
+        // Another leader may write it meanwhile.
+        self.ledger.forget();
     }
 }
 
 impl Reconciler {
-    /// A reconciler that writes with this client.
-    pub fn new(
-        writer: Writer,
-        settings: Settings,
-        ledger: Ledger,
-        events: Events<Notice>,
-        metrics: OperatorMetrics,
-    ) -> Self {
+    /// A reconciler that writes as this context does.
+    pub fn new(context: &Context, settings: Settings, ledger: Ledger, metrics: OperatorMetrics) -> Self {
+        let (writer, events) = (context.writer.clone(), context.events());
         Self { writer, settings, ledger, events, metrics, failures: HashMap::new() }
     }
 
@@ -118,14 +98,14 @@ impl Reconciler {
         };
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
-            notices.entry(id.clone()).or_default().push(Notice::Refused(error.clone()));
+            notices.entry(id.clone()).or_default().push(WorkloadNotice::Refused(error.clone()));
         }
         for (id, what) in no_effect(plan, Utc::now()) {
-            notices.entry(id).or_default().push(Notice::NoEffect(what));
+            notices.entry(id).or_default().push(WorkloadNotice::NoEffect(what));
         }
         self.metrics.managed(plan.workloads.len());
-        let wrong = notices.values().flatten().filter(|notice| events::Notice::is_warning(*notice));
-        self.metrics.problems(wrong.map(events::Notice::reason));
+        let wrong = notices.values().flatten().filter(|notice| notice.reason().is_warning());
+        self.metrics.problems(wrong.map(|notice| notice.reason().as_str()));
         let of_namespaces = watches.objects(|objects| {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
@@ -168,7 +148,7 @@ impl Reconciler {
     async fn tell(
         &mut self,
         plan: &Plan,
-        notices: &BTreeMap<WorkloadId, Vec<Notice>>,
+        notices: &BTreeMap<WorkloadId, Vec<WorkloadNotice>>,
         of_namespaces: Vec<(String, Vec<Problem>)>,
     ) -> bool {
         let mut kept = HashSet::new();
@@ -181,7 +161,7 @@ impl Reconciler {
                 name: Some(name),
                 ..ObjectReference::default()
             };
-            let notices: Vec<_> = problems.into_iter().map(Notice::InvalidAnnotations).collect();
+            let notices: Vec<_> = problems.into_iter().map(WorkloadNotice::InvalidAnnotations).collect();
             kept.insert(events::key(&reference));
             let (told, more) = self.events.tell(&reference, &notices).await;
             self.metrics.told(told);
@@ -199,62 +179,33 @@ impl Reconciler {
     }
 }
 
-fn scaled_objects(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), namespace, &Kind::ScaledObject.resource())
-}
-
 async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(), Unwritten>) {
+    const KIND: Kind = Kind::ScaledObject;
     match step {
         Step::Apply(id, object) => {
-            let outcome = apply(writer, &id, &object).await;
+            let outcome = writer.apply(KIND, &id.namespace, FIELD_MANAGER, object).await;
+            if outcome.is_ok() {
+                tracing::info!(%id, "applied its ScaledObject");
+            }
             (Some(id), outcome)
         }
-        Step::Delete { namespace, name, uid } => (None, delete(writer, &namespace, &name, uid).await),
+        Step::Delete { namespace, name, uid } => {
+            tracing::info!(namespace, name, "deletes the ScaledObject of a workload that is no longer annotated");
+            (None, writer.delete(KIND, &namespace, &name, uid).await)
+        }
         Step::GiveBack { namespace, name, replicas } => {
             tracing::info!(namespace, name, replicas, "has KEDA give a workload its replicas back");
             let annotations = json!({ PAUSED_REPLICAS: replicas.to_string(), GIVING_BACK: "true" });
-            (None, annotate(writer, &namespace, &name, &annotations).await)
+            (None, writer.annotate(KIND, &namespace, &name, &annotations).await)
         }
         Step::Resume { namespace, name } => {
             let annotations = json!({ PAUSED_REPLICAS: null, GIVING_BACK: null });
-            (None, annotate(writer, &namespace, &name, &annotations).await)
+            (None, writer.annotate(KIND, &namespace, &name, &annotations).await)
         }
         Step::Report { namespace, name, problem } => {
-            (None, annotate(writer, &namespace, &name, &json!({ PROBLEM: problem })).await)
+            (None, writer.annotate(KIND, &namespace, &name, &json!({ PROBLEM: problem })).await)
         }
     }
-}
-
-async fn apply(writer: &Writer, id: &WorkloadId, object: &Value) -> Result<(), Unwritten> {
-    let api = scaled_objects(writer.client(), &id.namespace);
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    writer.write(api.patch(name, &params, &Patch::Apply(object))).await?;
-    tracing::info!(%id, name, "applied its ScaledObject");
-    Ok(())
-}
-
-async fn annotate(writer: &Writer, namespace: &str, name: &str, annotations: &Value) -> Result<(), Unwritten> {
-    let api = scaled_objects(writer.client(), namespace);
-    let patch = json!({ "metadata": { "annotations": annotations } });
-    match writer.write(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await {
-        // Deleted meanwhile.
-        Err(Unwritten::Refused(kube::Error::Api(status))) if status.code == 404 => Ok(()),
-        written => written.map(drop),
-    }
-}
-
-async fn delete(writer: &Writer, namespace: &str, name: &str, uid: String) -> Result<(), Unwritten> {
-    let api = scaled_objects(writer.client(), namespace);
-    // Another of the same name, made meanwhile, is not meant.
-    let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match writer.write(api.delete(name, &params)).await {
-        Ok(_) => tracing::info!(namespace, name, "deleted the ScaledObject of a workload that is no longer annotated"),
-        Err(Unwritten::Refused(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
 }
 
 /// An error for people, and what to do.

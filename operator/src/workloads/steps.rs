@@ -7,20 +7,19 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use tidegate_cluster::{
+    Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
+    scaling::{ScaledObjectPlan, Settings, WorkloadNotice, desired, names},
+};
 use tidegate_core::{
+    event::Notice,
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload},
-    workload::{WorkloadId, WorkloadKind},
+    workload::WorkloadId,
 };
 
 use super::{
     drift::holds,
     ledger::{Entries, Entry},
-    notice::Notice,
-    scaled_object::{Desired, Settings, desired, name},
-};
-use crate::{
-    events,
-    index::{Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours},
 };
 
 /// One write.
@@ -52,7 +51,7 @@ pub(super) struct Steps {
     pub(super) steps: Vec<Step>,
     /// What is to be kept of what workloads had
     pub(super) had: Entries,
-    pub(super) notices: BTreeMap<WorkloadId, Vec<Notice>>,
+    pub(super) notices: BTreeMap<WorkloadId, Vec<WorkloadNotice>>,
 }
 
 /// `had` is what is kept of what workloads had when they were found.
@@ -69,12 +68,12 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         }
         let others = if workload.intent.as_ref().is_ok_and(|intent| intent.paused) { &[] } else { others };
         let mut in_the_way: Vec<_> =
-            others.iter().map(|other| Notice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
+            others.iter().map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
         if let Some(existing) = existing.filter(|existing| !existing.is_tidegates() && in_the_way.is_empty()) {
-            in_the_way.push(Notice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
+            in_the_way.push(WorkloadNotice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
         }
         if let Some(release) = existing.and_then(|existing| of_another(existing, settings)) {
-            in_the_way.push(Notice::OfAnotherRelease {
+            in_the_way.push(WorkloadNotice::OfAnotherRelease {
                 name: name.clone(),
                 theirs: release.to_owned(),
                 ours: settings.release.clone(),
@@ -85,16 +84,16 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         let by_them =
             by_hand.as_ref().map(|(replicas, _)| PlannedWorkload { adopted: Some(*replicas), ..workload.clone() });
         let workload = by_them.as_ref().unwrap_or(workload);
-        let Desired { scaled_object, mut notices } = if in_the_way.is_empty() {
+        let ScaledObjectPlan { scaled_object, mut notices } = if in_the_way.is_empty() {
             desired(id, &name, workload, settings)
         } else {
-            Desired { scaled_object: None, notices: in_the_way }
+            ScaledObjectPlan { scaled_object: None, notices: in_the_way }
         };
         // What somebody had stopped is left alone until somebody starts it.
         let stopped = existing.is_none() && workload.adopted == Some(0);
         let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
         if let Some(object) = scaled_object.filter(|wanted| !stopped && !is_right(wanted)) {
-            notices.extend(by_hand.map(|(replicas, by)| Notice::Adopted(replicas, by)));
+            notices.extend(by_hand.map(|(replicas, by)| WorkloadNotice::Adopted(replicas, by)));
             if let Some(ScaledObject { metadata, .. }) = existing.filter(|existing| is_given_back(existing)) {
                 let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
                 todo.steps.push(Step::Resume { namespace, name });
@@ -145,7 +144,7 @@ fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut St
             None => wanted,
         };
         if wanted < replicas {
-            todo.notices.entry(id.clone()).or_default().push(Notice::GivesBack(replicas));
+            todo.notices.entry(id.clone()).or_default().push(WorkloadNotice::GivesBack(replicas));
             if annotations.get(PAUSED_REPLICAS) != Some(&replicas.to_string()) {
                 todo.steps.push(Step::GiveBack { namespace, name, replicas });
             }
@@ -157,10 +156,9 @@ fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut St
 }
 
 /// All that is wrong, without what often passes by itself.
-fn problem(notices: &[Notice]) -> Option<String> {
-    let wrong =
-        notices.iter().filter(|notice| events::Notice::is_warning(*notice) && !events::Notice::may_pass(*notice));
-    let texts: Vec<_> = wrong.map(|notice| format!("{}: {notice}", events::Notice::reason(notice))).collect();
+fn problem(notices: &[WorkloadNotice]) -> Option<String> {
+    let wrong = notices.iter().filter(|notice| notice.reason().is_warning() && !notice.reason().may_pass());
+    let texts: Vec<_> = wrong.map(|notice| format!("{}: {notice}", notice.reason().as_str())).collect();
     (!texts.is_empty()).then(|| texts.join("; ").chars().take(LONGEST_PROBLEM).collect())
 }
 
@@ -229,15 +227,6 @@ fn is_right(existing: &ScaledObject, wanted: &Value, workload: &PlannedWorkload)
         && has(labels, wanted["metadata"].get("labels"))
         && has(annotations, wanted["metadata"].get("annotations"))
         && holds(&existing.spec(), &wanted["spec"])
-}
-
-/// Every workload with the name of its ScaledObject.
-pub(super) fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
-    plan.workloads.keys().map(|id| {
-        let twin = WorkloadId { kind: WorkloadKind::Deployment, ..id.clone() };
-        let taken = id.kind == WorkloadKind::StatefulSet && plan.workloads.contains_key(&twin);
-        (id, name(id, taken))
-    })
 }
 
 #[cfg(test)]

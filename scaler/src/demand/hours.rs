@@ -1,12 +1,9 @@
 //! What the business hours of workloads say now.
 
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tidegate_core::{
     plan::{Plan, PlannedWorkload},
     schedule::{LATEST, Limits, Schedule},
@@ -20,10 +17,10 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 /// The limits of schedules, each worked out once for as long as it holds.
 pub(super) struct HoursNow {
     clock: Clock,
-    known: Mutex<HashMap<WorkloadId, Known>>,
+    known: Mutex<HashMap<WorkloadId, CachedLimits>>,
 }
 
-struct Known {
+struct CachedLimits {
     schedule: Arc<Schedule>,
     limits: Limits,
     holds: Range<DateTime<Utc>>,
@@ -64,9 +61,9 @@ impl HoursNow {
         workloads: usize,
     ) -> (Limits, Option<DateTime<Utc>>) {
         // A panic elsewhere leaves entries that are whole.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         // A clock that was set back leaves the time in which an entry holds, and so does an override leave its schedule.
-        let same = |known: &&Known| known.holds.contains(&now) && *known.schedule == **schedule;
+        let same = |known: &&CachedLimits| known.holds.contains(&now) && *known.schedule == **schedule;
         if let Some(known) = known.get(id).filter(same) {
             return (known.limits, known.waits_until);
         }
@@ -76,7 +73,10 @@ impl HoursNow {
             known.clear();
         }
         let waits_until = schedule.after.as_ref().and_then(|_| Some(schedule.floor_since(now)? + LATEST));
-        known.insert(id.clone(), Known { schedule: Arc::clone(schedule), limits, holds: now..until, waits_until });
+        known.insert(
+            id.clone(),
+            CachedLimits { schedule: Arc::clone(schedule), limits, holds: now..until, waits_until },
+        );
         (limits, waits_until)
     }
 }

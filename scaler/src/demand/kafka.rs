@@ -1,11 +1,8 @@
 //! Lag as demand: as messages, or as the time that it takes to read them.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::MutexGuard;
 use tidegate_core::{
     kafka::{KafkaIntent, Lag, Throughput},
     plan::{Plan, PlannedWorkload, Replicas},
@@ -14,9 +11,10 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{Demands, NoDemand, unknown_workload};
-use crate::signals::{NoReading, Reading};
+use crate::store::{NoReading, Reading};
 
 /// Long enough that the HPA sees it, which looks every 15 s.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -33,16 +31,12 @@ pub(crate) struct KafkaNow {
 
 /// Looks at the consumers of the Plan after each round until `shutdown` says so: what their replicas read is known by all of
 /// Tidegate's pods then, whichever of them KEDA asks.
-pub async fn watch_consumers(
-    demands: Arc<Demands>,
-    plan: watch::Receiver<Option<Arc<Plan>>>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub async fn watch_consumers(demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>, stop: CancellationToken) {
     let mut rounds = demands.signals().rounds();
     loop {
         tokio::select! {
             changed = rounds.changed() => if changed.is_err() { return },
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
         }
         let Some(plan) = plan.borrow().clone() else { continue };
         for (id, workload) in &plan.workloads {
@@ -131,7 +125,7 @@ impl Demands {
 
     fn consumers(&self) -> MutexGuard<'_, Consumers> {
         // A panic elsewhere leaves values that are whole.
-        self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.consumers.lock()
     }
 }
 

@@ -8,7 +8,7 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-use crate::signals::{Reading, WINDOW};
+use crate::store::{Reading, WINDOW};
 
 /// What nobody asked for in this time is forgotten. KEDA asks at least every `pollingInterval`, which is seconds to minutes.
 const FORGET_AFTER: Duration = Duration::from_secs(600);

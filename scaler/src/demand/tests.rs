@@ -11,7 +11,7 @@ use tokio::time::advance;
 use super::*;
 use crate::{
     fixture::{STALE_AFTER, demands, deployment, measure, plan, share},
-    signals::ClusterValues,
+    store::ClusterValues,
 };
 
 const RULE: &str = "httproute/shop/web/rule/0";
@@ -260,7 +260,7 @@ async fn a_workload_that_is_no_longer_annotated_is_unknown_at_once() {
 fn at_hours(off_hours_replicas: &str) -> (Demands, Arc<Mutex<DateTime<Utc>>>, Plan, Trigger) {
     let time = Arc::new(Mutex::new(at("2026-03-02T12:00:00Z")));
     let clock = Arc::clone(&time);
-    let demands = demands().with_clock(Arc::new(move || *clock.lock().unwrap()));
+    let demands = demands().with_clock(Arc::new(move || *clock.lock()));
     let annotations = [
         ("requests-per-second", "100"),
         ("min-replicas", "2"),
@@ -290,18 +290,18 @@ async fn inside_hours_there_is_a_floor_and_outside_the_cap_holds_demand_down() {
     let (demands, time, plan, trigger) = at_hours("2");
     measure(demands.signals(), &[(RULE, [900.0, 0.0, 0.0])]);
     assert_eq!(told(&demands, &trigger, &plan), (900.0, 2.0, true));
-    *time.lock().unwrap() = at("2026-03-02T18:00:00Z");
+    *time.lock() = at("2026-03-02T18:00:00Z");
     assert_eq!(told(&demands, &trigger, &plan), (200.0, 0.0, true), "2 replicas of 100 requests/s");
     measure(demands.signals(), &[(RULE, [30.0, 0.0, 0.0])]);
     assert_eq!(told(&demands, &trigger, &plan), (30.0, 0.0, true), "a cap is not a floor");
-    *time.lock().unwrap() = at("2026-03-03T08:00:00Z");
+    *time.lock() = at("2026-03-03T08:00:00Z");
     assert_eq!(told(&demands, &trigger, &plan), (30.0, 2.0, true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn closed_at_zero_is_inactive_whatever_is_measured_or_not() {
     let (demands, time, plan, trigger) = at_hours("0");
-    *time.lock().unwrap() = at("2026-03-07T12:00:00Z");
+    *time.lock() = at("2026-03-07T12:00:00Z");
     assert_eq!(told(&demands, &trigger, &plan), (0.0, 0.0, false), "nothing was measured yet");
     measure(demands.signals(), &[(RULE, [900.0, 0.0, 0.0])]);
     assert_eq!(told(&demands, &trigger, &plan), (0.0, 0.0, false));
@@ -319,7 +319,7 @@ async fn the_state_now_decides_also_when_the_clock_is_set_back() {
         ("2026-03-08T12:00:00Z", false),
         ("2026-02-28T12:00:00Z", false),
     ] {
-        *time.lock().unwrap() = at(now);
+        *time.lock() = at(now);
         assert_eq!(told(&demands, &trigger, &plan).2, open, "{now}");
     }
 }
@@ -327,7 +327,7 @@ async fn the_state_now_decides_also_when_the_clock_is_set_back() {
 #[tokio::test(start_paused = true)]
 async fn at_opening_the_floor_needs_no_measurement() {
     let (demands, time, plan, trigger) = at_hours("0");
-    *time.lock().unwrap() = at("2026-03-03T08:00:00Z");
+    *time.lock() = at("2026-03-03T08:00:00Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(true));
     let floor = demands.demand(&trigger, trigger.targets[1], &plan).unwrap();
     assert_eq!((floor.need.value, floor.need.replicas()), (2.0, 2));
@@ -336,13 +336,13 @@ async fn at_opening_the_floor_needs_no_measurement() {
 #[tokio::test(start_paused = true)]
 async fn an_override_in_the_plan_counts_at_once() {
     let (demands, time, mut plan, trigger) = at_hours("0");
-    *time.lock().unwrap() = at("2026-03-07T12:00:00Z");
+    *time.lock() = at("2026-03-07T12:00:00Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
     let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
     let schedule = Schedule::clone(workload.schedule.as_ref().unwrap());
     workload.schedule = Some(Arc::new(Schedule { keep_awake_until: Some(at("2026-03-07T14:00:00Z")), ..schedule }));
     assert_eq!(demands.is_active(&trigger, &plan), Ok(true));
-    *time.lock().unwrap() = at("2026-03-07T14:00:00Z");
+    *time.lock() = at("2026-03-07T14:00:00Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
 }
 
@@ -354,13 +354,13 @@ async fn what_opens_after_another_waits_for_it_but_for_ten_minutes_at_most() {
     workload.schedule = Some(Arc::new(Schedule { after: Some("statefulset/db".parse().unwrap()), ..schedule }));
     workload.after = Some(Prerequisite { id: deployment("db"), ready: false });
     workload.replicas.wanted = 0;
-    *time.lock().unwrap() = at("2026-03-03T08:00:00Z");
+    *time.lock() = at("2026-03-03T08:00:00Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
-    *time.lock().unwrap() = at("2026-03-03T08:09:59Z");
+    *time.lock() = at("2026-03-03T08:09:59Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
-    *time.lock().unwrap() = at("2026-03-03T08:10:00Z");
+    *time.lock() = at("2026-03-03T08:10:00Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(true), "ten minutes late");
-    *time.lock().unwrap() = at("2026-03-04T08:00:01Z");
+    *time.lock() = at("2026-03-04T08:00:01Z");
     assert_eq!(demands.is_active(&trigger, &plan), Ok(false));
     plan.workloads.get_mut(&deployment("api")).unwrap().after =
         Some(Prerequisite { id: deployment("db"), ready: true });
@@ -451,11 +451,11 @@ async fn what_nobody_asks_for_is_forgotten() {
         measure(demands.signals(), &[(&name, [0.0; 3])]);
         assert_eq!(value(&demands, &named(&name), &plan), Ok(0.0));
     }
-    assert_eq!(demands.lock().count(), 50);
+    assert_eq!(demands.last.lock().count(), 50);
     advance(Duration::from_secs(601)).await;
     measure(demands.signals(), &[(RULE, [0.0; 3])]);
     assert_eq!(value(&demands, &api(), &plan), Ok(0.0));
-    assert_eq!(demands.lock().count(), 1);
+    assert_eq!(demands.last.lock().count(), 1);
 }
 
 /// What can happen to a workload between two questions.

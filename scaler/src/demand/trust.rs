@@ -12,7 +12,7 @@ use tokio::time::{Instant, advance};
 use super::*;
 use crate::{
     fixture::{demands, deployment, plan, share},
-    signals::{Counters, Sample},
+    store::{Counters, Sample},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

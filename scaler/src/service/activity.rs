@@ -1,12 +1,9 @@
 //! Who listens to StreamIsActive, and what each is told.
 
-use std::{
-    future::pending,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{future::pending, time::Duration};
 
 use futures::stream::{self, Stream};
+use parking_lot::Mutex;
 use tidegate_core::trigger::Trigger;
 use tidegate_proto::IsActiveResponse;
 use tokio::{
@@ -64,7 +61,7 @@ impl Scaler {
     /// A stream's states from now on.
     pub(super) fn subscribe(&self, trigger: Trigger) -> watch::Receiver<State> {
         // Under the lock, so that no round is missed between the first look and the next pass.
-        let mut subscribers = self.subscribers.lock();
+        let mut subscribers = self.subscribers.0.lock();
         let (state, states) = watch::channel(self.active(&trigger).ok());
         if let Some(subscribers) = subscribers.as_mut() {
             subscribers.push(Subscriber { trigger, state });
@@ -93,7 +90,7 @@ impl Scaler {
 
     /// Whether there are more.
     fn tell_some(&self, from: &mut usize) -> bool {
-        let mut subscribers = self.subscribers.lock();
+        let mut subscribers = self.subscribers.0.lock();
         let Some(subscribers) = subscribers.as_mut() else { return false };
         for _ in 0..AT_ONCE {
             let Some(Subscriber { trigger, state }) = subscribers.get(*from) else { return false };
@@ -113,11 +110,6 @@ impl Scaler {
 impl Subscribers {
     /// Ends all streams, and those that are opened later at once.
     pub(super) fn close(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Subscriber>>> {
-        // A panic elsewhere leaves a list that is whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = None;
     }
 }

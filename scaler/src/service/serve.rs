@@ -3,7 +3,8 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use tidegate_proto::{FILE_DESCRIPTOR_SET, external_scaler_server::ExternalScalerServer};
-use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
@@ -60,7 +61,7 @@ pub async fn serve(
     listener: TcpListener,
     settings: ServiceSettings,
     scaler: Scaler,
-    shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let scaler = Arc::new(scaler);
     let certificates = match settings.tls {
@@ -81,15 +82,15 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    let stop = async {
-        stopped(shutdown.clone()).await;
+    let stopping = async {
+        stop.cancelled().await;
         health.set_not_serving::<ExternalScalerServer<Scaler>>().await;
         health.set_service_status("", ServingStatus::NotServing).await;
         scaler.close();
     };
-    let serving = router.serve_with_incoming_shutdown(accept(listener, certificates.clone()), stop);
+    let serving = router.serve_with_incoming_shutdown(accept(listener, certificates.clone()), stopping);
     let drained = async {
-        stopped(shutdown.clone()).await;
+        stop.cancelled().await;
         sleep(DRAIN).await;
     };
     let certificates = async {
@@ -105,9 +106,4 @@ pub async fn serve(
         () = certificates => {}
     }
     Ok(())
-}
-
-async fn stopped(mut shutdown: watch::Receiver<bool>) {
-    // An error means that nobody can say stop any more, which is one.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }

@@ -7,7 +7,7 @@ use crate::{demand::NoDemand, text::shortened};
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum RpcRefusal {
     #[error("GetMetrics needs a scaledObjectRef")]
     NoObject,
     #[error("ScaledObject {object} in namespace {namespace}: {problems}")]
@@ -21,7 +21,7 @@ pub(crate) enum Refused {
 /// Messages travel in an HTTP header, of which clients take a limited size (16 KiB is common).
 const LONGEST_MESSAGE: usize = 4000;
 
-impl Refused {
+impl RpcRefusal {
     pub(super) fn metadata(namespace: &str, object: &str, problems: &[Problem]) -> Self {
         let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
         Self::Metadata {
@@ -55,8 +55,8 @@ impl Refused {
     }
 }
 
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
+impl From<RpcRefusal> for Status {
+    fn from(refused: RpcRefusal) -> Self {
         let message: String = refused.to_string().chars().take(LONGEST_MESSAGE).collect();
         Self::new(refused.code(), message)
     }

@@ -3,10 +3,11 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -82,7 +83,7 @@ impl Certificates {
 
     /// For the next connection.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.lock())
     }
 
     /// Looks at the files again and again, and takes what is good. While it is not, the last good ones stay. Never ends.
@@ -96,7 +97,7 @@ impl Certificates {
             if seen.replace(now) != Some(now) {
                 match files.and_then(|files| files.config(&self.settings)) {
                     Ok(config) => {
-                        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                        *self.current.lock() = Arc::new(config);
                         metrics.tls_files_are_bad(false);
                         if !first {
                             tracing::info!(file = %self.settings.cert_file.display(), "took the new certificate");

@@ -10,15 +10,16 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tidegate_core::{model::AiGateway, plan::Plan};
+use tidegate_core::{llm::AiGateway, plan::Plan};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use self::process::Process;
-use super::pages::Pages;
-use crate::signals::Signals;
+use super::http_pages::Pages;
+use crate::store::SignalStore;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -28,9 +29,9 @@ const AT_ONCE: usize = 32;
 /// Asks every AI gateway of the Plan, and these, until `shutdown` says so.
 pub(super) async fn run(
     also: Vec<AiGateway>,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    mut shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) {
     let pages = Pages::new();
     let mut processes = HashMap::new();
@@ -50,12 +51,12 @@ pub(super) async fn run(
     };
     tokio::select! {
         () = asking => {}
-        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = stop.cancelled() => {}
     }
 }
 
 /// Asks all of them, and takes each answer in as it comes.
-async fn ask(pages: &Pages, gateways: &[AiGateway], processes: &mut HashMap<String, Process>, signals: &Signals) {
+async fn ask(pages: &Pages, gateways: &[AiGateway], processes: &mut HashMap<String, Process>, signals: &SignalStore) {
     let there: HashSet<&str> = gateways.iter().map(|gateway| gateway.name.as_str()).collect();
     processes.retain(|name, _| there.contains(name.as_str()));
     let asking = stream::iter(gateways.to_vec()).map(|gateway| page(pages, gateway));
@@ -100,7 +101,8 @@ mod tests {
         let answers = bad.into_iter().flat_map(|bad| [bad, new]).collect();
         let served = tokio::spawn(serve(listener, answers));
         let gateway = AiGateway { name: "eg/proxy".into(), metrics, ready: true, fleet: None };
-        let (signals, pages, mut processes) = (Signals::new(Duration::from_secs(300)), Pages::new(), HashMap::new());
+        let (signals, pages, mut processes) =
+            (SignalStore::new(Duration::from_secs(300)), Pages::new(), HashMap::new());
         for bad in bad {
             for is_bad in [true, false] {
                 ask(&pages, std::slice::from_ref(&gateway), &mut processes, &signals).await;

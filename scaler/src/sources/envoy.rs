@@ -21,13 +21,14 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 pub(in crate::sources) use self::fields::Field;
 pub use self::{
     exposition::{PageError, Parser},
     scrape::{Scrape, ScrapeError, Scraper},
 };
-use crate::signals::Signals;
+use crate::store::SignalStore;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -45,11 +46,11 @@ const AT_ONCE: usize = 64;
 /// Measures on every proxy of the Plan, and on these, until `shutdown` says so.
 pub async fn run(
     also: Vec<Proxy>,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    mut shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) {
-    let mut fleet = Fleet::new(signals);
+    let mut fleet = Scraped::new(signals);
     let mut ticks = interval(ROUND);
     // After a pause of the process one round is enough.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -68,14 +69,14 @@ pub async fn run(
                     fleet.answered(answer);
                 }
             }
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
         }
     }
 }
 
 /// The proxies, and who is being asked.
-struct Fleet {
-    signals: Arc<Signals>,
+struct Scraped {
+    signals: Arc<SignalStore>,
     scraper: Scraper,
     room: Arc<Semaphore>,
     proxies: Vec<Proxy>,
@@ -94,8 +95,8 @@ struct Answer {
     scrape: Result<Scrape, ScrapeError>,
 }
 
-impl Fleet {
-    fn new(signals: Arc<Signals>) -> Self {
+impl Scraped {
+    fn new(signals: Arc<SignalStore>) -> Self {
         Self {
             signals,
             scraper: Scraper::new(CONNECT_WITHIN, ANSWER_WITHIN),

@@ -2,7 +2,6 @@
 //!
 //! No group is joined and nothing is committed.
 
-mod admin;
 mod check;
 mod files;
 mod groups;
@@ -16,24 +15,23 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use rdkafka::ClientConfig;
 use tidegate_core::kafka::KafkaLag;
 use tokio::{
-    sync::watch,
     task::{JoinSet, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
-use self::{
-    admin::Admin,
-    sweep::{Answers, Sweeper, none_known},
-};
+use tidegate_kafka_admin::Admin;
+
+use self::sweep::{Answers, Sweeper, none_known};
 pub use self::{
     check::{Step, check},
     oauth::OauthSettings,
     settings::{ClusterSettings, KafkaSettings, KerberosSettings, PasswordSettings, SaslSettings, TlsSettings},
 };
-use crate::signals::Signals;
+use crate::store::SignalStore;
 
 /// Sweeps every cluster until `shutdown` says so.
-pub async fn run(settings: KafkaSettings, signals: Arc<Signals>, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(settings: KafkaSettings, signals: Arc<SignalStore>, stop: CancellationToken) {
     let mut clusters = JoinSet::new();
     let names: BTreeSet<_> = settings.clusters.keys().cloned().collect();
     let interval = settings.interval();
@@ -41,11 +39,11 @@ pub async fn run(settings: KafkaSettings, signals: Arc<Signals>, mut shutdown: w
         clusters.spawn(follow(name, cluster, interval, Arc::clone(&signals)));
     }
     clusters.spawn(refuse_unknown(names, interval, signals));
-    let _ = shutdown.wait_for(|stop| *stop).await;
+    stop.cancelled().await;
 }
 
 /// Lags of clusters that nobody has named get an error that says so.
-async fn refuse_unknown(names: BTreeSet<String>, every: Duration, signals: Arc<Signals>) {
+async fn refuse_unknown(names: BTreeSet<String>, every: Duration, signals: Arc<SignalStore>) {
     let mut ticks = interval(every);
     loop {
         ticks.tick().await;
@@ -63,7 +61,7 @@ async fn refuse_unknown(names: BTreeSet<String>, every: Duration, signals: Arc<S
     }
 }
 
-async fn follow(name: String, settings: ClusterSettings, every: Duration, signals: Arc<Signals>) {
+async fn follow(name: String, settings: ClusterSettings, every: Duration, signals: Arc<SignalStore>) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cluster = Cluster::new(settings.clone());
@@ -144,7 +142,7 @@ fn connect<'a>(
     let (_, admin) = match connection.take() {
         Some((same, admin)) if same.config_map() == config.config_map() => connection.insert((same, admin)),
         _ => {
-            let admin = Admin::new(&config, settings.oauth().cloned(), settings.timeout())?;
+            let admin = Admin::new(&config, settings.oauth().cloned().map(OauthSettings::tokens), settings.timeout())?;
             connection.insert((config, admin))
         }
     };

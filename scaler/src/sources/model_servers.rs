@@ -1,7 +1,7 @@
 //! Model servers themselves: the metrics of the pods of each workload that serves a model, once a second.
 
-mod asked;
-mod names;
+mod metric_names;
+mod pods;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,11 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
-use self::asked::{Asked, Pod};
-use super::pages::{Pages, url};
-use crate::signals::Signals;
+use self::pods::{Pod, Pods};
+use super::http_pages::{Pages, url};
+use crate::store::SignalStore;
 
 /// The time between two rounds. A page of vLLM takes it about 10 ms.
 const ROUND: Duration = Duration::from_secs(1);
@@ -22,13 +23,9 @@ const ROUND: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 
 /// Asks the pods of the Plan until `shutdown` says so.
-pub(super) async fn run(
-    signals: Arc<Signals>,
-    plan: watch::Receiver<Option<Arc<Plan>>>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub(super) async fn run(signals: Arc<SignalStore>, plan: watch::Receiver<Option<Arc<Plan>>>, stop: CancellationToken) {
     let pages = Pages::new();
-    let mut asked = Asked::default();
+    let mut asked = Pods::default();
     let mut ticks = interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let asking = async {
@@ -42,12 +39,12 @@ pub(super) async fn run(
     };
     tokio::select! {
         () = asking => {}
-        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = stop.cancelled() => {}
     }
 }
 
 /// Asks all of them, and takes each answer in as it comes.
-async fn ask(pages: &Pages, asked: &mut Asked, signals: &Signals) {
+async fn ask(pages: &Pages, asked: &mut Pods, signals: &SignalStore) {
     let pods: Vec<_> = asked.pods().cloned().collect();
     let asking = stream::iter(pods).map(|pod| page(pages, pod));
     let mut answers = std::pin::pin!(asking.buffer_unordered(AT_ONCE));

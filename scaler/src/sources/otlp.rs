@@ -24,6 +24,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
 use tidegate_core::plan::Plan;
 use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
 use tonic::{codec::CompressionEncoding, transport::Server};
 
 use self::{
@@ -32,7 +33,7 @@ use self::{
     peers::Peers,
     receiver::Receiver,
 };
-use crate::{service::connections::accept_plain, signals::Signals};
+use crate::{service::connections::accept_plain, store::SignalStore};
 
 /// Where metrics are pushed to, and which of them count.
 #[derive(Debug, Clone)]
@@ -84,9 +85,9 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, OtlpError> 
 pub async fn serve(
     listener: TcpListener,
     settings: OtlpSettings,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) -> Result<(), OtlpError> {
     let peers = settings.peers.clone().map(|host| Arc::new(Peers::new(host, Arc::clone(&signals))));
     let gate = GateLayer(Arc::new(Gate::new(plan.clone(), peers.clone())));
@@ -95,8 +96,6 @@ pub async fn serve(
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(LARGEST_MESSAGE);
-    let mut stopped = shutdown.clone();
-    let stop = async move { _ = stopped.wait_for(|stop| *stop).await };
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(Some(MOST_STREAMS))
@@ -105,12 +104,11 @@ pub async fn serve(
         .timeout(LONGEST_CALL)
         .layer(gate)
         .add_service(service)
-        .serve_with_incoming_shutdown(accept_plain(listener), stop);
-    let mut stopped = shutdown.clone();
+        .serve_with_incoming_shutdown(accept_plain(listener), stop.clone().cancelled_owned());
     let passing_on = async {
         match &peers {
-            Some(peers) => peers.run(shutdown).await,
-            None => _ = stopped.wait_for(|stop| *stop).await,
+            Some(peers) => peers.run(stop).await,
+            None => stop.cancelled().await,
         }
     };
     tokio::select! {

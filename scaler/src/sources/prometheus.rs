@@ -13,9 +13,10 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::client::{Prometheus, PrometheusError};
-use crate::signals::Signals;
+use crate::store::SignalStore;
 
 /// A Prometheus, and how to ask it.
 #[derive(Debug, Clone)]
@@ -58,7 +59,7 @@ const AT_ONCE: usize = 4;
 
 /// What is asked for besides users' queries.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct Questions {
     /// The clusters that are kept
     pub clusters: bool,
     /// The tokens of models
@@ -69,10 +70,10 @@ pub struct Asked {
 /// delay the query for clusters.
 pub async fn run(
     prometheus: Prometheus,
-    asked: Asked,
-    signals: Arc<Signals>,
+    asked: Questions,
+    signals: Arc<SignalStore>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
-    mut shutdown: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) {
     let clusters = async {
         let mut ticks = ticks(&prometheus);
@@ -96,7 +97,7 @@ pub async fn run(
     let numbers = ask_for_numbers(&prometheus, &signals);
     tokio::select! {
         _ = async { tokio::join!(clusters, tokens, numbers) } => {}
-        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = stop.cancelled() => {}
     }
 }
 
@@ -107,7 +108,7 @@ fn ticks(prometheus: &Prometheus) -> Interval {
     ticks
 }
 
-async fn ask_for_clusters(prometheus: &Prometheus, signals: &Signals, plan: &Plan) {
+async fn ask_for_clusters(prometheus: &Prometheus, signals: &SignalStore, plan: &Plan) {
     let series = signals.series();
     if series.is_empty() {
         return;
@@ -119,7 +120,7 @@ async fn ask_for_clusters(prometheus: &Prometheus, signals: &Signals, plan: &Pla
     signals.commit_clusters(prometheus.name(), values);
 }
 
-async fn ask_for_tokens(prometheus: &Prometheus, signals: &Signals) {
+async fn ask_for_tokens(prometheus: &Prometheus, signals: &SignalStore) {
     let asked = Instant::now();
     let answer = prometheus.ask(tokens::QUERY).await;
     let rates = answer.map_or_else(Measured::Unknown, |answer| answer.measured(tokens::rates));
@@ -129,7 +130,7 @@ async fn ask_for_tokens(prometheus: &Prometheus, signals: &Signals) {
 
 /// Each namespace's queries one after another, and the namespaces side by side: they take turns at the server, first come
 /// first served, and a namespace that is not done when a round begins has its next one later.
-async fn ask_for_numbers(prometheus: &Prometheus, signals: &Signals) {
+async fn ask_for_numbers(prometheus: &Prometheus, signals: &SignalStore) {
     let (turns, mut ticks) = (Semaphore::new(AT_ONCE), ticks(prometheus));
     let (mut asking, mut busy) = (FuturesUnordered::new(), HashSet::new());
     loop {
@@ -150,7 +151,7 @@ async fn ask_for_numbers(prometheus: &Prometheus, signals: &Signals) {
 
 async fn ask_for_namespace(
     prometheus: &Prometheus,
-    signals: &Signals,
+    signals: &SignalStore,
     turns: &Semaphore,
     namespace: String,
     queries: Vec<String>,
@@ -165,7 +166,7 @@ async fn ask_for_namespace(
 /// What a plain server answers at once.
 const PLAIN: &str = "vector(1)";
 
-async fn ask_for_number(prometheus: &Prometheus, signals: &Signals, namespace: &str, query: &str) {
+async fn ask_for_number(prometheus: &Prometheus, signals: &SignalStore, namespace: &str, query: &str) {
     let asked = Instant::now();
     let answer = prometheus.ask(query).await;
     let took = asked.elapsed();

@@ -26,7 +26,7 @@ async fn health_is_told_of_the_server_and_of_the_service_until_it_drains() {
         assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
         watches.push(watch);
     }
-    server.stop.send_replace(true);
+    server.stop.cancel();
     for watch in &mut watches {
         assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
     }
@@ -38,7 +38,7 @@ async fn an_open_health_watch_does_not_hold_up_the_end() {
     let mut health = HealthClient::new(server.channel().await);
     let mut watch = in_time(health.watch(HealthCheckRequest::default())).await.unwrap().into_inner();
     in_time(watch.message()).await.unwrap();
-    server.stop.send_replace(true);
+    server.stop.cancel();
     in_time(watch.message()).await.unwrap();
     assert!(!server.task.is_finished(), "calls get their time");
     later(Duration::from_secs(5)).await;
@@ -50,7 +50,7 @@ async fn a_server_without_calls_ends_at_once() {
     let server = Server::start(plan(&["api"])).await;
     let mut client = server.client().await;
     in_time(client.get_metric_spec(of_deployment("api"))).await.unwrap();
-    server.stop.send_replace(true);
+    server.stop.cancel();
     let start = tokio::time::Instant::now();
     in_time(server.task).await.unwrap().unwrap();
     assert!(start.elapsed() < Duration::from_secs(4), "before the drain's own end: {:?}", start.elapsed());

@@ -26,7 +26,7 @@ async fn the_first_state_is_told_at_once_and_then_only_changes() {
         }
         assert_eq!(next(&mut stream).await, Some(active));
     }
-    server.stop.send_replace(true);
+    server.stop.cancel();
     assert_eq!(next(&mut stream).await, None, "nothing else was told");
 }
 
@@ -52,7 +52,7 @@ async fn nothing_is_told_while_data_is_missing() {
     let mut other = server.client().await;
     let refused = metric(&mut other, &of_deployment("api"), "requests-per-second").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
-    server.stop.send_replace(true);
+    server.stop.cancel();
     assert_eq!(next(&mut stream).await, None, "no word in between");
 }
 
@@ -66,7 +66,7 @@ async fn the_specs_are_sent_at_once_agree_with_the_call_and_are_then_quiet() {
     assert_eq!(first, called);
     server.replace_plan(plan(&["api"]));
     server.measure(&[(&cluster("api"), [1.0, 0.0, 0.0])]);
-    server.stop.send_replace(true);
+    server.stop.cancel();
     // A clean end (EOF) is what makes KEDA come back after 2 s instead of a growing time.
     assert_eq!(in_time(stream.message()).await.unwrap(), None);
 }
@@ -106,7 +106,7 @@ async fn streams_that_open_while_the_scaler_stops_end_too() {
     server.measure(&[]);
     let mut stream = in_time(client.stream_is_active(of_deployment("api"))).await.unwrap().into_inner();
     assert_eq!(next(&mut stream).await, Some(false));
-    server.stop.send_replace(true);
+    server.stop.cancel();
     // It comes in before the end, or is refused: both let KEDA go elsewhere.
     if let Ok(stream) = in_time(client.stream_metric_spec(of_deployment("api"))).await {
         let mut stream = stream.into_inner();

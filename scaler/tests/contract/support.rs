@@ -21,9 +21,10 @@ use tidegate_scaler::{
     demand::Demands,
     metrics::{ScalerMetrics, register_workloads},
     service::{Scaler, ServeError, ServiceSettings, TlsSettings, serve},
-    signals::Signals,
+    store::SignalStore,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
 
 /// How long the tests' values stay good.
@@ -36,9 +37,9 @@ pub(crate) type Client = ExternalScalerClient<Channel>;
 /// A scaler that runs.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) signals: Arc<Signals>,
+    pub(crate) signals: Arc<SignalStore>,
     pub(crate) plan: watch::Sender<Option<Arc<Plan>>>,
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stop: CancellationToken,
     pub(crate) task: JoinHandle<Result<(), ServeError>>,
     registry: Mutex<Registry>,
 }
@@ -49,18 +50,18 @@ impl Server {
     }
 
     pub(crate) async fn start_with(plan: Plan, tls: Option<TlsSettings>) -> Self {
-        let signals = Arc::new(Signals::new(STALE_AFTER));
+        let signals = Arc::new(SignalStore::new(STALE_AFTER));
         signals.keep(&plan);
         let demands = Arc::new(Demands::new(Arc::clone(&signals), STALE_AFTER));
         let (plan, planned) = watch::channel(Some(Arc::new(plan)));
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let mut registry = Registry::default();
         let metrics = ScalerMetrics::register(&mut registry);
         register_workloads(&mut registry, Arc::clone(&demands), planned.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let scaler = Scaler::new(demands, planned, metrics);
-        let task = tokio::spawn(serve(listener, ServiceSettings { tls }, scaler, stopped));
+        let task = tokio::spawn(serve(listener, ServiceSettings { tls }, scaler, stop.clone()));
         Self { address, signals, plan, stop, task, registry: Mutex::new(registry) }
     }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use tidegate_core::plan::Proxy;
 use tidegate_scaler::{
-    signals::Series,
     sources::envoy::{Scrape, ScrapeError, Scraper},
+    store::Series,
 };
 
 use crate::server::{

@@ -11,14 +11,14 @@ use rdkafka::{
 };
 use tidegate_core::kafka::{KafkaLag, NoOffset, Partitions};
 use tidegate_scaler::{
-    signals::Signals,
     sources::kafka::{self, KafkaSettings},
+    store::SignalStore,
 };
 use tokio::{
-    sync::watch,
     task::{AbortHandle, spawn_blocking},
     time::timeout,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 const STALE_AFTER: Duration = Duration::from_secs(300);
 const TOPIC: &str = "orders";
@@ -28,8 +28,8 @@ const PARTITIONS: i32 = 3;
 /// groups begin at the start.
 struct Mock {
     cluster: MockCluster<'static, DefaultProducerContext>,
-    signals: Arc<Signals>,
-    _stop: watch::Sender<bool>,
+    signals: Arc<SignalStore>,
+    _stop: DropGuard,
     sweeping: AbortHandle,
 }
 
@@ -52,10 +52,10 @@ impl Mock {
             "intervalSeconds": 1,
         });
         let settings: KafkaSettings = serde_json::from_value(settings).unwrap();
-        let signals = Arc::new(Signals::new(STALE_AFTER));
-        let (stop, stopped) = watch::channel(false);
-        let sweeping = tokio::spawn(kafka::run(settings, Arc::clone(&signals), stopped)).abort_handle();
-        Self { cluster, signals, _stop: stop, sweeping }
+        let signals = Arc::new(SignalStore::new(STALE_AFTER));
+        let stop = CancellationToken::new();
+        let sweeping = tokio::spawn(kafka::run(settings, Arc::clone(&signals), stop.clone())).abort_handle();
+        Self { cluster, signals, _stop: stop.drop_guard(), sweeping }
     }
 
     /// So many messages on each partition.

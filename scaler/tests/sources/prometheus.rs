@@ -10,13 +10,14 @@ use tidegate_core::{
     workload::{WorkloadId, WorkloadKind},
 };
 use tidegate_scaler::{
-    signals::{NoReading, Signals},
     sources::{
         self, SourceSettings, TrafficSource,
         prometheus::{Credentials, PrometheusSettings},
     },
+    store::{NoReading, SignalStore},
 };
 use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::server::{
     Behaviour::{Answer, Silence, SilenceTo},
@@ -62,12 +63,12 @@ fn plan() -> Plan {
 }
 
 /// Asks until both the clusters and the query were answered, or refused.
-async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+async fn ask(settings: PrometheusSettings) -> Arc<SignalStore> {
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
-    let (_stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
-    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
     let mut rounds = signals.rounds();
     let both = async {
         let is_answered = || signals.query("shop", QUERY).is_ok() || signals.query_error("shop", QUERY).is_some();
@@ -80,12 +81,12 @@ async fn ask(settings: PrometheusSettings) -> Arc<Signals> {
     signals
 }
 
-async fn answered(data: &Value) -> (Server, Arc<Signals>) {
+async fn answered(data: &Value) -> (Server, Arc<SignalStore>) {
     answered_with(data, &json!({})).await
 }
 
 /// With these fields beside the data.
-async fn answered_with(data: &Value, more: &Value) -> (Server, Arc<Signals>) {
+async fn answered_with(data: &Value, more: &Value) -> (Server, Arc<SignalStore>) {
     let mut body = json!({"status": "success", "data": data});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let body = body.to_string();
@@ -98,7 +99,7 @@ fn vector(rows: &[Value]) -> Value {
     json!({"resultType": "vector", "result": rows})
 }
 
-fn bad(signals: &Signals) -> String {
+fn bad(signals: &SignalStore) -> String {
     match signals.query("shop", QUERY) {
         Err(NoReading::BadAnswer { reason } | NoReading::NotYet { waiting_for: reason }) => reason,
         other => panic!("{other:?}"),
@@ -203,16 +204,16 @@ async fn silence_ends_at_the_deadline() {
 async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters() {
     let body = json!({"status": "success", "data": vector(&[])}).to_string();
     let server = Server::that(SilenceTo("slow", answer("200 OK", &body))).await;
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     for number in 0..200 {
         signals.keep_query("other", &format!("slow_{number}"));
     }
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
-    let (_stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     // Four of the slow queries at a time take longer than the test.
     let slow = PrometheusSettings { timeout: Duration::from_secs(60), ..settings(&server) };
     let source = SourceSettings { prometheus: Some(slow), ..SourceSettings::of(TrafficSource::Prometheus) };
-    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
     let queries_for_clusters =
         || server.requests.lock().unwrap().iter().filter(|request| request.contains("envoy_cluster_name")).count();
     let mut rounds = signals.rounds();
@@ -232,16 +233,16 @@ const ONE: &str =
 async fn ask_until(
     settings: PrometheusSettings,
     queries: &[(&str, String)],
-    wanted: impl Fn(&Signals) -> bool,
-) -> Arc<Signals> {
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    wanted: impl Fn(&SignalStore) -> bool,
+) -> Arc<SignalStore> {
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     for (namespace, query) in queries {
         signals.keep_query(namespace, query);
     }
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
-    let (_stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
-    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
     let mut rounds = signals.rounds();
     let waiting = async {
         while !wanted(&signals) {
@@ -290,16 +291,16 @@ async fn one_slow_query_does_not_mark_the_server_as_failing() {
 
 #[tokio::test]
 async fn a_failing_server_keeps_the_last_answer() {
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     let body = json!({"status": "success", "data": vector(&[json!({"metric": {}, "value": [1.0, "7"]})])});
     let server = Server::that(Answer(answer("200 OK", &body.to_string()))).await;
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
-    let (_stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
     let source =
         SourceSettings { prometheus: Some(settings(&server)), ..SourceSettings::of(TrafficSource::Prometheus) };
-    tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stopped));
+    tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
     let mut rounds = signals.rounds();
-    let until = async |wanted: &dyn Fn(&Signals) -> bool, rounds: &mut watch::Receiver<u64>| {
+    let until = async |wanted: &dyn Fn(&SignalStore) -> bool, rounds: &mut watch::Receiver<u64>| {
         let waiting = async {
             while !wanted(&signals) {
                 rounds.changed().await.unwrap();

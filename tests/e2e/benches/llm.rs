@@ -23,7 +23,7 @@ use tidegate_e2e::{
     llm::{Chat, Usage, ai_gateway, ai_route, model_server},
     scenario::{Scenario, until},
 };
-use tidegate_replay::{
+use tidegate_sim::{
     report::comparison::{Comparison, Moment, Run},
     traces::{Prompt, Recorded, Trace},
 };

@@ -20,7 +20,7 @@ use tidegate_e2e::{
     scenario::{Scenario, gateway, http_route, task_api},
 };
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef, external_scaler_client::ExternalScalerClient};
-use tidegate_replay::load::{Load, LoadSpec, Profile, Traffic};
+use tidegate_sim::load::{Load, LoadSpec, Profile, Traffic};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tonic::transport::Channel;
 

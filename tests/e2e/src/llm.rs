@@ -20,7 +20,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use tidegate_replay::traces::Prompt;
+use tidegate_sim::traces::Prompt;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval, timeout},

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tidegate_replay::load::{Load, LoadSpec, Profile, Traffic};
+use tidegate_sim::load::{Load, LoadSpec, Profile, Traffic};
 use tidegate_stack::eventually;
 
 use crate::kubectl::{apply, get, kubectl};

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use hyper::Uri;
-use tidegate_replay::load::{Load, LoadSpec, Profile, Traffic};
+use tidegate_sim::load::{Load, LoadSpec, Profile, Traffic};
 use tokio::net::lookup_host;
 
 #[derive(clap::Args)]

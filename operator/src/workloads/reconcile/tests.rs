@@ -1,23 +1,22 @@
+use http::StatusCode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
+use tidegate_cluster::scaling::ScalerEndpoint;
 use tidegate_core::workload::WorkloadKind;
 use tokio::time::advance;
 
 use super::*;
 use crate::{
-    api_server::ApiServer,
-    lease::{LeaseSettings, Term, term},
-    workloads::ScalerEndpoint,
+    api_server::{ApiServer, Scenario, context},
+    lease::{LeaseSettings, Term},
 };
 
-fn reconciler(server: &ApiServer) -> (Reconciler, Term) {
-    let (term, leadership) = term();
-    let writer = Writer::new(server.client(), leadership);
-    let events = Events::new(writer.clone(), "pod");
+fn reconciler() -> (ApiServer, Reconciler, Term) {
+    let (server, term, context) = context();
     let lease = LeaseSettings { namespace: "system".into(), name: "tidegate".into(), holder: "pod".into() };
     let metrics = OperatorMetrics::register(&mut Registry::default());
     let settings = Settings { scaler: ScalerEndpoint::default(), release: String::new(), tolerance: false };
-    (Reconciler::new(writer, settings, Ledger::of(&lease), events, metrics), term)
+    (server, Reconciler::new(&context, settings, Ledger::of(&lease), metrics), term)
 }
 
 fn applies(number: usize) -> Vec<Step> {
@@ -33,10 +32,9 @@ fn applies(number: usize) -> Vec<Step> {
 
 #[tokio::test(start_paused = true)]
 async fn leadership_that_ends_in_the_middle_of_a_round_ends_its_writes() {
-    let server = ApiServer::default();
-    let (mut reconciler, term) = reconciler(&server);
+    let (server, mut reconciler, term) = reconciler();
     term.begin();
-    server.set_delay(Duration::from_secs(6));
+    server.play(Scenario::IsLate(Duration::from_secs(6)));
     reconciler.carry_out(applies(3 * AT_ONCE)).await;
     assert_eq!(server.writes().len(), 2 * AT_ONCE, "those of the first 6 s, and of the second");
     assert!(reconciler.failures.is_empty(), "another replica's work is no failure");
@@ -44,8 +42,7 @@ async fn leadership_that_ends_in_the_middle_of_a_round_ends_its_writes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thawed_process_writes_nothing_until_it_has_renewed() {
-    let server = ApiServer::default();
-    let (mut reconciler, term) = reconciler(&server);
+    let (server, mut reconciler, term) = reconciler();
     reconciler.carry_out(applies(1)).await;
     assert!(server.writes().is_empty(), "it has never led");
     term.begin();
@@ -59,13 +56,12 @@ async fn a_thawed_process_writes_nothing_until_it_has_renewed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_refused_is_tried_again_later() {
-    let server = ApiServer::default();
-    let (mut reconciler, term) = reconciler(&server);
+    let (server, mut reconciler, term) = reconciler();
     term.begin();
-    server.set_down(true);
+    server.play(Scenario::Answers(StatusCode::INTERNAL_SERVER_ERROR));
     reconciler.carry_out(applies(1)).await;
     assert_eq!(reconciler.failures.len(), 1);
-    server.set_down(false);
+    server.play(Scenario::IsWell);
     reconciler.carry_out(applies(1)).await;
     assert!(reconciler.failures.is_empty());
 }

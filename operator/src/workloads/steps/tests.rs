@@ -1,7 +1,8 @@
 use serde_json::json;
+use tidegate_cluster::scaling::ScalerEndpoint;
+use tidegate_core::workload::WorkloadKind;
 
 use super::*;
-use crate::workloads::ScalerEndpoint;
 
 fn settings() -> Settings {
     let address = "tidegate:9090".to_owned();
@@ -42,7 +43,7 @@ fn applied(steps: &Steps) -> Value {
 }
 
 fn notices(steps: &Steps) -> Vec<&'static str> {
-    steps.notices.values().flatten().map(crate::events::Notice::reason).collect()
+    steps.notices.values().flatten().map(|notice| notice.reason().as_str()).collect()
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn a_number_that_somebody_sets_inside_hours_is_the_one_to_come_back_to() {
     let steps = steps_of(&objects);
     let object = applied(&steps);
     assert_eq!((adopted(&object), &object["spec"]["maxReplicaCount"]), (&json!("20"), &json!(20)));
-    let [Notice::Adopted(20, by)] = &steps.notices.values().next().unwrap()[..] else { panic!("{steps:?}") };
+    let [WorkloadNotice::Adopted(20, by)] = &steps.notices.values().next().unwrap()[..] else { panic!("{steps:?}") };
     assert_eq!(by, "argocd");
     objects.apply(object).unwrap();
     assert_eq!(steps_of(&objects).steps, [], "and that is all");

@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tidegate_core::model::TokenNames;
+use tidegate_core::llm::TokenNames;
 
 use crate::{
-    signals::TokenCounters,
     sources::{
-        known::{self, Seen},
+        last_page::{self, Seen},
         text_format::{Line, series},
     },
+    store::TokenCounters,
 };
 
 /// Tokens, in Envoy AI Gateway before 0.5, and since.
@@ -109,7 +109,7 @@ impl Model {
     /// Operations and response models are counted together.
     fn add(&mut self, kind: Kind, line: &Line<'_>) -> Result<(), String> {
         let value = line.amount()?;
-        self.series.push(known::counter(line));
+        self.series.push(last_page::counter(line));
         match kind {
             Kind::Input => self.counters.input += value,
             Kind::Cached => self.counters.cached += value,

@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_core::model::TokenNames;
+use tidegate_core::llm::TokenNames;
 
 use super::exposition::{Model, Page, read};
-use crate::{signals::TokenCounters, sources::known::Known};
+use crate::{sources::last_page::LastPage, store::TokenCounters};
 
 /// The models of the last whole page.
 #[derive(Debug, Default)]
-pub(super) struct Process(HashMap<TokenNames, Known>);
+pub(super) struct Process(HashMap<TokenNames, LastPage>);
 
 impl Process {
     /// What the page says of each model. Those that lack a series that they had are left out: nothing is known of them.
@@ -27,7 +27,7 @@ impl Process {
             return Err(format!("its page lacks series of all {} models that it had", lacking.len()));
         }
         found.retain(|names, _| !lacking.contains(names));
-        let remembered = found.iter().map(|(names, model)| (names.clone(), Known::of(&model.series)));
+        let remembered = found.iter().map(|(names, model)| (names.clone(), LastPage::of(&model.series)));
         self.0.extend(remembered);
         Ok(found.into_iter().map(|(names, model)| (names, model.counters)).collect())
     }
@@ -39,7 +39,7 @@ impl Process {
 
     fn lacking(&self, found: &HashMap<TokenNames, Model>) -> HashSet<TokenNames> {
         let is_whole =
-            |names: &TokenNames, known: &Known| found.get(names).is_some_and(|model| known.is_within(&model.series));
+            |names: &TokenNames, known: &LastPage| found.get(names).is_some_and(|model| known.is_within(&model.series));
         self.0.iter().filter(|(names, known)| !is_whole(names, known)).map(|(names, _)| names.clone()).collect()
     }
 }

@@ -6,7 +6,7 @@
 use memchr::{memchr, memchr2, memmem};
 
 use super::Field;
-use crate::signals::{Counters, Sample, Series, Shows};
+use crate::store::{Counters, Sample, Series, Shows};
 
 /// Why a page is no answer of an Envoy, although its status is 200.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ const NAME_LABEL: &[u8] = b"envoy_cluster_name";
 /// Takes chunks as they come from the network. How the bytes are cut into chunks makes no difference.
 ///
 /// ```
-/// use tidegate_scaler::{signals::Series, sources::envoy::Parser};
+/// use tidegate_scaler::{store::Series, sources::envoy::Parser};
 ///
 /// let series = Series::of(["httproute/default/task-route/rule/0"]);
 /// let mut parser = Parser::new(&series);

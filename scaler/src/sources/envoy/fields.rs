@@ -1,12 +1,12 @@
 //! What Envoy counts of a cluster, by the names of its metrics, and where that goes.
 
-use crate::signals::Counters;
+use crate::store::Counters;
 
 /// One of the counters of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::sources) enum Field {
     Requests,
-    Refused,
+    TokenRefusal,
     Retries,
     InFlight,
     Connections,
@@ -20,7 +20,7 @@ impl Field {
             b"upstream_rq_total" => Self::Requests,
             // No host is healthy: the request is refused before it is counted anywhere else.
             b"upstream_rq_pending_overflow" | b"upstream_rq_pending_failure_eject" | b"upstream_cx_none_healthy" => {
-                Self::Refused
+                Self::TokenRefusal
             }
             b"upstream_rq_retry" => Self::Retries,
             b"upstream_rq_active" | b"upstream_rq_pending_active" => Self::InFlight,
@@ -41,14 +41,14 @@ impl Field {
             Self::Requests => Some(0),
             Self::InFlight => Some(1),
             Self::Connections => Some(2),
-            Self::Refused | Self::Retries | Self::Members => None,
+            Self::TokenRefusal | Self::Retries | Self::Members => None,
         }
     }
 
     pub(in crate::sources) fn in_counters(self, counters: &mut Counters) -> &mut f64 {
         match self {
             Self::Requests => &mut counters.requests,
-            Self::Refused => &mut counters.refused,
+            Self::TokenRefusal => &mut counters.refused,
             Self::Retries => &mut counters.retries,
             Self::InFlight => &mut counters.in_flight,
             Self::Connections => &mut counters.connections,

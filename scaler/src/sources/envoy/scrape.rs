@@ -16,7 +16,7 @@ use tidegate_core::plan::Proxy;
 use tokio::time::{Instant, timeout};
 
 use super::exposition::{PageError, Parser};
-use crate::signals::{Sample, Series};
+use crate::store::{Sample, Series};
 
 /// All that a proxy shows, on the listener that Envoy Gateway makes for it: the only path that is there.
 const PATH: &str = "/stats/prometheus";

@@ -8,11 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    admin::{Admin, End, Partition, advised},
-    groups::Groups,
-    settings::ClusterSettings,
-};
+use tidegate_kafka_admin::{Admin, End, Partition, advised};
+
+use super::oauth::OauthSettings;
+use super::{groups::Groups, settings::ClusterSettings};
 
 /// A connection that takes longer is none.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -50,7 +49,7 @@ pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -
     if reached.is_empty() {
         return steps.0;
     }
-    let admin = Admin::new(&config, settings.oauth().cloned(), within).and_then(|admin| {
+    let admin = Admin::new(&config, settings.oauth().cloned().map(OauthSettings::tokens), within).and_then(|admin| {
         let known = admin.partitions(None, within);
         let topics = known.map_err(|error| format!("{error}{}", complaint(&admin)))?.len();
         Ok((admin, format!("accepted; {topics} topics may be described")))

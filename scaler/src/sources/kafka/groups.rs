@@ -5,20 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::admin::Offsets;
+use tidegate_kafka_admin::Offsets;
 
 /// A group may end, and another kind of it begin under its name.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// What is the matter with a group that [is of another kind](super::admin::Admin::is_of_another_kind).
+/// What is the matter with a group that [is of another kind](tidegate_kafka_admin::Admin::is_of_another_kind).
 pub(super) const ANOTHER_KIND: &str = "it is a share group, or a group of Kafka Streams that has committed nothing. A share group commits no offsets, so its lag is not \
      known: scale by something else, such as tidegate.dev/prometheus-query with the lag that an exporter reports";
 
 /// The kinds of groups, as they were last looked up.
 #[derive(Default)]
-pub(super) struct Groups(HashMap<String, Known>);
+pub(super) struct Groups(HashMap<String, KnownGroup>);
 
-struct Known {
+struct KnownGroup {
     at: Instant,
     is_other: bool,
 }
@@ -39,12 +39,12 @@ impl Groups {
             let is_fresh = self.0.get(group).is_some_and(|known| now.duration_since(known.at) < LOOK_EVERY);
             if !is_fresh && failure.is_none() {
                 match look(group) {
-                    Ok(is_other) => _ = self.0.insert(group.clone(), Known { at: now, is_other }),
+                    Ok(is_other) => _ = self.0.insert(group.clone(), KnownGroup { at: now, is_other }),
                     Err(error) => failure = Some(error),
                 }
             }
             match (self.0.get(group), &failure) {
-                (Some(Known { is_other: true, .. }), _) => *answer = Err(ANOTHER_KIND.to_owned()),
+                (Some(KnownGroup { is_other: true, .. }), _) => *answer = Err(ANOTHER_KIND.to_owned()),
                 (None, Some(error)) => *answer = Err(format!("whether it is a share group is not known: {error}")),
                 _ => {}
             }

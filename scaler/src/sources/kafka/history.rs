@@ -7,7 +7,7 @@ use std::{
 
 use tidegate_core::kafka::{KafkaLag, Lag, NothingCommitted, PartitionOffsets, Rates, lag};
 
-use super::admin::Partition;
+use tidegate_kafka_admin::Partition;
 
 /// The time that rates are of: consumers commit every 5 s by default, and a shorter time would show the moments of it. A longer one
 /// would keep those waiting who have to see a whole one with as many replicas as now.

@@ -10,6 +10,7 @@ use std::{
 use rdkafka::client::OAuthToken;
 use reqwest::{Certificate, Client};
 use serde::Deserialize;
+use tidegate_kafka_admin::TokenSource;
 use tokio::runtime::Handle;
 
 use super::files::read;
@@ -47,8 +48,14 @@ struct Answer {
 }
 
 impl OauthSettings {
+    /// Tokens for a connection. Asked for outside of the runtime that this is called in.
+    pub(super) fn tokens(self) -> TokenSource {
+        let runtime = Handle::current();
+        Box::new(move || self.token(&runtime))
+    }
+
     /// A token, with the secret and the CA that the files hold now. Blocks, so not for a thread of the runtime.
-    pub(super) fn token(&self, runtime: &Handle) -> Result<OAuthToken, String> {
+    fn token(&self, runtime: &Handle) -> Result<OAuthToken, String> {
         runtime.block_on(self.ask()).map_err(|error| format!("sasl.tokenEndpoint {}: {error}", self.token_endpoint))
     }
 

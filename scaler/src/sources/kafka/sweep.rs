@@ -8,11 +8,9 @@ use std::{
 
 use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
-use super::{
-    admin::{Admin, End, Offsets, Partition, advised},
-    groups::Groups,
-    history::History,
-};
+use tidegate_kafka_admin::{Admin, End, Offsets, Partition, advised};
+
+use super::{groups::Groups, history::History};
 
 /// Topics whose partitions are looked up one by one; of more, all topics of the cluster are looked up at once.
 const ONE_BY_ONE: usize = 20;

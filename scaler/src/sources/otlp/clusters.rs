@@ -13,8 +13,8 @@ use super::{
     who::text,
 };
 use crate::{
-    signals::{Counters, Sample, Series},
     sources::envoy::Field,
+    store::{Counters, Sample, Series},
 };
 
 /// Whether a metric is about what clusters carry.

@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
 use tidegate_core::plan::Plan;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -28,7 +29,6 @@ use super::{
     peers::{FORWARDED_BY, Peers, SENDER},
     who,
 };
-use crate::signals::lock;
 
 /// Calls of one kind of callers that are taken in at one time. Each may hold a message of [`LARGEST_MESSAGE`] once more, unpacked.
 const AT_ONCE: usize = 2;
@@ -140,7 +140,7 @@ impl Gate {
     }
 
     fn visit(self: &Arc<Self>, peer: IpAddr) -> Result<Visit, Status> {
-        let mut callers = lock(&self.callers);
+        let mut callers = self.callers.lock();
         let reading = callers.entry(peer).or_default();
         if reading.calls >= CALLS_OF_ONE {
             return Err(Status::unavailable(format!("{CALLS_OF_ONE} calls of {peer} are being read already")));
@@ -172,7 +172,7 @@ impl Visit {
             return Ok(());
         }
         let full = || Status::unavailable("too many messages are being read: try again");
-        let mut callers = lock(&self.gate.callers);
+        let mut callers = self.gate.callers.lock();
         let reading = callers.entry(self.peer).or_default();
         if reading.kib + more > READING_KIB_OF_ONE {
             return Err(full());
@@ -191,7 +191,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = lock(&self.gate.callers).entry(self.peer) {
+        if let Entry::Occupied(mut entry) = self.gate.callers.lock().entry(self.peer) {
             let reading = entry.get_mut();
             *reading = Reading { calls: reading.calls.saturating_sub(1), kib: reading.kib.saturating_sub(self.kib) };
             if reading.calls == 0 {
@@ -362,7 +362,7 @@ mod tests {
         let more: Vec<_> = (1..CALLS_OF_ONE).map(|_| gate.visit(STRANGER).unwrap()).collect();
         assert_eq!(gate.visit(STRANGER).err().map(|refused| refused.code()), Some(Code::Unavailable));
         drop((first, more));
-        assert!(lock(&gate.callers).is_empty());
+        assert!(gate.callers.lock().is_empty());
         assert_eq!(gate.strangers.kib.available_permits(), READING_KIB);
     }
 }

@@ -9,13 +9,14 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient,
 };
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::{
     net::lookup_host,
@@ -23,13 +24,14 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
 
-use crate::signals::{Signals, lock};
+use crate::store::SignalStore;
 
 /// How often the addresses are looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -67,7 +69,7 @@ pub(super) struct Peers {
     host: String,
     /// Of this process
     mark: String,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     /// Where this process listens itself, once that is known
     own: Mutex<Option<SocketAddr>>,
     queues: Mutex<HashMap<SocketAddr, Queue>>,
@@ -98,7 +100,7 @@ struct Queue {
 type Passed = Arc<(IpAddr, ExportMetricsServiceRequest)>;
 
 impl Peers {
-    pub(super) fn new(host: String, signals: Arc<Signals>) -> Self {
+    pub(super) fn new(host: String, signals: Arc<SignalStore>) -> Self {
         let mark = format!("{:032x}", rand_mark());
         let (own, queues, is_missed) = (Mutex::default(), Mutex::default(), Notify::new());
         Self { host, mark, signals, own, queues, found: watch::Sender::default(), is_missed }
@@ -118,8 +120,8 @@ impl Peers {
     pub(super) fn is_self(&self, mark: &str, at: Option<SocketAddr>) -> bool {
         let own = mark == self.mark;
         if let Some(at) = at.filter(|_| own) {
-            *lock(&self.own) = Some(at);
-            lock(&self.queues).remove(&at);
+            *self.own.lock() = Some(at);
+            self.queues.lock().remove(&at);
         }
         own
     }
@@ -129,7 +131,7 @@ impl Peers {
         let kib = u32::try_from(request.encoded_len() / 1024 + 1).unwrap_or(u32::MAX);
         let passed = Arc::new((sender, request));
         let kept = if whose == Passes::Known { 0 } else { WAITING_KIB / 2 };
-        for queue in lock(&self.queues).values() {
+        for queue in self.queues.lock().values() {
             if queue.room.available_permits() < kept {
                 self.signals.metrics().otlp_passed_on("dropped");
                 continue;
@@ -142,7 +144,7 @@ impl Peers {
     }
 
     /// Finds the others until `shutdown` says so.
-    pub(super) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, stop: CancellationToken) {
         let mut telling = JoinSet::new();
         let mut failing = false;
         let mut looked = Instant::now();
@@ -155,7 +157,7 @@ impl Peers {
                     continue;
                 }
                 Some(_) = telling.join_next() => continue,
-                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = stop.cancelled() => return,
             }
             looked = Instant::now();
             next = looked + LOOK_EVERY;
@@ -178,8 +180,8 @@ impl Peers {
     fn find(&self, found: &HashSet<SocketAddr>, telling: &mut JoinSet<()>) {
         let addresses = found.iter().map(|address| address.ip().to_canonical()).collect();
         self.found.send_replace(Found { addresses, at: Some(Instant::now()) });
-        let own = *lock(&self.own);
-        let mut queues = lock(&self.queues);
+        let own = *self.own.lock();
+        let mut queues = self.queues.lock();
         queues.retain(|address, _| found.contains(address));
         for address in found.iter().filter(|address| Some(**address) != own) {
             if !queues.contains_key(address)
@@ -203,7 +205,7 @@ async fn tell(
     mut client: MetricsServiceClient<Channel>,
     mut passed: mpsc::Receiver<(Passed, OwnedSemaphorePermit)>,
     mark: String,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
 ) {
     while let Some((passed, _room)) = passed.recv().await {
         let mut result = tell_one(&mut client, &passed, &mark).await;
@@ -240,17 +242,20 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
     use tokio::time::advance;
 
+    use tokio_util::sync::DropGuard;
+
     use super::*;
 
     /// Nobody listens there.
     const ADDRESS: &str = "127.0.0.1:9";
 
-    fn running() -> (Arc<Peers>, watch::Sender<bool>) {
-        let peers = Arc::new(Peers::new(ADDRESS.to_owned(), Arc::new(Signals::new(Duration::from_secs(300)))));
-        let (stop, stopped) = watch::channel(false);
+    fn running() -> (Arc<Peers>, DropGuard) {
+        let peers = Arc::new(Peers::new(ADDRESS.to_owned(), Arc::new(SignalStore::new(Duration::from_secs(300)))));
+        let stop = CancellationToken::new();
         let run = Arc::clone(&peers);
+        let stopped = stop.clone();
         tokio::spawn(async move { run.run(stopped).await });
-        (peers, stop)
+        (peers, stop.drop_guard())
     }
 
     async fn after(seconds: u64, peers: &Peers) -> usize {
@@ -258,7 +263,7 @@ mod tests {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        lock(&peers.queues).len()
+        peers.queues.lock().len()
     }
 
     #[tokio::test(start_paused = true)]
@@ -301,7 +306,7 @@ mod tests {
             ExportMetricsServiceRequest { resource_metrics: vec![resource] }
         };
         let waiting = || {
-            lock(&peers.queues).values().map(|queue| queue.calls.max_capacity() - queue.calls.capacity()).sum::<usize>()
+            peers.queues.lock().values().map(|queue| queue.calls.max_capacity() - queue.calls.capacity()).sum::<usize>()
         };
         (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), half(), Passes::Stranger));
         assert_eq!(waiting(), 1);

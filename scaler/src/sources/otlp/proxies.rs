@@ -18,7 +18,7 @@ use super::{
     heard::{Heard, Silence},
     stream::Arrival,
 };
-use crate::signals::{Sample, Series};
+use crate::store::{Sample, Series};
 
 /// Series of all proxies together: some 70 MiB.
 const MAX_SERIES: usize = 500_000;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::{
     },
     metrics::v1::{Metric, ResourceMetrics},
 };
+use parking_lot::Mutex;
 use tidegate_core::plan::Plan;
 use tokio::{
     sync::watch,
@@ -31,7 +32,7 @@ use super::{
     stream::{Arrival, Dropped},
     tokens, who,
 };
-use crate::signals::{Series, Signals, lock};
+use crate::store::{Series, SignalStore};
 
 /// Proxies push every 5 s where nobody says more.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
@@ -41,7 +42,7 @@ const MOST_RESOURCES: usize = 10_000;
 /// Takes in calls.
 pub(super) struct Receiver {
     settings: OtlpSettings,
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
     senders: Mutex<Senders>,
     proxies: Mutex<Proxies>,
@@ -89,7 +90,7 @@ struct Call<'a> {
 impl Receiver {
     pub(super) fn new(
         settings: OtlpSettings,
-        signals: Arc<Signals>,
+        signals: Arc<SignalStore>,
         plan: watch::Receiver<Option<Arc<Plan>>>,
         peers: Option<Arc<Peers>>,
     ) -> Self {
@@ -121,7 +122,7 @@ impl Receiver {
         let name = who::sender_name(call.address, resource);
         let (standing, fleet) = who::standing(call.plan, call.address, call.is_known, resource);
         let no_room = if standing == who::Standing::Guest { Dropped::Unknown } else { Dropped::TooMany };
-        let mut senders = lock(&self.senders);
+        let mut senders = self.senders.lock();
         let counted = senders.hear(&name, (call.address, standing), call.now.at, |tokens, room| {
             let most = tokens.len() + room;
             wanted().for_each(|metric| tokens.take_in(metric, call.now, most, outcome));
@@ -147,7 +148,7 @@ impl Receiver {
             return outcome.refuse_all(Dropped::Unknown, wanted());
         }
         outcome.passes(Passes::Known);
-        let before = lock(&self.proxies).take_in(call.address, wanted(), call.series, call.now, outcome);
+        let before = self.proxies.lock().take_in(call.address, wanted(), call.series, call.now, outcome);
         if let Some(report) = before {
             self.tell(call.plan, call.address, report);
         }
@@ -173,7 +174,7 @@ impl Receiver {
     /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
     pub(super) fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
         let Some(plan) = self.plan.borrow().clone() else { return };
-        let over = lock(&self.senders).forget_over(FORGET_AFTER.max(self.signals.stale_after()));
+        let over = self.senders.lock().forget_over(FORGET_AFTER.max(self.signals.stale_after()));
         if !over.is_empty() {
             self.signals.senders_gone(|name| over.iter().any(|over| over == name));
         }
@@ -189,7 +190,7 @@ impl Receiver {
 
     fn tell_reports(&self, plan: &Plan) {
         let series = self.signals.series();
-        let mut proxies = lock(&self.proxies);
+        let mut proxies = self.proxies.lock();
         proxies.keep(&plan.proxies.iter().map(|proxy| proxy.stats.ip()).collect());
         for (address, report) in proxies.over(Instant::now(), &series) {
             self.tell(plan, address, report);
@@ -198,7 +199,7 @@ impl Receiver {
 
     /// Proxies that have to push and do not.
     fn tell_silent(&self, plan: &Plan, unheard: &mut HashMap<SocketAddr, Instant>) {
-        let proxies = lock(&self.proxies);
+        let proxies = self.proxies.lock();
         unheard.retain(|address, _| plan.proxies.iter().any(|proxy| proxy.stats == *address && proxy.ready));
         for proxy in &plan.proxies {
             let why = if let Some(Silence { lasts, usual }) = proxies.silence(proxy.stats.ip()) {
@@ -225,7 +226,7 @@ impl Receiver {
 impl Receiver {
     /// Senders and proxies of which something is kept.
     pub(super) fn kept(&self) -> (usize, usize) {
-        (lock(&self.senders).len(), lock(&self.proxies).len())
+        (self.senders.lock().len(), self.proxies.lock().len())
     }
 }
 

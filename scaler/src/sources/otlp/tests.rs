@@ -21,11 +21,12 @@ use opentelemetry_proto::tonic::{
 };
 use tidegate_core::{
     ids::{RouteRef, ServiceId},
-    model::{AiBackend, AiGateway, AiRule, Destination, TokenNames},
+    llm::{AiBackend, AiGateway, AiRule, Destination, TokenNames},
     plan::{ClusterShare, Proxy},
     signal::Signal,
 };
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
 use super::*;
@@ -68,24 +69,24 @@ fn plan() -> Plan {
 }
 
 struct Served {
-    signals: Arc<Signals>,
+    signals: Arc<SignalStore>,
     address: SocketAddr,
     plan: watch::Sender<Option<Arc<Plan>>>,
-    _stop: watch::Sender<bool>,
+    _stop: DropGuard,
 }
 
 impl Served {
     async fn new(peers: Option<String>) -> Self {
-        let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+        let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
         let (sender, plan) = watch::channel(Some(Arc::new(plan())));
         signals.keep(plan.borrow().as_ref().unwrap());
         signals.series();
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = OtlpSettings { clusters: true, tokens: true, peers };
-        tokio::spawn(serve(listener, settings, Arc::clone(&signals), plan, stopped));
-        Self { signals, address, plan: sender, _stop: stop }
+        tokio::spawn(serve(listener, settings, Arc::clone(&signals), plan, stop.clone()));
+        Self { signals, address, plan: sender, _stop: stop.drop_guard() }
     }
 
     async fn push(&self, metrics: Vec<Metric>) -> Result<ExportMetricsServiceResponse, Status> {
@@ -281,7 +282,7 @@ async fn what_a_proxy_pushes_is_its_clusters_traffic() {
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_never_pushes_makes_the_others_a_lower_bound_and_is_named() {
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     let mut plan = plan();
     let stats = ([127, 0, 0, 2], 19001).into();
     plan.proxies.push(Proxy { name: "eg/silent".into(), stats, ready: true, fleet: None });

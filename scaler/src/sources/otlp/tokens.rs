@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     metrics::v1::{Metric, metric::Data},
 };
-use tidegate_core::model::TokenNames;
+use tidegate_core::llm::TokenNames;
 
 use super::{
     Outcome,
@@ -14,7 +14,7 @@ use super::{
     stream::{Arrival, Dropped, Point, Reports, Stream, Temporality, identity},
     who::text,
 };
-use crate::signals::TokenCounters;
+use crate::store::TokenCounters;
 
 /// Series of one sender: models times token types times operations.
 const MAX_STREAMS: usize = 50_000;

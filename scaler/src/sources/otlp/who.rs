@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
     metrics::v1::ResourceMetrics,
 };
-use tidegate_core::{model::AiGateway, plan::Plan};
+use tidegate_core::{llm::AiGateway, plan::Plan};
 
 use crate::text::shortened;
 

@@ -9,7 +9,7 @@ use prometheus_http_query::response::Data;
 use tidegate_core::plan::Proxy;
 
 use super::client::Answer;
-use crate::signals::{ClusterValues, Series};
+use crate::store::{ClusterValues, Series};
 
 /// What is asked for: the metric's end, whether it is a counter, and what it adds to.
 const METRICS: [(&str, Kind); 8] = [

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use prometheus_http_query::response::Data;
 use tidegate_core::{
     fleet::{series_of_class, series_of_gateway},
-    model::TokenNames,
+    llm::TokenNames,
 };
 
 /// Rates over 30 s of both names of the histogram, by all the names of a model. `part` is the token type, and `requests` for the

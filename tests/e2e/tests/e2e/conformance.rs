@@ -8,7 +8,7 @@ use tidegate_proto::{
     ScaledObjectRef,
     external_scaler_server::{ExternalScaler, ExternalScalerServer},
 };
-use tidegate_replay::{
+use tidegate_sim::{
     hpa::ControllerFlags,
     keda::{Sample, ScaledObject, Simulation},
 };

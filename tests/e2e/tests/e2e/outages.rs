@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tidegate_replay::load::Load;
+use tidegate_sim::load::Load;
 use tidegate_stack::Stack;
 
 use tidegate_e2e::{

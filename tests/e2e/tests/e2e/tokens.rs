@@ -12,7 +12,7 @@ use tidegate_e2e::{
     llm::{Chat, Usage, ai_gateway, ai_route, model_server},
     scenario::{Scenario, until},
 };
-use tidegate_replay::traces::Prompt;
+use tidegate_sim::traces::Prompt;
 use tokio::time::interval;
 
 const FAST: [&str; 2] = ["--prefill=1000000", "--decode=100000"];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tidegate_replay::load::Traffic;
+use tidegate_sim::load::Traffic;
 use tidegate_stack::eventually;
 
 use tidegate_e2e::{

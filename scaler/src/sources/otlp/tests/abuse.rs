@@ -94,7 +94,7 @@ async fn so_many_messages_of_one_caller_are_read_and_no_more() {
 
 /// A receiver of this Plan.
 fn receiver(plan: &Plan) -> Receiver {
-    let signals = Arc::new(Signals::new(Duration::from_secs(300)));
+    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
     signals.keep(plan);
     let settings = OtlpSettings { clusters: true, tokens: true, peers: None };
     Receiver::new(settings, signals, watch::channel(Some(Arc::new(plan.clone()))).1, None)

@@ -6,7 +6,7 @@ use tokio::time::{Instant, advance};
 /// A thousand requests/s and as many tokens/s for four minutes, of a proxy that reports every 5 s and whose clock is off by so many
 /// seconds in each second: what is told at the end of each.
 async fn told(temporality: i32, off_by: impl Fn(i64) -> i64) -> Vec<[f64; 2]> {
-    let (signals, plan) = (Arc::new(Signals::new(Duration::from_secs(300))), plan());
+    let (signals, plan) = (Arc::new(SignalStore::new(Duration::from_secs(300))), plan());
     signals.keep(&plan);
     let settings = OtlpSettings { clusters: true, tokens: true, peers: None };
     let watched = watch::channel(Some(Arc::new(plan.clone()))).1;

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    signals::{Counters, Sample, Series},
     sources::otlp::{
         proxies::{Proxies, Report},
         stream::Arrival,
     },
+    store::{Counters, Sample, Series},
 };
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

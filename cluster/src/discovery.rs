@@ -1,0 +1,249 @@
+//! Which Envoy clusters carry the traffic of which backend.
+//!
+//! This follows the translation of Envoy Gateway 1.9 (`internal/gatewayapi` and `internal/xds/translator` of its
+//! sources; functions named in comments are found there), reduced to what decides about cluster names and weights:
+//!
+//! 1. [`gateways`]: the Gateways that are Envoy Gateway's, the EnvoyProxy that configures each, and their listeners,
+//!    those of ListenerSets included; which listeners are fit for use and which lose a conflict.
+//! 2. [`attachment`]: the listeners that a route attaches to.
+//! 3. [`http_rules`] and [`l4_routes`]: the backends of a rule that count, their weights, and the cluster.
+//! 4. [`asked`]: the services that policies have Envoy ask about requests.
+//!
+//! Two things it does not know, and where it is generous: Secrets and ConfigMaps, which Tidegate has no business to
+//! read, are taken to be there and right; and Services are taken to have endpoints. So it may name a cluster that does
+//! not exist now, which costs nothing, and never misses one that does.
+
+mod ai;
+mod attachment;
+mod backends;
+mod contexts;
+mod ext_services;
+mod filters;
+mod fqdn;
+mod gateways;
+mod grants;
+mod http_rules;
+mod l4_routes;
+mod listeners;
+mod merging;
+mod policies;
+mod pools;
+mod stat_name;
+
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+
+use tidegate_core::{
+    fleet::{series_of_class, series_of_gateway},
+    hash::fnv1a_64,
+    ids::RouteRef,
+    plan::Role,
+};
+
+pub(super) use self::{
+    ai::{generated, rules as ai_rules},
+    pools::pool_of,
+};
+use self::{
+    attachment::Attachments,
+    backends::Backends,
+    ext_services::ExtServicePolicies,
+    gateways::Gateways,
+    grants::Grants,
+    merging::Merging,
+    policies::{PolicyIndex, Resolver},
+};
+use super::{
+    Objects,
+    kind::Kind,
+    objects::Table,
+    views::{BackendRef, EnvoyProxySpec, Route},
+};
+
+/// A backend's part of a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part<'a> {
+    pub(super) backend: BackendKey<'a>,
+    /// Which of the rule's backendRefs it is, from 0
+    pub(super) backend_ref: usize,
+    /// The Service that the traffic goes to: the backend itself, or the one that a Backend's FQDN names
+    pub(super) service: Option<ServiceAt<'a>>,
+    /// The cluster's name in Envoy's configuration
+    pub(super) cluster: Arc<str>,
+    /// The name in its statistics, when the EnvoyProxy gives it another
+    pub(super) stat_name: Option<Arc<str>>,
+    /// The backend's own cluster, when the rule is split into one per backend
+    pub(super) split: Option<Split>,
+    /// Whether the cluster is the backend's own by `mergeBackends`, shared by all routes to it
+    pub(super) merged: bool,
+    /// The backend's weight in the rule, and that of all
+    pub(super) weight: Weight,
+    pub(super) role: Role,
+    /// Where the backend only stands in for others
+    pub(super) fallback: bool,
+    pub(super) route: RouteRef,
+    /// The sets of proxies that the cluster is on
+    pub(super) fleets: BTreeSet<Arc<str>>,
+    /// What the cluster's name stands for: a hash of the rule's backends
+    pub(super) meaning: u64,
+    /// Whether Envoy Gateway has yet to take in the route as it is now
+    pub(super) pending: bool,
+}
+
+impl Part<'_> {
+    /// Whether it is the same part, in proxies of other Gateways.
+    fn is_twin(&self, other: &Self) -> bool {
+        (self.backend_ref, &self.cluster, &self.stat_name, &self.route)
+            == (other.backend_ref, &other.cluster, &other.stat_name, &other.route)
+    }
+}
+
+/// What the clusters of a rule stand for: its backends in order, without their weights.
+fn meaning<'a>(refs: impl Iterator<Item = &'a BackendRef>, namespace: &str) -> u64 {
+    let one = |r: &BackendRef| format!("{}/{}/{}/{}:{:?}", r.group(), r.kind(), r.namespace(namespace), r.name, r.port);
+    fnv1a_64(&refs.map(one).collect::<Vec<_>>().join(" "))
+}
+
+/// A backend's weight among all of the same destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) own: u64,
+    /// The sum over those that count
+    pub(super) of: u64,
+    /// How much of that sum is backends that only stand in when all others fail
+    pub(super) fallbacks: u64,
+}
+
+impl Weight {
+    /// The only backend.
+    const WHOLE: Self = Self { own: 1, of: 1, fallbacks: 0 };
+    /// A backend at rest.
+    const NOTHING: Self = Self { own: 0, of: 1, fallbacks: 0 };
+}
+
+/// The cluster of one backend of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Split {
+    pub(super) name: Arc<str>,
+    /// Whether the objects alone make Envoy Gateway split the rule. If not, it still may at run time.
+    pub(super) certain: bool,
+}
+
+/// What a backendRef refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BackendKey<'a> {
+    pub(super) kind: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) port: Option<u16>,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServiceAt<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) port: Option<u16>,
+}
+
+/// The Gateways of Envoy Gateway, oldest first, with what configures the proxies of each.
+pub(super) fn fronts(objects: &Objects) -> Vec<Front<'_>> {
+    Gateways::of(objects, &Grants::of(objects)).all.into_iter().map(Front::of).collect()
+}
+
+/// A Gateway and what configures its proxies.
+pub(super) struct Front<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    /// The class, where that merges its Gateways into one set of proxies
+    pub(super) class: Option<&'a str>,
+    /// The EnvoyProxy of the Gateway, of its class and of Envoy Gateway's configuration, in one
+    pub(super) spec: Cow<'a, EnvoyProxySpec>,
+    /// The nearest EnvoyProxy that there is an object of, by namespace and name
+    pub(super) envoy_proxy: Option<(&'a str, &'a str)>,
+    /// The EnvoyProxy that is named and does not exist
+    pub(super) missing: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Front<'a> {
+    fn of(gateway: contexts::GatewayContext<'a>) -> Self {
+        Self {
+            namespace: gateway.namespace,
+            name: gateway.name,
+            class: gateway.merging_class(),
+            spec: gateway.proxy,
+            envoy_proxy: gateway.proxy_object,
+            missing: gateway.missing_proxy,
+        }
+    }
+
+    /// The name of its proxies' set.
+    pub(super) fn series(&self) -> Arc<str> {
+        series(self.class, self.namespace, self.name)
+    }
+}
+
+/// The set of proxies of a Gateway, or of the class that merges it with others.
+fn series(merging_class: Option<&str>, namespace: &str, name: &str) -> Arc<str> {
+    merging_class.map_or_else(|| series_of_gateway(namespace, name), series_of_class)
+}
+
+/// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes. `generated` are HTTPRoutes that
+/// are made of others and are not there yet.
+pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<Part<'a>> {
+    let grants = Grants::of(objects);
+    let gateways = Gateways::of(objects, &grants);
+    let resolver = Resolver { objects, gateways: &gateways, grants: &grants };
+    let policies = PolicyIndex::of(&resolver);
+    let mut asking = ExtServicePolicies::of(&resolver);
+    let discovery = Discovery {
+        backends: Backends { objects, grants: &grants },
+        merging: Merging { objects, policies: &policies },
+        attachments: Attachments { objects, gateways: &gateways },
+    };
+    let mut parts = Vec::new();
+    for (kind, table) in [(Kind::HttpRoute, &objects.http_routes), (Kind::GrpcRoute, &objects.grpc_routes)] {
+        let made = generated.iter().filter(|_| kind == Kind::HttpRoute);
+        for route in by_age(table, made) {
+            http_rules::translate(&discovery, kind, route, &mut parts);
+            for policies in &mut asking {
+                policies.visit(&discovery, kind, route);
+            }
+        }
+    }
+    let mut taken = l4_routes::TakenListeners::default();
+    for (kind, table) in [
+        (Kind::TlsRoute, &objects.tls_routes),
+        (Kind::TcpRoute, &objects.tcp_routes),
+        (Kind::UdpRoute, &objects.udp_routes),
+    ] {
+        for route in by_age(table, [].iter()) {
+            l4_routes::translate(&discovery, kind, route, &mut taken, &mut parts);
+        }
+    }
+    parts.extend(asking.into_iter().flat_map(|policies| policies.parts(&discovery)));
+    parts
+}
+
+/// What the translation of every route needs.
+struct Discovery<'a, 'b> {
+    backends: Backends<'a, 'b>,
+    merging: Merging<'a, 'b>,
+    attachments: Attachments<'a, 'b>,
+}
+
+fn by_age<'a>(table: &'a Table<Route>, made: impl Iterator<Item = &'a Route>) -> Vec<&'a Route> {
+    let mut routes: Vec<_> = table.values().flat_map(std::collections::BTreeMap::values).chain(made).collect();
+    routes.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
+    routes
+}
+
+/// `httproute/default/task-route/` (`irRoutePrefix`)
+fn prefix(kind: Kind, route: &Route) -> String {
+    let meta = &route.metadata;
+    format!("{}/{}/{}", kind.as_str().to_ascii_lowercase(), meta.namespace, meta.name)
+}
+
+fn route_ref(kind: Kind, route: &Route, rule: Option<usize>) -> RouteRef {
+    let meta = &route.metadata;
+    RouteRef { kind: kind.as_str().to_owned(), namespace: meta.namespace.clone(), name: meta.name.clone(), rule }
+}

@@ -1,0 +1,173 @@
+//! AIGatewayRoutes: which models go to which backends, and the HTTPRoutes that they become.
+//!
+//! Envoy AI Gateway makes an HTTPRoute of the same namespace and name, with the same rules, and one more
+//! at the end that answers what no rule takes (`newHTTPRoute` in its `internal/controller/ai_gateway_route.go`). In files, and
+//! for the moment before it is there, it is made here. Priorities are not in it: its extension server sets them on endpoints.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use tidegate_core::{
+    ids::{RouteRef, ServiceId},
+    llm::{AiBackend, AiRule, Destination},
+};
+
+use super::{
+    super::{
+        Objects,
+        objects::Table,
+        views::{
+            AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, Meta, ParentRef, Route, RouteSpec, Rule,
+        },
+    },
+    Front, Part,
+    fqdn::service_of_fqdn,
+    fronts,
+    grants::{From, Grants, To},
+};
+
+/// The API group of AIGatewayRoutes and AIServiceBackends.
+const GROUP: &str = "aigateway.envoyproxy.io";
+
+/// The HTTPRoutes that AIGatewayRoutes become and that are not there.
+pub(crate) fn generated(objects: &Objects) -> Vec<Route> {
+    let grants = Grants::of(objects);
+    let missing = |route: &&AiGatewayRoute| {
+        let Meta { namespace, name, .. } = &route.metadata;
+        objects.http_routes.get(namespace).is_none_or(|names| !names.contains_key(name))
+    };
+    all(&objects.ai_gateway_routes).filter(missing).map(|route| http_route(objects, &grants, route)).collect()
+}
+
+fn http_route(objects: &Objects, grants: &Grants<'_>, route: &AiGatewayRoute) -> Route {
+    let namespace = &route.metadata.namespace;
+    let rule = |rule: &AiGatewayRouteRule| {
+        let refs = rule.backend_refs.iter().filter_map(|backend| backend_ref(objects, grants, namespace, backend));
+        Rule::of_backends(rule.name.clone(), refs.collect())
+    };
+    let spec = RouteSpec {
+        parent_refs: route.spec.parent_refs.clone(),
+        hostnames: route.spec.hostnames.clone(),
+        rules: route.spec.rules.iter().map(rule).collect(),
+    };
+    Route::made(route.metadata.clone(), spec)
+}
+
+/// What the generated rule refers to. `None` for what is left out of it: an AIServiceBackend that does not exist or that may not be
+/// referred to.
+fn backend_ref(objects: &Objects, grants: &Grants<'_>, namespace: &str, backend: &AiBackendRef) -> Option<BackendRef> {
+    let of = backend.namespace(namespace);
+    if backend.is_pool() {
+        return Some(BackendRef {
+            group: backend.group.clone(),
+            kind: backend.kind.clone(),
+            name: backend.name.clone(),
+            namespace: Some(of.to_owned()),
+            weight: backend.weight,
+            ..BackendRef::default()
+        });
+    }
+    let from = From { group: GROUP, kind: "AIGatewayRoute", namespace };
+    let to = To { group: GROUP, kind: "AIServiceBackend", namespace: of, name: &backend.name };
+    let service_backend = objects.ai_service_backends.get(of)?.get(&backend.name);
+    let reference = &service_backend.filter(|_| grants.permit(from, to))?.spec.backend_ref;
+    let elsewhere = (reference.namespace.is_none() && of != namespace).then(|| of.to_owned());
+    let namespace = reference.namespace.clone().or(elsewhere);
+    Some(BackendRef { namespace, weight: backend.weight, ..reference.clone() })
+}
+
+/// Whether a backend of a generated HTTPRoute only stands in for others; `None` where the route is not of an AIGatewayRoute.
+pub(super) fn stands_in(
+    objects: &Objects,
+    grants: &Grants<'_>,
+    route: &Route,
+    rule: usize,
+    backend: usize,
+) -> Option<bool> {
+    let Meta { namespace, name, .. } = &route.metadata;
+    let route = objects.ai_gateway_routes.get(namespace)?.get(name)?;
+    let kept = |own: &&AiBackendRef| backend_ref(objects, grants, namespace, own).is_some();
+    let backends = || route.spec.rules.get(rule).into_iter().flat_map(|rule| &rule.backend_refs).filter(kept);
+    let first = backends().filter(|other| other.weight > 0).map(|other| other.priority).min()?;
+    backends().nth(backend).map(|own| own.priority > first)
+}
+
+/// The rules of AIGatewayRoutes from which anything is sent to any backend.
+pub(crate) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
+    let routed: HashSet<_> =
+        parts.iter().map(|part| (part.route.namespace.as_str(), part.route.name.as_str(), part.route.rule)).collect();
+    let fronts = if objects.ai_gateway_routes.is_empty() { Vec::new() } else { fronts(objects) };
+    let mut rules = Vec::new();
+    for route in all(&objects.ai_gateway_routes) {
+        let Meta { namespace, name, .. } = &route.metadata;
+        let fleets = self::fleets(&fronts, route);
+        for (index, rule) in route.spec.rules.iter().enumerate() {
+            if !routed.contains(&(namespace.as_str(), name.as_str(), Some(index))) {
+                continue;
+            }
+            let backend = |backend: &AiBackendRef| AiBackend {
+                name: format!("{}/{}", backend.namespace(namespace), backend.name),
+                // It is ignored on pools.
+                model: backend.model_name_override.clone().filter(|model| !model.is_empty() && !backend.is_pool()),
+                weight: backend.weight,
+                priority: if backend.is_pool() { 0 } else { backend.priority },
+                destination: destination(objects, namespace, backend),
+            };
+            rules.push(AiRule {
+                route: RouteRef {
+                    kind: "AIGatewayRoute".to_owned(),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    rule: Some(index),
+                },
+                models: rule.models(),
+                backends: rule.backend_refs.iter().map(backend).collect(),
+                fleets: fleets.clone(),
+            });
+        }
+    }
+    rules
+}
+
+/// The proxies that a route's requests come through; none where a parent is something else than a Gateway that is known.
+fn fleets(fronts: &[Front<'_>], route: &AiGatewayRoute) -> Vec<Arc<str>> {
+    let fleet = |parent: &ParentRef| {
+        let namespace = parent.namespace.as_deref().unwrap_or(&route.metadata.namespace);
+        let front = fronts.iter().find(|front| front.namespace == namespace && front.name == parent.name);
+        front.filter(|_| parent.kind.as_deref().is_none_or(|kind| kind == "Gateway")).map(Front::series)
+    };
+    route.spec.parent_refs.iter().map(fleet).collect::<Option<_>>().unwrap_or_default()
+}
+
+fn destination(objects: &Objects, namespace: &str, backend: &AiBackendRef) -> Destination {
+    let of = backend.namespace(namespace);
+    if backend.is_pool() {
+        return Destination::Pool(ServiceId { namespace: of.to_owned(), name: backend.name.clone() });
+    }
+    let found = || {
+        let reference = &objects.ai_service_backends.get(of)?.get(&backend.name)?.spec.backend_ref;
+        let namespace = reference.namespace(of);
+        if reference.kind() == "Service" {
+            return Some(Destination::Service(ServiceId {
+                namespace: namespace.to_owned(),
+                name: reference.name.clone(),
+            }));
+        }
+        let endpoint = objects.backends.get(namespace)?.get(&reference.name)?.spec.endpoints.first()?;
+        let host = endpoint.fqdn.as_ref().map(|fqdn| &fqdn.hostname).or(endpoint.hostname.as_ref());
+        let host = host.or(endpoint.ip.as_ref().map(|ip| &ip.address))?;
+        Some(match service_of_fqdn(host) {
+            Some((namespace, name)) => {
+                Destination::Service(ServiceId { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            None => Destination::External(host.clone()),
+        })
+    };
+    found().unwrap_or(Destination::Nobody)
+}
+
+fn all<T>(table: &Table<T>) -> impl Iterator<Item = &T> {
+    table.values().flat_map(BTreeMap::values)
+}

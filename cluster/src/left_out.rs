@@ -1,0 +1,223 @@
+//! Statistics that Tidegate reads and that an EnvoyProxy keeps proxies from exporting.
+//!
+//! `telemetry.metrics.matches` becomes Envoy's inclusion list: what none of its patterns matches does not exist.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use regex::bytes::{Regex, RegexBuilder};
+use tidegate_core::{fleet::EnvoyProxyId, plan::Plan};
+
+use super::{
+    Objects,
+    discovery::{self, Front},
+    views::StatMatch,
+};
+
+/// Matches all that is read of clusters. Without a backslash, since Envoy Gateway escapes those once more in the bootstrap.
+pub const MATCH_CLUSTERS: &str = "cluster[.].+[.](membership_total|upstream_(cx_(active|none_healthy)|\
+    rq_(total|retry|active|pending_(active|overflow|failure_eject))))";
+/// Matches all that is read of listeners.
+pub const MATCH_LISTENERS: &str =
+    "(http[.]https?-.+[.]downstream_rq_(total|active)|listener[.].+[.]downstream_cx_active)";
+
+/// What is read of clusters: `cluster.NAME.upstream_rq_total`.
+const OF_CLUSTERS: [&str; 9] = [
+    "upstream_rq_total",
+    "upstream_rq_retry",
+    "upstream_rq_active",
+    "upstream_rq_pending_active",
+    "upstream_rq_pending_overflow",
+    "upstream_rq_pending_failure_eject",
+    "upstream_cx_none_healthy",
+    "upstream_cx_active",
+    "membership_total",
+];
+/// What is read of the listeners of annotated Gateways, by examples of their names: some Gateways have only one of each two.
+const OF_LISTENERS: [(&str, [&str; 2]); 3] = [
+    ("downstream_rq_total", ["http.http-10080.downstream_rq_total", "http.https-10443.downstream_rq_total"]),
+    ("downstream_rq_active", ["http.http-10080.downstream_rq_active", "http.https-10443.downstream_rq_active"]),
+    (
+        "downstream_cx_active",
+        ["listener.0.0.0.0_10080.downstream_cx_active", "listener.0.0.0.0_10443.downstream_cx_active"],
+    ),
+];
+/// A cluster to try where no workload has one.
+const EXAMPLE: &str = "httproute/default/task-route/rule/0";
+
+/// Clusters that are tried per EnvoyProxy.
+const MAX_CLUSTERS: usize = 100;
+/// Regular expressions that are read per EnvoyProxy, the longest in bytes, and the largest when compiled.
+const MAX_REGEXES: usize = 32;
+const LONGEST_REGEX: usize = 1000;
+const MAX_COMPILED: usize = 1 << 16;
+
+/// An EnvoyProxy that keeps something back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The EnvoyProxy
+    pub envoy_proxy: EnvoyProxyId,
+    /// Its `metadata.uid`
+    pub uid: String,
+    /// What Tidegate misses
+    pub missing: Missing,
+}
+
+/// What Tidegate misses of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Missing {
+    /// `telemetry.metrics.prometheus.disable`: the page of statistics
+    Page,
+    /// `telemetry.metrics.matches`: some statistics
+    Statistics(LeftOutStatistics),
+}
+
+/// Statistics that no pattern matches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeftOutStatistics {
+    /// The last parts of names of clusters' statistics: `upstream_rq_total`
+    pub of_clusters: Vec<&'static str>,
+    /// The same of listeners' statistics: `downstream_rq_total`
+    pub of_listeners: Vec<&'static str>,
+    /// One of them in full
+    pub example: String,
+    /// Regular expressions that cannot be read, and so were taken to match nothing
+    pub unreadable: Vec<String>,
+}
+
+impl Objects {
+    /// The EnvoyProxies of Envoy Gateway's Gateways that keep their proxies from exporting what is read. `scraped` says that
+    /// the proxies' own page of statistics is read, by Tidegate or a Prometheus.
+    pub fn left_out(&self, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
+        left_out(self, plan, scraped)
+    }
+}
+
+/// Every EnvoyProxy in use that keeps something back.
+fn left_out(objects: &Objects, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
+    let mut all = objects.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.spec);
+    if !all.any(|spec| spec.serves_no_page() || !spec.stat_matches().is_empty()) {
+        return Vec::new();
+    }
+    let clusters = Clusters::of(plan);
+    let mut found = BTreeMap::new();
+    for front in discovery::fronts(objects) {
+        let Some(id) = front.envoy_proxy.filter(|id| !found.contains_key(id)) else { continue };
+        if let Some(missing) = missing(&front, plan, &clusters, scraped) {
+            found.insert(id, missing);
+        }
+    }
+    let left_out = |((namespace, name), missing): ((&str, &str), Missing)| {
+        let uid = objects.envoy_proxies.get(namespace)?.get(name)?.metadata.uid.clone();
+        let envoy_proxy = EnvoyProxyId { namespace: namespace.to_owned(), name: name.to_owned() };
+        Some(LeftOut { envoy_proxy, uid, missing })
+    };
+    found.into_iter().filter_map(left_out).collect()
+}
+
+fn missing(front: &Front<'_>, plan: &Plan, clusters: &Clusters<'_>, scraped: bool) -> Option<Missing> {
+    if scraped && front.spec.serves_no_page() {
+        return Some(Missing::Page);
+    }
+    let series = front.series();
+    let scales = plan.fleets.iter().any(|fleet| fleet.series.contains(&series));
+    statistics(front.spec.stat_matches(), &clusters.behind(&series), scales).map(Missing::Statistics)
+}
+
+/// The clusters that workloads are scaled on, by the set of proxies that carries them.
+struct Clusters<'a>(HashMap<&'a Arc<str>, BTreeSet<&'a str>>);
+
+impl<'a> Clusters<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let mut clusters = HashMap::<_, BTreeSet<_>>::new();
+        for share in plan.workloads.values().flat_map(|workload| &workload.traffic) {
+            for fleet in share.fleets.iter() {
+                clusters.entry(fleet).or_default().insert(share.cluster.as_ref());
+            }
+        }
+        Self(clusters)
+    }
+
+    fn behind(&self, series: &Arc<str>) -> Vec<&'a str> {
+        let known = self.0.get(series).into_iter().flatten().copied();
+        let tried: Vec<_> = known.take(MAX_CLUSTERS).collect();
+        if tried.is_empty() { vec![EXAMPLE] } else { tried }
+    }
+}
+
+/// Which statistics of these clusters, and of listeners if they are read, an inclusion list leaves out. An empty list leaves
+/// out nothing.
+fn statistics(matches: &[StatMatch], clusters: &[&str], listeners: bool) -> Option<LeftOutStatistics> {
+    if matches.is_empty() {
+        return None;
+    }
+    let list = InclusionList::of(matches);
+    let of_cluster = |last: &&'static str| {
+        // Envoy writes colons of a cluster's name as underscores.
+        let mut names = clusters.iter().map(|cluster| format!("cluster.{}.{last}", cluster.replace(':', "_")));
+        names.find(|name| !list.includes(name)).map(|name| (*last, name))
+    };
+    let of_clusters: Vec<_> = OF_CLUSTERS.iter().filter_map(of_cluster).collect();
+    let unseen = OF_LISTENERS.iter().filter(|(_, names)| listeners && !names.iter().any(|name| list.includes(name)));
+    let of_listeners: Vec<_> = unseen.map(|(last, [name, _])| (*last, (*name).to_owned())).collect();
+    let (_, example) = of_clusters.iter().chain(&of_listeners).next()?.clone();
+    let lasts = |found: Vec<(&'static str, String)>| found.into_iter().map(|(last, _)| last).collect();
+    Some(LeftOutStatistics {
+        of_clusters: lasts(of_clusters),
+        of_listeners: lasts(of_listeners),
+        example,
+        unreadable: list.unreadable,
+    })
+}
+
+/// `telemetry.metrics.matches`, ready to match.
+struct InclusionList<'a> {
+    plain: Vec<&'a StatMatch>,
+    regexes: Vec<Regex>,
+    unreadable: Vec<String>,
+}
+
+impl<'a> InclusionList<'a> {
+    fn of(matches: &'a [StatMatch]) -> Self {
+        let (of_regexes, plain): (Vec<_>, Vec<_>) =
+            matches.iter().partition(|pattern| pattern.kind() == "RegularExpression");
+        let mut list = Self { plain, regexes: Vec::new(), unreadable: Vec::new() };
+        for (i, pattern) in of_regexes.into_iter().enumerate() {
+            match whole(&pattern.value).filter(|_| i < MAX_REGEXES) {
+                Some(regex) => list.regexes.push(regex),
+                None => list.unreadable.push(pattern.value.clone()),
+            }
+        }
+        list
+    }
+
+    fn includes(&self, name: &str) -> bool {
+        self.plain.iter().any(|pattern| is_match(pattern, name))
+            || self.regexes.iter().any(|regex| regex.is_match(name.as_bytes()))
+    }
+}
+
+fn is_match(pattern: &StatMatch, name: &str) -> bool {
+    match pattern.kind() {
+        "Exact" => name == pattern.value,
+        "Prefix" => name.starts_with(&pattern.value),
+        "Suffix" => name.ends_with(&pattern.value),
+        _ => false,
+    }
+}
+
+/// The expression, to match a name from its start to its end, as Envoy's `safe_regex` does.
+fn whole(pattern: &str) -> Option<Regex> {
+    if pattern.len() > LONGEST_REGEX {
+        return None;
+    }
+    let build = |pattern: &str| RegexBuilder::new(pattern).unicode(false).size_limit(MAX_COMPILED).build().ok();
+    // By itself too: `a)|(b` is an expression only in parentheses.
+    build(pattern)?;
+    build(&format!("^(?:{pattern})$"))
+}
+
+#[cfg(test)]
+mod tests;

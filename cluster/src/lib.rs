@@ -1,0 +1,27 @@
+//! From the objects of a cluster, or of files, to the Plan, and from the Plan to ScaledObjects. Pure: no client, no network, no clock.
+//!
+//! One state ([`Objects`]) is fed with plain JSON objects by watches or by [`read_manifests`], and everything else is a pure function
+//! of it: [`Objects::plan`] for the scaler and the operator, [`Objects::routes`] for people, [`scaling`] for KEDA.
+
+mod discovery;
+mod kind;
+mod left_out;
+mod manifests;
+mod namespaces;
+mod objects;
+mod plan;
+mod routes;
+pub mod scaling;
+mod serving;
+mod serving_selectors;
+mod sleepers;
+mod views;
+
+pub use kind::Kind;
+pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
+pub use manifests::{ManifestError, ManifestErrors, read_manifests};
+pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
+pub use plan::{NotAProxy, strangers};
+pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
+pub use sleepers::{PAUSED_REPLICAS, Sleeper, Wanted, is_paused_by_hours};
+pub use views::{ASLEEP, CalendarObject, Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};

@@ -1,0 +1,358 @@
+//! From objects to the Plan.
+
+mod fleets;
+mod proxies;
+mod spared;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use tidegate_core::{
+    calendar::Calendars,
+    ids::ServiceId,
+    intent::{APPLIED, Annotations, Intent, Managed, applied, is_annotated},
+    key::Place,
+    llm::{AiRule, Destination, ModelShare},
+    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
+    problem::Problem,
+    workload::{WorkloadId, WorkloadKind},
+};
+
+pub use self::proxies::{NotAProxy, strangers};
+pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
+use super::{
+    Objects,
+    discovery::{self, Part},
+    routes::{StatNameSharing, label, ratio},
+    views::{InferencePool, Workload},
+};
+
+const POOL: &str = "InferencePool";
+
+impl Objects {
+    /// What is planned from all that is known now: a pure function of the objects.
+    pub fn plan(&self) -> Plan {
+        plan(self)
+    }
+}
+
+fn plan(objects: &Objects) -> Plan {
+    let mut workloads = Workloads::of(objects);
+    let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
+    let mut pools = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
+    let generated = discovery::generated(objects);
+    let parts = discovery::discover(objects, &generated);
+    let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
+    let mut merged = HashSet::new();
+    for part in &parts {
+        let Some(share) = shares.cluster_share(part) else { continue };
+        // A merged cluster comes once per route that leads to it, but it is one and the same.
+        if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
+            continue;
+        }
+        let of = if part.backend.kind == POOL { &mut pools } else { &mut services };
+        of.entry(share.service.clone()).or_default().push(share);
+    }
+    for (service, shares) in &services {
+        workloads.add_traffic(&Destination::Service(service.clone()), shares);
+    }
+    for (pool, shares) in &pools {
+        workloads.add_traffic(&Destination::Pool(pool.clone()), shares);
+    }
+    let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
+    for rule in &ai_rules {
+        workloads.add_models(rule);
+    }
+    let calendars = calendars(objects);
+    let fleets = fleets::fleets(objects, &calendars);
+    Plan {
+        workloads: workloads.planned(&calendars),
+        services,
+        proxies: proxies::proxies(objects),
+        ai_gateways: proxies::ai_gateways(objects),
+        ai_rules,
+        fleets,
+        calendars,
+    }
+}
+
+fn calendars(objects: &Objects) -> Calendars {
+    objects.calendars().map(|calendar| (calendar.metadata.name.clone(), calendar.effective())).collect()
+}
+
+/// Turns the weights of parts into shares.
+struct Shares {
+    sharing: StatNameSharing,
+    /// Of the clusters of TCP and TLS routes, the weight of backends that get nothing
+    withdrawn: HashMap<Arc<str>, u64>,
+    /// The sets of proxies that each merged cluster is on, by whichever route
+    merged: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+impl Shares {
+    /// `is_withdrawn` says that a Service has no pods at all, and that nobody here will give it any. Envoy Gateway
+    /// leaves such a backend out of a TCP or TLS route, so its part goes to the others. (In an HTTP route its part is
+    /// answered with 503.)
+    fn of(parts: &[Part<'_>], mut is_withdrawn: impl FnMut(&ServiceId) -> bool) -> Self {
+        let mut withdrawn = HashMap::new();
+        for part in parts.iter().filter(|part| part.route.rule.is_none() && !part.merged && !part.fallback) {
+            if service_id(part).is_some_and(|service| is_withdrawn(&service)) {
+                *withdrawn.entry(part.cluster.clone()).or_default() += part.weight.own;
+            }
+        }
+        let mut merged = HashMap::<Arc<str>, BTreeSet<Arc<str>>>::new();
+        for part in parts.iter().filter(|part| part.merged) {
+            merged.entry(Arc::clone(&part.cluster)).or_default().extend(part.fleets.iter().cloned());
+        }
+        Self { sharing: StatNameSharing::of(parts), withdrawn, merged }
+    }
+
+    /// None for traffic that nothing here measures: UDP, and what leaves the cluster.
+    fn cluster_share(&self, part: &Part<'_>) -> Option<ClusterShare> {
+        let service = service_id(part).filter(|_| part.route.kind != "UDPRoute")?;
+        let name = label(part);
+        Some(ClusterShare {
+            cluster: name.clone(),
+            split: part.split.as_ref().map(|split| split.name.clone()),
+            share: self.share(part) / self.sharing.rules(name),
+            of_backend: 1.0,
+            route: part.route.clone(),
+            service,
+            fleets: self.merged.get(&part.cluster).unwrap_or(&part.fleets).iter().cloned().collect(),
+            meaning: part.meaning,
+            pending: part.pending,
+        })
+    }
+
+    fn share(&self, part: &Part<'_>) -> f64 {
+        let discovery::Weight { own, of, fallbacks } = part.weight;
+        let withdrawn = self.withdrawn.get(&part.cluster).copied().unwrap_or(0);
+        // As long as others live, fallbacks get nothing; they keep their nominal part, so as to be there when needed.
+        let idle = if part.fallback { 0 } else { withdrawn + fallbacks };
+        ratio(own, of.checked_sub(idle).filter(|rest| *rest > 0).unwrap_or(of))
+    }
+}
+
+fn service_id(part: &Part<'_>) -> Option<ServiceId> {
+    if part.backend.kind == POOL {
+        return Some(ServiceId { namespace: part.backend.namespace.to_owned(), name: part.backend.name.to_owned() });
+    }
+    part.service.map(|service| ServiceId { namespace: service.namespace.to_owned(), name: service.name.to_owned() })
+}
+
+/// All workloads, found by the labels of their pods.
+struct Workloads<'a> {
+    objects: &'a Objects,
+    all: Vec<KnownWorkload<'a>>,
+    by_label: ByLabel<'a>,
+}
+
+/// Namespace → label → value → indexes of workloads
+type ByLabel<'a> = HashMap<&'a str, HashMap<&'a str, HashMap<&'a str, Vec<usize>>>>;
+
+struct KnownWorkload<'a> {
+    namespace: &'a str,
+    kind: WorkloadKind,
+    name: &'a str,
+    workload: &'a Workload,
+    /// None when it is none of Tidegate's business
+    intent: Option<Result<Intent, Vec<Problem>>>,
+    traffic: Vec<ClusterShare>,
+    models: Vec<ModelShare>,
+}
+
+impl<'a> Workloads<'a> {
+    fn of(objects: &'a Objects) -> Self {
+        let mut all = Vec::new();
+        for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
+            for (namespace, names) in objects.workloads(kind) {
+                let defaults = objects.namespace_defaults(namespace);
+                let spares = Managed::of(defaults).is_some() && spared::runs_in(objects, namespace).is_some();
+                let mistake = Managed::mistake(namespace, defaults);
+                all.extend(names.iter().map(|(name, workload)| {
+                    KnownWorkload {
+                        namespace,
+                        kind,
+                        name,
+                        workload,
+                        intent: intent_of(namespace, name, workload, defaults, spares)
+                            .or_else(|| held(objects, namespace, kind, name, mistake.as_ref()?)),
+                        traffic: Vec::new(),
+                        models: Vec::new(),
+                    }
+                }));
+            }
+        }
+        let mut by_label = ByLabel::new();
+        for (i, known) in all.iter().enumerate() {
+            let labels = by_label.entry(known.namespace).or_default();
+            for (label, value) in known.workload.pod_labels().iter() {
+                labels.entry(label).or_default().entry(value).or_default().push(i);
+            }
+        }
+        Self { objects, all, by_label }
+    }
+
+    /// The workloads whose pods a Service or a pool selects.
+    fn behind(&self, destination: &Destination) -> Vec<usize> {
+        let (id, selector) = match destination {
+            Destination::Service(id) => {
+                let service = self.objects.services.get(&id.namespace).and_then(|names| names.get(&id.name));
+                (id, service.map(|service| &service.spec.selector))
+            }
+            Destination::Pool(id) => (id, discovery::pool_of(self.objects, id).map(InferencePool::selector)),
+            Destination::External(_) | Destination::Nobody => return Vec::new(),
+        };
+        let Some(selector) = selector else { return Vec::new() };
+        // The rarest label leaves the fewest to compare. Without a selector nobody is selected.
+        let candidates = selector.iter().map(|(label, value)| self.labelled(&id.namespace, label, value));
+        let rarest = candidates.min_by_key(|candidates| candidates.len());
+        let selected =
+            |i: &usize| self.all.get(*i).is_some_and(|known| selector.is_subset(known.workload.pod_labels()));
+        rarest.unwrap_or_default().iter().copied().filter(selected).collect()
+    }
+
+    fn labelled(&self, namespace: &str, label: &str, value: &str) -> &[usize] {
+        let found = self.by_label.get(namespace).and_then(|labels| labels.get(label)?.get(value));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a Service's workloads have no pods at all, and none of them is Tidegate's, which would be woken.
+    fn scaled_away_by_others(&self, service: &ServiceId) -> bool {
+        let behind = self.behind(&Destination::Service(service.clone()));
+        let gone = |i: &usize| {
+            self.all.get(*i).is_some_and(|known| {
+                let from_cluster = !known.workload.metadata.uid.is_empty();
+                from_cluster && known.intent.is_none() && known.workload.status.replicas == 0
+            })
+        };
+        !behind.is_empty() && behind.iter().all(gone)
+    }
+
+    /// Those of them that are Tidegate's, each with its part: several behind one Service share its traffic by their ready
+    /// replicas, equally when none is ready.
+    fn parts(&mut self, destination: &Destination) -> Vec<(&mut KnownWorkload<'a>, f64)> {
+        let behind = self.behind(destination);
+        let ready = |i: &usize| self.all.get(*i).map_or(0, |known| u64::from(known.workload.status.ready_replicas));
+        let all_ready: u64 = behind.iter().map(ready).sum();
+        let part = |i: &usize| if all_ready > 0 { ratio(ready(i), all_ready) } else { ratio(1, behind.len() as u64) };
+        let parts: HashMap<usize, f64> = behind.iter().map(|i| (*i, part(i))).collect();
+        let all = self.all.iter_mut().enumerate().filter(|(_, known)| known.intent.is_some());
+        all.filter_map(|(i, known)| Some((known, *parts.get(&i)?))).collect()
+    }
+
+    fn add_traffic(&mut self, destination: &Destination, shares: &[ClusterShare]) {
+        for (known, of_backend) in self.parts(destination) {
+            known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend, ..share.clone() }));
+        }
+    }
+
+    fn add_models(&mut self, rule: &Arc<AiRule>) {
+        for (backend, of) in rule.backends.iter().enumerate() {
+            for (known, of_backend) in self.parts(&of.destination) {
+                known.models.push(ModelShare::Routed { rule: Arc::clone(rule), backend, of_backend });
+            }
+        }
+    }
+
+    fn planned(self, calendars: &Calendars) -> BTreeMap<WorkloadId, PlannedWorkload> {
+        let planned = |known: KnownWorkload<'_>| {
+            let id =
+                WorkloadId { namespace: known.namespace.to_owned(), kind: known.kind, name: known.name.to_owned() };
+            let uid = known.workload.metadata.uid.clone();
+            let replicas = known.workload.replicas();
+            let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
+            let new = |intent| PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars);
+            let defaults = self.objects.namespace_defaults(known.namespace);
+            let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
+            let planned = PlannedWorkload { applied, ..new(known.intent?) };
+            let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
+            let planned = if is_tidegate { planned } else { as_applied_before(self.objects, &id, planned, new) };
+            let intent = &planned.intent;
+            let model = intent.as_ref().ok().and_then(|intent| intent.model.as_ref());
+            let models = match model.and_then(|model| model.name.clone()) {
+                Some(name) => vec![ModelShare::Named(name)],
+                None => known.models,
+            };
+            let after = planned.schedule.as_ref().and_then(|schedule| schedule.after.clone());
+            let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
+            let (pods, measured_startup) = self.objects.serving.of(&id);
+            let requests = known.workload.requests();
+            Some((
+                id,
+                PlannedWorkload { traffic: known.traffic, after, requests, models, pods, measured_startup, ..planned },
+            ))
+        };
+        self.all.into_iter().filter_map(planned).collect()
+    }
+}
+
+fn prerequisite(objects: &Objects, id: WorkloadId) -> Option<Prerequisite> {
+    let Replicas { wanted, ready } = objects.workload(&id)?.replicas;
+    Some(Prerequisite { id, ready: wanted > 0 && ready >= wanted })
+}
+
+/// `spares` says that only workloads with annotations of their own are meant.
+fn intent_of(
+    namespace: &str,
+    name: &str,
+    workload: &Workload,
+    defaults: &Annotations,
+    spares: bool,
+) -> Option<Result<Intent, Vec<Problem>>> {
+    let own = &workload.metadata.annotations;
+    if !is_annotated(own) && (spares || spared::is_proxy(workload)) {
+        return None;
+    }
+    let intent = Intent::of_workload(own, namespace, defaults).transpose()?;
+    Some(if spared::is_tidegate(namespace, name, workload) { Err(vec![spared::itself()]) } else { intent })
+}
+
+/// One that was managed until its Namespace said so by mistake no more.
+fn held(
+    objects: &Objects,
+    namespace: &str,
+    kind: WorkloadKind,
+    name: &str,
+    mistake: &Problem,
+) -> Option<Result<Intent, Vec<Problem>>> {
+    let id = WorkloadId { namespace: namespace.to_owned(), kind, name: name.to_owned() };
+    said(objects, &id, APPLIED, |_| Some(Err(vec![mistake.clone()])))
+}
+
+/// A workload whose annotations make no sense, as those have it that were applied before: what sleeps sleeps on, and opens at its
+/// hours.
+fn as_applied_before(
+    objects: &Objects,
+    id: &WorkloadId,
+    planned: PlannedWorkload,
+    new: impl Fn(Result<Intent, Vec<Problem>>) -> PlannedWorkload,
+) -> PlannedWorkload {
+    let Err(problems) = &planned.intent else { return planned };
+    let Some(applied) = said(objects, id, APPLIED, |text| serde_json::from_str::<Annotations>(text).ok()) else {
+        return planned;
+    };
+    match Intent::of_applied(&applied).map(|intent| new(Ok(intent))).filter(|before| before.intent.is_ok()) {
+        Some(before) => PlannedWorkload { problems: problems.clone(), applied, ..before },
+        None => planned,
+    }
+}
+
+/// What the ScaledObject of a workload says that it had when it was found.
+fn adopted(objects: &Objects, id: &WorkloadId) -> Option<u32> {
+    said(objects, id, ADOPTED_REPLICAS, |replicas| replicas.parse().ok())
+}
+
+/// What an annotation of a workload's ScaledObject says.
+fn said<T>(objects: &Objects, id: &WorkloadId, annotation: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let of_namespace = objects.scaled.get(&id.namespace)?.values().filter(|object| object.is_tidegates());
+    let mut its = of_namespace.filter(|object| object.target.is(id.kind.as_str(), &id.name));
+    its.find_map(|object| read(object.metadata.annotations.get(annotation)?))
+}
+
+#[cfg(test)]
+mod models_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! `tidegate routes`: which clusters carry the traffic of which backend.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::{self, Write},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use tidegate_core::{
+    llm::{AiRule, Destination},
+    plan::Role,
+};
+
+use super::{
+    Objects,
+    discovery::{self, Part},
+};
+
+/// A backend of routes and the clusters that carry its traffic.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackendClusters {
+    /// What the routes refer to
+    pub backend: BackendId,
+    /// The Service that a Backend's FQDN names, when it names one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServicePortId>,
+    /// Where it leads out of the cluster: the host of a backend of an AIGatewayRoute
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The clusters, ordered by name
+    pub clusters: Vec<ClusterEntry>,
+}
+
+/// What a route refers to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct BackendId {
+    /// `Service`, `ServiceImport` or `Backend`
+    pub kind: String,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// The port as the reference gives it; a Backend has its own and needs none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServicePortId {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// The port that the FQDN endpoint gives
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// A part of a cluster's traffic.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClusterEntry {
+    /// What stands in the label `envoy_cluster_name`: the cluster of the whole rule, or the name that the EnvoyProxy's
+    /// `clusterStatName` gives it
+    pub name: String,
+    /// The part of all that counts under this name that is this backend's, from 0 to 1. When several rules have one
+    /// name, each counts the same.
+    pub share: f64,
+    /// The cluster in Envoy's configuration, when its statistics have another name
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The backend's own cluster, of which all traffic is its own, when the manifests alone make Envoy Gateway split
+    /// the rule. It may split others too, for a while: when a backend has no endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Why the backend gets it, where no rule sends it there
+    #[serde(skip_serializing_if = "Role::is_backend")]
+    pub role: Role,
+    /// The models that an AIGatewayRoute asks the backend for; `any` where it says none
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+impl Objects {
+    /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.
+    pub fn routes(&self) -> Vec<BackendClusters> {
+        routes(self)
+    }
+}
+
+/// All backends that routes reach, ordered by kind, namespace, name and port.
+fn routes(objects: &Objects) -> Vec<BackendClusters> {
+    let generated = discovery::generated(objects);
+    let parts = discovery::discover(objects, &generated);
+    let sharing = StatNameSharing::of(&parts);
+    let models = Models(discovery::ai_rules(objects, &parts));
+    let mut backends = BTreeMap::new();
+    for part in &parts {
+        let id = BackendId {
+            kind: part.backend.kind.to_owned(),
+            namespace: part.backend.namespace.to_owned(),
+            name: part.backend.name.to_owned(),
+            port: part.backend.port,
+        };
+        // What a Service leads to is the Service itself: only Backends need saying.
+        let service = part.service.filter(|_| part.backend.kind == "Backend").map(|service| ServicePortId {
+            namespace: service.namespace.to_owned(),
+            name: service.name.to_owned(),
+            port: service.port,
+        });
+        let (asked_for, host) = models.of(part);
+        let (.., clusters) = backends.entry(id).or_insert_with(|| (service, host, BTreeMap::new()));
+        let split = part.split.as_ref().filter(|split| split.certain).map(|split| split.name.to_string());
+        let key = (label(part).to_string(), part.cluster.to_string(), split);
+        // A merged cluster is the same for all routes; otherwise a backend that a rule names twice adds up.
+        let (sum, ..) = clusters.entry(key).or_insert(((0, part.weight.of), part.role, asked_for));
+        if !part.merged || sum.0 == 0 {
+            sum.0 += part.weight.own;
+        }
+    }
+    let entry = |((name, cluster, split), ((own, of), role, models)): (_, ((u64, u64), Role, _))| {
+        let (name, cluster): (String, String) = (name, cluster);
+        let share = ratio(own, of) / sharing.rules(&name);
+        ClusterEntry { share, cluster: (cluster != name).then_some(cluster), split, role, models, name }
+    };
+    backends
+        .into_iter()
+        .map(|(backend, (service, host, clusters))| BackendClusters {
+            backend,
+            service,
+            host,
+            clusters: clusters.into_iter().map(entry).collect(),
+        })
+        .collect()
+}
+
+/// What AIGatewayRoutes say of their backends.
+struct Models(Vec<AiRule>);
+
+impl Models {
+    /// The models that a backend is asked for, and the host where it leads out of the cluster.
+    fn of(&self, part: &Part<'_>) -> (Vec<String>, Option<String>) {
+        let same = |rule: &&AiRule| {
+            let (of, route) = (&rule.route, &part.route);
+            part.route.kind == "HTTPRoute"
+                && (&of.namespace, &of.name, of.rule) == (&route.namespace, &route.name, route.rule)
+        };
+        let Some(rule) = self.0.iter().find(same) else { return (Vec::new(), None) };
+        let host = rule.backends.get(part.backend_ref).and_then(|backend| match &backend.destination {
+            Destination::External(host) => Some(host.clone()),
+            _ => None,
+        });
+        match rule.asked_for(part.backend_ref) {
+            [] => (vec!["any".to_owned()], host),
+            models => (models.to_vec(), host),
+        }
+    }
+}
+
+/// The name in statistics.
+pub(super) fn label<'p>(part: &'p Part<'_>) -> &'p Arc<str> {
+    part.stat_name.as_ref().unwrap_or(&part.cluster)
+}
+
+/// `own / of`, from 0 to 1.
+pub(super) fn ratio(own: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { (own as f64 / of as f64).min(1.0) }
+}
+
+/// How many rules count under the same name. What each of them contributes cannot be told from outside, so all are
+/// taken for equal.
+pub(super) struct StatNameSharing(HashMap<Arc<str>, usize>);
+
+impl StatNameSharing {
+    pub(super) fn of(parts: &[Part<'_>]) -> Self {
+        let mut clusters = HashMap::<Arc<str>, BTreeSet<&str>>::new();
+        for part in parts {
+            if let Some(name) = &part.stat_name {
+                clusters.entry(Arc::clone(name)).or_default().insert(&part.cluster);
+            }
+        }
+        Self(clusters.into_iter().map(|(name, clusters)| (name, clusters.len())).collect())
+    }
+
+    pub(super) fn rules(&self, name: &str) -> f64 {
+        self.0.get(name).map_or(1.0, |rules| *rules as f64)
+    }
+}
+
+/// The mapping as a table for people: a line per backend and cluster. What only some lines have gets a column only when
+/// there is such a line.
+pub fn routes_table(routes: &[BackendClusters]) -> String {
+    let lines: Vec<_> = routes.iter().flat_map(|backend| backend.clusters.iter().map(move |c| (backend, c))).collect();
+    let columns: [(&str, bool, Cell); 12] = [
+        ("KIND", true, |backend, _| Some(backend.backend.kind.clone())),
+        ("NAMESPACE", true, |backend, _| Some(backend.backend.namespace.clone())),
+        ("NAME", true, |backend, _| Some(backend.backend.name.clone())),
+        ("PORT", true, |backend, _| backend.backend.port.map(|port| port.to_string())),
+        ("SHARE", true, |_, cluster| Some(format!("{:.1} %", cluster.share * 100.0))),
+        ("CLUSTER", true, |_, cluster| Some(cluster.name.clone())),
+        ("ROLE", false, |_, cluster| (cluster.role != Role::Backend).then(|| cluster.role.to_string())),
+        ("MODEL", false, |_, cluster| (!cluster.models.is_empty()).then(|| cluster.models.join(","))),
+        ("SPLIT", false, |_, cluster| cluster.split.clone()),
+        ("CONFIGURED AS", false, |_, cluster| cluster.cluster.clone()),
+        ("SERVICE", false, |backend, _| backend.service.as_ref().map(ToString::to_string)),
+        ("HOST", false, |backend, _| backend.host.clone()),
+    ];
+    let mut table = vec![String::new(); lines.len() + 1];
+    for (name, always, cell) in columns {
+        let cells: Vec<_> = lines.iter().map(|(backend, cluster)| cell(backend, cluster)).collect();
+        if !always && cells.iter().all(Option::is_none) {
+            continue;
+        }
+        let cells: Vec<_> = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned())).collect();
+        let width = cells.iter().map(String::as_str).chain([name]).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        for (line, cell) in table.iter_mut().zip([name].into_iter().chain(cells.iter().map(String::as_str))) {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{cell:<width$}   ");
+        }
+    }
+    table.iter().fold(String::new(), |all, line| all + line.trim_end() + "\n")
+}
+
+type Cell = fn(&BackendClusters, &ClusterEntry) -> Option<String>;
+
+impl fmt::Display for ServicePortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

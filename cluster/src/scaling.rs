@@ -1,0 +1,14 @@
+//! Plan → ScaledObjects: what each workload should have, and what its owner should know. `tidegate render` and the operator decide by
+//! the same functions.
+
+mod no_effect;
+mod notice;
+mod render;
+mod scaled_object;
+
+pub use self::{
+    no_effect::no_effect,
+    notice::WorkloadNotice,
+    render::{Rendered, render},
+    scaled_object::{MANAGED_BY, ScaledObjectPlan, ScalerEndpoint, Settings, desired, name, names},
+};

@@ -1,0 +1,170 @@
+//! What the owner of a workload should know: the reasons and texts of events.
+
+use std::fmt;
+
+use tidegate_core::{
+    event::{Notice, Reason},
+    key::Key,
+    no_effect::NoEffect,
+    plan::RELEASE,
+    problem::Problem,
+    workload::WorkloadRef,
+};
+
+use crate::Kind;
+
+/// One thing to know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum WorkloadNotice {
+    /// An annotation is wrong
+    InvalidAnnotations(Problem),
+    /// Annotations of a later version
+    NotActedOnYet(Vec<Key>),
+    /// `tidegate.dev/paused` is `true`
+    Paused,
+    /// Annotated, but with nothing to scale on
+    NoSignal,
+    /// No route leads to it
+    NoRoute,
+    /// No AI gateway counts its tokens
+    NoModel,
+    /// It is to open after a workload that does not exist
+    NothingToWaitFor(WorkloadRef),
+    /// Its hours mention `PH`, and no holidays are known
+    NoHolidays,
+    /// It is accepted, but changes nothing
+    NoEffect(NoEffect),
+    /// Zero was asked for where nothing could wake it
+    ZeroNeedsWakeSignal,
+    /// Somebody else scales it: kind and name
+    ScaledBySomethingElse(Kind, String),
+    /// Its ScaledObject is of another release of Tidegate
+    OfAnotherRelease {
+        /// The ScaledObject's name
+        name: String,
+        /// The other release
+        theirs: String,
+        /// This one
+        ours: String,
+    },
+    /// It had no replicas when it was found
+    Stopped,
+    /// It is no longer Tidegate's, and gets back so many
+    GivesBack(u32),
+    /// Somebody set its replicas inside hours: how many, and who
+    Adopted(u32, String),
+    /// An object of somebody else has the name that ours would have
+    NameTaken(Kind, String),
+    /// The API server refused the ScaledObject
+    Refused(String),
+}
+
+impl Notice for WorkloadNotice {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidAnnotations(_) => Reason::InvalidAnnotations,
+            Self::NotActedOnYet(_) => Reason::NotActedOnYet,
+            Self::Paused => Reason::Paused,
+            Self::NoSignal => Reason::NoSignal,
+            Self::NoRoute => Reason::NoRoute,
+            Self::NoModel => Reason::NoModel,
+            Self::NothingToWaitFor(_) => Reason::NothingToWaitFor,
+            Self::NoHolidays => Reason::NoHolidays,
+            Self::NoEffect(_) => Reason::NoEffect,
+            Self::ZeroNeedsWakeSignal => Reason::ZeroNeedsWakeSignal,
+            Self::ScaledBySomethingElse(..) => Reason::ScaledBySomethingElse,
+            Self::NameTaken(..) => Reason::NameTaken,
+            Self::OfAnotherRelease { .. } => Reason::OfAnotherRelease,
+            Self::Stopped => Reason::Stopped,
+            Self::Adopted(..) => Reason::Adopted,
+            Self::GivesBack(_) => Reason::GivesBack,
+            Self::Refused(_) => Reason::ScaledObjectRefused,
+        }
+    }
+}
+
+impl WorkloadNotice {
+    /// Whether an annotation cannot be acted on until somebody changes it.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Self::InvalidAnnotations(_))
+    }
+}
+
+impl fmt::Display for WorkloadNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidAnnotations(problem) => {
+                write!(f, "{problem} (what was applied before still applies until this is fixed)")
+            }
+            Self::NotActedOnYet(keys) => {
+                let keys: Vec<_> = keys.iter().map(|key| key.annotation()).collect();
+                write!(f, "accepted, but this version of Tidegate does not act on it yet: {}", keys.join(", "))
+            }
+            Self::Paused => write!(f, "tidegate.dev/paused is true: the ScaledObject is left as it is"),
+            Self::NoSignal => write!(
+                f,
+                "nothing says when to scale: add what one replica carries, for example tidegate.dev/requests-per-second: \"100\""
+            ),
+            Self::NoRoute => write!(
+                f,
+                "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
+                 a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \
+                 shows what is seen"
+            ),
+            Self::NoModel => write!(
+                f,
+                "no AIGatewayRoute that a Gateway accepts leads to it, and tidegate.dev/model names no model: only what its own pods \
+                 tell of their tokens counts (vLLM, SGLang or TGI). `tidegate routes` shows what is seen"
+            ),
+            Self::NothingToWaitFor(after) => write!(
+                f,
+                "tidegate.dev/after names {after}, which is not in this namespace: nothing is waited for at opening"
+            ),
+            Self::NoHolidays => write!(
+                f,
+                "tidegate.dev/hours mention PH, but no holidays are known: name a Calendar with spec.holidays in \
+                 tidegate.dev/calendar. Until then every day counts as a working day"
+            ),
+            Self::NoEffect(what) => write!(f, "{what}"),
+            Self::ZeroNeedsWakeSignal => write!(
+                f,
+                "tidegate.dev/min-replicas is 0, but at zero nothing would see a request and wake it: 1 replica is kept"
+            ),
+            Self::ScaledBySomethingElse(Kind::HorizontalPodAutoscaler, name) => write!(
+                f,
+                "HorizontalPodAutoscaler {name} scales it already, and an HPA cannot be paused: nothing is done. Delete the HPA; or have \
+                 KEDA take it over by a ScaledObject with scaledobject.keda.sh/transfer-hpa-ownership: \"true\", which can sleep by \
+                 hours; or keep it, with tidegate.dev/paused: \"true\" on the workload"
+            ),
+            Self::ScaledBySomethingElse(kind, name) => write!(
+                f,
+                "{kind} {name} scales it already, and is not Tidegate's: nothing is done. Delete that {kind}; or ask for nothing but \
+                 hours, by which it can be paused; or keep it, with tidegate.dev/paused: \"true\" on the workload"
+            ),
+            Self::NameTaken(kind, name) => write!(
+                f,
+                "its {kind} would be called {name}, but there is one of that name that is not Tidegate's and scales something \
+                 else: nothing is done. Rename that one"
+            ),
+            Self::OfAnotherRelease { name, theirs, ours } => write!(
+                f,
+                "ScaledObject {name} is of another release of Tidegate, {theirs}: it is left alone. Have one of the two not see this \
+                 namespace (namespaces in its values); or, when that one is gone, `kubectl label scaledobject {name} \
+                 {RELEASE}={ours} --overwrite`"
+            ),
+            Self::Stopped => write!(
+                f,
+                "it has 0 replicas, so somebody has stopped it: it stays so until somebody scales it, and its hours count from then on"
+            ),
+            Self::GivesBack(replicas) => write!(
+                f,
+                "it is no longer Tidegate's: KEDA gives it back the {replicas} replicas that it had, and then its ScaledObject is deleted"
+            ),
+            Self::Adopted(replicas, by) => write!(
+                f,
+                "{by} set its replicas to {replicas} inside hours: this is the number that it comes back to from now on"
+            ),
+            Self::Refused(error) => write!(f, "the API server refused its ScaledObject: {error}"),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `tidegate render`: the ScaledObjects of manifests, without a cluster.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tidegate_core::{plan::Plan, workload::WorkloadId};
+
+use super::{
+    no_effect::no_effect,
+    notice::WorkloadNotice,
+    scaled_object::{ScaledObjectPlan, Settings, desired, names},
+};
+
+/// What manifests would get.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rendered {
+    /// In the order of namespaces and names
+    pub scaled_objects: Vec<Value>,
+    /// What the owners of workloads would be told by events
+    pub notices: Vec<(WorkloadId, WorkloadNotice)>,
+}
+
+/// The ScaledObjects that the operator would apply for this Plan, and what it would tell at this instant.
+pub fn render(plan: &Plan, settings: &Settings, now: DateTime<Utc>) -> Rendered {
+    let mut rendered = Rendered::default();
+    for (id, name) in names(plan) {
+        let Some(workload) = plan.workloads.get(id) else { continue };
+        let ScaledObjectPlan { scaled_object, notices } = desired(id, &name, workload, settings);
+        rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
+        rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
+    }
+    rendered.notices.extend(no_effect(plan, now).into_iter().map(|(id, what)| (id, WorkloadNotice::NoEffect(what))));
+    rendered
+}

@@ -1,0 +1,352 @@
+//! The ScaledObject that a workload gets: a pure function of its Plan.
+
+use serde_json::{Value, json};
+use tidegate_core::{
+    hash::fnv1a_32,
+    intent::{APPLIED, Intent},
+    plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
+    trigger::Trigger,
+    workload::{WorkloadId, WorkloadKind, WorkloadRef},
+};
+
+use super::notice::WorkloadNotice;
+
+/// The label that marks what is Tidegate's.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "tidegate");
+/// The label that names the workload's kind; its name is the ScaledObject's own, or stands in `spec.scaleTargetRef`.
+const KIND_LABEL: &str = "tidegate.dev/workload-kind";
+/// KEDA names the HPA `keda-hpa-NAME`, which may have 63 characters.
+const LONGEST_NAME: usize = 54;
+
+/// What every ScaledObject has in common.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How KEDA reaches the scaler
+    pub scaler: ScalerEndpoint,
+    /// The release of Tidegate, as a label's value
+    pub release: String,
+    /// Whether HPAs take a tolerance of their own (`behavior.*.tolerance`: Kubernetes 1.35, in KEDA 2.21). At the default
+    /// of 10 % one replica more or less is invisible above ten replicas.
+    pub tolerance: bool,
+}
+
+/// How KEDA reaches the scaler, and who the two are to each other.
+#[derive(Debug, Clone, Default)]
+pub struct ScalerEndpoint {
+    /// `HOST:PORT`
+    pub address: String,
+    /// Whether KEDA asks for TLS
+    pub tls: bool,
+    /// The ClusterTriggerAuthentication that holds `caCert`, `tlsClientCert` and `tlsClientKey`. Without one KEDA trusts its
+    /// system's CAs. KEDA takes these from nowhere else (`authParams` in its external_scaler.go).
+    pub authentication: Option<String>,
+}
+
+/// What a workload should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaledObjectPlan {
+    /// The ScaledObject; `None` when what exists is to stay as it is
+    pub scaled_object: Option<Value>,
+    /// What its owner should know
+    pub notices: Vec<WorkloadNotice>,
+}
+
+/// The ScaledObject of a workload, and what there is to say about it.
+pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings: &Settings) -> ScaledObjectPlan {
+    let intent = match &workload.intent {
+        Ok(intent) => intent,
+        Err(problems) => {
+            let notices = problems.iter().cloned().map(WorkloadNotice::InvalidAnnotations).collect();
+            return ScaledObjectPlan { scaled_object: None, notices };
+        }
+    };
+    if !workload.problems.is_empty() {
+        let notices = workload.problems.iter().cloned().map(WorkloadNotice::InvalidAnnotations).collect();
+        return ScaledObjectPlan { scaled_object: None, notices };
+    }
+    let mut notices = Vec::new();
+    let later = intent.not_acted_on_yet();
+    if !later.is_empty() {
+        notices.push(WorkloadNotice::NotActedOnYet(later));
+    }
+    if intent.paused {
+        notices.push(WorkloadNotice::Paused);
+        return ScaledObjectPlan { scaled_object: None, notices };
+    }
+    if intent.targets.is_empty() {
+        notices.push(WorkloadNotice::NoSignal);
+        return ScaledObjectPlan { scaled_object: None, notices };
+    }
+    if workload.traffic.is_empty() && intent.targets.iter().any(|target| target.signal.is_traffic()) {
+        notices.push(WorkloadNotice::NoRoute);
+    }
+    if workload.models.is_empty() && intent.targets.iter().any(|target| target.signal.is_tokens()) {
+        notices.push(WorkloadNotice::NoModel);
+    }
+    notices.extend(about_hours(workload));
+    if workload.adopted == Some(0) {
+        notices.push(WorkloadNotice::Stopped);
+    }
+    let min = intent.lowest().min(workload.adopted.unwrap_or(u32::MAX));
+    if min > intent.bounds.min {
+        notices.push(WorkloadNotice::ZeroNeedsWakeSignal);
+    }
+    ScaledObjectPlan { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
+}
+
+fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = WorkloadNotice> {
+    let schedule = workload.schedule.as_ref();
+    // Those of a Calendar are told on the Calendar.
+    let holidays = schedule.is_some_and(|schedule| schedule.calendar.hours.mention_holidays());
+    let holidays = (holidays && workload.calendar.is_none()).then_some(WorkloadNotice::NoHolidays);
+    let after = schedule.and_then(|schedule| schedule.after.clone()).filter(|_| workload.after.is_none());
+    holidays.into_iter().chain(after.map(WorkloadNotice::NothingToWaitFor))
+}
+
+/// The workload's own name. A StatefulSet gives way to a Deployment of the same name, and what is too long for KEDA is cut
+/// and told apart by a hash.
+pub fn name(id: &WorkloadId, taken: bool) -> String {
+    let name = match id.kind {
+        WorkloadKind::StatefulSet if taken => format!("{}-statefulset", id.name),
+        _ => id.name.clone(),
+    };
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let kept = name[..LONGEST_NAME - 9].trim_end_matches(['-', '.']);
+    format!("{kept}-{:08x}", fnv1a_32(&name))
+}
+
+/// Every workload with the name of its ScaledObject.
+pub fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
+    plan.workloads.keys().map(|id| {
+        let twin = WorkloadId { kind: WorkloadKind::Deployment, ..id.clone() };
+        let taken = id.kind == WorkloadKind::StatefulSet && plan.workloads.contains_key(&twin);
+        (id, name(id, taken))
+    })
+}
+
+fn build(
+    id: &WorkloadId,
+    name: &str,
+    workload: &PlannedWorkload,
+    intent: &Intent,
+    min: u32,
+    settings: &Settings,
+) -> Value {
+    let reference = WorkloadRef { kind: id.kind, name: id.name.clone() };
+    let model = intent.model.as_ref().and_then(|model| model.name.as_deref());
+    let mut metadata: serde_json::Map<_, _> =
+        Trigger::metadata(&intent.targets, intent.query.as_deref(), intent.kafka.as_ref(), model, &reference)
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), Value::from(value)))
+            .collect();
+    metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler.address.as_str()));
+    if settings.scaler.tls {
+        metadata.insert("enableTLS".to_owned(), Value::from("true"));
+    }
+    let mut object = json!({
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {
+            "name": name,
+            "namespace": id.namespace,
+            "labels": { MANAGED_BY.0: MANAGED_BY.1, KIND_LABEL: id.kind.as_str(), RELEASE: settings.release },
+        },
+        "spec": {
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
+            "minReplicaCount": min,
+            "maxReplicaCount": intent.bounds.max.max(workload.adopted.unwrap_or(0)),
+            // No `fallback`: it would start one replica of whatever sleeps as soon as nobody answers. Without one an error changes
+            // nothing, at zero or above (`isError` in RequestScale of KEDA's scale_scaledobjects.go).
+            "advanced": { "horizontalPodAutoscalerConfig": { "behavior": behavior(intent, settings) } },
+            "triggers": [{
+                "type": "external-push",
+                "name": "tidegate",
+                "metricType": "AverageValue",
+                "metadata": metadata,
+            }],
+        },
+    });
+    // Above zero KEDA leaves everything to the HPA, and warns of intervals that mean nothing.
+    if min == 0 {
+        object["spec"]["pollingInterval"] = json!(15);
+        object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
+        // Until something was active once KEDA knows no cool-down: what carries load now, and whose signal happens to be 0,
+        // would be at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
+        // Hours that are closed are no signal that will rise again.
+        if !intent.is_hours_only() {
+            object["spec"]["initialCooldownPeriod"] = object["spec"]["cooldownPeriod"].clone();
+        }
+    }
+    if let Some(name) = &settings.scaler.authentication {
+        object["spec"]["triggers"][0]["authenticationRef"] =
+            json!({ "name": name, "kind": "ClusterTriggerAuthentication" });
+    }
+    object["metadata"]["annotations"] = json!({ APPLIED: json!(workload.applied).to_string() });
+    if let Some(adopted) = workload.adopted {
+        object["metadata"]["annotations"][ADOPTED_REPLICAS] = adopted.to_string().into();
+    }
+    if !workload.uid.is_empty() {
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1",
+            "kind": id.kind.as_str(),
+            "name": id.name,
+            "uid": workload.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }]);
+    }
+    object
+}
+
+/// All policies are written out: a `scaleUp` block without them allows max(100 %, 4 pods) per 15 s whatever the sync
+/// period, and defaults of the HPA may change.
+fn behavior(intent: &Intent, settings: &Settings) -> Value {
+    let mut behavior = json!({
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                { "type": "Percent", "value": 100, "periodSeconds": 15 },
+                { "type": "Pods", "value": 4, "periodSeconds": 15 },
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": intent.scale_down_after.as_secs(),
+            "selectPolicy": "Max",
+            "policies": [{ "type": "Percent", "value": 100, "periodSeconds": 15 }],
+        },
+    });
+    if settings.tolerance {
+        behavior["scaleUp"]["tolerance"] = json!("0");
+        behavior["scaleDown"]["tolerance"] = json!("0");
+    }
+    behavior
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas};
+
+    use super::*;
+
+    fn settings(tolerance: bool) -> Settings {
+        let address = "tidegate.tidegate-system.svc:9090".to_owned();
+        let scaler = ScalerEndpoint { address, ..ScalerEndpoint::default() };
+        Settings { scaler, release: "tidegate-system.tidegate".to_owned(), tolerance }
+    }
+
+    fn deployment(name: &str) -> WorkloadId {
+        WorkloadId { namespace: "shop".to_owned(), kind: WorkloadKind::Deployment, name: name.to_owned() }
+    }
+
+    fn desired_for(annotations: &[(&str, &str)]) -> ScaledObjectPlan {
+        desired_with(annotations, &settings(true))
+    }
+
+    fn desired_with(annotations: &[(&str, &str)], settings: &Settings) -> ScaledObjectPlan {
+        let annotations: Annotations =
+            annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
+        let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
+        let replicas = Replicas { wanted: 1, ready: 1 };
+        let id = deployment("api");
+        let none = Calendars::new();
+        let workload = PlannedWorkload::new(&id, "42".to_owned(), intent, Vec::new(), replicas, replicas.wanted, &none);
+        desired(&id, "api", &workload, settings)
+    }
+
+    fn spec(annotations: &[(&str, &str)]) -> Value {
+        desired_for(annotations).scaled_object.unwrap()["spec"].clone()
+    }
+
+    #[test]
+    fn everything_that_decides_the_hpa_stands_in_the_object() {
+        let spec = spec(&[
+            ("requests-per-second", "100"),
+            ("concurrency", "8"),
+            ("min-replicas", "2"),
+            ("max-replicas", "30"),
+            ("scale-down-after", "2m"),
+        ]);
+        assert_eq!((&spec["minReplicaCount"], &spec["maxReplicaCount"]), (&json!(2), &json!(30)));
+        let behavior = &spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"];
+        assert_eq!(behavior["scaleDown"]["stabilizationWindowSeconds"], 120);
+        assert_eq!(behavior["scaleUp"]["tolerance"], "0");
+        let trigger = json!([{"type": "external-push", "name": "tidegate", "metricType": "AverageValue", "metadata": {
+            "scalerAddress": "tidegate.tidegate-system.svc:9090", "workload": "deployment/api",
+            "requestsPerSecond": "100", "concurrency": "8"}}]);
+        assert_eq!(spec["triggers"], trigger);
+    }
+
+    #[test]
+    fn nothing_is_at_zero_before_it_was_watched_for_as_long_as_it_is_to_be_held() {
+        let query = [("prometheus-query", "x"), ("prometheus-target", "1"), ("scale-down-after", "10m")];
+        let asleep = spec(&[&query[..], &[("min-replicas", "0")]].concat());
+        assert_eq!((&asleep["initialCooldownPeriod"], &asleep["cooldownPeriod"]), (&json!(600), &json!(600)));
+        assert_eq!(spec(&query)["initialCooldownPeriod"], Value::Null, "KEDA warns of what means nothing");
+        let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
+        assert_eq!(spec(&hours)["initialCooldownPeriod"], Value::Null, "closed is closed");
+    }
+
+    #[test]
+    fn off_hours_replicas_are_the_number_where_nothing_but_hours_decides_and_the_cap_where_traffic_does() {
+        let hours =
+            [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC"), ("off-hours-replicas", "2"), ("min-replicas", "5")];
+        assert_eq!(spec(&hours)["minReplicaCount"], 2);
+        assert_eq!(spec(&[&hours[..], &[("requests-per-second", "100")]].concat())["minReplicaCount"], 1);
+    }
+
+    #[test]
+    fn an_error_starts_nothing_that_sleeps() {
+        let spec = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", "0")]);
+        assert_eq!(spec["fallback"], Value::Null);
+    }
+
+    #[test]
+    fn zero_is_kept_where_a_query_can_wake_it_and_one_where_nothing_can() {
+        let sleeps = spec(&[("prometheus-query", "x"), ("prometheus-target", "1"), ("min-replicas", "0")]);
+        assert_eq!((&sleeps["minReplicaCount"], &sleeps["cooldownPeriod"]), (&json!(0), &json!(300)));
+        let stays = desired_for(&[("requests-per-second", "100"), ("min-replicas", "0")]);
+        assert_eq!(stays.scaled_object.unwrap()["spec"]["minReplicaCount"], 1);
+        assert!(stays.notices.contains(&WorkloadNotice::ZeroNeedsWakeSignal));
+    }
+
+    #[test]
+    fn keda_is_told_of_tls_and_where_its_certificates_are() {
+        let address = "tidegate:9090".to_owned();
+        let scaler = ScalerEndpoint { address, tls: true, authentication: Some("tidegate".to_owned()) };
+        let desired = desired_with(&[("requests-per-second", "100")], &Settings { scaler, ..settings(true) });
+        let trigger = desired.scaled_object.unwrap()["spec"]["triggers"][0].clone();
+        assert_eq!(trigger["metadata"]["enableTLS"], "true");
+        assert_eq!(trigger["authenticationRef"], json!({"name": "tidegate", "kind": "ClusterTriggerAuthentication"}));
+    }
+
+    #[test]
+    fn an_older_api_server_gets_no_tolerance() {
+        let intent = Intent::of_workload(
+            &Annotations::from([("tidegate.dev/requests-per-second".to_owned(), "1".to_owned())]),
+            "shop",
+            &Annotations::new(),
+        );
+        let behavior = behavior(&intent.unwrap().unwrap(), &settings(false));
+        assert!(!behavior.to_string().contains("tolerance"), "{behavior}");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_the_same_in_every_version() {
+        let long = "a-deployment-whose-name-is-so-long-that-kedas-hpa-would-not-fit";
+        assert_eq!(name(&deployment(long), false), "a-deployment-whose-name-is-so-long-that-kedas-28b9e053");
+    }
+
+    proptest! {
+        #[test]
+        fn names_fit_keda_and_stay_apart(one in "[a-z]([a-z0-9.-]{0,80}[a-z0-9])?", other in "[a-z]([a-z0-9.-]{0,80}[a-z0-9])?") {
+            let (short, same) = (name(&deployment(&one), false), name(&deployment(&one), false));
+            prop_assert!(short.len() <= LONGEST_NAME && short == same, "{short}");
+            prop_assert!(one == other || short != name(&deployment(&other), false));
+            prop_assert!(one.len() > LONGEST_NAME || short == one);
+        }
+    }
+}

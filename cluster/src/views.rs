@@ -1,0 +1,247 @@
+//! Lenient views of Kubernetes objects: only the fields that are read.
+//!
+//! Unknown fields and unknown values of enumerations are ignored, nulls are absent fields, and what is missing has the
+//! default that the API server would have written. So an object of a newer API version, or one from a file that no API
+//! server ever saw, reads the same. Only a field of the wrong type makes an object unreadable.
+
+mod ai;
+mod backend;
+mod calendar;
+mod envoy_gateway;
+mod gateway;
+mod policy;
+mod quantity;
+mod route;
+mod scaling;
+mod status;
+mod workload;
+
+pub(super) use ai::{AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, AiServiceBackend, InferencePool};
+pub(super) use backend::{
+    Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
+    Service, ServiceImport, ServicePort, StatMatch,
+};
+pub use calendar::CalendarObject;
+pub(super) use envoy_gateway::EnvoyGateway;
+pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
+pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
+pub(super) use route::{
+    BackendRef, Filter, ParentRef, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain,
+};
+pub(super) use scaling::HorizontalPodAutoscaler;
+pub use scaling::{ScaleTarget, ScaledObject};
+pub(super) use workload::{CronJob, Namespace, Pod, ReplicaSet, Workload, WorkloadMeta};
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tidegate_core::{intent::Annotations, key::PREFIX};
+
+/// The label that marks what sleeps, so that `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists it.
+pub const ASLEEP: &str = "tidegate.dev/asleep";
+
+/// The annotations that mean something here; all others are dropped when the object is read.
+const ANNOTATION_PREFIXES: [&str; 5] = [
+    PREFIX,
+    "scaledobject.keda.sh/",
+    "autoscaling.keda.sh/",
+    "service.kubernetes.io/topology-mode",
+    "downscaler/original-replicas",
+];
+
+/// `metadata`, as far as it is read.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    /// `metadata.namespace`; empty for objects of the cluster
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`; empty when the object comes from a file
+    pub uid: String,
+    /// `metadata.creationTimestamp`: RFC 3339 in UTC, so that its order is the order of time; empty in files
+    #[serde(rename = "creationTimestamp")]
+    pub created: String,
+    /// `metadata.deletionTimestamp`: it is on its way out
+    #[serde(rename = "deletionTimestamp")]
+    pub deleted: Option<String>,
+    /// `metadata.generation`: how often its spec was changed
+    pub generation: i64,
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// The annotations of Tidegate and KEDA
+    #[serde(deserialize_with = "known_annotations")]
+    pub annotations: Annotations,
+    /// `metadata.ownerReferences`
+    pub owner_references: Vec<OwnerReference>,
+}
+
+/// One of `metadata.ownerReferences`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct OwnerReference {
+    /// The owner's kind
+    pub kind: String,
+    /// The owner's name
+    pub name: String,
+    /// The owner's UID
+    pub uid: String,
+    /// Whether the owner is the one that manages the object
+    pub controller: bool,
+}
+
+impl Meta {
+    /// Oldest first, then by namespace and name: how Envoy Gateway orders objects that compete
+    /// (`Resources.Sort` in `internal/gatewayapi/resource/resource.go`).
+    pub(super) fn age_order(&self) -> (&str, &str, &str) {
+        (&self.created, &self.namespace, &self.name)
+    }
+}
+
+fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let known = all.into_iter().filter(|(key, _)| ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
+    known
+        .map(|(key, value)| match value {
+            serde_json::Value::String(value) => Ok((key, value)),
+            other => Err(serde::de::Error::custom(format!(
+                "the annotation {key} is {other} without quotes, but annotations are strings: write \"{other}\""
+            ))),
+        })
+        .collect()
+}
+
+/// Labels in little memory: sorted pairs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    /// The value of a label.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.0.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok()?;
+        self.0.get(found).map(|(_, value)| value.as_ref())
+    }
+
+    /// All pairs, ordered by key.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
+
+    /// Whether these are the labels that Envoy Gateway gives its proxies. Anybody can give them to a pod of his own.
+    pub(super) fn are_of_a_proxy(&self) -> bool {
+        self.get("app.kubernetes.io/component") == Some("proxy")
+            && self.get("app.kubernetes.io/managed-by") == Some("envoy-gateway")
+    }
+
+    /// Whether all these labels are among the other's: how a Service's selector matches a pod.
+    pub(super) fn is_subset(&self, other: &Self) -> bool {
+        self.iter().all(|(key, value)| other.get(key) == Some(value))
+    }
+}
+
+impl FromIterator<(String, String)> for Labels {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
+        let sorted: BTreeMap<_, _> = pairs.into_iter().collect();
+        Self(sorted.into_iter().map(|(key, value)| (key.into_boxed_str(), value.into_boxed_str())).collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::<String, String>::deserialize(deserializer).map(|labels| labels.into_iter().collect())
+    }
+}
+
+/// A Kubernetes label selector (`metav1.LabelSelector`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct LabelSelector {
+    match_labels: Labels,
+    match_expressions: Vec<Requirement>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Requirement {
+    key: String,
+    operator: String,
+    values: Vec<String>,
+}
+
+impl LabelSelector {
+    /// Whether Kubernetes would take the selector: every operator known, with values where it needs some and none
+    /// where it takes none.
+    pub(super) fn is_valid(&self) -> bool {
+        self.match_expressions.iter().all(|requirement| match requirement.operator.as_str() {
+            "In" | "NotIn" => !requirement.values.is_empty(),
+            "Exists" | "DoesNotExist" => requirement.values.is_empty(),
+            _ => false,
+        })
+    }
+
+    /// Whether an object with these labels is selected. An invalid selector selects nothing.
+    pub(super) fn matches(&self, labels: &Labels) -> bool {
+        self.is_valid()
+            && self.match_labels.is_subset(labels)
+            && self.match_expressions.iter().all(|requirement| requirement.holds(labels.get(&requirement.key)))
+    }
+}
+
+impl Requirement {
+    fn holds(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|v| v == value);
+        match self.operator.as_str() {
+            "In" => value.is_some_and(listed),
+            "NotIn" => !value.is_some_and(listed),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_selector_is_read_as_kubernetes_reads_it() {
+        let selector = |value| serde_json::from_value::<LabelSelector>(value).unwrap();
+        let pod = labels(&[("app", "api"), ("tier", "web")]);
+        for (given, matches) in [
+            (json!({}), true),
+            (json!({"matchLabels": {"app": "api"}}), true),
+            (json!({"matchLabels": {"app": "other"}}), false),
+            (json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["x", "api"]}]}), true),
+            (json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["api"]}]}), false),
+            (json!({"matchExpressions": [{"key": "gone", "operator": "NotIn", "values": ["api"]}]}), true),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}), true),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), false),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "In"}]}), false),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "Near"}]}), false),
+        ] {
+            assert_eq!(selector(given.clone()).matches(&pod), matches, "{given}");
+        }
+    }
+
+    #[test]
+    fn an_annotation_without_quotes_is_refused_with_what_to_write() {
+        let read = serde_json::from_value::<Meta>(json!({"annotations": {"tidegate.dev/max-replicas": 20}}));
+        assert_eq!(
+            read.unwrap_err().to_string(),
+            "the annotation tidegate.dev/max-replicas is 20 without quotes, but annotations are strings: write \"20\""
+        );
+    }
+
+    #[test]
+    fn annotations_of_others_are_not_kept() {
+        let read = serde_json::from_value::<Meta>(json!({"annotations": {"example.com/a": 1, "tidegate.dev/b": "c"}}));
+        assert_eq!(read.unwrap().annotations, Annotations::from([("tidegate.dev/b".into(), "c".into())]));
+    }
+}

@@ -1,0 +1,155 @@
+//! Envoy AI Gateway's routes and backends, and the Inference Extension's pools.
+
+use serde::Deserialize;
+
+use super::{BackendRef, Labels, Meta, ParentRef};
+
+/// `AIGatewayRoute`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AiGatewayRoute {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: AiGatewayRouteSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct AiGatewayRouteSpec {
+    pub(crate) parent_refs: Vec<ParentRef>,
+    pub(crate) hostnames: Vec<String>,
+    pub(crate) rules: Vec<AiGatewayRouteRule>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct AiGatewayRouteRule {
+    pub(crate) name: Option<String>,
+    matches: Vec<AiMatch>,
+    pub(crate) backend_refs: Vec<AiBackendRef>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct AiMatch {
+    headers: Vec<HeaderMatch>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct HeaderMatch {
+    r#type: Option<String>,
+    name: String,
+    value: String,
+}
+
+/// A backend of a rule: an AIServiceBackend where nothing else is said.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct AiBackendRef {
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) model_name_override: Option<String>,
+    pub(crate) weight: u32,
+    pub(crate) priority: u32,
+}
+
+impl Default for AiBackendRef {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            namespace: None,
+            group: None,
+            kind: None,
+            model_name_override: None,
+            weight: 1,
+            priority: 0,
+        }
+    }
+}
+
+impl AiBackendRef {
+    /// Whether it is a pool of pods instead of an AIServiceBackend.
+    pub(crate) fn is_pool(&self) -> bool {
+        self.kind.as_deref() == Some("InferencePool")
+    }
+
+    /// The namespace, the route's own when the reference does not say.
+    pub(crate) fn namespace<'a>(&'a self, route: &'a str) -> &'a str {
+        super::route::non_empty(self.namespace.as_deref()).unwrap_or(route)
+    }
+}
+
+/// The header into which the AI gateway writes the model of a request, for routes to match.
+const MODEL_HEADER: &str = "x-ai-eg-model";
+
+impl AiGatewayRouteRule {
+    /// The models that the rule takes; empty where it takes any, or where that cannot be told.
+    pub(crate) fn models(&self) -> Vec<String> {
+        let model = |matched: &AiMatch| {
+            let header = matched.headers.iter().find(|header| header.name.eq_ignore_ascii_case(MODEL_HEADER))?;
+            let exact = header.r#type.as_deref().is_none_or(|kind| kind.is_empty() || kind == "Exact");
+            exact.then(|| header.value.clone())
+        };
+        let mut models: Vec<_> = self.matches.iter().map(model).collect::<Option<_>>().unwrap_or_default();
+        models.sort_unstable();
+        models.dedup();
+        models
+    }
+}
+
+/// `AIServiceBackend`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AiServiceBackend {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: AiServiceBackendSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct AiServiceBackendSpec {
+    pub(crate) backend_ref: BackendRef,
+}
+
+/// `InferencePool`, of `inference.networking.k8s.io` and of the group before it
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InferencePool {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: InferencePoolSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InferencePoolSpec {
+    pub(crate) selector: PoolSelector,
+}
+
+/// Labels of pods: as `matchLabels` since v1, and plain before.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum PoolSelector {
+    #[serde(rename_all = "camelCase")]
+    Selector {
+        match_labels: Labels,
+    },
+    Plain(Labels),
+}
+
+impl Default for PoolSelector {
+    fn default() -> Self {
+        Self::Plain(Labels::default())
+    }
+}
+
+impl InferencePool {
+    /// The labels of its pods.
+    pub(crate) fn selector(&self) -> &Labels {
+        match &self.spec.selector {
+            PoolSelector::Selector { match_labels } => match_labels,
+            PoolSelector::Plain(labels) => labels,
+        }
+    }
+}

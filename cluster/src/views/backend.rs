@@ -1,0 +1,377 @@
+//! What routes send traffic to, and the EnvoyProxy that says how.
+
+use serde::Deserialize;
+
+use super::{LabelSelector, Labels, Meta};
+
+/// A Service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Service {
+    pub(crate) metadata: ServiceMeta,
+    pub(crate) spec: ServiceSpec,
+}
+
+/// There are many Services, so only their labels are kept (for `mergeBackends.selector`), and whether they ask for
+/// traffic to stay in its zone.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServiceMeta {
+    pub(crate) labels: Labels,
+    #[serde(deserialize_with = "super::known_annotations")]
+    annotations: tidegate_core::intent::Annotations,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ServiceSpec {
+    pub(crate) selector: Labels,
+    pub(crate) ports: Vec<ServicePort>,
+    r#type: Option<String>,
+    traffic_distribution: Option<String>,
+}
+
+/// A port of a Service or a ServiceImport.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ServicePort {
+    pub(crate) port: u16,
+    protocol: Option<String>,
+    pub(crate) app_protocol: Option<String>,
+}
+
+impl ServicePort {
+    /// `TCP` when the port does not say.
+    pub(crate) fn protocol(&self) -> &str {
+        super::route::non_empty(self.protocol.as_deref()).unwrap_or("TCP")
+    }
+}
+
+impl Service {
+    /// Envoy Gateway refuses these as backends.
+    pub(crate) fn is_external_name(&self) -> bool {
+        self.spec.r#type.as_deref() == Some("ExternalName")
+    }
+
+    /// Whether Envoy is told to keep traffic in its zone, for which each backend needs a cluster of its own
+    /// (`processPreferLocalZone`).
+    pub(crate) fn prefers_local_zone(&self) -> bool {
+        let mode = self.metadata.annotations.get("service.kubernetes.io/topology-mode").map(String::as_str);
+        self.spec.traffic_distribution.is_some() || matches!(mode, Some("Auto" | "auto"))
+    }
+}
+
+/// `ServiceImport`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServiceImport {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: ServiceImportSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServiceImportSpec {
+    pub(crate) ports: Vec<ServicePort>,
+}
+
+/// `Backend` of Envoy Gateway
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Backend {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: BackendSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct BackendSpec {
+    r#type: Option<String>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) app_protocols: Vec<String>,
+    pub(crate) fallback: bool,
+}
+
+/// Where a Backend sends traffic: one of the three.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Endpoint {
+    pub(crate) hostname: Option<String>,
+    pub(crate) fqdn: Option<Fqdn>,
+    pub(crate) ip: Option<IpEndpoint>,
+    pub(crate) unix: Option<UnixSocket>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Fqdn {
+    pub(crate) hostname: String,
+    pub(crate) port: u16,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct IpEndpoint {
+    pub(crate) address: String,
+    pub(crate) port: u16,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UnixSocket {}
+
+impl Backend {
+    /// Whether Envoy takes the host from the request.
+    pub(crate) fn is_dynamic_resolver(&self) -> bool {
+        self.spec.r#type.as_deref() == Some("DynamicResolver")
+    }
+}
+
+/// `EnvoyProxy`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct EnvoyProxy {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: EnvoyProxySpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct EnvoyProxySpec {
+    pub(crate) merge_type: Option<String>,
+    pub(crate) merge_gateways: Option<bool>,
+    pub(crate) merge_backends: Option<MergeBackends>,
+    pub(crate) routing_type: Option<String>,
+    pub(crate) provider: Provider,
+    pub(crate) shutdown: Shutdown,
+    telemetry: Telemetry,
+}
+
+/// `provider`: how the proxies run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Provider {
+    pub(crate) kubernetes: KubernetesProvider,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct KubernetesProvider {
+    pub(crate) envoy_deployment: Option<EnvoyDeployment>,
+    pub(crate) envoy_daemon_set: Option<serde::de::IgnoredAny>,
+    pub(crate) envoy_hpa: Option<EnvoyHpa>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct EnvoyDeployment {
+    pub(crate) replicas: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct EnvoyHpa {
+    pub(crate) min_replicas: Option<u32>,
+    pub(crate) max_replicas: Option<u32>,
+}
+
+/// `shutdown`: how a proxy ends.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Shutdown {
+    drain_timeout: Option<String>,
+}
+
+impl Shutdown {
+    /// How long a proxy goes on serving what it has. Envoy Gateway waits for a minute where nothing is said.
+    pub(crate) fn drain_timeout(&self) -> std::time::Duration {
+        let said = self.drain_timeout.as_deref().and_then(|text| humantime::parse_duration(text).ok());
+        said.unwrap_or(std::time::Duration::from_secs(60))
+    }
+}
+
+impl Provider {
+    fn over(&self, base: &Self) -> Self {
+        let (own, base) = (&self.kubernetes, &base.kubernetes);
+        Self {
+            kubernetes: KubernetesProvider {
+                envoy_deployment: own
+                    .envoy_deployment
+                    .clone()
+                    .filter(|own| own.replicas.is_some())
+                    .or_else(|| base.envoy_deployment.clone()),
+                envoy_daemon_set: own.envoy_daemon_set.or(base.envoy_daemon_set),
+                envoy_hpa: own.envoy_hpa.as_ref().or(base.envoy_hpa.as_ref()).cloned(),
+            },
+        }
+    }
+}
+
+/// `mergeBackends`: all that its selector selects, or everything.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MergeBackends {
+    pub(crate) selector: Option<LabelSelector>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Telemetry {
+    metrics: Metrics,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metrics {
+    cluster_stat_name: Option<String>,
+    matches: Vec<StatMatch>,
+    prometheus: PrometheusPage,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PrometheusPage {
+    disable: bool,
+}
+
+/// One of `telemetry.metrics.matches`: statistics that are exported.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct StatMatch {
+    r#type: Option<String>,
+    pub(crate) value: String,
+}
+
+impl StatMatch {
+    /// `Exact` when it does not say.
+    pub(crate) fn kind(&self) -> &str {
+        super::route::non_empty(self.r#type.as_deref()).unwrap_or("Exact")
+    }
+}
+
+impl Metrics {
+    fn over(&self, base: &Self) -> Self {
+        Self {
+            cluster_stat_name: self.cluster_stat_name.clone().or_else(|| base.cluster_stat_name.clone()),
+            matches: if self.matches.is_empty() { &base.matches } else { &self.matches }.clone(),
+            prometheus: PrometheusPage { disable: self.prometheus.disable || base.prometheus.disable },
+        }
+    }
+}
+
+impl EnvoyProxySpec {
+    /// The only statistics that proxies export; all when empty.
+    pub(crate) fn stat_matches(&self) -> &[StatMatch] {
+        &self.telemetry.metrics.matches
+    }
+
+    /// Whether proxies serve no page of statistics.
+    pub(crate) fn serves_no_page(&self) -> bool {
+        self.telemetry.metrics.prometheus.disable
+    }
+
+    /// The pattern that replaces cluster names in statistics.
+    pub(crate) fn cluster_stat_name(&self) -> Option<&str> {
+        super::route::non_empty(self.telemetry.metrics.cluster_stat_name.as_deref())
+    }
+
+    /// This spec over another: what is set here wins, what is not comes from there.
+    pub(crate) fn over(&self, base: &Self) -> Self {
+        Self {
+            merge_type: self.merge_type.clone().or_else(|| base.merge_type.clone()),
+            merge_gateways: self.merge_gateways.or(base.merge_gateways),
+            merge_backends: self.merge_backends.clone().or_else(|| base.merge_backends.clone()),
+            routing_type: self.routing_type.clone().or_else(|| base.routing_type.clone()),
+            provider: self.provider.over(&base.provider),
+            shutdown: Shutdown {
+                drain_timeout: self.shutdown.drain_timeout.clone().or_else(|| base.shutdown.drain_timeout.clone()),
+            },
+            telemetry: Telemetry { metrics: self.telemetry.metrics.over(&base.telemetry.metrics) },
+        }
+    }
+}
+
+/// `HTTPRouteFilter`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HttpRouteFilter {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: HttpRouteFilterSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct HttpRouteFilterSpec {
+    pub(crate) direct_response: Option<serde::de::IgnoredAny>,
+    pub(crate) matches: Vec<FilterMatch>,
+    pub(crate) url_rewrite: Option<FilterRewrite>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FilterMatch {
+    pub(crate) cookies: Vec<CookieMatch>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CookieMatch {
+    pub(crate) r#type: Option<String>,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FilterRewrite {
+    pub(crate) hostname: Option<FilterHostname>,
+    pub(crate) path: Option<FilterPath>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct FilterHostname {
+    pub(crate) r#type: String,
+    pub(crate) header: Option<String>,
+    pub(crate) path_regex: Option<Substitution>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct FilterPath {
+    pub(crate) r#type: String,
+    pub(crate) replace_regex_match: Option<Substitution>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Substitution {
+    pub(crate) pattern: String,
+    pub(crate) substitution: String,
+}
+
+impl FilterRewrite {
+    /// Whether what it sets is complete, and its regular expressions compile.
+    pub(crate) fn is_valid(&self) -> bool {
+        let compiles = |regex: Option<&Substitution>| {
+            regex.is_some_and(|regex| !regex.pattern.is_empty() && super::RegexPattern(&regex.pattern).compiles())
+        };
+        let hostname = self.hostname.as_ref().is_none_or(|hostname| match hostname.r#type.as_str() {
+            "Header" => hostname.header.is_some(),
+            "PathRegex" => {
+                let regex = hostname.path_regex.as_ref();
+                compiles(regex) && regex.is_some_and(|regex| !regex.substitution.is_empty())
+            }
+            _ => true,
+        });
+        let path = self
+            .path
+            .as_ref()
+            .is_none_or(|path| path.r#type != "ReplaceRegexMatch" || compiles(path.replace_regex_match.as_ref()));
+        hostname && path
+    }
+
+    /// Whether the request's path decides to which host it goes.
+    pub(crate) fn takes_host_from_path(&self) -> bool {
+        self.hostname.as_ref().is_some_and(|hostname| hostname.r#type == "PathRegex")
+    }
+}

@@ -1,0 +1,35 @@
+//! Calendars: Tidegate's own kind.
+
+use serde::Deserialize;
+use tidegate_core::calendar::{CalendarSpec, KnownCalendar};
+
+use super::Meta;
+
+/// A Calendar (`tidegate.dev/v1alpha1`), with its status as it stands, to compare with what it should be.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct CalendarObject {
+    /// `metadata`
+    pub metadata: Meta,
+    /// `spec`
+    pub spec: CalendarSpec,
+    /// `status`
+    pub status: serde_json::Value,
+}
+
+impl CalendarObject {
+    /// The field of the status that keeps the last spec that made sense.
+    pub const APPLIED: &str = "applied";
+
+    /// The hours that count: those of the spec or, where that makes no sense, of the last one that did. An error where there never
+    /// was one.
+    pub fn effective(&self) -> Result<KnownCalendar, String> {
+        self.spec.resolve().or_else(|error| self.applied().ok_or(error))
+    }
+
+    /// The last spec that made sense.
+    pub fn applied(&self) -> Option<KnownCalendar> {
+        let applied = self.status.get(Self::APPLIED).filter(|applied| applied.is_object())?;
+        serde_json::from_value::<CalendarSpec>(applied.clone()).ok()?.resolve().ok()
+    }
+}

@@ -1,0 +1,131 @@
+//! The five kinds of route, in one shape.
+//!
+//! Matches decide nothing about clusters except when Envoy Gateway cannot translate them, so of each rule's matches
+//! only that is kept.
+
+mod filter;
+mod matches;
+
+use serde::Deserialize;
+
+use super::{Meta, status::Status};
+
+pub(crate) use filter::{Filter, RegexPattern, UrlRewrite, is_dns_subdomain};
+
+/// `HTTPRoute`, `GRPCRoute`, `TCPRoute`, `TLSRoute` or `UDPRoute`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Route {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: RouteSpec,
+    status: Status,
+}
+
+impl Route {
+    /// One that is in no cluster.
+    pub(crate) fn made(metadata: Meta, spec: RouteSpec) -> Self {
+        Self { metadata, spec, status: Status::default() }
+    }
+
+    /// Whether this controller has yet to take in the route as it is now: what its proxies have is not what the spec says.
+    pub(crate) fn is_pending(&self, controller: &str) -> bool {
+        self.status.is_behind(self.metadata.generation, controller)
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct RouteSpec {
+    pub(crate) parent_refs: Vec<ParentRef>,
+    pub(crate) hostnames: Vec<String>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// What a route attaches to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ParentRef {
+    pub(crate) group: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+    pub(crate) section_name: Option<String>,
+    pub(crate) port: Option<u16>,
+}
+
+/// One rule of a route.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Rule {
+    pub(crate) name: Option<String>,
+    matches: matches::Matches,
+    pub(crate) filters: Vec<Filter>,
+    pub(crate) backend_refs: Vec<BackendRef>,
+    session_persistence: Option<SessionPersistence>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct SessionPersistence {
+    r#type: Option<String>,
+}
+
+impl Rule {
+    /// A rule that Envoy Gateway translates, and that sends everything to these.
+    pub(crate) fn of_backends(name: Option<String>, backend_refs: Vec<BackendRef>) -> Self {
+        Self { name, backend_refs, ..Self::default() }
+    }
+
+    /// Whether Envoy Gateway translates the rule at all: it drops a rule whose regular expressions do not compile or
+    /// whose kind of session persistence it does not know.
+    pub(crate) fn is_translatable(&self) -> bool {
+        let session = self.session_persistence.as_ref().and_then(|persistence| persistence.r#type.as_deref());
+        self.matches.all_compile && session.is_none_or(|kind| matches!(kind, "Cookie" | "Header"))
+    }
+
+    /// Whether a client's requests stay with one backend.
+    pub(crate) fn has_session_persistence(&self) -> bool {
+        self.session_persistence.is_some()
+    }
+}
+
+/// A backend of a rule, or of a mirror.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct BackendRef {
+    pub(crate) group: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) weight: u32,
+    pub(crate) filters: Vec<Filter>,
+}
+
+impl Default for BackendRef {
+    fn default() -> Self {
+        Self { group: None, kind: None, name: String::new(), namespace: None, port: None, weight: 1, filters: vec![] }
+    }
+}
+
+impl BackendRef {
+    /// The kind, a Service when the reference does not say.
+    pub(crate) fn kind(&self) -> &str {
+        non_empty(self.kind.as_deref()).unwrap_or("Service")
+    }
+
+    /// The API group; empty for the core group.
+    pub(crate) fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or_default()
+    }
+
+    /// The namespace, the route's own when the reference does not say.
+    pub(crate) fn namespace<'a>(&'a self, route: &'a str) -> &'a str {
+        non_empty(self.namespace.as_deref()).unwrap_or(route)
+    }
+}
+
+/// Envoy Gateway reads an empty string in a reference as absent.
+pub(crate) fn non_empty(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !value.is_empty())
+}

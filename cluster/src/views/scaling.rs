@@ -1,0 +1,136 @@
+//! ScaledObjects and HorizontalPodAutoscalers: who else scales a workload.
+
+use serde::Deserialize;
+use tidegate_core::{
+    plan::RELEASE,
+    workload::{WorkloadId, WorkloadKind},
+};
+
+use super::Meta;
+
+/// What a ScaledObject or an HPA scales.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ScaleTarget {
+    /// `apps/v1`; empty means that in a ScaledObject
+    pub api_version: String,
+    /// `Deployment` when empty, in a ScaledObject
+    pub kind: String,
+    /// `metadata.name` of the target, which is in the same namespace
+    pub name: String,
+}
+
+impl ScaleTarget {
+    /// Whether this names a workload of the API group `apps` by that kind and name.
+    pub(crate) fn is(&self, kind: &str, name: &str) -> bool {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        self.name == name
+            && (self.kind == kind || (self.kind.is_empty() && kind == "Deployment"))
+            && (self.api_version.is_empty() || group == "apps")
+    }
+
+    /// The workload of this namespace that it names, if that is one of a kind that Tidegate knows.
+    pub(crate) fn workload(&self, namespace: &str) -> Option<WorkloadId> {
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
+        let kind = kinds.into_iter().find(|kind| self.is(kind.as_str(), &self.name))?;
+        Some(WorkloadId { namespace: namespace.to_owned(), kind, name: self.name.clone() })
+    }
+}
+
+/// A ScaledObject of KEDA: whose it is, and its `spec` as it stands, to compare with what it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaledObject {
+    /// `metadata`
+    pub metadata: Meta,
+    /// `spec.scaleTargetRef`
+    pub target: ScaleTarget,
+    // As JSON text: a tenth of the memory of a parsed value, and only read when a workload is reconciled.
+    spec: Box<str>,
+}
+
+impl ScaledObject {
+    /// Whether Tidegate made it: it carries the label `app.kubernetes.io/managed-by: tidegate`.
+    pub fn is_tidegates(&self) -> bool {
+        self.metadata.labels.get("app.kubernetes.io/managed-by") == Some("tidegate")
+    }
+
+    /// The workload that it scales, if that is one of a kind that Tidegate knows.
+    pub fn workload(&self) -> Option<WorkloadId> {
+        self.target.workload(&self.metadata.namespace)
+    }
+
+    /// The release of Tidegate that wrote it, if that said so.
+    pub fn release(&self) -> Option<&str> {
+        self.metadata.labels.get(RELEASE)
+    }
+
+    /// `spec` as it stands in the cluster.
+    pub fn spec(&self) -> serde_json::Value {
+        serde_json::from_str(&self.spec).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for ScaledObject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Raw {
+            metadata: Meta,
+            spec: serde_json::Map<String, serde_json::Value>,
+        }
+        let Raw { metadata, spec } = Raw::deserialize(deserializer)?;
+        let target = match spec.get("scaleTargetRef") {
+            Some(target) => ScaleTarget::deserialize(target).map_err(serde::de::Error::custom)?,
+            None => ScaleTarget::default(),
+        };
+        Ok(Self { metadata, target, spec: serde_json::Value::Object(spec).to_string().into_boxed_str() })
+    }
+}
+
+/// An HPA.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HorizontalPodAutoscaler {
+    pub(crate) metadata: Meta,
+    pub(crate) spec: HpaSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct HpaSpec {
+    pub(crate) scale_target_ref: ScaleTarget,
+}
+
+impl HorizontalPodAutoscaler {
+    /// The ScaledObject that KEDA made this HPA for.
+    pub(crate) fn owning_scaled_object(&self) -> Option<&str> {
+        let mut owners = self.metadata.owner_references.iter();
+        owners.find(|owner| owner.controller && owner.kind == "ScaledObject").map(|owner| owner.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_target_without_kind_is_a_deployment() {
+        let target = |value| serde_json::from_value::<ScaleTarget>(value).unwrap();
+        assert!(target(json!({"name": "api"})).is("Deployment", "api"));
+        assert!(target(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"})).is("StatefulSet", "db"));
+        assert!(
+            !target(json!({"apiVersion": "argoproj.io/v1", "kind": "Deployment", "name": "api"}))
+                .is("Deployment", "api")
+        );
+    }
+
+    #[test]
+    fn a_scaled_object_keeps_its_whole_spec() {
+        let spec = json!({"scaleTargetRef": {"name": "api"}, "minReplicaCount": 0, "triggers": [{"type": "cron"}]});
+        let object: ScaledObject = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap();
+        assert_eq!(object.spec(), spec);
+        assert_eq!(object.target.name, "api");
+    }
+}

@@ -1,0 +1,237 @@
+//! Workloads, the pods of proxies, and Namespaces.
+
+use std::net::IpAddr;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::Deserialize;
+use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
+
+use super::{ASLEEP, Labels, Meta, quantity};
+
+/// A Deployment or StatefulSet.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Workload {
+    pub(crate) metadata: WorkloadMeta,
+    pub(crate) spec: WorkloadSpec,
+    pub(crate) status: WorkloadStatus,
+}
+
+/// There are many workloads, so of their own labels only what is read is kept.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WorkloadMeta {
+    pub(crate) uid: String,
+    #[serde(deserialize_with = "super::known_annotations")]
+    pub(crate) annotations: Annotations,
+    /// Who wrote `spec.replicas` last: the `manager` of that entry in `metadata.managedFields`
+    #[serde(rename = "managedFields", deserialize_with = "manager_of_replicas")]
+    pub(crate) replicas_by: Option<Box<str>>,
+    /// Whether it carries the label [`ASLEEP`]
+    #[serde(rename = "labels", deserialize_with = "is_asleep")]
+    pub(crate) asleep: bool,
+}
+
+fn is_asleep<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Labels::deserialize(deserializer)?.get(ASLEEP).is_some())
+}
+
+/// All other fields, and whoever manages them, are read over.
+fn manager_of_replicas<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Entry {
+        manager: Box<str>,
+        time: String,
+        fields_v1: Fields,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Fields {
+        #[serde(rename = "f:spec")]
+        spec: OfSpec,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct OfSpec {
+        #[serde(rename = "f:replicas")]
+        replicas: Option<serde::de::IgnoredAny>,
+    }
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    let of_replicas = entries.into_iter().filter(|entry| entry.fields_v1.spec.replicas.is_some());
+    Ok(of_replicas.max_by(|a, b| a.time.cmp(&b.time)).map(|entry| entry.manager))
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct WorkloadSpec {
+    pub(crate) replicas: u32,
+    pub(crate) selector: Selector,
+    pub(crate) template: Template,
+}
+
+impl Default for WorkloadSpec {
+    fn default() -> Self {
+        Self { replicas: 1, selector: Selector::default(), template: Template::default() }
+    }
+}
+
+/// Of a selector of pods only the plain labels are read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Selector {
+    pub(crate) match_labels: Labels,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Template {
+    pub(crate) metadata: TemplateMeta,
+    spec: PodSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PodSpec {
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    resources: Resources,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    requests: ResourceList,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ResourceList {
+    cpu: Option<Quantity>,
+    memory: Option<Quantity>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TemplateMeta {
+    pub(crate) labels: Labels,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct WorkloadStatus {
+    /// Pods that exist, ready or not
+    pub(crate) replicas: u32,
+    pub(crate) ready_replicas: u32,
+}
+
+impl Workload {
+    /// What one of its pods requests. A quantity that cannot be read counts nothing.
+    pub(crate) fn requests(&self) -> Requests {
+        let value = |quantity: &Option<Quantity>| quantity::parse(&quantity.as_ref()?.0);
+        let containers = || self.spec.template.spec.containers.iter().map(|container| &container.resources.requests);
+        Requests {
+            cpu_cores: containers().filter_map(|requests| value(&requests.cpu)).sum(),
+            memory_bytes: containers().filter_map(|requests| value(&requests.memory)).sum(),
+        }
+    }
+
+    /// How many it wants, and how many are ready.
+    pub(crate) fn replicas(&self) -> Replicas {
+        Replicas { wanted: self.spec.replicas, ready: self.status.ready_replicas }
+    }
+
+    /// The labels of its pods.
+    pub(crate) fn pod_labels(&self) -> &Labels {
+        &self.spec.template.metadata.labels
+    }
+}
+
+/// A CronJob.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CronJob {
+    pub(crate) metadata: WorkloadMeta,
+    pub(crate) spec: CronJobSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CronJobSpec {
+    pub(crate) suspend: bool,
+}
+
+/// A ReplicaSet, kept only when its pods are labelled as Envoy Gateway's proxies.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReplicaSet {
+    pub(crate) metadata: Meta,
+}
+
+/// A Namespace.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Namespace {
+    pub(crate) metadata: Meta,
+}
+
+/// A pod, kept only when it is one of Envoy Gateway's proxies.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Pod {
+    pub(crate) metadata: Meta,
+    spec: ProxySpec,
+    status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ProxySpec {
+    containers: Vec<Named>,
+    init_containers: Vec<Named>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodStatus {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
+impl Pod {
+    /// Whether it has a container of this name. A side-car may be an init container that goes on.
+    pub(crate) fn has_container(&self, name: &str) -> bool {
+        let mut all = self.spec.containers.iter().chain(&self.spec.init_containers);
+        all.any(|container| container.name == name)
+    }
+
+    /// The pod's address while its containers run. A pod without one answers nothing.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        if self.status.phase == "Running" { self.status.pod_ip.parse().ok() } else { None }
+    }
+
+    /// Whether the pod gets new traffic. One that terminates may still be ready, but only drains.
+    pub(crate) fn is_ready(&self) -> bool {
+        let ready = |condition: &Condition| condition.r#type == "Ready" && condition.status == "True";
+        self.metadata.deleted.is_none() && self.status.conditions.iter().any(ready)
+    }
+}

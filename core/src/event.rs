@@ -1,0 +1,193 @@
+//! The events that Tidegate writes: the table of their reasons, from which `docs/reference/events.md` is made.
+
+use std::{fmt::Display, hash::Hash};
+
+/// The kinds of object that events are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// A Deployment or StatefulSet, and its Namespace for the mistakes there
+    Workload,
+    /// A Gateway
+    Gateway,
+    /// A ScaledObject of somebody else, a CronJob or a DaemonSet that hours switch
+    Switched,
+    /// An EnvoyProxy
+    EnvoyProxy,
+    /// A Calendar
+    Calendar,
+}
+
+impl About {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Workload, Self::Gateway, Self::Switched, Self::EnvoyProxy, Self::Calendar];
+}
+
+/// How serious an event is, and whether it waits before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Worth knowing
+    Normal,
+    /// Something is wrong
+    Warning,
+    /// Something is wrong, but often for a moment only, while objects are still being applied
+    Passing,
+}
+
+macro_rules! reasons {
+    ($($reason:ident $class:ident [$($about:ident),+] $meaning:literal $remedy:literal;)*) => {
+        /// Why an event is written: the `reason` that `kubectl describe` shows.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $(#[doc = $meaning] $reason,)* }
+
+        impl Reason {
+            /// All reasons, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$reason,)*];
+
+            /// The reason as events carry it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($reason),)* }
+            }
+
+            /// The kinds of object that carry it.
+            pub fn about(self) -> &'static [About] {
+                match self { $(Self::$reason => &[$(About::$about),+],)* }
+            }
+
+            /// What it means, as one line of Markdown.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$reason => $meaning,)* }
+            }
+
+            /// What to do about it, as one line of Markdown; empty where nothing is to be done.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$reason => $remedy,)* }
+            }
+
+            fn class(self) -> Class {
+                match self { $(Self::$reason => Class::$class,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    InvalidAnnotations Warning [Workload, Gateway, Switched]
+        "An annotation is wrong: which key, what it has, and what is expected. What was applied before still applies, hours included"
+        "Correct the annotation; `tidegate render -f FILE` checks it beforehand";
+    NoSignal Warning [Workload, Gateway]
+        "It is annotated, but nothing says when to scale"
+        "Add what one replica carries, such as `requests-per-second`, or `hours`";
+    NoRoute Passing [Workload]
+        "No route that a Gateway accepts leads to it; replicas stay as they are"
+        "`tidegate routes` shows which clusters lead where";
+    NoModel Passing [Workload]
+        "No AIGatewayRoute leads to it and `model` names none: only the metrics of its own pods are used"
+        "Add an AIGatewayRoute, or name the model";
+    NotMeasured Passing [Workload]
+        "Its traffic is unknown: no proxy shows one of its clusters, or Envoy Gateway has not accepted a route. Replicas are held"
+        "Look at the status of its routes, at `telemetry.metrics.matches` of the EnvoyProxy, and at `tidegate explain`";
+    SignalMissing Passing [Workload]
+        "Kafka's lag, a query's answer or a model server's metrics are unknown, and why. The last value is used for `--stale-after`, then replicas are held"
+        "The text names the source and its error";
+    AboveMaximum Warning [Workload]
+        "Demand has asked for more than `max-replicas` for 5 min"
+        "Raise `max-replicas`, or accept that requests wait";
+    ZeroNeedsWakeSignal Warning [Workload]
+        "`min-replicas` is 0, but no signal could wake it from zero: one replica is kept"
+        "Use `kafka-lag` or `prometheus-query`, or `off-hours-replicas`";
+    NoHolidays Warning [Workload, Calendar]
+        "The hours mention `PH`, but no holidays are known"
+        "Use a Calendar with `spec.holidays`";
+    NothingToWaitFor Warning [Workload]
+        "`after` names a workload that does not exist"
+        "Correct the name, or remove `after`";
+    NoEffect Warning [Workload, Gateway, Calendar]
+        "A value is valid but changes nothing: hours that do not open within a year, `off-hours-replicas` above `max-replicas`, `after` in a circle, overrides that ended a day ago or more"
+        "Correct or remove it";
+    ScaledBySomethingElse Warning [Workload]
+        "An HPA targets it; or a ScaledObject does, and it asks for more than hours. Nothing is done"
+        "Delete the other scaler, or ask for hours only, or set `paused`";
+    NameTaken Warning [Workload]
+        "A ScaledObject of somebody else has the name that Tidegate would use. Nothing is done"
+        "Rename that ScaledObject";
+    OfAnotherRelease Warning [Workload]
+        "Its ScaledObject belongs to another release of Tidegate"
+        "Let only one release watch this namespace, or change the label `tidegate.dev/release`";
+    ScaledObjectRefused Warning [Workload]
+        "The API server refused the ScaledObject, and its answer"
+        "The text says what is missing: a permission, KEDA, a valid field";
+    Adopted Normal [Workload]
+        "Somebody set its replicas inside hours: this is the number that it returns to from now on" "";
+    Stopped Normal [Workload]
+        "It had 0 replicas when it was found: it stays so until somebody scales it" "";
+    GivesBack Normal [Workload]
+        "It is no longer Tidegate's: KEDA restores the replicas that it had, then its ScaledObject is deleted" "";
+    NotActedOnYet Normal [Workload]
+        "It has keys that a later release will act on" "";
+    Paused Normal [Workload, Gateway]
+        "`paused` is `true`: everything is left as it is" "";
+    ScaledProxies Normal [Gateway]
+        "The number of proxies was changed: from, to, and why" "";
+    NoEnvoyProxy Passing [Gateway]
+        "No EnvoyProxy holds its number of proxies"
+        "Apply the EnvoyProxy that the text gives, or set `create-envoyproxy`";
+    MissingEnvoyProxy Passing [Gateway]
+        "The EnvoyProxy that it names does not exist"
+        "Apply it, or correct the name";
+    DaemonSet Warning [Gateway]
+        "Its EnvoyProxy has `envoyDaemonSet`, one proxy per node: there is nothing to scale"
+        "Use `envoyDeployment`, or remove the annotations";
+    HpaDecides Warning [Gateway]
+        "Its EnvoyProxy has `envoyHpa`, which decides; only its bounds follow the annotations"
+        "Remove `envoyHpa` to scale on signals";
+    HpaKeepsOne Warning [Gateway]
+        "`off-hours-replicas` is 0, but an HPA keeps at least 1"
+        "Remove `envoyHpa`, or ask for 1";
+    ZeroOnlyOutsideHours Warning [Gateway]
+        "`min-replicas` is 0, but without a proxy no request could arrive to wake one: 1 is kept"
+        "Use `off-hours-replicas: \"0\"`";
+    SharedEnvoyProxy Warning [Gateway]
+        "Gateways without annotations share its EnvoyProxy, so hours do not hold it down"
+        "Annotate them too, or give this Gateway an EnvoyProxy of its own";
+    Contradiction Warning [Gateway]
+        "Gateways that share an EnvoyProxy ask for different things"
+        "Give them the same annotations";
+    EnvoyProxyRefused Warning [Gateway]
+        "The API server refused a write, and its answer"
+        "The text says what is missing: a permission, a valid field";
+    Asleep Normal [Switched]
+        "Outside its hours: how it was switched off, and until when" "";
+    Awake Normal [Switched]
+        "Inside its hours, and until when" "";
+    SwitchRefused Warning [Switched]
+        "The API server refused to switch it; it is left as it is"
+        "The text says what is missing: a permission, a valid field";
+    StatisticsLeftOut Warning [EnvoyProxy]
+        "`telemetry.metrics` leaves out statistics that Tidegate reads"
+        "Add the matchers that the text gives";
+    Opened Normal [Calendar]
+        "It has opened, and until when" "";
+    Closed Normal [Calendar]
+        "It has closed, and until when" "";
+    Invalid Warning [Calendar]
+        "Its spec is invalid: which field, what it has and what is expected. The last valid spec still applies"
+        "Correct the field";
+}
+
+impl Reason {
+    /// Whether something is wrong, rather than worth knowing.
+    pub fn is_warning(self) -> bool {
+        self.class() != Class::Normal
+    }
+
+    /// Whether it often lasts for a moment only, while objects are still being applied. Such an event is written after a pause.
+    pub fn may_pass(self) -> bool {
+        self.class() == Class::Passing
+    }
+}
+
+/// One thing that the owner of an object should know; it is displayed as the event's text.
+pub trait Notice: Clone + Eq + Hash + Display {
+    /// The reason of the event.
+    fn reason(&self) -> Reason;
+}

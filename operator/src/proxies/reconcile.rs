@@ -1,0 +1,115 @@
+//! Keeps the number of proxies. Level-triggered, once a second: what is measured and seen now decides.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use chrono::Utc;
+use k8s_openapi::api::core::v1::ObjectReference;
+use tidegate_core::{
+    fleet::{Fleet, GatewayId},
+    plan::Plan,
+};
+use tokio::time::Instant;
+
+use super::{
+    notice::GatewayNotice,
+    steps::{Measure, Memory, Step, Steps, steps},
+    write,
+};
+use crate::{
+    context::{Context, Pass},
+    events::{self, Events},
+    writer::{Unwritten, Writer},
+};
+
+const ROUND: Duration = Duration::from_secs(1);
+/// A write that failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Decides once a second, while this replica leads. `measure` gives what the listeners of each set of proxies carry.
+pub async fn run(measure: Measure, context: Context) {
+    let reconciler =
+        Reconciler { events: context.events(), measure, memory: Memory::default(), failed: HashMap::new() };
+    context.every(ROUND, reconciler).await;
+}
+
+/// Brings EnvoyProxies to what the annotations of Gateways ask for.
+struct Reconciler {
+    events: Events<GatewayNotice>,
+    measure: Measure,
+    memory: Memory,
+    /// By object, writes that failed: when, and what the error was
+    failed: HashMap<String, (Instant, String)>,
+}
+
+impl Pass for Reconciler {
+    async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant {
+        let now = Instant::now();
+        self.failed.retain(|_, (at, _)| now.duration_since(*at) < RETRY);
+        let Steps { steps, mut notices } =
+            context.watches.objects(|objects| steps(plan, objects, &mut self.memory, &self.measure, Utc::now(), now));
+        for step in steps {
+            self.carry_out(&context.writer, step).await;
+        }
+        for fleet in &plan.fleets {
+            self.add_failures(fleet, &mut notices);
+        }
+        self.report(plan, &notices).await;
+        now
+    }
+
+    fn forget(&mut self) {
+        self.memory.clear();
+    }
+}
+
+impl Reconciler {
+    /// Writes, unless the same object could not be written just before.
+    async fn carry_out(&mut self, writer: &Writer, step: Step) {
+        let object = step.object();
+        if self.failed.contains_key(&object) {
+            return;
+        }
+        let error = match writer.write(write::request(writer, step)).await {
+            Ok(()) | Err(Unwritten::NotLeading) => return,
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(object, error, "a write failed");
+        self.failed.insert(object, (Instant::now(), error));
+    }
+
+    /// What could not be written is known to all Gateways of the fleet.
+    fn add_failures(&self, fleet: &Fleet, notices: &mut BTreeMap<GatewayId, Vec<GatewayNotice>>) {
+        let envoy_proxy = fleet.envoy_proxy.iter().map(ToString::to_string);
+        for object in fleet.gateways.keys().map(ToString::to_string).chain(envoy_proxy) {
+            let Some((_, error)) = self.failed.get(&object) else { continue };
+            for id in fleet.gateways.keys() {
+                notices.entry(id.clone()).or_default().push(GatewayNotice::Refused(error.clone()));
+            }
+        }
+    }
+
+    async fn report(&mut self, plan: &Plan, notices: &BTreeMap<GatewayId, Vec<GatewayNotice>>) {
+        let uids: HashMap<_, _> = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).collect();
+        let mut kept = HashSet::new();
+        for (id, notices) in notices {
+            let reference = reference(id, uids.get(id).map(|gateway| gateway.uid.clone()));
+            kept.insert(events::key(&reference));
+            self.events.tell(&reference, notices).await;
+        }
+        self.events.keep(&kept);
+    }
+}
+
+fn reference(id: &GatewayId, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("gateway.networking.k8s.io/v1".to_owned()),
+        kind: Some("Gateway".to_owned()),
+        namespace: Some(id.namespace.clone()),
+        name: Some(id.name.clone()),
+        uid,
+        ..ObjectReference::default()
+    }
+}

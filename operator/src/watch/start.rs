@@ -1,0 +1,23 @@
+//! Starts all that follows the cluster.
+
+use kube::Client;
+use tidegate_core::intent::Managed;
+use tokio::task::JoinSet;
+
+use super::{Watches, serving, strangers};
+
+/// Starts to watch, in all namespaces or in these, until the result is dropped. `proxies` are the namespaces in which
+/// Envoy Gateway runs the proxies of any Gateway.
+///
+/// `manageable` are the kinds besides Deployments and StatefulSets that may be managed. CronJobs are not watched otherwise.
+pub fn start(
+    client: &Client,
+    namespaces: &[String],
+    proxies: &[String],
+    manageable: Managed,
+) -> (Watches, JoinSet<()>) {
+    let (watches, mut tasks) = Watches::start(client, namespaces, proxies, manageable);
+    tasks.spawn(serving::follow(client.clone(), watches.clone()));
+    tasks.spawn(strangers::report(watches.clone()));
+    (watches, tasks)
+}

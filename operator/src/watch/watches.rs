@@ -1,0 +1,375 @@
+//! Feeds the index from the cluster, and publishes a Plan whenever something changed.
+//!
+//! A kind whose CRD is not installed is waited for. While the API server is away everything stays as it was last seen: a
+//! failed list removes nothing.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, TypeMeta},
+    runtime::{WatchStreamExt, watcher},
+};
+use parking_lot::{Mutex, RwLock};
+use tidegate_cluster::{Kind, Objects};
+use tidegate_core::{intent::Managed, plan::Plan};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::resource::{self, Resources};
+use crate::writer::explained;
+
+/// How far the watch of a kind is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchState {
+    /// The first list is under way
+    Listing,
+    /// Everything was seen once
+    Synced,
+    /// The API server does not know the kind
+    WaitingForCrd,
+    /// The watch fails
+    Failing(String),
+}
+
+impl fmt::Display for WatchState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listing => f.write_str("being listed"),
+            Self::Synced => f.write_str("synced"),
+            Self::WaitingForCrd => {
+                f.write_str("the API server does not serve it; it is watched as soon as its CRD is installed")
+            }
+            Self::Failing(error) => write!(f, "{error}; what was seen stays"),
+        }
+    }
+}
+
+/// The objects of the cluster, as they are watched.
+#[derive(Clone, Default)]
+pub struct Watches {
+    objects: Arc<RwLock<Objects>>,
+    lists: Arc<Mutex<BTreeMap<List, Progress>>>,
+    resources: Resources,
+    changed: Arc<Notify>,
+    plan: watch::Sender<Option<Arc<Plan>>>,
+}
+
+/// What is watched as one: a kind in one of the namespaces that the watch is limited to, or everywhere.
+type List = (Kind, Option<String>);
+
+#[derive(Debug, Clone)]
+struct Progress {
+    state: WatchState,
+    /// Whether everything was seen at least once, whatever has happened since
+    seen: bool,
+}
+
+/// Changes come in bursts (a rollout, a re-list): one Plan is made of a burst.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often it is asked whether a missing CRD has come.
+const CRD_RETRY: Duration = Duration::from_secs(10);
+/// The pods of Envoy Gateway's proxies, and their ReplicaSets and DaemonSets.
+const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
+
+/// Kinds without which what is seen may not be acted on: a workload or a default that is missing would look removed.
+const REQUIRED: [Kind; 5] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
+
+impl Watches {
+    /// Starts the watches of all kinds; [`start`](super::start()) has what each argument means.
+    pub(super) fn start(
+        client: &Client,
+        namespaces: &[String],
+        proxies: &[String],
+        manageable: Managed,
+    ) -> (Self, JoinSet<()>) {
+        let everywhere = || vec![None];
+        let kinds = Kind::ALL.iter().filter(|kind| manageable.cron_jobs || **kind != Kind::CronJob);
+        let lists = kinds.flat_map(|kind| {
+            let limited = kind.namespaced() && !namespaces.is_empty();
+            let within = if limited { namespaces.iter().cloned().map(Some).collect() } else { everywhere() };
+            within.into_iter().map(|namespace| (*kind, namespace))
+        });
+        let watches = Self {
+            objects: Arc::default(),
+            lists: Arc::new(Mutex::new(
+                lists.map(|list| (list, Progress { state: WatchState::Listing, seen: false })).collect(),
+            )),
+            resources: Resources::default(),
+            changed: Arc::default(),
+            plan: watch::Sender::new(None),
+        };
+        watches.change(|objects| {
+            objects.set_proxy_namespaces(proxies.to_vec());
+            objects.set_manageable(manageable);
+        });
+        let mut tasks = JoinSet::new();
+        for list in watches.progress().into_keys() {
+            tasks.spawn(watches.clone().watch(client.clone(), list));
+        }
+        tasks.spawn(watches.clone().publish());
+        (watches, tasks)
+    }
+
+    /// The newest Plan; `None` until all that has to be seen was seen once. A Plan that was not made yet is no empty one: that
+    /// would look as if everything was removed.
+    pub fn plan(&self) -> watch::Receiver<Option<Arc<Plan>>> {
+        self.plan.subscribe()
+    }
+
+    /// Reads what is known now.
+    pub fn objects<T>(&self, read: impl FnOnce(&Objects) -> T) -> T {
+        read(&self.objects.read())
+    }
+
+    /// The version of each kind that is watched.
+    pub fn resources(&self) -> Resources {
+        self.resources.clone()
+    }
+
+    /// How far every watch is: the kind, the namespace that it is limited to, and its state.
+    pub fn states(&self) -> Vec<(Kind, Option<String>, WatchState)> {
+        self.progress().into_iter().map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
+    }
+
+    /// What has to be seen before anything may be acted on, and was not. A list that was seen once is known, even while its
+    /// watch fails.
+    pub fn missing(&self) -> Vec<(Kind, Option<String>, WatchState)> {
+        let settled = |kind: Kind, progress: &Progress| match progress.state {
+            WatchState::Synced => true,
+            _ if progress.seen => true,
+            WatchState::Listing => false,
+            // A CRD that is not installed has no objects. What may not be read at all is told in /readyz, and waited for only
+            // where acting without it could do harm.
+            WatchState::WaitingForCrd | WatchState::Failing(_) => !REQUIRED.contains(&kind),
+        };
+        let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
+        missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
+    }
+
+    /// Changes what is known, and has a Plan made of it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Objects) -> T) -> T {
+        let changed = change(&mut self.objects.write());
+        self.changed.notify_one();
+        changed
+    }
+
+    fn progress(&self) -> BTreeMap<List, Progress> {
+        self.lists.lock().clone()
+    }
+
+    async fn publish(self) {
+        let mut took = Duration::ZERO;
+        loop {
+            self.changed.notified().await;
+            // In a cluster that is so large that a Plan takes long, and where something changes all the time, planning must
+            // not take all of a core.
+            sleep(SETTLE.max(took * 4)).await;
+            if !self.missing().is_empty() {
+                continue;
+            }
+            let objects = Arc::clone(&self.objects);
+            let started = Instant::now();
+            let made = tokio::task::spawn_blocking(move || objects.read().plan());
+            // Its panic, if it had one, leaves the Plan that there was.
+            if let Ok(plan) = made.await {
+                took = started.elapsed();
+                self.plan.send_replace(Some(Arc::new(plan)));
+            }
+        }
+    }
+
+    fn set(&self, list: &List, state: WatchState) {
+        let mut lists = self.lists.lock();
+        let Some(progress) = lists.get_mut(list) else { return };
+        let changed = progress.state != state;
+        if changed && let WatchState::Failing(error) = &state {
+            tracing::warn!(kind = %list.0, namespace = list.1, error, "the watch fails; what was seen stays");
+        }
+        progress.seen |= state == WatchState::Synced;
+        progress.state = state;
+        drop(lists);
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+
+    async fn watch(self, client: Client, list: List) {
+        // Kept while the kind is gone: what is not there when it comes back was deleted with it.
+        let mut known = HashSet::new();
+        loop {
+            match resource::served(&client, list.0).await {
+                Ok(Some(resource)) => {
+                    self.resources.set(list.0, resource.clone());
+                    let api = match &list.1 {
+                        None => Api::<DynamicObject>::all_with(client.clone(), &resource),
+                        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+                    };
+                    self.follow(&list, &resource, api, &mut known).await;
+                }
+                Ok(None) => self.set(&list, WatchState::WaitingForCrd),
+                Err(error) => self.set(&list, WatchState::Failing(explained(&error))),
+            }
+            sleep(CRD_RETRY).await;
+        }
+    }
+
+    /// Follows one list until its kind is gone.
+    async fn follow(
+        &self,
+        list: &List,
+        resource: &ApiResource,
+        api: Api<DynamicObject>,
+        known: &mut HashSet<(String, String)>,
+    ) {
+        let kind = list.0;
+        let config = match kind {
+            Kind::DaemonSet if self.objects(|objects| objects.manageable().daemon_sets) => watcher::Config::default(),
+            Kind::Pod | Kind::ReplicaSet | Kind::DaemonSet => watcher::Config::default().labels(PROXIES),
+            _ => watcher::Config::default(),
+        };
+        let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
+        let mut listed = HashSet::new();
+        loop {
+            match events.try_next().await {
+                Ok(Some(watcher::Event::Init)) => listed.clear(),
+                Ok(Some(watcher::Event::InitApply(object))) => {
+                    listed.insert(key(&object));
+                    self.apply(kind, resource, object);
+                }
+                Ok(Some(watcher::Event::InitDone)) => {
+                    for (namespace, name) in known.difference(&listed) {
+                        self.remove(kind, namespace, name);
+                    }
+                    *known = std::mem::take(&mut listed);
+                    self.set(list, WatchState::Synced);
+                    self.changed.notify_one();
+                }
+                Ok(Some(watcher::Event::Apply(object))) => {
+                    known.insert(key(&object));
+                    self.apply(kind, resource, object);
+                    self.set(list, WatchState::Synced);
+                    self.changed.notify_one();
+                }
+                Ok(Some(watcher::Event::Delete(object))) => {
+                    let (namespace, name) = key(&object);
+                    self.remove(kind, &namespace, &name);
+                    known.remove(&(namespace, name));
+                    self.changed.notify_one();
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    let (gone, error) = told(&error);
+                    self.set(list, WatchState::Failing(error));
+                    if gone {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
+        // The items of a list do not say what they are.
+        object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
+        if !matches!(kind, Kind::Deployment | Kind::StatefulSet) {
+            object.managed_fields_mut().clear();
+        }
+        let name = object.name_any();
+        let applied = serde_json::to_value(&object)
+            .map_err(|error| error.to_string())
+            .and_then(|object| self.objects.write().apply(object).map_err(|error| error.to_string()));
+        if let Err(error) = applied {
+            tracing::warn!(%kind, namespace = object.namespace(), name, error, "cannot be read, its last form stays");
+        }
+    }
+
+    fn remove(&self, kind: Kind, namespace: &str, name: &str) {
+        self.objects.write().remove(kind, namespace, name);
+    }
+}
+
+fn key(object: &DynamicObject) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Whether the kind is gone, and the error as a sentence.
+fn told(error: &watcher::Error) -> (bool, String) {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => {
+            (matches!(cause, kube::Error::Api(status) if status.code == 404), explained(cause))
+        }
+        watcher::Error::WatchError(status) => (false, status.message.clone()),
+        watcher::Error::NoResourceVersion => (false, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watches(lists: &[(Kind, &str, WatchState)]) -> Watches {
+        let list = |(kind, namespace, _): &(Kind, &str, WatchState)| {
+            let namespace = (!namespace.is_empty()).then(|| (*namespace).to_owned());
+            ((*kind, namespace), Progress { state: WatchState::Listing, seen: false })
+        };
+        let watches = Watches {
+            objects: Arc::default(),
+            lists: Arc::new(Mutex::new(lists.iter().map(list).collect())),
+            resources: Resources::default(),
+            changed: Arc::default(),
+            plan: watch::Sender::new(None),
+        };
+        for entry in lists {
+            watches.set(&list(entry).0, entry.2.clone());
+        }
+        watches
+    }
+
+    fn failing() -> WatchState {
+        WatchState::Failing("forbidden".to_owned())
+    }
+
+    fn missing(lists: &[(Kind, &str, WatchState)]) -> Vec<(Kind, Option<String>)> {
+        watches(lists).missing().into_iter().map(|(kind, namespace, _)| (kind, namespace)).collect()
+    }
+
+    #[test]
+    fn what_is_still_being_listed_is_waited_for_whatever_it_is() {
+        let lists = [(Kind::Deployment, "", WatchState::Synced), (Kind::TcpRoute, "", WatchState::Listing)];
+        assert_eq!(missing(&lists), [(Kind::TcpRoute, None)]);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_installed_is_waited_for_only_where_acting_without_it_does_harm() {
+        let lists =
+            [(Kind::TcpRoute, "", WatchState::WaitingForCrd), (Kind::ScaledObject, "", WatchState::WaitingForCrd)];
+        assert_eq!(missing(&lists), [(Kind::ScaledObject, None)]);
+    }
+
+    #[test]
+    fn each_namespace_is_waited_for_on_its_own() {
+        let lists = [(Kind::Deployment, "a", WatchState::Synced), (Kind::Deployment, "b", failing())];
+        assert_eq!(missing(&lists), [(Kind::Deployment, Some("b".to_owned()))]);
+    }
+
+    #[test]
+    fn what_was_seen_once_is_known_while_its_watch_fails() {
+        let watches = watches(&[(Kind::Deployment, "", WatchState::Synced)]);
+        watches.set(&(Kind::Deployment, None), failing());
+        assert_eq!(watches.missing(), []);
+        assert_eq!(watches.states(), [(Kind::Deployment, None, failing())]);
+    }
+}

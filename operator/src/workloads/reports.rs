@@ -1,0 +1,45 @@
+//! Reports to owners, again and again, what goes wrong at this moment.
+
+use std::{collections::HashSet, time::Duration};
+
+use tidegate_core::{event::Notice, plan::Plan, workload::WorkloadId};
+use tokio::time::Instant;
+
+use super::reference;
+use crate::{
+    context::{Context, Pass},
+    events::{self, Events},
+};
+
+const ROUND: Duration = Duration::from_secs(10);
+
+/// Looks every 10 s, while this replica leads; `look` gives the workloads of which there is something to report.
+pub(super) async fn report<N: Notice + Send + Sync>(
+    look: impl FnMut(&Plan) -> Vec<(WorkloadId, Vec<N>)> + Send,
+    context: Context,
+) {
+    let reports = Reports { look, events: context.events() };
+    context.every(ROUND, reports).await;
+}
+
+struct Reports<F, N> {
+    look: F,
+    events: Events<N>,
+}
+
+impl<F, N> Pass for Reports<F, N>
+where
+    F: FnMut(&Plan) -> Vec<(WorkloadId, Vec<N>)>,
+    N: Notice,
+{
+    async fn pass(&mut self, plan: &Plan, _: &Context) -> Instant {
+        let mut affected = HashSet::new();
+        for (id, notices) in (self.look)(plan) {
+            let reference = reference(plan, &id);
+            self.events.tell(&reference, &notices).await;
+            affected.insert(events::key(&reference));
+        }
+        self.events.keep(&affected);
+        Instant::now()
+    }
+}

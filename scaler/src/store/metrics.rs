@@ -1,0 +1,185 @@
+//! What the sources tell of themselves. No label has a proxy's or a cluster's name in it: `explain` tells of each.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use super::TokenRefusal;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QuestionLabels {
+    what: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KafkaCluster {
+    cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KafkaLags {
+    cluster: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// Counts and times what the sources do.
+#[derive(Debug)]
+pub(crate) struct SourceMetrics {
+    scrapes: Family<Outcome, Counter<u64, AtomicU64>>,
+    scrape_seconds: Histogram,
+    scraped_bytes: Counter<u64, AtomicU64>,
+    queries: Family<QuestionLabels, Counter<u64, AtomicU64>>,
+    query_seconds: Histogram,
+    proxies: Family<State, Gauge<i64, AtomicI64>>,
+    clusters: Gauge<i64, AtomicI64>,
+    rounds: Counter<u64, AtomicU64>,
+    sweeps: Family<KafkaCluster, Histogram, fn() -> Histogram>,
+    lags: Family<KafkaLags, Gauge<i64, AtomicI64>>,
+    tokens_refused: Family<Reason, Counter<u64, AtomicU64>>,
+    token_senders: Gauge<i64, AtomicI64>,
+    otlp_points: Family<Outcome, Counter<u64, AtomicU64>>,
+    otlp_passed_on: Family<Outcome, Counter<u64, AtomicU64>>,
+    models: Gauge<i64, AtomicI64>,
+    age: Gauge<f64, AtomicU64>,
+}
+
+impl Default for SourceMetrics {
+    fn default() -> Self {
+        Self {
+            scrapes: Family::default(),
+            scrape_seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+            scraped_bytes: Counter::default(),
+            queries: Family::default(),
+            query_seconds: Histogram::new([0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+            proxies: Family::default(),
+            clusters: Gauge::default(),
+            rounds: Counter::default(),
+            sweeps: Family::new_with_constructor(|| Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])),
+            lags: Family::default(),
+            tokens_refused: Family::default(),
+            token_senders: Gauge::default(),
+            otlp_points: Family::default(),
+            otlp_passed_on: Family::default(),
+            models: Gauge::default(),
+            age: Gauge::default(),
+        }
+    }
+}
+
+impl SourceMetrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("tidegate_source");
+        registry.register("scrapes", "Answers of proxies, by result", self.scrapes.clone());
+        let seconds = self.scrape_seconds.clone();
+        registry.register_with_unit("scrape_duration", "Time until a proxy had answered", Unit::Seconds, seconds);
+        registry.register_with_unit("scraped", "What proxies answered", Unit::Bytes, self.scraped_bytes.clone());
+        registry.register("queries", "Answers of Prometheus, by what was asked and result", self.queries.clone());
+        let seconds = self.query_seconds.clone();
+        registry.register_with_unit("query_duration", "Time until Prometheus had answered", Unit::Seconds, seconds);
+        registry.register("proxies", "Proxies by state: answering, failing, new", self.proxies.clone());
+        registry.register("clusters", "Envoy clusters whose signals are kept", self.clusters.clone());
+        registry.register("rounds", "Rounds of measuring", self.rounds.clone());
+        let seconds = self.sweeps.clone();
+        registry.register_with_unit(
+            "kafka_sweep_duration",
+            "Time for one sweep of a Kafka cluster",
+            Unit::Seconds,
+            seconds,
+        );
+        registry.register("kafka_lags", "Lags by Kafka cluster and state: known, failing", self.lags.clone());
+        let refused = "Models that were told of and are not counted, by reason: unwanted, too_many";
+        registry.register("tokens_refused", refused, self.tokens_refused.clone());
+        registry.register("token_senders", "AI gateways that count tokens", self.token_senders.clone());
+        registry.register("models", "Models whose tokens are counted, by all their names", self.models.clone());
+        let points = "Points of OTLP senders, by result: ok, late, duplicate, malformed, too_many, unknown_sender";
+        registry.register("otlp_points", points, self.otlp_points.clone());
+        let passed = "Calls that were passed on to other pods, by result: ok, failed, dropped";
+        registry.register("otlp_passed_on", passed, self.otlp_passed_on.clone());
+        let age = "Age of the newest sample in the signals after the last round; grows while no source answers";
+        registry.register_with_unit("signals_age", age, Unit::Seconds, self.age.clone());
+    }
+
+    /// `result` is `ok` or the class of the failure.
+    pub(crate) fn scraped(&self, result: &'static str, bytes: usize, took: Duration) {
+        self.scrapes.get_or_create(&Outcome { result }).inc();
+        self.scraped_bytes.inc_by(bytes as u64);
+        self.scrape_seconds.observe(took.as_secs_f64());
+    }
+
+    /// `what` is `clusters` or `trigger`.
+    pub(crate) fn asked(&self, what: &'static str, result: &'static str, took: Duration) {
+        self.queries.get_or_create(&QuestionLabels { what, result }).inc();
+        self.query_seconds.observe(took.as_secs_f64());
+    }
+
+    /// One sweep of a Kafka cluster. Clusters are those of the configuration, so there are few.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn swept(&self, cluster: &str, lags: usize, failed: usize, took: Duration) {
+        self.sweeps.get_or_create(&KafkaCluster { cluster: cluster.to_owned() }).observe(took.as_secs_f64());
+        for (state, count) in [("known", lags - failed), ("failing", failed)] {
+            let labels = KafkaLags { cluster: cluster.to_owned(), state };
+            self.lags.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn proxies(&self, answering: usize, failing: usize, new: usize) {
+        for (state, count) in [("answering", answering), ("failing", failing), ("new", new)] {
+            self.proxies.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn clusters(&self, count: usize) {
+        self.clusters.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn tokens_refused(&self, refused: &[TokenRefusal]) {
+        for (why, reason) in [(TokenRefusal::Unwanted, "unwanted"), (TokenRefusal::TooMany, "too_many")] {
+            let count = refused.iter().filter(|refused| **refused == why).count();
+            if count > 0 {
+                self.tokens_refused.get_or_create(&Reason { reason }).inc_by(count as u64);
+            }
+        }
+    }
+
+    pub(crate) fn otlp_points(&self, result: &'static str, count: u64) {
+        self.otlp_points.get_or_create(&Outcome { result }).inc_by(count);
+    }
+
+    pub(crate) fn otlp_passed_on(&self, result: &'static str) {
+        self.otlp_passed_on.get_or_create(&Outcome { result }).inc();
+    }
+
+    pub(super) fn models(&self, senders: usize, models: usize) {
+        self.token_senders.set(i64::try_from(senders).unwrap_or(i64::MAX));
+        self.models.set(i64::try_from(models).unwrap_or(i64::MAX));
+    }
+
+    /// `age` is of the newest sample, if there was one.
+    pub(super) fn round(&self, age: Option<Duration>) {
+        self.rounds.inc();
+        self.age.set(age.unwrap_or_default().as_secs_f64());
+    }
+}

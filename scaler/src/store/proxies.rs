@@ -1,0 +1,542 @@
+//! What is known of each proxy: its last counters, and what it contributes to every cluster's demand.
+//!
+//! Counts are conserved. What a counter grew by belongs to the time between the two pages that show it, however late the
+//! second one comes: each answer is told as a [`Span`], from which the cluster's seconds are made and corrected. For the time
+//! after its last page a proxy stands with what it carried lately.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    kept_clusters::Series,
+    window::{LONG, Values},
+};
+
+/// What Envoy counts of one cluster.
+///
+/// Seen with Envoy 1.40: `requests + refused - retries` is the number of requests that users sent, whether they were
+/// answered (10 of 10), refused by the circuit breaker (4 + 16 of 20), ejected because connecting failed (10 of 10),
+/// ejected with two retries each (30 - 20 of 10), answered 503 with two retries each (30 - 20 of 10), or refused because health
+/// checks or outlier detection left no host (10 of 10 and 1 + 9 of 10).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counters {
+    /// `upstream_rq_total`: requests and TCP connections that were sent to an endpoint, retries included
+    pub requests: f64,
+    /// `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and `upstream_cx_none_healthy`: those that got no
+    /// connection, because of the circuit breaker, because connecting failed, or because no host is healthy; a retry counts again
+    pub refused: f64,
+    /// `upstream_rq_retry`: those that the proxy sent again on its own
+    pub retries: f64,
+    /// `upstream_rq_active` and `upstream_rq_pending_active`
+    pub in_flight: f64,
+    /// `upstream_cx_active`
+    pub connections: f64,
+    /// `membership_total`: endpoints. Shown for every cluster that is configured and has some, used or not
+    pub members: f64,
+}
+
+/// Which signals can be read from a page: a proxy leaves statistics out that its configuration does not include, and one that is
+/// left out looks like one that was never used. Requests/s, requests in flight, connections.
+pub type Shows = [bool; 3];
+
+/// What a proxy answered: its counters, of the clusters that are kept and that it shows. One that is not in it is not there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    generation: u64,
+    clusters: Vec<(u32, Counters)>,
+    shows: Shows,
+}
+
+impl Sample {
+    /// Counters by the ids of `series`; each id once.
+    pub fn new(series: &Series, mut clusters: Vec<(u32, Counters)>) -> Self {
+        clusters.sort_unstable_by_key(|(id, _)| *id);
+        clusters.dedup_by_key(|(id, _)| *id);
+        Self { generation: series.generation(), clusters, shows: [true; 3] }
+    }
+
+    /// The same from a page that leaves some statistics out.
+    #[must_use]
+    pub fn showing(self, shows: Shows) -> Self {
+        Self { shows, ..self }
+    }
+
+    /// The counters, sorted by id.
+    pub fn clusters(&self) -> &[(u32, Counters)] {
+        &self.clusters
+    }
+
+    /// Which signals the page shows.
+    pub fn shows(&self) -> Shows {
+        self.shows
+    }
+}
+
+/// What one answer says of one cluster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Span {
+    /// What was carried since the answer before, per second
+    pub(super) carried: Values,
+    /// What stood for that time until now
+    pub(super) stood: Values,
+    /// What stands for the time after
+    pub(super) stands: Values,
+}
+
+/// One proxy.
+#[derive(Debug)]
+pub(super) struct KnownProxy {
+    pub(super) name: String,
+    /// Why the last attempt failed, if it did
+    pub(super) error: Option<String>,
+    last: Option<Last>,
+    /// Whether what it stands for was in the seconds that were closed since its last answer
+    stood: bool,
+    cells: Vec<Cell>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    at: Instant,
+    generation: u64,
+    shows: Shows,
+}
+
+/// One cluster on one proxy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cell {
+    pub(super) id: u32,
+    /// For how many answers the cluster was not shown, and for how many seconds
+    absent: u8,
+    absent_for: f32,
+    /// Whether what it carries is known: two answers showed it
+    pub(super) is_rated: bool,
+    /// What stands for the time after the last answer: the requests/s of the last 10 s or so, and what was in flight and connected
+    pub(super) stands: Values,
+    requests: f64,
+    refused: f64,
+    retries: f64,
+}
+
+/// Two samples that are nearer than this measure the clock rather than the rate.
+const TOO_NEAR: Duration = Duration::from_millis(100);
+/// A cluster that was not shown in this many answers has counted from 0 when it comes back.
+const REMEMBERED: u8 = 240;
+/// Seconds over which the usual rate is taken.
+const USUAL: f64 = 10.0;
+/// No Envoy carries more than this many requests/s: the fastest reported are an order of magnitude below.
+const FASTEST: f64 = 1_000_000.0;
+/// Nor do its connections: 10 µs a request, on HTTP/2 with many in flight.
+const FASTEST_CONNECTION: f64 = 100_000.0;
+
+impl KnownProxy {
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), error: None, last: None, stood: true, cells: Vec::new() }
+    }
+
+    /// When it last answered.
+    pub(super) fn answered(&self) -> Option<Instant> {
+        self.last.map(|last| last.at)
+    }
+
+    /// Which signals its last page showed; `None` before the first.
+    pub(super) fn shows(&self) -> Option<Shows> {
+        self.last.map(|last| last.shows)
+    }
+
+    /// A second was closed in which it counted, or did not.
+    pub(super) fn stood(&mut self, counted: bool) {
+        self.stood &= counted;
+    }
+
+    pub(super) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// Drops the clusters that are not kept any more.
+    pub(super) fn forget(&mut self, keep: impl Fn(u32) -> bool) {
+        self.cells.retain(|cell| keep(cell.id));
+    }
+
+    /// Takes in an answer, and tells what it says of each cluster. `kept_since` is the generation in which each id was given to a
+    /// cluster that this proxy may speak for.
+    ///
+    /// An error where the answer says what no Envoy can: that count is left out, and the proxy's other clusters count.
+    pub(super) fn take_in(
+        &mut self,
+        at: Instant,
+        sample: &Sample,
+        kept_since: impl Fn(u32) -> Option<u64>,
+        mut tell: impl FnMut(u32, Span),
+    ) -> Result<(), String> {
+        self.error = None;
+        if self.last.is_some_and(|last| at.saturating_duration_since(last.at) < TOO_NEAR) {
+            return Ok(());
+        }
+        // `None` where the id was given to another cluster after this sample was asked for, or the cluster is another Gateway's.
+        let kept_since = |id: u32| kept_since(id).filter(|since| *since <= sample.generation);
+        let stood = std::mem::replace(&mut self.stood, true);
+        let Some(last) = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows }) else {
+            let kept = sample.clusters.iter().filter(|(id, _)| kept_since(*id).is_some());
+            self.cells = kept.map(|(id, counters)| Cell::baseline(*id, counters)).collect();
+            return Ok(());
+        };
+        let passed = Passed::of(at.saturating_duration_since(last.at).as_secs_f64());
+        let (mut new, mut forgets, mut implausible) = (Vec::new(), false, Ok(()));
+        let mut known = self.cells.iter_mut().peekable();
+        for (id, counters) in &sample.clusters {
+            while let Some(cell) = known.next_if(|cell| cell.id < *id) {
+                forgets |= cell.is_absent_too_long(passed);
+            }
+            let Some(since) = kept_since(*id) else { continue };
+            let Some(cell) = known.next_if(|cell| cell.id == *id) else {
+                new.push((*id, since, counters));
+                continue;
+            };
+            match cell.take_in(counters, passed, stood) {
+                Ok(span) => tell(*id, span),
+                Err(error) => implausible = Err(error),
+            }
+        }
+        known.for_each(|cell| forgets |= cell.is_absent_too_long(passed));
+        if forgets {
+            self.cells.retain(|cell| cell.absent <= REMEMBERED);
+        }
+        if !new.is_empty() {
+            self.cells.extend(new.into_iter().map(|(id, since, counters)| {
+                if since > last.generation {
+                    return Cell::baseline(id, counters);
+                }
+                // It was not there in the last answer: it has counted from 0 since.
+                let mut cell = Cell::new(id);
+                match cell.take_in(counters, passed, stood) {
+                    Ok(span) => tell(id, span),
+                    Err(error) => implausible = Err(error),
+                }
+                cell
+            }));
+            self.cells.sort_by_key(|cell| cell.id);
+        }
+        implausible.map_err(|error: Implausible| error.to_string())
+    }
+}
+
+/// The time since the answer before, worked out once for all clusters.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    seconds: f64,
+    /// How much of the usual rate is the newest after so long
+    fade: f64,
+}
+
+impl Passed {
+    fn of(seconds: f64) -> Self {
+        Self { seconds, fade: 1.0 - (-seconds / USUAL).exp() }
+    }
+}
+
+impl Cell {
+    /// One that has counted nothing.
+    fn new(id: u32) -> Self {
+        Self {
+            id,
+            absent: 0,
+            absent_for: 0.0,
+            is_rated: false,
+            stands: [0.0; 3],
+            requests: 0.0,
+            refused: 0.0,
+            retries: 0.0,
+        }
+    }
+
+    /// Whether the proxy's last answer showed it.
+    pub(super) fn is_shown(&self) -> bool {
+        self.absent == 0
+    }
+
+    /// Whether it was never used since its proxy runs.
+    pub(super) fn is_unused(&self) -> bool {
+        self.requests + self.refused == 0.0 && self.stands == [0.0; 3]
+    }
+
+    /// The first counters: the time in which they were counted is not known. A cluster that was never used has carried nothing.
+    fn baseline(id: u32, counters: &Counters) -> Self {
+        let is_rated = counters.requests + counters.refused == 0.0;
+        let stands = [0.0, counters.in_flight as f32, counters.connections as f32];
+        let mut cell = Self { is_rated, stands, ..Self::new(id) };
+        cell.count(counters);
+        cell
+    }
+
+    /// Takes in counters, and tells what they say of the time since the answer before. `stood` is whether what it stands for was
+    /// in the seconds that were closed since.
+    #[inline]
+    fn take_in(&mut self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
+        match self.span(counters, passed, stood) {
+            Ok(span) => {
+                (self.stands, self.is_rated) = (span.stands, true);
+                self.count(counters);
+                Ok(span)
+            }
+            Err(error) => {
+                self.is_rated |= counters.requests + counters.refused == 0.0;
+                self.count(counters);
+                Err(error)
+            }
+        }
+    }
+
+    fn count(&mut self, counters: &Counters) {
+        let Counters { requests, refused, retries, .. } = *counters;
+        *self = Self { absent: 0, absent_for: 0.0, requests, refused, retries, ..*self };
+    }
+
+    #[inline]
+    fn span(&self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
+        // While it was not shown nothing is known but the sum: it is spread over the time since.
+        let passed = if self.is_shown() { passed } else { Passed::of(passed.seconds + f64::from(self.absent_for)) };
+        let (demand, began_anew) = self.demand(counters);
+        let measured = demand / passed.seconds;
+        plausible(measured, counters.connections.max(f64::from(self.stands[2])))?;
+        // What was counted between the last answer and a restart is lost: the rest is a lower bound.
+        let rate = if began_anew { measured.max(f64::from(self.stands[0])) } else { measured };
+        let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
+        let usual = if self.is_rated { self.usual_with(rate, passed) } else { carried[0] };
+        let stood = if stood && self.is_rated && self.is_shown() { self.stands } else { [0.0; 3] };
+        // Not that of the last second, which may have been a quiet one or a busy one.
+        Ok(Span { carried, stood, stands: [usual, carried[1], carried[2]] })
+    }
+
+    fn usual_with(&self, rate: f64, passed: Passed) -> f32 {
+        let usual = f64::from(self.stands[0]);
+        let usual = usual + (rate - usual) * passed.fade;
+        // One request in the whole window is more; a rate that only fades is none.
+        if usual * f64::from(LONG) < 0.5 { 0.0 } else { usual as f32 }
+    }
+
+    /// The cluster is not in this answer. Its counters are remembered for a while, because they go on where they were when it
+    /// comes back soon: whether that while is over.
+    fn is_absent_too_long(&mut self, passed: Passed) -> bool {
+        self.absent += 1;
+        self.absent_for += passed.seconds as f32;
+        self.absent > REMEMBERED
+    }
+
+    /// Requests that users sent since, and whether the counters began anew in between. As Prometheus does: a counter that
+    /// went down has counted from 0.
+    fn demand(&self, now: &Counters) -> (f64, bool) {
+        let since = |now: f64, then: f64| if now < then { (now, true) } else { (now - then, false) };
+        let (sent, sent_anew) = since(now.requests, self.requests);
+        let (refused, refused_anew) = since(now.refused, self.refused);
+        let (retries, retries_anew) = since(now.retries, self.retries);
+        ((sent + refused - retries).max(0.0), sent_anew || refused_anew || retries_anew)
+    }
+}
+
+/// A count that no Envoy can have.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error(
+    "counts {rate:.0} requests/s of a cluster, and no Envoy carries more than {most:.0} on {connections} connections"
+)]
+struct Implausible {
+    rate: f64,
+    most: f64,
+    connections: f64,
+}
+
+/// Whether an Envoy can have carried that many requests/s.
+fn plausible(rate: f64, connections: f64) -> Result<(), Implausible> {
+    if rate <= FASTEST_CONNECTION {
+        return Ok(());
+    }
+    // Requests that are refused need no connection, and where none is shown nothing is known of them.
+    let carried = if connections > 0.0 { connections * FASTEST_CONNECTION } else { FASTEST };
+    let most = carried.clamp(FASTEST_CONNECTION, FASTEST);
+    if rate <= most { Ok(()) } else { Err(Implausible { rate, most, connections }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One proxy that is asked once a second for the cluster `c`.
+    struct Fixture {
+        proxy: KnownProxy,
+        series: Series,
+        now: Instant,
+        spans: Vec<Span>,
+        error: Option<String>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let (proxy, series) = (KnownProxy::named("proxy"), Series::of(["c"]));
+            Self { proxy, series, now: Instant::now(), spans: Vec::new(), error: None }
+        }
+
+        fn answers(&mut self, counters: impl Into<Option<Counters>>) -> Option<f32> {
+            self.answers_after(1.0, counters)
+        }
+
+        /// The requests/s since the answer before, where they are known.
+        fn answers_after(&mut self, seconds: f64, counters: impl Into<Option<Counters>>) -> Option<f32> {
+            self.now += Duration::from_secs_f64(seconds);
+            let sample = Sample::new(&self.series, counters.into().map(|counters| (0, counters)).into_iter().collect());
+            let mut spans = Vec::new();
+            self.error = self.proxy.take_in(self.now, &sample, |_| Some(1), |_, span| spans.push(span)).err();
+            self.spans.extend(&spans);
+            spans.first().map(|span| span.carried[0])
+        }
+
+        fn cell(&self) -> Cell {
+            self.proxy.cells()[0]
+        }
+    }
+
+    fn requests(requests: f64) -> Counters {
+        Counters { requests, ..Counters::default() }
+    }
+
+    #[test]
+    fn the_first_answer_of_a_proxy_is_only_a_baseline() {
+        let mut asked = Fixture::new();
+        assert_eq!(asked.answers(requests(1e9)), None);
+        assert!(!asked.cell().is_rated);
+        assert_eq!(asked.answers(requests(1e9 + 50.0)), Some(50.0));
+        assert!(asked.cell().is_rated);
+    }
+
+    #[test]
+    fn a_cluster_that_was_never_used_has_carried_nothing_so_far() {
+        let mut asked = Fixture::new();
+        asked.answers(Counters { members: 2.0, ..Counters::default() });
+        assert!(asked.cell().is_rated && asked.cell().is_unused());
+        assert_eq!(asked.answers(requests(40.0)), Some(40.0));
+        assert!(!asked.cell().is_unused());
+    }
+
+    #[test]
+    fn a_cluster_that_is_new_on_a_known_proxy_has_counted_from_zero() {
+        let mut asked = Fixture::new();
+        assert_eq!((asked.answers(None), asked.answers(None)), (None, None));
+        assert!(asked.proxy.cells().is_empty(), "one that is not shown is not there");
+        assert_eq!(asked.answers(requests(40.0)), Some(40.0));
+    }
+
+    #[test]
+    fn the_rate_over_a_gap_is_the_mean_and_no_lump() {
+        let mut asked = Fixture::new();
+        asked.answers(requests(0.0));
+        assert_eq!(asked.answers_after(20.0, requests(2000.0)), Some(100.0));
+    }
+
+    #[test]
+    fn what_a_restart_swallowed_does_not_look_like_less_traffic() {
+        let mut asked = Fixture::new();
+        asked.answers(requests(1e6));
+        asked.answers(requests(1e6 + 100.0));
+        assert_eq!(asked.answers(requests(7.0)), Some(100.0), "it started again a moment before it answered");
+        assert_eq!(asked.answers(requests(27.0)), Some(20.0));
+    }
+
+    #[test]
+    fn a_cluster_that_vanishes_for_a_moment_is_not_counted_from_zero_again() {
+        let mut asked = Fixture::new();
+        asked.answers(requests(5000.0));
+        asked.answers(requests(5100.0));
+        assert_eq!(asked.answers(None), None);
+        assert!(!asked.cell().is_shown() && asked.cell().stands[0] == 100.0);
+        assert_eq!(asked.answers(requests(5300.0)), Some(100.0));
+    }
+
+    #[test]
+    fn samples_that_are_too_near_count_with_the_next() {
+        let mut asked = Fixture::new();
+        asked.answers(requests(0.0));
+        assert_eq!(asked.answers_after(0.05, requests(50.0)), None);
+        assert_eq!(asked.answers_after(0.95, requests(100.0)), Some(100.0));
+    }
+
+    #[test]
+    fn refused_requests_are_demand_and_retries_are_not() {
+        let mut asked = Fixture::new();
+        asked.answers(Counters::default());
+        let counted = Counters { requests: 30.0, refused: 5.0, retries: 20.0, ..Counters::default() };
+        assert_eq!(asked.answers(counted), Some(15.0));
+    }
+
+    #[test]
+    fn retries_that_show_before_their_requests_are_no_negative_rate() {
+        let mut asked = Fixture::new();
+        asked.answers(Counters::default());
+        assert_eq!(asked.answers(Counters { retries: 3.0, ..Counters::default() }), Some(0.0));
+    }
+
+    #[test]
+    fn a_jump_that_no_envoy_can_make_is_an_error_and_what_stood_before_stands() {
+        for (before, connections, after) in
+            [(1e3, 0.0, 1e12), (1e3, 0.0, 2e6), (1e3, 2.0, 3e5), (1e3, 1e4, 2e6), (0.0, 0.0, 1e12)]
+        {
+            let mut asked = Fixture::new();
+            let counters = |requests: f64| Counters { requests, connections, ..Counters::default() };
+            asked.answers(counters(before));
+            asked.answers(counters(before + 100.0));
+            let stood = asked.cell().stands;
+            assert_eq!(asked.answers(counters(after)), None, "{after}");
+            assert!(asked.error.as_ref().is_some_and(|error| error.contains("requests/s")), "{:?}", asked.error);
+            assert_eq!(asked.cell().stands[0], stood[0]);
+            assert_eq!(asked.answers(counters(after + 90.0)), Some(90.0), "and from there it goes on");
+            assert_eq!(asked.error, None);
+        }
+    }
+
+    #[test]
+    fn what_is_fast_but_possible_counts() {
+        let mut asked = Fixture::new();
+        let counters = |requests: f64| Counters { requests, connections: 8.0, ..Counters::default() };
+        asked.answers(counters(0.0));
+        assert_eq!(asked.answers(counters(5e5)), Some(5e5));
+    }
+
+    #[test]
+    fn what_stands_for_a_proxy_is_no_quiet_second() {
+        let mut asked = Fixture::new();
+        asked.answers(requests(0.0));
+        (1..=60).for_each(|second| _ = asked.answers(requests(100.0 * f64::from(second))));
+        asked.answers(requests(6000.0));
+        assert!((85.0..100.0).contains(&asked.cell().stands[0]), "{:?}", asked.cell());
+        (0..120).for_each(|_| _ = asked.answers(requests(6000.0)));
+        assert_eq!(asked.cell().stands[0], 0.0, "but traffic that is over fades to nothing");
+    }
+
+    #[test]
+    fn a_cluster_that_is_kept_from_now_on_has_no_rate_of_its_past() {
+        let mut asked = Fixture::new();
+        asked.answers(None);
+        let (mut ids, mut series) = (super::super::kept_clusters::Ids::default(), Series::default());
+        let kept = |name| super::super::kept_clusters::Kept::meaning(name, 0);
+        series.keep([kept("c")].into_iter(), &mut ids);
+        series.keep([kept("c"), kept("d")].into_iter(), &mut ids);
+        let kept_since = |id: u32| Some(if id == 0 { 1 } else { 2 });
+        let sample = |total| Sample::new(&series, vec![(1, requests(total))]);
+        let mut carried = Vec::new();
+        for (second, total) in [(1, 1e9), (2, 1e9 + 7.0)] {
+            let at = asked.now + Duration::from_secs(second);
+            asked.proxy.take_in(at, &sample(total), kept_since, |_, span| carried.push(span.carried[0])).unwrap();
+        }
+        assert_eq!(carried, [7.0]);
+    }
+
+    #[test]
+    fn an_id_that_went_to_another_cluster_meanwhile_is_not_counted_for_it() {
+        let mut asked = Fixture::new();
+        asked.answers(requests(10.0));
+        let sample = Sample::new(&asked.series, vec![(0, requests(99.0))]);
+        asked.proxy.forget(|_| false);
+        let at = asked.now + Duration::from_secs(1);
+        asked.proxy.take_in(at, &sample, |_| Some(2), |_, _| panic!("it is not its own")).unwrap();
+        assert!(asked.proxy.cells().is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! A recorded run as one HTML file: what was asked, what was carried, how many replicas, and why. No scripts, nothing from
+//! outside, readable in the light and in the dark.
+
+mod chart;
+pub mod comparison;
+mod page;
+mod scale;
+mod summary;
+mod text;
+
+use std::{fmt, io, path::Path, time::Duration};
+
+pub use self::summary::Summary;
+use crate::keda;
+
+/// What happened during a run.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate_sim::report::{Point, Recording};
+///
+/// let mut recording = Recording::new("The task API", "one replica carries 100 requests/s", 100.0);
+/// for second in 0..60 {
+///     recording.points.push(Point {
+///         at: Duration::from_secs(second),
+///         load: 80.0,
+///         metric: Some(80.0),
+///         desired: 1,
+///         ready: 1,
+///         not_ok: 0.0,
+///     });
+/// }
+/// assert!(recording.to_string().starts_with("<!doctype html>"));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// The heading
+    pub title: String,
+    /// One sentence under it
+    pub subtitle: String,
+    /// What the load is counted in: `requests/s`
+    pub unit: String,
+    /// What one replica is meant to carry, in that unit
+    pub per_replica: f64,
+    /// In the order of time
+    pub points: Vec<Point>,
+    /// In the order of time
+    pub events: Vec<Event>,
+    /// Requests that were sent, and those of them that were answered with 200; `None`: the curves are integrated
+    pub requests: Option<Requests>,
+    /// Latencies of the answers
+    pub latency: Option<Latency>,
+}
+
+/// Requests by their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requests {
+    /// All
+    pub total: u64,
+    /// Answered with 200
+    pub ok: u64,
+}
+
+/// Two quantiles of the latencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latency {
+    /// Half of the answers came within this
+    pub p50: Duration,
+    /// 99 of 100 did
+    pub p99: Duration,
+}
+
+/// What was measured at one instant; it holds until the next.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Point {
+    /// Since the start
+    pub at: Duration,
+    /// What was asked for, in the recording's unit
+    pub load: f64,
+    /// What the scaler reported, in the same unit and in all
+    pub metric: Option<f64>,
+    /// The replicas that were asked for
+    pub desired: u32,
+    /// The replicas that could serve
+    pub ready: u32,
+    /// The part of the load that did not end in a 200, in the same unit
+    pub not_ok: f64,
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Since the start
+    pub at: Duration,
+    /// The replicas before and after, when they changed
+    pub replicas: Option<(u32, u32)>,
+    /// Why, as a sentence
+    pub why: String,
+}
+
+impl Recording {
+    /// An empty recording of requests per second.
+    pub fn new(title: impl Into<String>, subtitle: impl Into<String>, per_replica: f64) -> Self {
+        Self {
+            title: title.into(),
+            subtitle: subtitle.into(),
+            unit: "requests/s".into(),
+            per_replica,
+            points: Vec::new(),
+            events: Vec::new(),
+            requests: None,
+            latency: None,
+        }
+    }
+
+    /// Takes over a decision of KEDA or the HPA, if it changed the replicas.
+    pub fn note(&mut self, report: &keda::Report) {
+        if report.desired != report.replicas {
+            let value = |m: &keda::MetricReport| Some(format!("{} at {} each", m.value.as_ref().ok()?, m.target));
+            let values: Vec<_> = report.metrics.iter().filter_map(value).collect();
+            let why =
+                if values.is_empty() { report.why.clone() } else { format!("{} ({})", report.why, values.join(", ")) };
+            self.events.push(Event { at: report.at, replicas: Some((report.replicas, report.desired)), why });
+        }
+    }
+
+    /// The run in a few numbers.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+
+    /// Writes the HTML file.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        std::fs::write(path, self.to_string())
+    }
+}
+
+/// The whole HTML page.
+impl fmt::Display for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        page::write(f, self)
+    }
+}
