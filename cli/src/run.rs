@@ -71,6 +71,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let mut service = Service::new(args.serve);
     let proxies = &service.args.source.envoy_gateway_namespaces;
     let (watches, _watching) = cluster_watch::start(&client, &args.namespaces, proxies, manageable);
+    watches.register(&mut service.registry);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
@@ -86,6 +87,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         let proxies = &service.args.source.envoy_gateway_namespaces;
         let (watches, _watching) =
             cluster_watch::start(&connect().await?, &args.namespaces, proxies, Managed::default());
+        watches.register(&mut service.registry);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;

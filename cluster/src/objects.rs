@@ -72,6 +72,7 @@ pub struct Objects {
     pub(super) envoy_gateway: views::EnvoyGateway,
     pub(super) proxy_namespaces: ProxyNamespaces,
     pub(super) manageable: Managed,
+    revision: u64,
 }
 
 /// The namespaces in which Envoy Gateway runs the proxies of any Gateway.
@@ -276,6 +277,7 @@ impl Objects {
     /// any other namespace a pod can be a proxy only of a Gateway of that namespace.
     pub fn set_proxy_namespaces(&mut self, namespaces: Vec<String>) {
         self.proxy_namespaces = ProxyNamespaces(namespaces);
+        self.revision += 1;
     }
 
     /// The kinds besides Deployments and StatefulSets that may be managed.
@@ -286,24 +288,32 @@ impl Objects {
     /// Sets which kinds besides Deployments and StatefulSets may be managed; none when not called.
     pub fn set_manageable(&mut self, manageable: Managed) {
         self.manageable = manageable;
+        self.revision += 1;
+    }
+
+    /// Grows with every change of what is read here of any object. A status that nothing here reads changes nothing.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Forgets one object. `namespace` is ignored for kinds that have none.
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
         let namespace = if kind.namespaced() { namespace } else { "" };
-        with_table!(&mut self, kind, table => {
-            if let Some(names) = table.get_mut(namespace) {
-                names.remove(name);
-                if names.is_empty() {
-                    table.remove(namespace);
-                }
+        let removed = with_table!(&mut self, kind, table => {
+            let names = table.get_mut(namespace);
+            let removed = names.is_some_and(|names| names.remove(name).is_some());
+            if table.get(namespace).is_some_and(BTreeMap::is_empty) {
+                table.remove(namespace);
             }
+            removed
         });
+        self.revision += u64::from(removed);
     }
 
     /// Replaces all objects of a kind: a re-list after a gap in a watch. What cannot be read is reported, and kept as
     /// it was known before, if it was.
     pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
+        self.revision += 1;
         with_table!(&mut self, kind, table => {
             let mut before = std::mem::take(table);
             let errors: Vec<_> =
@@ -322,12 +332,12 @@ impl Objects {
 
     /// Takes in a pod of a workload that serves a model.
     pub fn apply_serving_pod(&mut self, id: &WorkloadId, pod: &Pod) {
-        self.serving.apply(id, pod);
+        self.revision += u64::from(self.serving.apply(id, pod));
     }
 
     /// Keeps just these pods of it.
     pub fn keep_serving_pods(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) {
-        self.serving.keep(id, keep);
+        self.revision += u64::from(self.serving.keep(id, keep));
     }
 
     /// All Calendars by name.
@@ -418,13 +428,15 @@ impl Objects {
     }
 
     fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
-        with_table!(&mut self, kind, table => insert(table, kind, object))?;
+        let changed = with_table!(&mut self, kind, table => insert(table, kind, object))?;
+        self.revision += u64::from(changed);
         self.drop_strangers(kind);
         Ok(())
     }
 
     fn apply_envoy_gateway(&mut self, mut object: Value) -> Result<bool, ObjectError> {
         strip_nulls(&mut object);
+        self.revision += 1;
         self.envoy_gateway = serde_json::from_value(object)
             .map_err(|_| ObjectError::NotAnObject("the EnvoyGateway configuration has a field of the wrong type"))?;
         Ok(true)
@@ -472,11 +484,12 @@ fn retain<T>(table: &mut Table<T>, keep: impl Fn(&T) -> bool) {
     });
 }
 
-fn insert<T: serde::de::DeserializeOwned>(
+/// Adds or replaces one object. Returns whether that changed anything.
+fn insert<T: serde::de::DeserializeOwned + PartialEq>(
     table: &mut Table<T>,
     kind: Kind,
     mut object: Value,
-) -> Result<(), ObjectError> {
+) -> Result<bool, ObjectError> {
     strip_nulls(&mut object);
     let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
         return Err(ObjectError::NotAnObject("it has no metadata"));
@@ -494,8 +507,10 @@ fn insert<T: serde::de::DeserializeOwned>(
     metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
     match serde_json::from_value(object) {
         Ok(view) => {
-            table.entry(namespace).or_default().insert(name, view);
-            Ok(())
+            let names = table.entry(namespace).or_default();
+            let changed = names.get(&name) != Some(&view);
+            names.insert(name, view);
+            Ok(changed)
         }
         Err(error) => Err(ObjectError::Malformed { kind, namespace, name, reason: error.to_string() }),
     }

@@ -32,13 +32,14 @@ struct OfWorkload {
 }
 
 impl ServingPods {
-    pub(super) fn apply(&mut self, id: &WorkloadId, pod: &Pod) {
+    /// Takes in a pod. Returns whether that changed anything.
+    pub(super) fn apply(&mut self, id: &WorkloadId, pod: &Pod) -> bool {
         let known = self.0.entry(id.clone()).or_default();
         let (name, uid) = (name(pod), pod.metadata.uid.clone().unwrap_or_default());
         if is_over(pod) {
-            known.pods.remove(&name);
-            return;
+            return known.pods.remove(&name).is_some();
         }
+        let mut changed = false;
         if let Some(start) = start(pod)
             && !known.starts.iter().any(|(known, _)| *known == uid)
         {
@@ -46,15 +47,20 @@ impl ServingPods {
             if known.starts.len() > STARTS {
                 known.starts.pop_front();
             }
+            changed = true;
         }
-        known.pods.insert(name, serving(pod));
+        let pod = serving(pod);
+        changed |= known.pods.get(&name) != Some(&pod);
+        known.pods.insert(name, pod);
+        changed
     }
 
-    /// What starts took is remembered when the pods are gone.
-    pub(super) fn keep(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) {
-        if let Some(known) = self.0.get_mut(id) {
-            known.pods.retain(|name, _| keep(name));
-        }
+    /// Keeps just these pods, and the times that starts took. Returns whether that changed anything.
+    pub(super) fn keep(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) -> bool {
+        let Some(known) = self.0.get_mut(id) else { return false };
+        let before = known.pods.len();
+        known.pods.retain(|name, _| keep(name));
+        known.pods.len() != before
     }
 
     /// The pods of a workload, and the median of their last starts.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::value_kind::ValueKind;
+
 /// Bytes of the longest name that is compared with others, to find the one that was meant.
 pub(crate) const LONGEST_NAME: usize = 64;
 
@@ -37,11 +39,46 @@ impl fmt::Display for Place {
     }
 }
 
+/// What a key is about: the sections of the documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Traffic that Envoy carries
+    Traffic,
+    /// Kafka's lag
+    Kafka,
+    /// LLM servers
+    Models,
+    /// A PromQL query
+    Query,
+    /// Bounds and behaviour
+    Bounds,
+    /// Business hours
+    Hours,
+    /// Gateways only
+    Gateway,
+    /// Namespaces only
+    Namespace,
+}
+
+impl Topic {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Traffic,
+        Self::Kafka,
+        Self::Models,
+        Self::Query,
+        Self::Bounds,
+        Self::Hours,
+        Self::Gateway,
+        Self::Namespace,
+    ];
+}
+
 macro_rules! keys {
-    ($($variant:ident $kebab:literal $camel:literal $gateway:literal $doc:literal;)*) => {
+    ($($variant:ident $kebab:literal $camel:literal $topic:ident [$($place:ident)+] $kind:ident $default:literal $example:literal $meaning:literal;)*) => {
         /// One key that users write.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Key { $(#[doc = $doc] $variant,)* }
+        pub enum Key { $(#[doc = $meaning] $variant,)* }
 
         impl Key {
             /// All keys, in the order of the documentation.
@@ -57,50 +94,113 @@ macro_rules! keys {
                 match self { $(Self::$variant => $camel,)* }
             }
 
-            fn on_gateways(self) -> bool {
-                match self { $(Self::$variant => $gateway,)* }
+            /// What it is about.
+            pub fn topic(self) -> Topic {
+                match self { $(Self::$variant => Topic::$topic,)* }
+            }
+
+            /// Where it may stand. On a Namespace it is a default for the objects in it.
+            pub fn places(self) -> &'static [Place] {
+                match self { $(Self::$variant => &[$(Place::$place),+],)* }
+            }
+
+            /// The kind of its value.
+            pub fn kind(self) -> ValueKind {
+                match self { $(Self::$variant => ValueKind::$kind,)* }
+            }
+
+            /// What applies where it is absent: a value, or words (with spaces) for one that depends on others.
+            pub fn default(self) -> Option<&'static str> {
+                let default = match self { $(Self::$variant => $default,)* };
+                (!default.is_empty()).then_some(default)
+            }
+
+            /// A value as somebody may write it.
+            pub fn example(self) -> &'static str {
+                match self { $(Self::$variant => $example,)* }
+            }
+
+            /// What it means, with its unit, as one line of Markdown.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
             }
         }
     };
 }
 
 keys! {
-    MinReplicas "min-replicas" "minReplicas" true "Lowest number of replicas inside hours";
-    MaxReplicas "max-replicas" "maxReplicas" true "Highest number of replicas";
-    RequestsPerSecond "requests-per-second" "requestsPerSecond" true "Requests/s that one replica carries";
-    Concurrency "concurrency" "concurrency" true "Requests in flight that one replica carries";
-    Connections "connections" "connections" true "Open TCP connections that one replica carries";
-    KafkaLag "kafka-lag" "kafkaLag" false "Messages waiting per replica";
-    KafkaLagSeconds "kafka-lag-seconds" "kafkaLagSeconds" false "Seconds in which what waits is to be read";
-    KafkaGroup "kafka-group" "kafkaGroup" false "The consumer group whose lag counts";
-    KafkaTopics "kafka-topics" "kafkaTopics" false "The topics whose lag counts";
-    KafkaCluster "kafka-cluster" "kafkaCluster" false "The name of the Kafka cluster in the chart's values";
-    KafkaPartitions "kafka-partitions" "kafkaPartitions" false "The partitions whose lag counts";
-    KafkaNoOffset "kafka-no-offset" "kafkaNoOffset" false "What a partition counts without a committed offset";
-    KafkaStuckAfter "kafka-stuck-after" "kafkaStuckAfter" false "How long a partition may stand still and count";
-    KafkaActivation "kafka-activation" "kafkaActivation" false "More messages than this wake the workload from zero";
-    KafkaPartitionCap "kafka-partition-cap" "kafkaPartitionCap" false "Whether replicas stop at the number of partitions";
-    KafkaEvenDistribution "kafka-even-distribution" "kafkaEvenDistribution" false "Whether all replicas have as many partitions";
-    InputTokensPerSecond "input-tokens-per-second" "inputTokensPerSecond" false "Uncached prefill tokens/s of one replica";
-    OutputTokensPerSecond "output-tokens-per-second" "outputTokensPerSecond" false "Decode tokens/s of one replica";
-    QueuePerReplica "queue-per-replica" "queuePerReplica" false "Requests that may wait in one replica";
-    KvCache "kv-cache" "kvCache" false "The part of its KV cache that one replica may use";
-    Model "model" "model" false "The model's name in requests";
-    StartupTime "startup-time" "startupTime" false "How long a replica takes until it is ready";
-    PrometheusQuery "prometheus-query" "prometheusQuery" false "A PromQL query that gives one number";
-    PrometheusTarget "prometheus-target" "prometheusTarget" false "What one replica carries of that number";
-    Hours "hours" "hours" true "Opening hours in OpenStreetMap's notation";
-    Timezone "timezone" "timezone" true "The IANA time zone of the hours";
-    Calendar "calendar" "calendar" true "The name of a Calendar";
-    OffHoursReplicas "off-hours-replicas" "offHoursReplicas" true "The cap outside hours";
-    WarmUp "warm-up" "warmUp" true "How long before opening the floor already holds";
-    After "after" "after" false "What has to be Ready before this one opens";
-    WakeOnRequest "wake-on-request" "wakeOnRequest" false "Whether a request wakes the workload from zero";
-    KeepAwakeUntil "keep-awake-until" "keepAwakeUntil" true "An override of the schedule, with its end";
-    ScaleDownAfter "scale-down-after" "scaleDownAfter" true "The window whose maximum holds replicas up";
-    Paused "paused" "paused" true "Leave what exists as it is";
-    CreateEnvoyProxy "create-envoyproxy" "createEnvoyproxy" true "Whether a Gateway without an EnvoyProxy is given one";
-    Manage "manage" "manage" false "On a Namespace: all, to schedule every workload in it; with cronjobs and daemonsets, those too";
+    RequestsPerSecond "requests-per-second" "requestsPerSecond" Traffic [Workload Gateway Namespace] PerReplica "" "100"
+        "Requests/s that one replica carries, as users send them: completed, plus those that Envoy's circuit breaker refused, less Envoy's own retries. What a rate limit refuses does not count; copies of a `RequestMirror` and questions of `extAuth` and `extProc` count for the workload that gets them";
+    Concurrency "concurrency" "concurrency" Traffic [Workload Gateway Namespace] PerReplica "" "8"
+        "Requests in flight, and waiting for a connection, that one replica carries";
+    Connections "connections" "connections" Traffic [Workload Gateway Namespace] PerReplica "" "500"
+        "Open TCP connections that one replica carries: for TCPRoutes and TLSRoutes";
+    KafkaLag "kafka-lag" "kafkaLag" Kafka [Workload Namespace] PerReplica "" "50"
+        "Messages that may wait per replica; needs `kafka-group`";
+    KafkaLagSeconds "kafka-lag-seconds" "kafkaLagSeconds" Kafka [Workload Namespace] PerReplica "" "30"
+        "Seconds within which the waiting messages are to be read; needs `kafka-group`";
+    KafkaGroup "kafka-group" "kafkaGroup" Kafka [Workload Namespace] Text "" "task-processors"
+        "Consumer group whose lag is measured; needs `kafka-lag` or `kafka-lag-seconds`, as all the keys below do";
+    KafkaTopics "kafka-topics" "kafkaTopics" Kafka [Workload Namespace] Topics "all topics of the group" "task-events,task-retries"
+        "Topics whose lag is measured";
+    KafkaCluster "kafka-cluster" "kafkaCluster" Kafka [Workload Namespace] ObjectName "default" "events"
+        "Name of the Kafka cluster in the chart's values";
+    KafkaPartitions "kafka-partitions" "kafkaPartitions" Kafka [Workload Namespace] Partitions "all partitions" "1,3-5"
+        "Partitions whose lag is measured";
+    KafkaNoOffset "kafka-no-offset" "kafkaNoOffset" Kafka [Workload Namespace] NoOffset "latest" "earliest"
+        "Lag of a partition on which the group has committed nothing: all its messages (`earliest`), none but with one replica kept (`latest`), none (`zero`), or unknown (`hold`)";
+    KafkaStuckAfter "kafka-stuck-after" "kafkaStuckAfter" Kafka [Workload Namespace] StuckAfter "" "10m"
+        "A partition with waiting messages and no commit for this long is left out";
+    KafkaActivation "kafka-activation" "kafkaActivation" Kafka [Workload Namespace] Messages "0" "10"
+        "More messages than this wake the workload from zero";
+    KafkaPartitionCap "kafka-partition-cap" "kafkaPartitionCap" Kafka [Workload Namespace] PartitionCap "true" "with-lag"
+        "Never more replicas than partitions, or than partitions with lag";
+    KafkaEvenDistribution "kafka-even-distribution" "kafkaEvenDistribution" Kafka [Workload Namespace] Boolean "false" "true"
+        "Only numbers of replicas that divide the number of partitions";
+    InputTokensPerSecond "input-tokens-per-second" "inputTokensPerSecond" Models [Workload Namespace] PerReplica "" "9000"
+        "Prompt tokens/s that one replica of an LLM server reads, less those in its prefix cache";
+    OutputTokensPerSecond "output-tokens-per-second" "outputTokensPerSecond" Models [Workload Namespace] PerReplica "" "1200"
+        "Tokens/s that one replica generates, reasoning included";
+    QueuePerReplica "queue-per-replica" "queuePerReplica" Models [Workload Namespace] PerReplica "" "4"
+        "Requests that may wait in one model server";
+    KvCache "kv-cache" "kvCache" Models [Workload Namespace] KvCacheShare "" "0.8"
+        "Part of its KV cache that one model server may use";
+    Model "model" "model" Models [Workload Namespace] Text "found from AIGatewayRoutes" "qwen3-32b"
+        "Name of the model in requests; needs one of the four signals of models, as `startup-time` does";
+    StartupTime "startup-time" "startupTime" Models [Workload Namespace] StartupTime "measured on its pods" "3m"
+        "Time until a new replica is ready";
+    PrometheusQuery "prometheus-query" "prometheusQuery" Query [Workload Namespace] Query "" "sum(rabbitmq_queue_messages{queue='mail'})"
+        "PromQL that gives one number, the load of the whole workload in any unit; needs `prometheus-target`, and a Prometheus in the chart's values. An answer with `warnings` (Thanos and Mimir, when a part is away) is a lower bound";
+    PrometheusTarget "prometheus-target" "prometheusTarget" Query [Workload Namespace] PerReplica "" "30"
+        "What one replica carries of that number";
+    MinReplicas "min-replicas" "minReplicas" Bounds [Workload Gateway Namespace] Replicas "1" "2"
+        "Never fewer replicas inside hours. 0 lets a workload with Kafka's lag or a query scale to zero; with other signals one replica is kept";
+    MaxReplicas "max-replicas" "maxReplicas" Bounds [Workload Gateway Namespace] MaxReplicas "10" "20"
+        "Never more replicas";
+    ScaleDownAfter "scale-down-after" "scaleDownAfter" Bounds [Workload Gateway Namespace] ScaleDownAfter "5m" "10m"
+        "The HPA goes down only to the highest number of replicas that was wanted within this time";
+    Paused "paused" "paused" Bounds [Workload Gateway Namespace] Boolean "false" "true"
+        "`true`: everything is left as it is, and scales on as last written";
+    WakeOnRequest "wake-on-request" "wakeOnRequest" Bounds [Workload Namespace] Boolean "" "true"
+        "Accepted, not acted on yet: whether a request wakes the workload from zero";
+    Hours "hours" "hours" Hours [Workload Gateway Namespace] Hours "" "Mo-Fr 08:00-18:00; PH off"
+        "Business hours; needs `timezone` or `calendar`";
+    Timezone "timezone" "timezone" Hours [Workload Gateway Namespace] TimeZone "" "Europe/Berlin"
+        "Time zone of the hours";
+    Calendar "calendar" "calendar" Hours [Workload Gateway Namespace] ObjectName "" "office"
+        "Name of a Calendar with hours, holidays, exceptions and overrides";
+    OffHoursReplicas "off-hours-replicas" "offHoursReplicas" Hours [Workload Gateway Namespace] Replicas "0, and 1 on a Gateway" "1"
+        "Cap outside hours; needs `hours` or `calendar`";
+    WarmUp "warm-up" "warmUp" Hours [Workload Gateway Namespace] WarmUp "0s" "10m"
+        "How long before opening `min-replicas` already applies; needs `hours` or `calendar`";
+    After "after" "after" Hours [Workload] Workload "" "statefulset/db"
+        "Opens once that workload is Ready, at most 10 min late; needs `hours` or `calendar`";
+    KeepAwakeUntil "keep-awake-until" "keepAwakeUntil" Hours [Workload Gateway Namespace] Instant "" "2026-03-02T18:00:00+01:00"
+        "Override of the hours, with its end";
+    CreateEnvoyProxy "create-envoyproxy" "createEnvoyproxy" Gateway [Gateway Namespace] Boolean "false" "true"
+        "Create an EnvoyProxy and link it where the Gateway names none";
+    Manage "manage" "manage" Namespace [Namespace] Manage "" "all"
+        "Every Deployment and StatefulSet in it follows the Namespace's hours, even without annotations of its own; `cronjobs` and `daemonsets` are switched too where the chart's values allow it. Needs `hours` with `timezone`, or `calendar`";
 }
 
 impl Key {
@@ -109,15 +209,9 @@ impl Key {
         format!("{PREFIX}{}", self.name())
     }
 
-    /// Whether the key means anything there. A Namespace takes nearly every key, as a default for what is inside
-    /// it.
+    /// Whether the key means anything there.
     pub fn allowed_on(self, place: Place) -> bool {
-        match place {
-            Place::Workload => !matches!(self, Self::Manage | Self::CreateEnvoyProxy),
-            Place::Gateway => self.on_gateways(),
-            // What comes after itself never comes.
-            Place::Namespace => self != Self::After,
-        }
+        self.places().contains(&place)
     }
 
     /// The key of this name (without prefix) that may stand there.

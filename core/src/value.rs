@@ -10,6 +10,7 @@ use crate::{
     kafka::{NoOffset, NotPartitions, PartitionCap, Partitions},
     key::{Key, LONGEST_NAME},
     signal::{PerReplica, Signal},
+    value_kind::ValueKind,
     workload::WorkloadRef,
 };
 
@@ -34,20 +35,20 @@ pub(crate) trait ReadKeys {
 pub(crate) fn replicas(value: &str) -> Result<u32, Wanted> {
     match value.parse::<u32>() {
         Ok(n) if i32::try_from(n).is_ok() => Ok(n),
-        _ => Err("a whole number of replicas from 0 to 2147483647".into()),
+        _ => Err(ValueKind::Replicas.wanted().into()),
     }
 }
 
 pub(crate) fn max_replicas(value: &str) -> Result<u32, Wanted> {
     match replicas(value) {
         Ok(n) if n >= 1 => Ok(n),
-        _ => Err("a whole number of replicas from 1 to 2147483647".into()),
+        _ => Err(ValueKind::MaxReplicas.wanted().into()),
     }
 }
 
 pub(crate) fn per_replica(value: &str) -> Result<PerReplica, Wanted> {
     // `f64::from_str` takes "inf" and "nan" too: the bounds of PerReplica refuse them.
-    value.parse().ok().and_then(PerReplica::new).ok_or_else(|| "a number from 0.001 to 1e12, such as \"100\"".into())
+    value.parse().ok().and_then(PerReplica::new).ok_or_else(|| ValueKind::PerReplica.wanted().into())
 }
 
 /// What one replica carries of this signal.
@@ -57,14 +58,14 @@ pub(crate) fn target_of(signal: Signal) -> fn(&str) -> Result<PerReplica, Wanted
 
 fn kv_cache(value: &str) -> Result<PerReplica, Wanted> {
     let part = per_replica(value).ok().filter(|part| part.get() <= 1.0);
-    part.ok_or_else(|| "a part of the KV cache from 0.001 to 1, such as \"0.8\"".into())
+    part.ok_or_else(|| ValueKind::KvCacheShare.wanted().into())
 }
 
 /// Nothing takes longer than a day to start.
 pub(crate) fn startup_time(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(time) if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&time) => Ok(time),
-        _ => Err("a time from 1s to 24h, such as \"3m\"".into()),
+        _ => Err(ValueKind::StartupTime.wanted().into()),
     }
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn boolean(value: &str) -> Result<bool, Wanted> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("\"true\" or \"false\"".into()),
+        _ => Err(ValueKind::Boolean.wanted().into()),
     }
 }
 
@@ -80,14 +81,14 @@ pub(crate) fn boolean(value: &str) -> Result<bool, Wanted> {
 pub(crate) fn scale_down_after(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(window) if window <= Duration::from_secs(3600) && window.subsec_nanos() == 0 => Ok(window),
-        _ => Err("a time in whole seconds from 0s to 1h, such as \"5m\"".into()),
+        _ => Err(ValueKind::ScaleDownAfter.wanted().into()),
     }
 }
 
 pub(crate) fn warm_up(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(time) if time <= Duration::from_secs(24 * 3600) => Ok(time),
-        _ => Err("a time from 0s to 24h, such as \"10m\"".into()),
+        _ => Err(ValueKind::WarmUp.wanted().into()),
     }
 }
 
@@ -100,21 +101,17 @@ pub(crate) fn topics(value: &str) -> Result<Vec<String>, Wanted> {
             && topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };
     let topics: Vec<_> = value.split(',').map(|topic| topic.trim().to_owned()).collect();
-    if topics.iter().all(|topic| legal(topic)) {
-        Ok(topics)
-    } else {
-        Err("topic names separated by commas, of letters, digits, dots, dashes and underscores".into())
-    }
+    if topics.iter().all(|topic| legal(topic)) { Ok(topics) } else { Err(ValueKind::Topics.wanted().into()) }
 }
 
 pub(crate) fn no_offset(value: &str) -> Result<NoOffset, Wanted> {
     let found = NoOffset::ALL.into_iter().find(|policy| policy.as_str() == value);
-    found.ok_or_else(|| "earliest, latest, zero or hold".into())
+    found.ok_or_else(|| ValueKind::NoOffset.wanted().into())
 }
 
 pub(crate) fn partition_cap(value: &str) -> Result<PartitionCap, Wanted> {
     let found = PartitionCap::ALL.into_iter().find(|cap| cap.as_str() == value);
-    found.ok_or_else(|| "true, false or with-lag".into())
+    found.ok_or_else(|| ValueKind::PartitionCap.wanted().into())
 }
 
 pub(crate) fn partitions(value: &str) -> Result<Partitions, Wanted> {
@@ -122,26 +119,26 @@ pub(crate) fn partitions(value: &str) -> Result<Partitions, Wanted> {
 }
 
 pub(crate) fn messages(value: &str) -> Result<u64, Wanted> {
-    value.parse().map_err(|_| "a whole number of messages, such as \"100\"".into())
+    value.parse().map_err(|_| ValueKind::Messages.wanted().into())
 }
 
 /// Shorter than a consumer needs to commit, and healthy partitions would count as stuck.
 pub(crate) fn stuck_after(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(time) if (Duration::from_secs(30)..=Duration::from_hours(7 * 24)).contains(&time) => Ok(time),
-        _ => Err("a time from 30s to 7days, such as \"10m\"".into()),
+        _ => Err(ValueKind::StuckAfter.wanted().into()),
     }
 }
 
 pub(crate) fn text(value: &str) -> Result<String, Wanted> {
-    if value.trim().is_empty() { Err("a text that is not empty".into()) } else { Ok(value.trim().to_owned()) }
+    if value.trim().is_empty() { Err(ValueKind::Text.wanted().into()) } else { Ok(value.trim().to_owned()) }
 }
 
 /// The scaler keeps thousands of queries and asks them again and again, so there is an end to their length.
 pub(crate) fn query(value: &str) -> Result<String, Wanted> {
     match text(value) {
         Ok(query) if query.len() <= 10_000 => Ok(query),
-        _ => Err("a PromQL query of 1 to 10000 bytes".into()),
+        _ => Err(ValueKind::Query.wanted().into()),
     }
 }
 
@@ -156,12 +153,12 @@ pub(crate) fn object_name(value: &str) -> Result<String, Wanted> {
     if value.len() <= 253 && value.split('.').all(label) {
         Ok(value.to_owned())
     } else {
-        Err("a name of lower-case letters, digits, dashes and dots".into())
+        Err(ValueKind::ObjectName.wanted().into())
     }
 }
 
 pub(crate) fn workload(value: &str) -> Result<WorkloadRef, Wanted> {
-    value.parse().map_err(|_| "deployment/NAME or statefulset/NAME, of the same namespace".into())
+    value.parse().map_err(|_| ValueKind::Workload.wanted().into())
 }
 
 /// An IANA zone, or which one was meant.
@@ -241,7 +238,56 @@ pub(crate) fn hours(value: &str) -> Result<Hours, Wanted> {
 }
 
 pub(crate) fn instant(value: &str) -> Result<DateTime<Utc>, Wanted> {
-    DateTime::parse_from_rfc3339(value)
-        .map(|t| t.to_utc())
-        .map_err(|_| "a time as RFC 3339 writes it, such as \"2026-03-02T18:00:00+01:00\"".into())
+    DateTime::parse_from_rfc3339(value).map(|t| t.to_utc()).map_err(|_| ValueKind::Instant.wanted().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intent::Managed;
+
+    /// Whether a key of this kind takes the value.
+    fn is_taken(kind: ValueKind, value: &str) -> bool {
+        match kind {
+            ValueKind::Replicas => replicas(value).is_ok(),
+            ValueKind::MaxReplicas => max_replicas(value).is_ok(),
+            ValueKind::PerReplica => per_replica(value).is_ok(),
+            ValueKind::KvCacheShare => kv_cache(value).is_ok(),
+            ValueKind::StartupTime => startup_time(value).is_ok(),
+            ValueKind::ScaleDownAfter => scale_down_after(value).is_ok(),
+            ValueKind::WarmUp => warm_up(value).is_ok(),
+            ValueKind::StuckAfter => stuck_after(value).is_ok(),
+            ValueKind::Boolean => boolean(value).is_ok(),
+            ValueKind::Topics => topics(value).is_ok(),
+            ValueKind::Partitions => partitions(value).is_ok(),
+            ValueKind::NoOffset => no_offset(value).is_ok(),
+            ValueKind::PartitionCap => partition_cap(value).is_ok(),
+            ValueKind::Messages => messages(value).is_ok(),
+            ValueKind::Text => text(value).is_ok(),
+            ValueKind::Query => query(value).is_ok(),
+            ValueKind::ObjectName => object_name(value).is_ok(),
+            ValueKind::Workload => workload(value).is_ok(),
+            ValueKind::Hours => hours(value).is_ok(),
+            ValueKind::TimeZone => time_zone(value).is_ok(),
+            ValueKind::Instant => instant(value).is_ok(),
+            ValueKind::Manage => Managed::parse(value).is_ok(),
+        }
+    }
+
+    #[test]
+    fn each_key_takes_its_example_and_the_value_that_is_its_default() {
+        for key in Key::ALL {
+            assert!(is_taken(key.kind(), key.example()), "{key:?}: {}", key.example());
+            if let Some(default) = key.default().filter(|default| !default.contains(' ')) {
+                assert!(is_taken(key.kind(), default), "{key:?}: {default}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_kind_takes_a_text_that_means_nothing() {
+        for key in Key::ALL.iter().filter(|key| !matches!(key.kind(), ValueKind::Text | ValueKind::Query)) {
+            assert!(!is_taken(key.kind(), "?"), "{key:?}");
+        }
+    }
 }

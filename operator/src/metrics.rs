@@ -1,12 +1,24 @@
-//! What the operator tells of itself.
+//! Metrics of the operator itself.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{self, Registry, Unit},
 };
+use tidegate_core::metric::Metric;
+
+/// Registers a metric under the name, unit and help of the table.
+fn register(registry: &mut Registry, metric: Metric, measured: impl registry::Metric) {
+    match metric.unit() {
+        "" => registry.register(metric.stem(), metric.help(), measured),
+        unit => registry.register_with_unit(metric.stem(), metric.help(), Unit::Other(unit.to_owned()), measured),
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -38,17 +50,11 @@ impl OperatorMetrics {
             events: Counter::default(),
             problems: Family::default(),
         };
-        let help = "Workloads with something wrong, by the reason of the Warning event";
-        registry.register("tidegate_workload_problems", help, metrics.problems.clone());
-        let registry = registry.sub_registry_with_prefix("tidegate_operator");
-        registry.register("workloads", "Annotated workloads", metrics.workloads.clone());
-        registry.register("leading", "1 on the replica that writes", metrics.leading.clone());
-        registry.register(
-            "scaledobject_writes",
-            "ScaledObjects applied or deleted, by outcome",
-            metrics.writes.clone(),
-        );
-        registry.register("events", "Events told to the owners of workloads", metrics.events.clone());
+        register(registry, Metric::WorkloadProblems, metrics.problems.clone());
+        register(registry, Metric::OperatorWorkloads, metrics.workloads.clone());
+        register(registry, Metric::OperatorLeading, metrics.leading.clone());
+        register(registry, Metric::OperatorScaledObjectWrites, metrics.writes.clone());
+        register(registry, Metric::OperatorEvents, metrics.events.clone());
         metrics
     }
 
@@ -74,5 +80,32 @@ impl OperatorMetrics {
 
     pub(crate) fn told(&self, events: u64) {
         self.events.inc_by(events);
+    }
+}
+
+/// Counts and times the Plans.
+#[derive(Debug, Clone)]
+pub(crate) struct PlanMetrics {
+    plans: Counter<u64, AtomicU64>,
+    seconds: Histogram,
+}
+
+impl Default for PlanMetrics {
+    fn default() -> Self {
+        let seconds = Histogram::new([0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
+        Self { plans: Counter::default(), seconds }
+    }
+}
+
+impl PlanMetrics {
+    /// Registers them.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        register(registry, Metric::OperatorPlans, self.plans.clone());
+        register(registry, Metric::OperatorPlanDuration, self.seconds.clone());
+    }
+
+    pub(crate) fn planned(&self, took: Duration) {
+        self.plans.inc();
+        self.seconds.observe(took.as_secs_f64());
     }
 }

@@ -10,12 +10,26 @@ use std::{
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{self, Registry, Unit},
 };
+use tidegate_core::metric::Metric;
 use tonic::{Code, Status};
 
 pub use self::workloads::register_workloads;
 use crate::service::status::RpcRefusal;
+
+/// Registers a metric under the name, unit and help of the table.
+pub(crate) fn register(registry: &mut Registry, metric: Metric, measured: impl registry::Metric) {
+    match unit(metric) {
+        Some(unit) => registry.register_with_unit(metric.stem(), metric.help(), unit, measured),
+        None => registry.register(metric.stem(), metric.help(), measured),
+    }
+}
+
+/// The unit of a metric, as the encoder wants it.
+pub(crate) fn unit(metric: Metric) -> Option<Unit> {
+    (!metric.unit().is_empty()).then(|| Unit::Other(metric.unit().to_owned()))
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rpc {
@@ -28,12 +42,7 @@ struct Method {
     method: &'static str,
 }
 
-/// Counts and times calls:
-///
-/// - `tidegate_scaler_rpcs_total{method,code}`: calls by KEDA; of streams, that they were opened
-/// - `tidegate_scaler_rpc_duration_seconds{method}`: time to make the answer, without the network
-/// - `tidegate_scaler_open_streams{method}`
-/// - `tidegate_scaler_tls_files_bad`: 1 while the certificate's files hold nothing good and the last good one is served
+/// Counts and times calls: `tidegate_scaler_…`.
 #[derive(Debug, Clone)]
 pub struct ScalerMetrics {
     rpcs: Family<Rpc, Counter<u64, AtomicU64>>,
@@ -53,15 +62,10 @@ impl ScalerMetrics {
             streams: Family::default(),
             tls_files_bad: Gauge::default(),
         };
-        let registry = registry.sub_registry_with_prefix("tidegate_scaler");
-        registry.register("rpcs", "Calls by KEDA, by method and gRPC code", metrics.rpcs.clone());
-        registry.register("rpc_duration_seconds", "Time to make an answer", metrics.seconds.clone());
-        registry.register("open_streams", "Streams to KEDA that are open now", metrics.streams.clone());
-        registry.register(
-            "tls_files_bad",
-            "1 while the certificate's files hold nothing good and the last good certificate is served",
-            metrics.tls_files_bad.clone(),
-        );
+        register(registry, Metric::ScalerRpcs, metrics.rpcs.clone());
+        register(registry, Metric::ScalerRpcDuration, metrics.seconds.clone());
+        register(registry, Metric::ScalerOpenStreams, metrics.streams.clone());
+        register(registry, Metric::ScalerTlsFilesBad, metrics.tls_files_bad.clone());
         metrics
     }
 

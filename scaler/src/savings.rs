@@ -7,11 +7,12 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     fleet::Fleet,
+    metric::Metric,
     plan::{Plan, PlannedWorkload},
     workload::{Requests, WorkloadId},
 };
@@ -21,7 +22,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::demand::{Demands, trigger_of};
+use crate::{
+    demand::{Demands, trigger_of},
+    metrics::unit,
+};
 
 const ROUND: Duration = Duration::from_secs(10);
 /// Time in which nobody looked is not counted.
@@ -54,7 +58,7 @@ impl Savings {
     /// Registered as `tidegate_saved_…`.
     pub fn register(registry: &mut Registry) -> Self {
         let savings = Self::default();
-        registry.sub_registry_with_prefix("tidegate_saved").register_collector(Box::new(savings.clone()));
+        registry.register_collector(Box::new(savings.clone()));
         savings
     }
 
@@ -94,18 +98,18 @@ impl Collector for Savings {
         if saved.is_empty() {
             return Ok(());
         }
-        let mut encode = |name, what, value: fn(&Saved) -> f64| {
-            let help = format!("{what} that schedules and scale-to-zero saved.");
-            let unit = Unit::Other("seconds".to_owned());
-            let mut counter = encoder.encode_descriptor(name, &help, Some(&unit), MetricType::Counter)?;
+        let mut encode = |metric: Metric, value: fn(&Saved) -> f64| {
+            let unit = unit(metric);
+            let mut counter =
+                encoder.encode_descriptor(metric.stem(), metric.help(), unit.as_ref(), MetricType::Counter)?;
             saved.iter().try_for_each(|(namespace, saved)| {
                 let label = [("namespace", namespace.as_str())];
                 ConstCounter::new(value(saved)).encode(counter.encode_family(&label)?)
             })
         };
-        encode("replica", "Replicas", |saved| saved.replica_seconds)?;
-        encode("cpu_core", "Requested CPU", |saved| saved.cpu_core_seconds)?;
-        encode("memory_byte", "Requested memory", |saved| saved.memory_byte_seconds)
+        encode(Metric::SavedReplica, |saved| saved.replica_seconds)?;
+        encode(Metric::SavedCpuCore, |saved| saved.cpu_core_seconds)?;
+        encode(Metric::SavedMemoryByte, |saved| saved.memory_byte_seconds)
     }
 }
 

@@ -206,3 +206,40 @@ proptest! {
         let _ = (objects.plan(), objects.routes(), objects.foreign_scalers());
     }
 }
+
+#[test]
+fn a_status_that_nothing_reads_is_no_change_and_one_that_is_read_is_one() {
+    let mut objects = Objects::default();
+    let mut revision = 0;
+    let mut changes = |object: Value| {
+        assert!(objects.apply(object).unwrap());
+        let changed = objects.revision() != revision;
+        revision = objects.revision();
+        changed
+    };
+    let hpa = |current: u32| {
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "api", "namespace": "shop", "resourceVersion": current.to_string()},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "api"}}, "status": {"currentReplicas": current}})
+    };
+    let scaled_object = |active: &str, max: u32| {
+        json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "api", "namespace": "shop"},
+            "spec": {"scaleTargetRef": {"name": "api"}, "maxReplicaCount": max},
+            "status": {"conditions": [{"type": "Active", "status": active}], "lastActiveTime": active}})
+    };
+    let deployment = |ready: u32, updated: u32| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api", "namespace": "shop"},
+            "spec": {"replicas": 3}, "status": {"readyReplicas": ready, "updatedReplicas": updated}})
+    };
+    assert!(changes(hpa(1)) && changes(scaled_object("False", 5)) && changes(deployment(0, 0)));
+    assert!(!changes(hpa(2)), "replicas of an HPA");
+    assert!(!changes(scaled_object("True", 5)), "conditions of a ScaledObject");
+    assert!(!changes(deployment(0, 3)), "updated replicas");
+    assert!(changes(scaled_object("True", 6)), "the spec of a ScaledObject is compared with what it should be");
+    assert!(changes(deployment(3, 3)), "ready replicas are part of the Plan");
+    objects.remove(Kind::HorizontalPodAutoscaler, "shop", "api");
+    assert_ne!(objects.revision(), revision);
+    let removed = objects.revision();
+    objects.remove(Kind::HorizontalPodAutoscaler, "shop", "api");
+    assert_eq!(objects.revision(), removed, "what was not there");
+}

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use super::{BackendRef, Labels, Meta, ParentRef};
 
 /// `AIGatewayRoute`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct AiGatewayRoute {
     pub(crate) metadata: Meta,
     pub(crate) spec: AiGatewayRouteSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AiGatewayRouteSpec {
     pub(crate) parent_refs: Vec<ParentRef>,
@@ -20,7 +20,7 @@ pub(crate) struct AiGatewayRouteSpec {
     pub(crate) rules: Vec<AiGatewayRouteRule>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AiGatewayRouteRule {
     pub(crate) name: Option<String>,
@@ -28,13 +28,13 @@ pub(crate) struct AiGatewayRouteRule {
     pub(crate) backend_refs: Vec<AiBackendRef>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct AiMatch {
     headers: Vec<HeaderMatch>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct HeaderMatch {
     r#type: Option<String>,
@@ -43,7 +43,7 @@ struct HeaderMatch {
 }
 
 /// A backend of a rule: an AIServiceBackend where nothing else is said.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AiBackendRef {
     pub(crate) name: String,
@@ -100,35 +100,35 @@ impl AiGatewayRouteRule {
 }
 
 /// `AIServiceBackend`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct AiServiceBackend {
     pub(crate) metadata: Meta,
     pub(crate) spec: AiServiceBackendSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AiServiceBackendSpec {
     pub(crate) backend_ref: BackendRef,
 }
 
 /// `InferencePool`, of `inference.networking.k8s.io` and of the group before it
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct InferencePool {
     pub(crate) metadata: Meta,
     pub(crate) spec: InferencePoolSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct InferencePoolSpec {
     pub(crate) selector: PoolSelector,
 }
 
 /// Labels of pods: as `matchLabels` since v1, and plain before.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum PoolSelector {
     #[serde(rename_all = "camelCase")]

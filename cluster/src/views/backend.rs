@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{LabelSelector, Labels, Meta};
 
 /// A Service.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Service {
     pub(crate) metadata: ServiceMeta,
@@ -14,7 +14,7 @@ pub(crate) struct Service {
 
 /// There are many Services, so only their labels are kept (for `mergeBackends.selector`), and whether they ask for
 /// traffic to stay in its zone.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ServiceMeta {
     pub(crate) labels: Labels,
@@ -22,7 +22,7 @@ pub(crate) struct ServiceMeta {
     annotations: tidegate_core::intent::Annotations,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ServiceSpec {
     pub(crate) selector: Labels,
@@ -32,7 +32,7 @@ pub(crate) struct ServiceSpec {
 }
 
 /// A port of a Service or a ServiceImport.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ServicePort {
     pub(crate) port: u16,
@@ -62,28 +62,28 @@ impl Service {
 }
 
 /// `ServiceImport`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ServiceImport {
     pub(crate) metadata: Meta,
     pub(crate) spec: ServiceImportSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ServiceImportSpec {
     pub(crate) ports: Vec<ServicePort>,
 }
 
 /// `Backend` of Envoy Gateway
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Backend {
     pub(crate) metadata: Meta,
     pub(crate) spec: BackendSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct BackendSpec {
     r#type: Option<String>,
@@ -93,7 +93,7 @@ pub(crate) struct BackendSpec {
 }
 
 /// Where a Backend sends traffic: one of the three.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Endpoint {
     pub(crate) hostname: Option<String>,
@@ -102,21 +102,21 @@ pub(crate) struct Endpoint {
     pub(crate) unix: Option<UnixSocket>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fqdn {
     pub(crate) hostname: String,
     pub(crate) port: u16,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct IpEndpoint {
     pub(crate) address: String,
     pub(crate) port: u16,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct UnixSocket {}
 
@@ -128,14 +128,14 @@ impl Backend {
 }
 
 /// `EnvoyProxy`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct EnvoyProxy {
     pub(crate) metadata: Meta,
     pub(crate) spec: EnvoyProxySpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct EnvoyProxySpec {
     pub(crate) merge_type: Option<String>,
@@ -148,13 +148,13 @@ pub(crate) struct EnvoyProxySpec {
 }
 
 /// `provider`: how the proxies run.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Provider {
     pub(crate) kubernetes: KubernetesProvider,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct KubernetesProvider {
     pub(crate) envoy_deployment: Option<EnvoyDeployment>,
@@ -162,13 +162,13 @@ pub(crate) struct KubernetesProvider {
     pub(crate) envoy_hpa: Option<EnvoyHpa>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct EnvoyDeployment {
     pub(crate) replicas: Option<u32>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct EnvoyHpa {
     pub(crate) min_replicas: Option<u32>,
@@ -176,7 +176,7 @@ pub(crate) struct EnvoyHpa {
 }
 
 /// `shutdown`: how a proxy ends.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Shutdown {
     drain_timeout: Option<String>,
@@ -208,19 +208,19 @@ impl Provider {
 }
 
 /// `mergeBackends`: all that its selector selects, or everything.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct MergeBackends {
     pub(crate) selector: Option<LabelSelector>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Telemetry {
     metrics: Metrics,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Metrics {
     cluster_stat_name: Option<String>,
@@ -228,7 +228,7 @@ struct Metrics {
     prometheus: PrometheusPage,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct PrometheusPage {
     disable: bool,
@@ -292,14 +292,14 @@ impl EnvoyProxySpec {
 }
 
 /// `HTTPRouteFilter`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct HttpRouteFilter {
     pub(crate) metadata: Meta,
     pub(crate) spec: HttpRouteFilterSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct HttpRouteFilterSpec {
     pub(crate) direct_response: Option<serde::de::IgnoredAny>,
@@ -307,27 +307,27 @@ pub(crate) struct HttpRouteFilterSpec {
     pub(crate) url_rewrite: Option<FilterRewrite>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct FilterMatch {
     pub(crate) cookies: Vec<CookieMatch>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct CookieMatch {
     pub(crate) r#type: Option<String>,
     pub(crate) value: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct FilterRewrite {
     pub(crate) hostname: Option<FilterHostname>,
     pub(crate) path: Option<FilterPath>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct FilterHostname {
     pub(crate) r#type: String,
@@ -335,14 +335,14 @@ pub(crate) struct FilterHostname {
     pub(crate) path_regex: Option<Substitution>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct FilterPath {
     pub(crate) r#type: String,
     pub(crate) replace_regex_match: Option<Substitution>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Substitution {
     pub(crate) pattern: String,

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use super::{LabelSelector, Meta, route::ParentRef};
 
 /// `GatewayClass`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct GatewayClass {
     pub(crate) metadata: Meta,
     pub(crate) spec: GatewayClassSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct GatewayClassSpec {
     pub(crate) controller_name: String,
@@ -20,7 +20,7 @@ pub(crate) struct GatewayClassSpec {
 }
 
 /// The EnvoyProxy that a GatewayClass or Gateway names.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ParametersRef {
     pub(crate) group: String,
@@ -37,14 +37,14 @@ impl ParametersRef {
 }
 
 /// `Gateway`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Gateway {
     pub(crate) metadata: Meta,
     pub(crate) spec: GatewaySpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct GatewaySpec {
     pub(crate) gateway_class_name: String,
@@ -54,7 +54,7 @@ pub(crate) struct GatewaySpec {
     allowed_listeners: Allowed,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Address {
     r#type: Option<String>,
@@ -67,13 +67,13 @@ impl Address {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Infrastructure {
     parameters_ref: Option<ParametersRef>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Allowed {
     namespaces: Option<FromNamespaces>,
@@ -81,7 +81,7 @@ pub(crate) struct Allowed {
 }
 
 /// From which namespaces something may attach.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct FromNamespaces {
     /// `All`, `Same`, `Selector` or `None`
@@ -90,7 +90,7 @@ pub(crate) struct FromNamespaces {
 }
 
 /// A kind of route that a listener allows.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct GroupKind {
     pub(crate) group: Option<String>,
@@ -109,7 +109,7 @@ impl Gateway {
 }
 
 /// A listener of a Gateway or a ListenerSet.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Listener {
     pub(crate) name: String,
@@ -132,14 +132,14 @@ impl Listener {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ListenerTls {
     pub(crate) mode: Option<String>,
     pub(crate) certificate_refs: Vec<CertificateRef>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct CertificateRef {
     pub(crate) group: Option<String>,
@@ -156,14 +156,14 @@ impl CertificateRef {
 }
 
 /// `ListenerSet`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ListenerSet {
     pub(crate) metadata: Meta,
     pub(crate) spec: ListenerSetSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ListenerSetSpec {
     pub(crate) parent_ref: ParentRef,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{LabelSelector, Meta, gateway::FromNamespaces, route::BackendRef, status::Status};
 
 /// `BackendTrafficPolicy`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct BackendTrafficPolicy {
     pub(crate) metadata: Meta,
@@ -13,7 +13,7 @@ pub(crate) struct BackendTrafficPolicy {
 }
 
 /// Reduced to the fields that decide about shared clusters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct BackendTrafficPolicySpec {
     pub(crate) targets: PolicyTargets,
     pub(crate) merge_type: Option<String>,
@@ -51,14 +51,14 @@ impl<'de> Deserialize<'de> for BackendTrafficPolicySpec {
 }
 
 /// `ClientTrafficPolicy`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ClientTrafficPolicy {
     pub(crate) metadata: Meta,
     pub(crate) spec: ClientTrafficPolicySpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ClientTrafficPolicySpec {
     #[serde(flatten)]
@@ -67,7 +67,7 @@ pub(crate) struct ClientTrafficPolicySpec {
 }
 
 /// `SecurityPolicy` or `EnvoyExtensionPolicy`, reduced to the services that Envoy asks about each request.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ExtServicePolicy {
     pub(crate) metadata: Meta,
@@ -75,7 +75,7 @@ pub(crate) struct ExtServicePolicy {
     status: Status,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AskingPolicySpec {
     #[serde(flatten)]
@@ -85,7 +85,7 @@ pub(crate) struct AskingPolicySpec {
     ext_proc: Vec<AskedService>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct ExtAuth {
     http: Option<AskedService>,
@@ -93,7 +93,7 @@ struct ExtAuth {
 }
 
 /// A service that is asked.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AskedService {
     backend_ref: Option<BackendRef>,
@@ -128,7 +128,7 @@ impl AskedService {
 }
 
 /// What a policy is attached to.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct PolicyTargets {
     #[serde(rename = "targetRef")]
@@ -146,7 +146,7 @@ impl PolicyTargets {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct TargetRef {
     pub(crate) kind: String,
@@ -155,7 +155,7 @@ pub(crate) struct TargetRef {
 }
 
 /// Targets by label.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct TargetSelector {
     pub(crate) kind: String,
@@ -165,21 +165,21 @@ pub(crate) struct TargetSelector {
 }
 
 /// `ReferenceGrant`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ReferenceGrant {
     pub(crate) metadata: Meta,
     pub(crate) spec: ReferenceGrantSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ReferenceGrantSpec {
     pub(crate) from: Vec<GrantFrom>,
     pub(crate) to: Vec<GrantTo>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct GrantFrom {
     pub(crate) group: String,
@@ -187,7 +187,7 @@ pub(crate) struct GrantFrom {
     pub(crate) namespace: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct GrantTo {
     pub(crate) group: String,

@@ -13,7 +13,7 @@ use super::{Meta, status::Status};
 pub(crate) use filter::{Filter, RegexPattern, UrlRewrite, is_dns_subdomain};
 
 /// `HTTPRoute`, `GRPCRoute`, `TCPRoute`, `TLSRoute` or `UDPRoute`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Route {
     pub(crate) metadata: Meta,
@@ -33,7 +33,7 @@ impl Route {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct RouteSpec {
     pub(crate) parent_refs: Vec<ParentRef>,
@@ -54,7 +54,7 @@ pub(crate) struct ParentRef {
 }
 
 /// One rule of a route.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Rule {
     pub(crate) name: Option<String>,
@@ -64,7 +64,7 @@ pub(crate) struct Rule {
     session_persistence: Option<SessionPersistence>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct SessionPersistence {
     r#type: Option<String>,
@@ -90,7 +90,7 @@ impl Rule {
 }
 
 /// A backend of a rule, or of a mirror.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct BackendRef {
     pub(crate) group: Option<String>,

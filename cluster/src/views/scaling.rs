@@ -88,14 +88,14 @@ impl<'de> Deserialize<'de> for ScaledObject {
 }
 
 /// An HPA.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct HorizontalPodAutoscaler {
     pub(crate) metadata: Meta,
     pub(crate) spec: HpaSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct HpaSpec {
     pub(crate) scale_target_ref: ScaleTarget,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The `status` of a route or a policy, by controller.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {
     /// Policies call them ancestors.
@@ -11,14 +11,14 @@ pub(super) struct Status {
     parents: Vec<Parent>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Parent {
     controller_name: String,
     conditions: Vec<Condition>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Condition {
     observed_generation: i64,

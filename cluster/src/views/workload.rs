@@ -9,7 +9,7 @@ use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
 use super::{ASLEEP, Labels, Meta, quantity};
 
 /// A Deployment or StatefulSet.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Workload {
     pub(crate) metadata: WorkloadMeta,
@@ -18,7 +18,7 @@ pub(crate) struct Workload {
 }
 
 /// There are many workloads, so of their own labels only what is read is kept.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct WorkloadMeta {
     pub(crate) uid: String,
@@ -62,7 +62,7 @@ fn manager_of_replicas<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Res
     Ok(of_replicas.max_by(|a, b| a.time.cmp(&b.time)).map(|entry| entry.manager))
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct WorkloadSpec {
     pub(crate) replicas: u32,
@@ -77,51 +77,51 @@ impl Default for WorkloadSpec {
 }
 
 /// Of a selector of pods only the plain labels are read.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Selector {
     pub(crate) match_labels: Labels,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Template {
     pub(crate) metadata: TemplateMeta,
     spec: PodSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct PodSpec {
     containers: Vec<Container>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Container {
     resources: Resources,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Resources {
     requests: ResourceList,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct ResourceList {
     cpu: Option<Quantity>,
     memory: Option<Quantity>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct TemplateMeta {
     pub(crate) labels: Labels,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct WorkloadStatus {
     /// Pods that exist, ready or not
@@ -152,35 +152,35 @@ impl Workload {
 }
 
 /// A CronJob.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct CronJob {
     pub(crate) metadata: WorkloadMeta,
     pub(crate) spec: CronJobSpec,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct CronJobSpec {
     pub(crate) suspend: bool,
 }
 
 /// A ReplicaSet, kept only when its pods are labelled as Envoy Gateway's proxies.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ReplicaSet {
     pub(crate) metadata: Meta,
 }
 
 /// A Namespace.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Namespace {
     pub(crate) metadata: Meta,
 }
 
 /// A pod, kept only when it is one of Envoy Gateway's proxies.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pod {
     pub(crate) metadata: Meta,
@@ -188,20 +188,20 @@ pub(crate) struct Pod {
     status: PodStatus,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ProxySpec {
     containers: Vec<Named>,
     init_containers: Vec<Named>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Named {
     name: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodStatus {
     phase: String,
@@ -210,7 +210,7 @@ struct PodStatus {
     conditions: Vec<Condition>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Condition {
     r#type: String,

@@ -1,7 +1,7 @@
 //! `tidegate.dev/manage` of a Namespace: which kinds in it follow its hours without annotations of their own.
 
 use super::Annotations;
-use crate::{key::Key, problem::Problem, value::Wanted};
+use crate::{key::Key, problem::Problem, value::Wanted, value_kind::ValueKind};
 
 /// What a Namespace has managed. Deployments and StatefulSets always are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Managed {
     }
 
     /// `all`, and with commas between them `cronjobs` and `daemonsets`, in any order.
-    pub(super) fn parse(value: &str) -> Result<Self, Wanted> {
+    pub(crate) fn parse(value: &str) -> Result<Self, Wanted> {
         let mut kinds: Vec<_> = value.split(',').map(str::trim).collect();
         kinds.sort_unstable();
         match kinds[..] {
@@ -40,7 +40,7 @@ impl Managed {
             ["all", "cronjobs"] => Ok(Self { cron_jobs: true, daemon_sets: false }),
             ["all", "daemonsets"] => Ok(Self { cron_jobs: false, daemon_sets: true }),
             ["all", "cronjobs", "daemonsets"] => Ok(Self { cron_jobs: true, daemon_sets: true }),
-            _ => Err("\"all\", or with the kinds that it does not name by itself \"all,cronjobs,daemonsets\"".into()),
+            _ => Err(ValueKind::Manage.wanted().into()),
         }
     }
 }

@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,6 +20,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
 use tidegate_cluster::{Kind, Objects};
 use tidegate_core::{intent::Managed, plan::Plan};
 use tokio::{
@@ -26,7 +30,7 @@ use tokio::{
 };
 
 use super::resource::{self, Resources};
-use crate::writer::explained;
+use crate::{metrics::PlanMetrics, writer::explained};
 
 /// How far the watch of a kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +65,9 @@ pub struct Watches {
     lists: Arc<Mutex<BTreeMap<List, Progress>>>,
     resources: Resources,
     changed: Arc<Notify>,
+    /// How often a watch has changed its state: what waited for it has to look again
+    switched: Arc<AtomicU64>,
+    metrics: PlanMetrics,
     plan: watch::Sender<Option<Arc<Plan>>>,
 }
 
@@ -107,6 +114,8 @@ impl Watches {
             )),
             resources: Resources::default(),
             changed: Arc::default(),
+            switched: Arc::default(),
+            metrics: PlanMetrics::default(),
             plan: watch::Sender::new(None),
         };
         watches.change(|objects| {
@@ -130,6 +139,11 @@ impl Watches {
     /// Reads what is known now.
     pub fn objects<T>(&self, read: impl FnOnce(&Objects) -> T) -> T {
         read(&self.objects.read())
+    }
+
+    /// Registers how often Plans are made, and how long that takes.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// The version of each kind that is watched.
@@ -169,7 +183,7 @@ impl Watches {
     }
 
     async fn publish(self) {
-        let mut took = Duration::ZERO;
+        let (mut took, mut planned) = (Duration::ZERO, None);
         loop {
             self.changed.notified().await;
             // In a cluster that is so large that a Plan takes long, and where something changes all the time, planning must
@@ -178,12 +192,19 @@ impl Watches {
             if !self.missing().is_empty() {
                 continue;
             }
+            // Most changes are of a status that nothing here reads.
+            let version = (self.objects.read().revision(), self.switched.load(Ordering::Relaxed));
+            if planned == Some(version) {
+                continue;
+            }
             let objects = Arc::clone(&self.objects);
             let started = Instant::now();
             let made = tokio::task::spawn_blocking(move || objects.read().plan());
             // Its panic, if it had one, leaves the Plan that there was.
             if let Ok(plan) = made.await {
                 took = started.elapsed();
+                planned = Some(version);
+                self.metrics.planned(took);
                 self.plan.send_replace(Some(Arc::new(plan)));
             }
         }
@@ -200,6 +221,7 @@ impl Watches {
         progress.state = state;
         drop(lists);
         if changed {
+            self.switched.fetch_add(1, Ordering::Relaxed);
             self.changed.notify_one();
         }
     }
@@ -330,6 +352,8 @@ mod tests {
             lists: Arc::new(Mutex::new(lists.iter().map(list).collect())),
             resources: Resources::default(),
             changed: Arc::default(),
+            switched: Arc::default(),
+            metrics: PlanMetrics::default(),
             plan: watch::Sender::new(None),
         };
         for entry in lists {

@@ -6,26 +6,22 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
     metrics::{MetricType, gauge::ConstGauge},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 use tidegate_core::{
     demand::{Need, desired},
     intent::Bounds,
+    metric::Metric,
     plan::Plan,
     workload::WorkloadId,
 };
 use tokio::sync::watch;
 
+use super::unit;
 use crate::demand::{Demand, Demands, trigger_of};
 
-/// Registers what each annotated workload needs:
-///
-/// - `tidegate_workload_demand{namespace,kind,name,signal}`, in the signal's unit
-/// - `tidegate_workload_demand_age_seconds{…}`: since the oldest measurement in it
-/// - `tidegate_workload_target{…}`: what one replica carries
-/// - `tidegate_workload_desired_replicas{namespace,kind,name}`: what the HPA comes to, before its stabilisation
-///
-/// A value that is not known has no series: it is not a zero. There are as many series as the Plan has workloads and signals.
+/// Registers the needs of each annotated workload: `tidegate_workload_…`. A value that is unknown has no series: it is not a zero.
+/// There are as many series as the Plan has workloads and signals.
 pub fn register_workloads(registry: &mut Registry, demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>) {
     registry.register_collector(Box::new(Workloads { demands, plan }));
 }
@@ -75,12 +71,11 @@ impl Collector for Workloads {
         }
         let demand = |(labels, demand): &(WorkloadSignal, Demand)| (labels.clone(), demand.need.value);
         let age = |(labels, demand): &(WorkloadSignal, Demand)| (labels.clone(), demand.age.as_secs_f64());
-        gauges(&mut encoder, "demand", "Demand, in the signal's unit", None, values.iter().map(demand))?;
-        let help = "Time since the oldest measurement in the demand";
-        gauges(&mut encoder, "demand_age", help, Some(&Unit::Seconds), values.iter().map(age))?;
-        gauges(&mut encoder, "target", "What one replica carries, in the signal's unit", None, targets.into_iter())?;
+        gauges(&mut encoder, Metric::WorkloadDemand, values.iter().map(demand))?;
+        gauges(&mut encoder, Metric::WorkloadDemandAge, values.iter().map(age))?;
+        gauges(&mut encoder, Metric::WorkloadTarget, targets.into_iter())?;
         let replicas = replicas.into_iter().map(|(labels, replicas)| (labels, f64::from(replicas)));
-        gauges(&mut encoder, "desired_replicas", "Replicas that the demand needs, within the bounds", None, replicas)
+        gauges(&mut encoder, Metric::WorkloadDesiredReplicas, replicas)
     }
 }
 
@@ -91,15 +86,13 @@ fn labels(id: &WorkloadId, signal: &'static str) -> WorkloadSignal {
 
 fn gauges<L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder,
-    name: &str,
-    help: &str,
-    unit: Option<&Unit>,
+    metric: Metric,
     values: impl Iterator<Item = (L, f64)>,
 ) -> Result<(), fmt::Error> {
-    let name = format!("tidegate_workload_{name}");
-    let mut metric = encoder.encode_descriptor(&name, help, unit, MetricType::Gauge)?;
+    let unit = unit(metric);
+    let mut family = encoder.encode_descriptor(metric.stem(), metric.help(), unit.as_ref(), MetricType::Gauge)?;
     for (labels, value) in values {
-        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the sources tell of themselves. No label has a proxy's or a cluster's name in it: `explain` tells of each.
+//! Metrics of the sources themselves. No label holds the name of a proxy or of an Envoy cluster: `explain` reports on each.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
@@ -8,10 +8,12 @@ use std::{
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
+use tidegate_core::metric::Metric;
 
 use super::TokenRefusal;
+use crate::metrics::register;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -91,35 +93,22 @@ impl Default for SourceMetrics {
 
 impl SourceMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tidegate_source");
-        registry.register("scrapes", "Answers of proxies, by result", self.scrapes.clone());
-        let seconds = self.scrape_seconds.clone();
-        registry.register_with_unit("scrape_duration", "Time until a proxy had answered", Unit::Seconds, seconds);
-        registry.register_with_unit("scraped", "What proxies answered", Unit::Bytes, self.scraped_bytes.clone());
-        registry.register("queries", "Answers of Prometheus, by what was asked and result", self.queries.clone());
-        let seconds = self.query_seconds.clone();
-        registry.register_with_unit("query_duration", "Time until Prometheus had answered", Unit::Seconds, seconds);
-        registry.register("proxies", "Proxies by state: answering, failing, new", self.proxies.clone());
-        registry.register("clusters", "Envoy clusters whose signals are kept", self.clusters.clone());
-        registry.register("rounds", "Rounds of measuring", self.rounds.clone());
-        let seconds = self.sweeps.clone();
-        registry.register_with_unit(
-            "kafka_sweep_duration",
-            "Time for one sweep of a Kafka cluster",
-            Unit::Seconds,
-            seconds,
-        );
-        registry.register("kafka_lags", "Lags by Kafka cluster and state: known, failing", self.lags.clone());
-        let refused = "Models that were told of and are not counted, by reason: unwanted, too_many";
-        registry.register("tokens_refused", refused, self.tokens_refused.clone());
-        registry.register("token_senders", "AI gateways that count tokens", self.token_senders.clone());
-        registry.register("models", "Models whose tokens are counted, by all their names", self.models.clone());
-        let points = "Points of OTLP senders, by result: ok, late, duplicate, malformed, too_many, unknown_sender";
-        registry.register("otlp_points", points, self.otlp_points.clone());
-        let passed = "Calls that were passed on to other pods, by result: ok, failed, dropped";
-        registry.register("otlp_passed_on", passed, self.otlp_passed_on.clone());
-        let age = "Age of the newest sample in the signals after the last round; grows while no source answers";
-        registry.register_with_unit("signals_age", age, Unit::Seconds, self.age.clone());
+        register(registry, Metric::SourceScrapes, self.scrapes.clone());
+        register(registry, Metric::SourceScrapeDuration, self.scrape_seconds.clone());
+        register(registry, Metric::SourceScraped, self.scraped_bytes.clone());
+        register(registry, Metric::SourceQueries, self.queries.clone());
+        register(registry, Metric::SourceQueryDuration, self.query_seconds.clone());
+        register(registry, Metric::SourceProxies, self.proxies.clone());
+        register(registry, Metric::SourceClusters, self.clusters.clone());
+        register(registry, Metric::SourceRounds, self.rounds.clone());
+        register(registry, Metric::SourceKafkaSweepDuration, self.sweeps.clone());
+        register(registry, Metric::SourceKafkaLags, self.lags.clone());
+        register(registry, Metric::SourceTokensRefused, self.tokens_refused.clone());
+        register(registry, Metric::SourceTokenSenders, self.token_senders.clone());
+        register(registry, Metric::SourceModels, self.models.clone());
+        register(registry, Metric::SourceOtlpPoints, self.otlp_points.clone());
+        register(registry, Metric::SourceOtlpPassedOn, self.otlp_passed_on.clone());
+        register(registry, Metric::SourceSignalsAge, self.age.clone());
     }
 
     /// `result` is `ok` or the class of the failure.

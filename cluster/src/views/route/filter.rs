@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::BackendRef;
 
 /// A filter of an HTTPRoute or a GRPCRoute.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Filter {
     /// A request or response header modifier; whether Envoy Gateway takes each of its headers
     HeaderModifier { valid: bool },

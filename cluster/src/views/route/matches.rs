@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::filter::RegexPattern;
 
 /// What is kept of a rule's `matches`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Matches {
     pub(super) all_compile: bool,
 }

@@ -1,0 +1,41 @@
+//! The kinds of value that keys take, and how each is described: in errors and in `docs/reference/annotations.md`.
+
+macro_rules! kinds {
+    ($($kind:ident $wanted:literal;)*) => {
+        /// The kind of value that a key takes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ValueKind { $(#[doc = $wanted] $kind,)* }
+
+        impl ValueKind {
+            /// What is expected, to stand after "wants".
+            pub fn wanted(self) -> &'static str {
+                match self { $(Self::$kind => $wanted,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Replicas "a whole number of replicas from 0 to 2147483647";
+    MaxReplicas "a whole number of replicas from 1 to 2147483647";
+    PerReplica "a number from 0.001 to 1e12, such as \"100\"";
+    KvCacheShare "a part of the KV cache from 0.001 to 1, such as \"0.8\"";
+    StartupTime "a time from 1s to 24h, such as \"3m\"";
+    ScaleDownAfter "a time in whole seconds from 0s to 1h, such as \"5m\"";
+    WarmUp "a time from 0s to 24h, such as \"10m\"";
+    StuckAfter "a time from 30s to 7days, such as \"10m\"";
+    Boolean "\"true\" or \"false\"";
+    Topics "topic names separated by commas, of letters, digits, dots, dashes and underscores";
+    Partitions "partitions such as \"1,3-5\"";
+    NoOffset "earliest, latest, zero or hold";
+    PartitionCap "true, false or with-lag";
+    Messages "a whole number of messages, such as \"100\"";
+    Text "a text that is not empty";
+    Query "a PromQL query of 1 to 10000 bytes";
+    ObjectName "a name of lower-case letters, digits, dashes and dots";
+    Workload "deployment/NAME or statefulset/NAME, of the same namespace";
+    Hours "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00\"";
+    TimeZone "an IANA time zone, such as \"Europe/Berlin\"";
+    Instant "a time as RFC 3339 writes it, such as \"2026-03-02T18:00:00+01:00\"";
+    Manage "\"all\", or with the kinds that it does not name by itself \"all,cronjobs,daemonsets\"";
+}
