@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster test test-lint test-unit test-oracle test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
+.PHONY: help demo cluster docs test test-lint test-unit test-oracle test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # What the tests and the demo run as processes.
@@ -40,9 +40,13 @@ test-lint: ## Format, lints, no circles between files, links in docs
 	cargo xtask circles
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
-test-unit: ## Unit, property and contract tests: no peer is needed
+test-unit: ## Unit, property and contract tests, and whether docs/reference is as the code says: no peer is needed
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet 2>&1 | tee -a $(LOG)
+	cargo xtask docs --check
+
+docs: ## Write docs/reference and the README's table of keys from the code
+	cargo xtask docs
 
 test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, whose sources Go gets
 	@mkdir -p $(dir $(LOG))

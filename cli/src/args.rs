@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Prints the CustomResourceDefinitions that Tidegate brings
     #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
     Crds,
+    /// Prints every command with its flags, as Markdown
+    #[command(hide = true)]
+    Reference,
     /// Shows the whole loop on this machine: a real Envoy, a changing load, KEDA's and the HPA's algorithm
     #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api.yaml --envoy $(which envoy)")]
     Demo(DemoArgs),

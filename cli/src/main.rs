@@ -9,6 +9,7 @@ mod explain;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manifests;
+mod reference;
 mod run;
 mod savings;
 mod wake;
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
             Command::Wake(args) => wake::wake(args).await,
             Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),
+            Command::Reference => {
+                reference::print();
+                Ok(())
+            }
             Command::Demo(args) => demo::demo(args).await,
         }
     });

@@ -1,5 +1,6 @@
 //! What the scaler tells of itself, in Prometheus' base units.
 
+pub(crate) mod table;
 mod workloads;
 
 use std::{
@@ -10,26 +11,14 @@ use std::{
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{self, Registry, Unit},
+    registry::Registry,
 };
 use tidegate_core::metric::Metric;
 use tonic::{Code, Status};
 
+use self::table::register;
 pub use self::workloads::register_workloads;
 use crate::service::status::RpcRefusal;
-
-/// Registers a metric under the name, unit and help of the table.
-pub(crate) fn register(registry: &mut Registry, metric: Metric, measured: impl registry::Metric) {
-    match unit(metric) {
-        Some(unit) => registry.register_with_unit(metric.stem(), metric.help(), unit, measured),
-        None => registry.register(metric.stem(), metric.help(), measured),
-    }
-}
-
-/// The unit of a metric, as the encoder wants it.
-pub(crate) fn unit(metric: Metric) -> Option<Unit> {
-    (!metric.unit().is_empty()).then(|| Unit::Other(metric.unit().to_owned()))
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rpc {

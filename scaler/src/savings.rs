@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     demand::{Demands, trigger_of},
-    metrics::unit,
+    metrics::table::unit,
 };
 
 const ROUND: Duration = Duration::from_secs(10);

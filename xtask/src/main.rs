@@ -1,21 +1,29 @@
-//! What the project checks of itself, besides what cargo does.
+//! What the project makes and checks of itself, besides what cargo does.
 
 mod circles;
+mod docs;
 mod modules;
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
-const USAGE: &str = "Usage: cargo xtask circles
+const USAGE: &str = "Usage: cargo xtask circles | docs [--check]
 
-  circles   files that use each other in a circle; fails when there are any";
+  circles   files that use each other in a circle; fails when there are any
+  docs      writes docs/reference/ and the README's table from the code's own tables
+            --check fails when they are stale";
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    if std::env::args().nth(1).as_deref() == Some("circles") {
-        return circles::check(root);
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["circles"] => circles::check(root),
+        ["docs"] => docs::run(root, false),
+        ["docs", "--check"] => docs::run(root, true),
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
     }
-    eprintln!("{USAGE}");
-    Ok(ExitCode::from(2))
 }

@@ -17,7 +17,7 @@ use tidegate_core::{
 };
 use tokio::sync::watch;
 
-use super::unit;
+use super::table::unit;
 use crate::demand::{Demand, Demands, trigger_of};
 
 /// Registers the needs of each annotated workload: `tidegate_workload_…`. A value that is unknown has no series: it is not a zero.

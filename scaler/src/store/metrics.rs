@@ -13,7 +13,7 @@ use prometheus_client::{
 use tidegate_core::metric::Metric;
 
 use super::TokenRefusal;
-use crate::metrics::register;
+use crate::metrics::table::register;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {

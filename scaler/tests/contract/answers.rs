@@ -1,6 +1,6 @@
 //! What the unary calls answer.
 
-use tidegate_core::{measured::Measured, plan::Plan};
+use tidegate_core::{measured::Measured, metric::Metric, plan::Plan};
 use tidegate_proto::{GetMetricsRequest, MetricSpec, MetricValue};
 use tonic::Code;
 
@@ -210,4 +210,31 @@ async fn the_metrics_page_tells_what_each_workload_needs_and_how_calls_went() {
     ] {
         assert!(page.contains(&line), "{line}\n\n{page}");
     }
+}
+
+/// Each sample of the page has a name and labels that the table of metrics has, and so has its help.
+#[tokio::test]
+async fn the_page_of_metrics_is_as_the_table_says() {
+    let server = Server::start(Plan::default()).await;
+    let mut client = server.client().await;
+    let _ = in_time(client.is_active(object(&[]))).await;
+    let page = server.metrics();
+    let (mut helps, mut labelled) = (0, 0);
+    for line in page.lines().filter(|line| *line != "# EOF") {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' ')) {
+            let named = |metric: &&Metric| metric.name().trim_end_matches("_total") == name;
+            let metric = Metric::ALL.iter().find(named).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(help.trim_end_matches('.'), metric.help());
+            helps += 1;
+        } else if let Some((name, rest)) = line.split_once('{') {
+            let labels: Vec<_> =
+                rest.split('}').next().unwrap().split(',').map(|label| label.split('=').next().unwrap()).collect();
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            let metric = Metric::ALL.iter().find(|metric| metric.name() == base).unwrap_or_else(|| panic!("{line}"));
+            let labels: Vec<_> = labels.into_iter().filter(|label| *label != "le").collect();
+            assert_eq!(labels, metric.labels(), "{line}");
+            labelled += 1;
+        }
+    }
+    assert!(helps >= 8 && labelled >= 2, "{page}");
 }

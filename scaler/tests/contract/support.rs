@@ -56,6 +56,7 @@ impl Server {
         let (plan, planned) = watch::channel(Some(Arc::new(plan)));
         let stop = CancellationToken::new();
         let mut registry = Registry::default();
+        signals.register(&mut registry);
         let metrics = ScalerMetrics::register(&mut registry);
         register_workloads(&mut registry, Arc::clone(&demands), planned.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,0 +1,56 @@
+//! `cargo xtask docs`: `docs/reference/` and the README's table, made from the tables that the code itself uses.
+
+mod calendar;
+mod commands;
+mod tables;
+mod values;
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+
+const BEGIN: &str = "<!-- keys: `cargo xtask docs` writes this table -->\n";
+const END: &str = "<!-- end of keys -->";
+
+/// Writes all pages; with `check`, only says which are stale, and fails then.
+pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
+    let pages = [
+        ("docs/reference/annotations.md", tables::annotations()),
+        ("docs/reference/events.md", tables::events()),
+        ("docs/reference/metrics.md", tables::metrics()),
+        ("docs/reference/commands.md", commands::page(root)?),
+        ("docs/reference/values.md", values::page(&read(root, "charts/tidegate/values.yaml")?)),
+        ("docs/reference/calendar.md", calendar::page(&read(root, "charts/tidegate/crds/calendars.yaml")?)?),
+        ("README.md", with_keys(&read(root, "README.md")?)?),
+    ];
+    let mut stale = Vec::new();
+    for (path, page) in pages {
+        let file = root.join(path);
+        if fs::read_to_string(&file).is_ok_and(|there| there == page) {
+            continue;
+        }
+        if check {
+            stale.push(path);
+        } else {
+            fs::create_dir_all(file.parent().unwrap_or(root))?;
+            fs::write(&file, page).with_context(|| path.to_owned())?;
+            println!("wrote {path}");
+        }
+    }
+    if stale.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("stale: {}; run `cargo xtask docs`", stale.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+fn read(root: &Path, path: &str) -> Result<String> {
+    fs::read_to_string(root.join(path)).with_context(|| path.to_owned())
+}
+
+/// The README with the table of keys between its two marks.
+fn with_keys(readme: &str) -> Result<String> {
+    let (before, rest) = readme.split_once(BEGIN).context("README.md has no mark where the table of keys begins")?;
+    let (_, after) = rest.split_once(END).context("README.md has no mark where the table of keys ends")?;
+    Ok(format!("{before}{BEGIN}{}{END}{after}", tables::keys_in_short()))
+}
