@@ -48,8 +48,8 @@ counts() {
     got=$(grep -c "^kind: $kind\$" <<<"$manifests" || true)
     [ "$got" = "$wanted" ] || { echo "$got objects of kind $kind, not $wanted"; return 1; }
 }
-# The kinds that the operator reads, as "group/plural", from the table in its source.
-kinds() { sed -n 's/^    [A-Za-z]* "[A-Za-z]*" "\([a-z]*\)" "\([a-z0-9.-]*\)" \[.*/\2\/\1/p' ../../operator/src/index/kind.rs; }
+# The kinds that are watched, as "group/plural", from the table in its source.
+kinds() { sed -n 's/^    [A-Za-z]* "[A-Za-z]*" "\([a-z]*\)" "\([a-z0-9.-]*\)" \[.*/\2\/\1/p' ../../cluster/src/kind.rs; }
 kinds_are_readable() {
     local rules kind group
     # One line per rule: "[group] [resources] [verbs]".

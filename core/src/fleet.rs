@@ -12,7 +12,7 @@ use crate::{
     intent::{Annotations, Bounds, GatewayIntent},
     problem::Problem,
     schedule::{Limits, Schedule},
-    signal::{Signal, Target},
+    signal::{Family, Signal, Target},
     workload::Requests,
 };
 
@@ -177,7 +177,7 @@ impl Fleet {
         let intents: Vec<_> = self.gateways.values().filter_map(|gateway| gateway.intent.as_ref().ok()).collect();
         let Some((first, rest)) = intents.split_first() else { return Vec::new() };
         let mut differ = Vec::new();
-        for signal in Signal::ALL.into_iter().filter(|signal| signal.is_traffic()) {
+        for signal in Signal::ALL.into_iter().filter(|signal| signal.family() == Family::Traffic) {
             let target = |intent: &GatewayIntent| {
                 intent.targets.iter().find(|target| target.signal == signal).map(|target| target.per_replica.get())
             };

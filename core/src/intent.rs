@@ -23,7 +23,7 @@ use crate::{
     llm::ModelIntent,
     problem::Problem,
     schedule::Schedule,
-    signal::{PerReplica, Signal, Target},
+    signal::{Family, PerReplica, Signal, Target},
     value::{self, ReadKeys, Wanted},
     workload::WorkloadRef,
 };
@@ -182,7 +182,10 @@ impl Intent {
     /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway takes away the cluster that
     /// would count the request that should wake the workload: only a query and Kafka's lag see demand from there.
     pub fn floor(&self) -> u32 {
-        let sees = |target: &Target| target.signal == Signal::PrometheusQuery || target.signal.is_kafka();
+        let sees = |target: &Target| match target.signal.family() {
+            Family::Query | Family::Kafka => true,
+            Family::Traffic | Family::Tokens | Family::ModelServers | Family::Schedule => false,
+        };
         let wakes = self.targets.iter().any(sees);
         if wakes { self.bounds.min } else { self.bounds.min.max(1) }
     }

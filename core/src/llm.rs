@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     ids::{RouteRef, ServiceId},
     key::Key,
-    signal::Target,
+    signal::{Family, Target},
     value::{self, ReadKeys},
 };
 
@@ -31,7 +31,7 @@ impl ModelIntent {
         let name = keys.read(Key::Model, value::text);
         let startup_time = keys.read(Key::StartupTime, value::startup_time);
         let signals = targets.iter().map(|target| target.signal);
-        let serves = signals.into_iter().any(|signal| signal.is_tokens() || signal.is_of_model_servers());
+        let serves = signals.into_iter().any(|signal| matches!(signal.family(), Family::Tokens | Family::ModelServers));
         serves.then_some(Self { name, startup_time })
     }
 }

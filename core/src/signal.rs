@@ -101,25 +101,34 @@ impl Signal {
         }
     }
 
-    /// Whether the signal is what waits in Kafka.
-    pub fn is_kafka(self) -> bool {
-        matches!(self, Self::KafkaLag | Self::KafkaLagSeconds)
+    /// Where it is measured.
+    pub fn family(self) -> Family {
+        match self {
+            Self::RequestsPerSecond | Self::Concurrency | Self::Connections => Family::Traffic,
+            Self::KafkaLag | Self::KafkaLagSeconds => Family::Kafka,
+            Self::InputTokens | Self::OutputTokens => Family::Tokens,
+            Self::Queue | Self::KvCache => Family::ModelServers,
+            Self::PrometheusQuery => Family::Query,
+            Self::Schedule => Family::Schedule,
+        }
     }
+}
 
-    /// Whether the signal is the throughput of a model in tokens.
-    pub fn is_tokens(self) -> bool {
-        matches!(self, Self::InputTokens | Self::OutputTokens)
-    }
-
-    /// Whether the signal is measured on model servers alone.
-    pub fn is_of_model_servers(self) -> bool {
-        matches!(self, Self::Queue | Self::KvCache)
-    }
-
-    /// Whether the signal is measured on the Envoy clusters that carry the workload's traffic.
-    pub fn is_traffic(self) -> bool {
-        matches!(self, Self::RequestsPerSecond | Self::Concurrency | Self::Connections)
-    }
+/// Signals that are measured in the same place, by the same sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// The Envoy clusters that carry the workload's traffic
+    Traffic,
+    /// The lag of a consumer group
+    Kafka,
+    /// The tokens of a model, at AI gateways or at its servers
+    Tokens,
+    /// Model servers alone
+    ModelServers,
+    /// A PromQL query of the workload's own
+    Query,
+    /// The clock and the business hours
+    Schedule,
 }
 
 impl fmt::Display for Signal {

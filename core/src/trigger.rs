@@ -17,7 +17,7 @@ use crate::{
     key::Key,
     problem::Problem,
     schedule::Schedule,
-    signal::{PerReplica, Signal, Target},
+    signal::{Family, PerReplica, Signal, Target},
     value::{self, ReadKeys, Wanted},
     workload::{WorkloadId, WorkloadRef},
 };
@@ -280,7 +280,7 @@ impl Reader<'_> {
             return;
         }
         let has_query_target = targets.iter().any(|target| target.signal == Signal::PrometheusQuery);
-        let has_lag = targets.iter().any(|target| target.signal.is_kafka());
+        let has_lag = targets.iter().any(|target| target.signal.family() == Family::Kafka);
         let seconds = targets.iter().any(|target| target.signal == Signal::KafkaLagSeconds);
         let message = if targets.is_empty() && query.is_none() {
             let keys: Vec<_> = Signal::ALL.into_iter().filter_map(Signal::target_key).map(Key::camel_case).collect();
@@ -291,7 +291,7 @@ impl Reader<'_> {
             "trigger metadata needs kafkaLag (or kafkaLagSeconds) and kafkaGroup together".to_owned()
         } else if seconds && !matches!(traffic, Some(Traffic::Workload(_))) {
             format!("trigger metadata has kafkaLagSeconds, which needs {WORKLOAD}: whose replicas read")
-        } else if traffic.is_none() && targets.iter().any(|target| target.signal.is_traffic()) {
+        } else if traffic.is_none() && targets.iter().any(|target| target.signal.family() == Family::Traffic) {
             format!(
                 "trigger metadata does not say whose traffic counts: give {SERVICE} (a Service of this namespace) or {CLUSTERS}"
             )
@@ -303,10 +303,10 @@ impl Reader<'_> {
 
     fn check_model(&mut self, targets: &[Target], model: Option<&String>, traffic: Option<&Traffic>) {
         let of_workload = matches!(traffic, Some(Traffic::Workload(_)));
-        let has = |of: fn(Signal) -> bool| targets.iter().any(|target| of(target.signal));
-        let message = if has(Signal::is_of_model_servers) && !of_workload {
+        let has = |family| targets.iter().any(|target| target.signal.family() == family);
+        let message = if has(Family::ModelServers) && !of_workload {
             format!("trigger metadata has queuePerReplica or kvCache, which need {WORKLOAD}: whose pods are asked")
-        } else if has(Signal::is_tokens) && model.is_none() && !of_workload {
+        } else if has(Family::Tokens) && model.is_none() && !of_workload {
             format!("trigger metadata does not say whose tokens count: give model, or {WORKLOAD}")
         } else {
             return;

@@ -32,7 +32,7 @@ use tidegate_core::{
     measured::Measured,
     plan::{ClusterShare, Plan},
     schedule::Limits,
-    signal::{Signal, Target},
+    signal::{Family, Signal, Target},
     trigger::{Traffic, Trigger, TriggerSchedule},
     workload::WorkloadId,
 };
@@ -255,10 +255,11 @@ impl Demands {
         }
         let mut missing = None;
         for target in &trigger.targets {
-            let active = if target.signal.is_kafka() {
-                self.wakes(trigger, target.signal)
-            } else {
-                self.is_above_zero(trigger, *target, plan)
+            let active = match target.signal.family() {
+                Family::Kafka => self.wakes(trigger, target.signal),
+                Family::Traffic | Family::Tokens | Family::ModelServers | Family::Query | Family::Schedule => {
+                    self.is_above_zero(trigger, *target, plan)
+                }
             };
             match active {
                 Ok(true) => return Ok(true),
@@ -293,7 +294,7 @@ impl Demands {
             found => found.map(|reading| Reading { value: reading.value.max(0.0), ..reading }),
         };
         let measured = measured.map(|reading| self.awaiting(trigger, target, reading, plan));
-        let by_requests = signal.is_traffic() || signal.is_tokens();
+        let by_requests = matches!(signal.family(), Family::Traffic | Family::Tokens);
         match (measured, by_requests.then(|| self.unseen(trigger, plan, now)).flatten()) {
             (Measured::Exact(reading), Some(unseen)) => Measured::AtLeast(reading, unseen),
             (measured, _) => measured,
@@ -303,15 +304,20 @@ impl Demands {
     fn found(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Measured<Reading, NoDemand> {
         let signal = target.signal;
         let exact = |found: Result<Reading, NoDemand>| found.map_or_else(Measured::Unknown, Measured::Exact);
-        match (&trigger.query, &trigger.traffic) {
-            _ if signal.is_kafka() => exact(self.kafka(trigger, target, plan)),
-            _ if signal.is_tokens() || signal.is_of_model_servers() => self.tokens(trigger, target, plan),
-            (Some(query), _) if !signal.is_traffic() => {
-                self.signals.keep_query(&trigger.namespace, query);
-                self.signals.answer(&trigger.namespace, query).map_why(|reason| of_query(query, reason))
-            }
-            (_, Some(traffic)) => of_traffic(traffic, signal, plan, &self.signals),
-            (_, None) => Measured::Unknown(NoDemand::NoTraffic),
+        match signal.family() {
+            Family::Kafka => exact(self.kafka(trigger, target, plan)),
+            Family::Tokens | Family::ModelServers => self.tokens(trigger, target, plan),
+            Family::Traffic => match &trigger.traffic {
+                Some(traffic) => of_traffic(traffic, signal, plan, &self.signals),
+                None => Measured::Unknown(NoDemand::NoTraffic),
+            },
+            Family::Query | Family::Schedule => match &trigger.query {
+                Some(query) => {
+                    self.signals.keep_query(&trigger.namespace, query);
+                    self.signals.answer(&trigger.namespace, query).map_why(|reason| of_query(query, reason))
+                }
+                None => Measured::Unknown(NoDemand::NoTraffic),
+            },
         }
     }
 
@@ -330,7 +336,7 @@ impl Demands {
         let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
         let trigger = trigger_of(id, intent);
         let traffic = trigger.traffic.as_ref()?;
-        let targets = trigger.targets.iter().filter(|target| target.signal.is_traffic());
+        let targets = trigger.targets.iter().filter(|target| target.signal.family() == Family::Traffic);
         let mut reasons =
             targets.filter_map(|target| of_traffic(traffic, target.signal, plan, &self.signals).exact().err());
         let not_shown = |reason: &NoDemand| {

@@ -15,7 +15,7 @@ use tidegate_core::{
     intent::{Bounds, Intent},
     measured::Measured,
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
-    signal::{PerReplica, Signal, Target},
+    signal::{Family, PerReplica, Signal, Target},
     workload::WorkloadId,
 };
 
@@ -199,8 +199,8 @@ impl Explanation {
         self.complete = needs.len() == trigger.targets.len();
         self.desired = (!needs.is_empty()).then(|| desired(&needs, bounds));
         let most = self.kafka.as_ref().and_then(ExplainedKafka::most);
-        if let Some(most) =
-            most.filter(|most| needs.iter().any(|need| need.signal.is_kafka() && need.replicas() == *most))
+        if let Some(most) = most
+            .filter(|most| needs.iter().any(|need| need.signal.family() == Family::Kafka && need.replicas() == *most))
         {
             self.notices.push(format!(
                 "More than {most} replicas would have nothing to read: a partition is read by one of them \
@@ -257,7 +257,8 @@ fn of_signal(target: Target, found: Result<Demand, NoDemand>) -> ExplainedSignal
 }
 
 fn traffic(workload: &PlannedWorkload, targets: &[Target], demands: &Demands) -> Vec<ExplainedRoute> {
-    let signals: Vec<_> = targets.iter().map(|target| target.signal).filter(|signal| signal.is_traffic()).collect();
+    let signals: Vec<_> =
+        targets.iter().map(|target| target.signal).filter(|signal| signal.family() == Family::Traffic).collect();
     let route = |share: &ClusterShare| {
         let cluster = |(name, part): (&str, f64)| {
             let readings = signals.iter().map(|signal| reading(name, *signal, share, demands)).collect();

@@ -33,7 +33,7 @@ use tidegate_core::{
     llm::{ServingPod, TokenNames},
     measured::Measured,
     plan::{Plan, PlannedWorkload, Proxy},
-    signal::Signal,
+    signal::{Family, Signal},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -304,10 +304,13 @@ impl SignalStore {
         let query = intent.query.as_deref().and_then(|query| self.query_error(namespace, query));
         let lag =
             intent.kafka.as_ref().and_then(|kafka| Some(format!("{}: {}", kafka.lag, self.lag_error(&kafka.lag)?)));
-        let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.is_kafka());
+        let signal = intent.targets.iter().map(|target| target.signal).find(|signal| signal.family() == Family::Kafka);
         let query = query.map(|error| (Signal::PrometheusQuery, error));
-        let of_servers =
-            |signal: &Signal| signal.is_of_model_servers() || (signal.is_tokens() && workload.models.is_empty());
+        let of_servers = |signal: &Signal| match signal.family() {
+            Family::ModelServers => true,
+            Family::Tokens => workload.models.is_empty(),
+            Family::Traffic | Family::Kafka | Family::Query | Family::Schedule => false,
+        };
         let served = intent.targets.iter().map(|target| target.signal).filter(of_servers);
         let servers = self.servers.lock();
         let served = served.filter_map(|signal| Some((signal, servers.error(&workload.pods, signal)?)));

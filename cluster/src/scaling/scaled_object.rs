@@ -5,6 +5,7 @@ use tidegate_core::{
     hash::fnv1a_32,
     intent::{APPLIED, Intent},
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
+    signal::Family,
     trigger::Trigger,
     workload::{WorkloadId, WorkloadKind, WorkloadRef},
 };
@@ -77,10 +78,11 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
         notices.push(WorkloadNotice::NoSignal);
         return ScaledObjectPlan { scaled_object: None, notices };
     }
-    if workload.traffic.is_empty() && intent.targets.iter().any(|target| target.signal.is_traffic()) {
+    let has = |family| intent.targets.iter().any(|target| target.signal.family() == family);
+    if workload.traffic.is_empty() && has(Family::Traffic) {
         notices.push(WorkloadNotice::NoRoute);
     }
-    if workload.models.is_empty() && intent.targets.iter().any(|target| target.signal.is_tokens()) {
+    if workload.models.is_empty() && has(Family::Tokens) {
         notices.push(WorkloadNotice::NoModel);
     }
     notices.extend(about_hours(workload));

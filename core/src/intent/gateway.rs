@@ -8,7 +8,7 @@ use crate::{
     key::{Key, Place, STATUS},
     problem::Problem,
     schedule::Schedule,
-    signal::{Signal, Target},
+    signal::{Family, Signal, Target},
     value::{self, ReadKeys},
 };
 
@@ -51,7 +51,7 @@ impl GatewayIntent {
     }
 
     fn read(reader: &mut Reader<'_>) -> Self {
-        let traffic = Signal::ALL.into_iter().filter(|signal| signal.is_traffic());
+        let traffic = Signal::ALL.into_iter().filter(|signal| signal.family() == Family::Traffic);
         let targets = traffic.filter_map(|signal| {
             let per_replica = reader.read(signal.target_key()?, value::per_replica)?;
             Some(Target { signal, per_replica })

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tidegate_core::{
-    signal::Signal,
+    signal::{Family, Signal},
     trigger::{Traffic, Trigger},
 };
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ struct Value {
 
 impl LastValues {
     pub(super) fn remember(&mut self, trigger: &Trigger, signal: Signal, reading: Reading, now: Instant) {
-        if signal.is_kafka() {
+        if signal.family() == Family::Kafka {
             return;
         }
         // An age before the clock's start can't be told from its start.

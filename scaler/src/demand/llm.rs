@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use tidegate_core::{
     llm::{ModelShare, TokenNames, part_of},
     plan::{Plan, PlannedWorkload},
-    signal::{Signal, Target},
+    signal::{Family, Signal, Target},
     trigger::{Traffic, Trigger},
 };
 
@@ -87,7 +87,11 @@ impl ModelNow {
 
     /// The least that the signal is.
     fn at_least(&self, signal: Signal) -> Option<Reading> {
-        let routed = self.gateway.as_ref().and_then(|gateway| gateway.as_ref().ok()).filter(|_| signal.is_tokens());
+        let routed = self
+            .gateway
+            .as_ref()
+            .and_then(|gateway| gateway.as_ref().ok())
+            .filter(|_| signal.family() == Family::Tokens);
         let routed = routed.map(|routed| Reading { value: routed.value(signal), age: routed.age });
         let served = self.servers.as_ref().and_then(|servers| servers.as_ref().ok());
         let served =
@@ -106,14 +110,16 @@ impl ModelNow {
             Some(NoReading::BadAnswer { reason })
         };
         match (&self.gateway, &self.servers) {
-            (Some(Err(why)), _) if signal.is_tokens() => Some(why.clone()),
-            (Some(Ok(Routed { incomplete: None, untold: Some(reason), .. })), servers) if signal.is_tokens() => {
+            (Some(Err(why)), _) if signal.family() == Family::Tokens => Some(why.clone()),
+            (Some(Ok(Routed { incomplete: None, untold: Some(reason), .. })), servers)
+                if signal.family() == Family::Tokens =>
+            {
                 // Servers count all tokens, as they do where there is no gateway.
                 let known =
                     servers.as_ref().is_some_and(|servers| matches!(servers, Ok(Served { incomplete: None, .. })));
                 (!known).then(|| NoReading::BadAnswer { reason: reason.clone() })
             }
-            (Some(Ok(routed)), _) if signal.is_tokens() => not_yet(&routed.incomplete),
+            (Some(Ok(routed)), _) if signal.family() == Family::Tokens => not_yet(&routed.incomplete),
             (_, Some(Ok(served))) if Self::of_servers(served, signal).is_none() => {
                 Some(NoReading::BadAnswer { reason: format!("such model servers do not tell {}", signal.unit()) })
             }
@@ -141,7 +147,7 @@ impl Demands {
     /// While pods start that were asked for already, a queue that grows, a cache that is full and requests that pile up ask for
     /// no more of them, and for no fewer.
     pub(super) fn awaiting(&self, trigger: &Trigger, target: Target, reading: Reading, plan: &Plan) -> Reading {
-        let piles_up = target.signal.is_of_model_servers() || target.signal == Signal::Concurrency;
+        let piles_up = target.signal.family() == Family::ModelServers || target.signal == Signal::Concurrency;
         let Some(workload) = workload(trigger, plan).filter(|_| piles_up) else { return reading };
         let starting = self.starting(workload);
         let replicas = |replicas: u32| f64::from(replicas) * target.per_replica.get();

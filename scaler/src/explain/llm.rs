@@ -7,6 +7,7 @@ use tidegate_core::{
     ids::RouteRef,
     llm::{AiRule, Destination, ModelShare},
     plan::PlannedWorkload,
+    signal::{Family, Signal},
     trigger::Trigger,
 };
 
@@ -103,7 +104,7 @@ impl ExplainedModel {
         now: &ModelNow,
         signals: &SignalStore,
     ) -> Option<Self> {
-        let of_model = |signal: tidegate_core::signal::Signal| signal.is_tokens() || signal.is_of_model_servers();
+        let of_model = |signal: Signal| matches!(signal.family(), Family::Tokens | Family::ModelServers);
         if !trigger.targets.iter().any(|target| of_model(target.signal)) {
             return None;
         }

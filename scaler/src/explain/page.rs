@@ -7,7 +7,7 @@ use tidegate_core::{
     intent::Bounds,
     key::Key,
     plan::Replicas,
-    signal::Signal,
+    signal::{Family, Signal},
     workload::WorkloadId,
 };
 
@@ -205,7 +205,8 @@ impl Explanation {
         let answering = self.sources.iter().filter(|source| source.error.is_none());
         let oldest = answering.clone().filter_map(|source| source.last_success_seconds).fold(0.0, f64::max);
         let count = answering.count();
-        let elsewhere = |signal: &ExplainedSignal| !signal.signal.is_kafka() && signal.signal != Signal::Schedule;
+        let elsewhere =
+            |signal: &ExplainedSignal| signal.signal.family() != Family::Kafka && signal.signal != Signal::Schedule;
         if self.sources.is_empty() && !self.signals.iter().any(elsewhere) {
             return Ok(());
         }
