@@ -12,7 +12,7 @@ use std::{
 use crate::{
     calendar::Calendar,
     ids::ServiceId,
-    intent::shortened,
+    intent::{Intent, shortened},
     kafka::KafkaIntent,
     key::Key,
     problem::Problem,
@@ -106,27 +106,58 @@ impl Trigger {
         if problems.is_empty() { Ok(trigger) } else { Err(problems) }
     }
 
-    /// The metadata that [`Self::parse`] reads back, less the scaler's address. Keys in alphabetical order.
-    pub fn metadata(
-        targets: &[Target],
-        query: Option<&str>,
-        kafka: Option<&KafkaIntent>,
-        model: Option<&str>,
-        workload: &WorkloadRef,
-    ) -> Vec<(&'static str, String)> {
-        let mut metadata: Vec<_> = targets
-            .iter()
-            .map(|target| match target.signal.target_key() {
-                Some(key) => (key.camel_case(), target.per_replica.to_string()),
-                None => (SCHEDULE, true.to_string()),
-            })
-            .collect();
-        metadata.extend(query.map(|query| (Key::PrometheusQuery.camel_case(), query.to_owned())));
-        metadata.extend(kafka.into_iter().flat_map(KafkaIntent::metadata));
-        metadata.extend(model.map(|model| (Key::Model.camel_case(), model.to_owned())));
-        metadata.push((WORKLOAD, workload.to_string()));
+    /// What a workload's annotations ask for, as the trigger of its ScaledObject.
+    pub fn of_workload(id: &WorkloadId, intent: &Intent) -> Self {
+        let has_hours = intent.targets.iter().any(|target| target.signal == Signal::Schedule);
+        Self {
+            namespace: id.namespace.clone(),
+            targets: intent.targets.clone(),
+            traffic: Some(Traffic::Workload(id.clone())),
+            query: intent.query.clone(),
+            kafka: intent.kafka.clone(),
+            model: intent.model.as_ref().and_then(|model| model.name.clone()),
+            schedule: has_hours.then_some(TriggerSchedule::OfWorkload),
+        }
+    }
+
+    /// The inverse of [`Self::parse`], less the scaler's address. Keys in alphabetical order.
+    pub fn metadata(&self) -> Vec<(&'static str, String)> {
+        let Self { namespace: _, targets, traffic, query, kafka, model, schedule } = self;
+        let target = |target: &Target| Some((target.signal.target_key()?.camel_case(), target.per_replica.to_string()));
+        let mut metadata: Vec<_> = targets.iter().filter_map(target).collect();
+        metadata.extend(query.iter().map(|query| (Key::PrometheusQuery.camel_case(), query.clone())));
+        metadata.extend(kafka.iter().flat_map(KafkaIntent::metadata));
+        metadata.extend(model.iter().map(|model| (Key::Model.camel_case(), model.clone())));
+        metadata.extend(traffic.iter().map(Traffic::metadata));
+        metadata.extend(schedule.iter().flat_map(TriggerSchedule::metadata));
         metadata.sort();
         metadata
+    }
+}
+
+impl Traffic {
+    fn metadata(&self) -> (&'static str, String) {
+        match self {
+            Self::Workload(WorkloadId { namespace: _, kind, name }) => {
+                (WORKLOAD, WorkloadRef { kind: *kind, name: name.clone() }.to_string())
+            }
+            Self::Service(ServiceId { namespace: _, name }) => (SERVICE, name.clone()),
+            Self::Clusters(names) => (CLUSTERS, names.join(",")),
+        }
+    }
+}
+
+impl TriggerSchedule {
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        let Self::Own(schedule) = self else { return vec![(SCHEDULE, true.to_string())] };
+        let keys = [
+            (Key::Hours, schedule.calendar.hours.to_string()),
+            (Key::Timezone, schedule.calendar.zone.name().to_owned()),
+            (Key::OffHoursReplicas, schedule.off_hours_replicas.to_string()),
+            (Key::WarmUp, humantime::format_duration(schedule.warm_up).to_string()),
+            (Key::MinReplicas, schedule.floor.to_string()),
+        ];
+        keys.into_iter().map(|(key, value)| (key.camel_case(), value)).collect()
     }
 }
 
@@ -326,119 +357,4 @@ fn cluster_names(value: &str) -> Result<Vec<String>, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::workload::WorkloadKind;
-
-    fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
-        Trigger::parse("shop", &metadata(pairs)).unwrap_err().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_hand_written_trigger_names_a_service_or_clusters() {
-        let trigger = Trigger::parse(
-            "shop",
-            &metadata(&[("scalerAddress", "tidegate:9090"), ("service", "task-api"), ("requestsPerSecond", "100")]),
-        );
-        let service = ServiceId { namespace: "shop".into(), name: "task-api".into() };
-        assert_eq!(trigger.unwrap().traffic, Some(Traffic::Service(service)));
-        let trigger = Trigger::parse("shop", &metadata(&[("clusters", "a, b"), ("concurrency", "4")])).unwrap();
-        assert_eq!(trigger.traffic, Some(Traffic::Clusters(vec!["a".into(), "b".into()])));
-    }
-
-    #[test]
-    fn a_key_that_keda_resolved_from_the_environment_keeps_its_suffix() {
-        let trigger =
-            Trigger::parse("shop", &metadata(&[("serviceFromEnv", "api"), ("requestsPerSecondFromEnv", "7")]));
-        assert_eq!(trigger.unwrap().targets[0].per_replica.get(), 7.0);
-    }
-
-    #[test]
-    fn bad_metadata_names_the_key() {
-        assert_eq!(
-            problems(&[("service", "api"), ("requestPerSecond", "100")]),
-            [
-                "trigger metadata has no target: give at least one of requestsPerSecond, concurrency, connections, kafkaLag, \
-                 kafkaLagSeconds, inputTokensPerSecond, outputTokensPerSecond, queuePerReplica, kvCache, prometheusTarget",
-                "trigger metadata has no key requestPerSecond; did you mean requestsPerSecond?"
-            ]
-        );
-        assert_eq!(
-            problems(&[("service", "api"), ("requestsPerSecond", "-1")]),
-            ["requestsPerSecond: got \"-1\", wants a number from 0.001 to 1e12, such as \"100\""]
-        );
-        assert_eq!(
-            problems(&[("requestsPerSecond", "1")]),
-            [
-                "trigger metadata does not say whose traffic counts: give service (a Service of this namespace) or clusters"
-            ]
-        );
-        assert_eq!(
-            problems(&[("requestsPerSecond", "1"), ("service", "a"), ("clusters", "b")]),
-            ["trigger metadata has more than one of workload, service and clusters: keep one"]
-        );
-        assert_eq!(
-            problems(&[("kafkaLag", "10")]),
-            ["trigger metadata needs kafkaLag (or kafkaLagSeconds) and kafkaGroup together"]
-        );
-        assert_eq!(
-            problems(&[("prometheusQuery", "sum(x)")]),
-            ["trigger metadata needs prometheusQuery and prometheusTarget together"]
-        );
-        let endless = problems(&[("prometheusQuery", &"x".repeat(10_001)), ("prometheusTarget", "1")]);
-        assert!(endless[0].ends_with("wants a PromQL query of 1 to 10000 bytes"), "{endless:?}");
-    }
-
-    #[test]
-    fn clusters_in_another_order_or_named_twice_are_the_same_traffic() {
-        let of = |clusters| {
-            Trigger::parse("shop", &metadata(&[("clusters", clusters), ("concurrency", "4")])).unwrap().traffic
-        };
-        assert_eq!(of("b,a"), of("a, b ,a,b"));
-    }
-
-    #[test]
-    fn a_text_without_end_costs_nothing_and_its_error_says_how_long_it_may_be() {
-        let endless = "x".repeat(200_000);
-        for key in ["timezone", "hours", "requestsPerSecond", "prometheusQuery", "clusters", "workload", "kafkaTopics"]
-        {
-            let told = problems(&[(key, &endless), ("concurrency", "4")]);
-            let length = told.iter().find(|problem| problem.contains("wants at most 10240 bytes, not 200000"));
-            assert!(length.is_some(), "{key}: {told:?}");
-        }
-        assert_eq!(Key::nearest_camel_case(&endless, &[Key::Hours]), None);
-    }
-
-    #[test]
-    fn of_thousands_of_unknown_keys_a_few_are_told() {
-        let keys: Vec<String> = (0..20_000).map(|n| format!("key{n}")).collect();
-        let pairs: Vec<_> = keys.iter().map(|key| (key.as_str(), "1")).collect();
-        assert!(problems(&pairs).len() < 25);
-    }
-
-    proptest! {
-        #[test]
-        fn what_the_operator_writes_is_read_back(rps in 0.001f64..1e12, concurrency in proptest::option::of(0.001f64..1e12)) {
-            let per_replica = |value| PerReplica::new(value).unwrap();
-            let mut targets = vec![Target { signal: Signal::RequestsPerSecond, per_replica: per_replica(rps) }];
-            targets.extend(concurrency.map(|c| Target { signal: Signal::Concurrency, per_replica: per_replica(c) }));
-            let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
-            let written: HashMap<_, _> =
-                Trigger::metadata(&targets, None, None, None, &workload).into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-            let read = Trigger::parse("shop", &written).unwrap();
-            prop_assert_eq!(read.targets, targets);
-            prop_assert_eq!(read.traffic, Some(Traffic::Workload(workload.within("shop"))));
-        }
-
-        #[test]
-        fn no_metadata_panics(pairs in proptest::collection::hash_map(".{0,30}", ".{0,50}", 0..5)) {
-            let _ = Trigger::parse("shop", &pairs);
-        }
-    }
-}
+mod tests;

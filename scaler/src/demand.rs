@@ -28,12 +28,11 @@ use parking_lot::Mutex;
 use tidegate_core::{
     demand::{Desired, Need, desired},
     ids::{RouteRef, ServiceId},
-    intent::Intent,
     measured::Measured,
     plan::{ClusterShare, Plan},
     schedule::Limits,
     signal::{Family, Signal, Target},
-    trigger::{Traffic, Trigger, TriggerSchedule},
+    trigger::{Traffic, Trigger},
     workload::WorkloadId,
 };
 use tokio::time::Instant;
@@ -209,7 +208,7 @@ impl Demands {
     /// what is wanted.
     pub fn desired(&self, id: &WorkloadId, plan: &Plan) -> Option<Desired> {
         let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
-        let trigger = trigger_of(id, intent);
+        let trigger = Trigger::of_workload(id, intent);
         if self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some()) {
             return None;
         }
@@ -334,7 +333,7 @@ impl Demands {
     /// Why nobody can measure a workload's traffic, while the proxies answer; `None` where that is not so.
     pub fn not_measured(&self, id: &WorkloadId, plan: &Plan) -> Option<String> {
         let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
-        let trigger = trigger_of(id, intent);
+        let trigger = Trigger::of_workload(id, intent);
         let traffic = trigger.traffic.as_ref()?;
         let targets = trigger.targets.iter().filter(|target| target.signal.family() == Family::Traffic);
         let mut reasons =
@@ -383,22 +382,6 @@ impl NoDemand {
 }
 
 /// What a workload's own annotations ask for, as the operator writes it into a trigger.
-pub(crate) fn trigger_of(id: &WorkloadId, intent: &Intent) -> Trigger {
-    Trigger {
-        namespace: id.namespace.clone(),
-        targets: intent.targets.clone(),
-        traffic: Some(Traffic::Workload(id.clone())),
-        query: intent.query.clone(),
-        kafka: intent.kafka.clone(),
-        model: intent.model.as_ref().and_then(|model| model.name.clone()),
-        schedule: intent
-            .targets
-            .iter()
-            .any(|target| target.signal == Signal::Schedule)
-            .then_some(TriggerSchedule::OfWorkload),
-    }
-}
-
 /// The trigger says that the workload's hours count, and there are none.
 fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
     match &trigger.traffic {

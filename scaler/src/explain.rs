@@ -16,6 +16,7 @@ use tidegate_core::{
     measured::Measured,
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     signal::{Family, PerReplica, Signal, Target},
+    trigger::Trigger,
     workload::WorkloadId,
 };
 
@@ -26,7 +27,7 @@ pub use self::{
     llm::{ExplainedBackend, ExplainedModel, ExplainedRule, ExplainedServers, ExplainedTokens},
 };
 use crate::{
-    demand::{Demand, Demands, NoDemand, of_clusters, parts, trigger_of, unknown_workload},
+    demand::{Demand, Demands, NoDemand, of_clusters, parts, unknown_workload},
     store::{Reading, SourceStatus},
 };
 
@@ -167,7 +168,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         Ok(intent) => {
             explanation.hours = hours(id, workload, intent, plan, demands);
             explanation.intends(intent, plan, demands);
-            let trigger = trigger_of(id, intent);
+            let trigger = Trigger::of_workload(id, intent);
             let now = demands.model_now(&trigger, plan).ok();
             explanation.model = now.and_then(|now| ExplainedModel::new(&trigger, workload, &now, demands.signals()));
             &intent.targets
@@ -187,7 +188,7 @@ impl Explanation {
         let Intent { scale_down_after, paused, .. } = *intent;
         let bounds = Bounds { min: intent.lowest(), ..intent.bounds };
         self.intent = Some(ExplainedIntent { bounds, scale_down_after, paused });
-        let trigger = trigger_of(&self.workload, intent);
+        let trigger = Trigger::of_workload(&self.workload, intent);
         let group = trigger.kafka.as_ref().zip(demands.kafka_now(&trigger, plan).ok());
         self.kafka = group.map(|(kafka, now)| ExplainedKafka::new(&trigger, kafka, &now));
         let mut needs: Vec<Need> = Vec::new();
@@ -228,7 +229,7 @@ fn hours(
     demands: &Demands,
 ) -> Option<ExplainedHours> {
     let schedule = workload.schedule.as_ref()?;
-    let limits = demands.limits(&trigger_of(id, intent), plan)?;
+    let limits = demands.limits(&Trigger::of_workload(id, intent), plan)?;
     let hours = ExplainedHours::new(schedule, limits, workload.calendar.as_deref(), demands.now());
     Some(hours.waiting(workload.after.as_ref()))
 }

@@ -14,6 +14,7 @@ use tidegate_core::{
     fleet::Fleet,
     metric::Metric,
     plan::{Plan, PlannedWorkload},
+    trigger::Trigger,
     workload::{Requests, WorkloadId},
 };
 use tokio::{
@@ -22,10 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    demand::{Demands, trigger_of},
-    metrics::table::unit,
-};
+use crate::{demand::Demands, metrics::table::unit};
 
 const ROUND: Duration = Duration::from_secs(10);
 /// Time in which nobody looked is not counted.
@@ -117,7 +115,7 @@ impl Collector for Savings {
 /// would be one.
 fn saved_replicas(id: &WorkloadId, workload: &PlannedWorkload, plan: &Plan, demands: &Demands) -> u32 {
     let Some(intent) = workload.intent.as_ref().ok().filter(|intent| !intent.paused) else { return 0 };
-    let trigger = trigger_of(id, intent);
+    let trigger = Trigger::of_workload(id, intent);
     let closed = demands.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some());
     let without = match &workload.schedule {
         Some(schedule) if closed => {

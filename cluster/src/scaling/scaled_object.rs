@@ -7,7 +7,7 @@ use tidegate_core::{
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
     signal::Family,
     trigger::Trigger,
-    workload::{WorkloadId, WorkloadKind, WorkloadRef},
+    workload::{WorkloadId, WorkloadKind},
 };
 
 use super::notice::WorkloadNotice;
@@ -136,13 +136,9 @@ fn build(
     min: u32,
     settings: &Settings,
 ) -> Value {
-    let reference = WorkloadRef { kind: id.kind, name: id.name.clone() };
-    let model = intent.model.as_ref().and_then(|model| model.name.as_deref());
+    let metadata = Trigger::of_workload(id, intent).metadata().into_iter();
     let mut metadata: serde_json::Map<_, _> =
-        Trigger::metadata(&intent.targets, intent.query.as_deref(), intent.kafka.as_ref(), model, &reference)
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), Value::from(value)))
-            .collect();
+        metadata.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler.address.as_str()));
     if settings.scaler.tls {
         metadata.insert("enableTLS".to_owned(), Value::from("true"));

@@ -83,9 +83,7 @@ mod tests {
     use super::*;
     use crate::{
         kafka::{NoOffset, PartitionCap},
-        signal::{PerReplica, Signal, Target},
         trigger::Trigger,
-        workload::{WorkloadKind, WorkloadRef},
     };
 
     proptest! {
@@ -104,10 +102,9 @@ mod tests {
             let stuck_after = stuck_after.map(std::time::Duration::from_secs);
             let lag = KafkaLag { cluster: "events".into(), group, topics, partitions, no_offset, stuck_after };
             let kafka = KafkaIntent { lag, activation, cap, even };
-            let targets = [Target { signal: Signal::KafkaLag, per_replica: PerReplica::ONE }];
-            let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "task-api".into() };
-            let written: HashMap<_, _> = Trigger::metadata(&targets, None, Some(&kafka), None, &workload)
-                .into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            let target = (Key::KafkaLag.camel_case(), "1".to_owned());
+            let written: HashMap<_, _> = kafka.metadata().into_iter().chain([target])
+                .map(|(key, value)| (key.to_owned(), value)).collect();
             prop_assert_eq!(Trigger::parse("shop", &written).unwrap().kafka, Some(kafka));
         }
     }

@@ -193,10 +193,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::{
-        demand::trigger_of,
-        fixture::{STALE_AFTER, demands, deployment, plan},
-    };
+    use crate::fixture::{STALE_AFTER, demands, deployment, plan};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -213,7 +210,7 @@ mod tests {
             let plan = plan("billing", &all, Vec::new());
             let id = deployment("billing");
             assert_eq!(id.kind, WorkloadKind::Deployment);
-            let trigger = trigger_of(&id, plan.workloads[&id].intent.as_ref().unwrap());
+            let trigger = Trigger::of_workload(&id, plan.workloads[&id].intent.as_ref().unwrap());
             let this = Self { demands: demands(), plan, trigger };
             this.demands.signals().keep(&this.plan);
             this

@@ -270,7 +270,7 @@ fn at_hours(off_hours_replicas: &str) -> (Demands, Arc<Mutex<DateTime<Utc>>>, Pl
     ];
     let plan = plan("api", &annotations, vec![share("web")]);
     let intent = plan.workloads[&deployment("api")].intent.clone().unwrap();
-    let trigger = trigger_of(&deployment("api"), &intent);
+    let trigger = Trigger::of_workload(&deployment("api"), &intent);
     demands.signals().keep(&plan);
     (demands, time, plan, trigger)
 }

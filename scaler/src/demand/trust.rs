@@ -232,7 +232,8 @@ impl World {
     }
 
     fn told(&self) -> Option<f64> {
-        let trigger = trigger_of(&deployment("api"), self.plan.workloads[&deployment("api")].intent.as_ref().ok()?);
+        let trigger =
+            Trigger::of_workload(&deployment("api"), self.plan.workloads[&deployment("api")].intent.as_ref().ok()?);
         Some(self.demands.demand(&trigger, trigger.targets[0], &self.plan).ok()?.need.value)
     }
 }

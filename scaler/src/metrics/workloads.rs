@@ -13,12 +13,13 @@ use tidegate_core::{
     intent::Bounds,
     metric::Metric,
     plan::Plan,
+    trigger::Trigger,
     workload::WorkloadId,
 };
 use tokio::sync::watch;
 
 use super::table::unit;
-use crate::demand::{Demand, Demands, trigger_of};
+use crate::demand::{Demand, Demands};
 
 /// Registers the needs of each annotated workload: `tidegate_workload_…`. A value that is unknown has no series: it is not a zero.
 /// There are as many series as the Plan has workloads and signals.
@@ -55,7 +56,7 @@ impl Collector for Workloads {
         let mut replicas: Vec<(Workload, u32)> = Vec::new();
         for (id, workload) in &plan.workloads {
             let Ok(intent) = &workload.intent else { continue };
-            let trigger = trigger_of(id, intent);
+            let trigger = Trigger::of_workload(id, intent);
             let before = values.len();
             for target in &trigger.targets {
                 let labels = labels(id, target.signal.metric_name());

@@ -10,7 +10,6 @@ use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::{
-    demand::trigger_of,
     fixture::{STALE_AFTER, demands, deployment, plan, share},
     store::{Counters, Sample, ServerCounters, TokenCounters},
 };
@@ -30,7 +29,7 @@ impl Qwen {
     fn new(annotations: &[(&str, &str)]) -> Self {
         let mut plan = plan("qwen", annotations, vec![share("chat")]);
         let id = deployment("qwen");
-        let trigger = trigger_of(&id, plan.workloads[&id].intent.as_ref().unwrap());
+        let trigger = Trigger::of_workload(&id, plan.workloads[&id].intent.as_ref().unwrap());
         let service = ServiceId { namespace: "shop".into(), name: "qwen".into() };
         let backend = AiBackend {
             name: "shop/qwen".into(),
