@@ -11,6 +11,7 @@ BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 
 PROGRAMS := -p tidegate -p task-api -p model-server -p tidegate-stack
 # Where the results of the stages of `make test` are counted.
 LOG := $(BIN)/../test-log
+SCRIPTS := .ci/run charts/test.sh sim/tests/oracle/run.sh tests/cluster.sh
 # Tests that run at one time, end to end: they wait most of the time, but each has an Envoy, a load and pods.
 E2E_THREADS := $(shell echo $$((2 * $$(nproc))))
 
@@ -39,6 +40,7 @@ test-lint: ## Format, lints, no circles between files, links in docs
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo xtask circles
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts are not looked at"; fi
 
 test-unit: ## Unit, property and contract tests, and whether docs/reference is as the code says: no peer is needed
 	@mkdir -p $(dir $(LOG))

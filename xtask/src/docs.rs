@@ -2,6 +2,7 @@
 
 mod calendar;
 mod commands;
+mod paths;
 mod tables;
 mod values;
 
@@ -37,11 +38,15 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
             println!("wrote {path}");
         }
     }
-    if stale.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    if !stale.is_empty() {
+        println!("stale: {}; run `cargo xtask docs`", stale.join(", "));
     }
-    println!("stale: {}; run `cargo xtask docs`", stale.join(", "));
-    Ok(ExitCode::FAILURE)
+    let contributing = read(root, "CONTRIBUTING.md")?;
+    let missing = paths::missing(root, &contributing);
+    if !missing.is_empty() {
+        println!("CONTRIBUTING.md names files that are not there: {}", missing.join(", "));
+    }
+    Ok(if stale.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read(root: &Path, path: &str) -> Result<String> {

@@ -1,0 +1,32 @@
+//! What each example gets: the ScaledObjects that `tidegate render` prints, and what is said of them. `cargo insta review` takes a
+//! change over.
+
+use std::{fs, path::Path};
+
+use chrono::{DateTime, Utc};
+use insta::assert_snapshot;
+use tidegate_cluster::{
+    read_manifests,
+    scaling::{ScalerEndpoint, Settings, render},
+};
+
+#[test]
+fn each_example_gets_the_scaled_objects_of_its_snapshot() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let address = "tidegate.tidegate-system.svc:9090".to_owned();
+    let scaler = ScalerEndpoint { address, ..ScalerEndpoint::default() };
+    let settings = Settings { scaler, release: "tidegate-system.tidegate".to_owned(), tolerance: true };
+    let monday: DateTime<Utc> = "2026-03-02T12:00:00Z".parse().unwrap();
+    let mut examples: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    examples.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    examples.sort();
+    assert!(examples.len() >= 7, "{examples:?}");
+    for example in examples {
+        let name = example.file_stem().unwrap().to_str().unwrap().to_owned();
+        let rendered = render(&read_manifests(&[example]).unwrap().plan(), &settings, monday);
+        let objects = rendered.scaled_objects.iter().map(|object| serde_yaml_ng::to_string(object).unwrap());
+        let notices = rendered.notices.iter().map(|(id, notice)| format!("# {id}: {notice}\n"));
+        let text = objects.chain(notices).collect::<Vec<_>>().join("---\n");
+        assert_snapshot!(name, text);
+    }
+}
