@@ -302,7 +302,7 @@ fn checks(watches: Option<&Watches>, signals: &SignalStore) -> Vec<Check> {
         }
     }
     for source in signals.sources() {
-        checks.push(Check { name: format!("proxy {}", source.name), missing: source.error, required: false });
+        checks.push(Check { name: format!("source {}", source.name), missing: source.error, required: false });
     }
     checks
 }

@@ -214,15 +214,15 @@ mod tests {
         assert_eq!(text(&registry), "# EOF\n");
         savings.add("shop", 2, Requests { cpu_cores: 0.5, memory_bytes: 1e9 }, Duration::from_secs(10));
         let expected = "\
-# HELP tidegate_saved_replica_seconds Replicas that schedules and scale-to-zero saved.
+# HELP tidegate_saved_replica_seconds Replica-seconds that schedules and scale to zero saved
 # TYPE tidegate_saved_replica_seconds counter
 # UNIT tidegate_saved_replica_seconds seconds
 tidegate_saved_replica_seconds_total{namespace=\"shop\"} 20.0
-# HELP tidegate_saved_cpu_core_seconds Requested CPU that schedules and scale-to-zero saved.
+# HELP tidegate_saved_cpu_core_seconds Requested CPU, in core-seconds, that schedules and scale to zero saved
 # TYPE tidegate_saved_cpu_core_seconds counter
 # UNIT tidegate_saved_cpu_core_seconds seconds
 tidegate_saved_cpu_core_seconds_total{namespace=\"shop\"} 10.0
-# HELP tidegate_saved_memory_byte_seconds Requested memory that schedules and scale-to-zero saved.
+# HELP tidegate_saved_memory_byte_seconds Requested memory, in byte-seconds, that schedules and scale to zero saved
 # TYPE tidegate_saved_memory_byte_seconds counter
 # UNIT tidegate_saved_memory_byte_seconds seconds
 tidegate_saved_memory_byte_seconds_total{namespace=\"shop\"} 20000000000.0

@@ -113,6 +113,13 @@ pub struct SourceStatus {
     pub error: Option<String>,
 }
 
+/// A Kafka cluster, as its last sweep found it.
+#[derive(Debug, Default)]
+struct KafkaCluster {
+    answered: Option<Instant>,
+    error: Option<String>,
+}
+
 /// Everything that was measured.
 #[derive(Debug)]
 pub struct SignalStore {
@@ -122,6 +129,7 @@ pub struct SignalStore {
     shown: RwLock<Arc<Shown>>,
     queries: Mutex<Queries>,
     lags: Mutex<Questions<KafkaLag, Lag>>,
+    kafka_clusters: Mutex<BTreeMap<String, KafkaCluster>>,
     tokens: Mutex<Tokens>,
     shown_tokens: RwLock<Arc<ShownTokens>>,
     servers: Mutex<Servers>,
@@ -148,6 +156,7 @@ impl SignalStore {
             shown: RwLock::default(),
             queries: Mutex::default(),
             lags: Mutex::new(Questions::new("no Kafka broker was asked yet; --kafka-config names the clusters")),
+            kafka_clusters: Mutex::default(),
             tokens: Mutex::default(),
             shown_tokens: RwLock::default(),
             servers: Mutex::default(),
@@ -332,6 +341,12 @@ impl SignalStore {
         let now = Instant::now();
         let mut sources = self.rounds.lock().sources(now);
         sources.extend(self.tokens.lock().sources(now));
+        sources.extend(self.servers.lock().sources(now));
+        sources.extend(self.kafka_clusters.lock().iter().map(|(name, cluster)| SourceStatus {
+            name: format!("Kafka cluster {name}"),
+            last_success_seconds: cluster.answered.map(|at| now.saturating_duration_since(at).as_secs_f64()),
+            error: cluster.error.clone(),
+        }));
         sources
     }
 
@@ -349,6 +364,16 @@ impl SignalStore {
 
 /// For sources.
 impl SignalStore {
+    /// A sweep of a Kafka cluster has ended; `error` says why not one lag is known.
+    pub fn kafka_swept(&self, cluster: &str, error: Option<String>) {
+        let mut clusters = self.kafka_clusters.lock();
+        let known = clusters.entry(cluster.to_owned()).or_default();
+        if error.is_none() {
+            known.answered = Some(Instant::now());
+        }
+        known.error = error;
+    }
+
     /// The series to look for from now on, with what was named since the last call.
     pub fn series(&self) -> Arc<Series> {
         let mut rounds = self.rounds.lock();

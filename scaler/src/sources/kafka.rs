@@ -99,6 +99,8 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
             None if failing > 0 => tracing::info!(cluster = name, "all lags of a Kafka cluster are known again"),
             _ => {}
         }
+        let all_fail = errors.len() == answers.len();
+        signals.kafka_swept(&name, errors.first().filter(|_| all_fail).map(|error| (*error).clone()));
         failing = errors.len();
         signals.commit_lags(answers);
     }

@@ -17,7 +17,7 @@ use tidegate_core::{llm::ServingPod, signal::Signal};
 use tokio::time::Instant;
 
 use super::{
-    NoReading, WINDOW,
+    NoReading, SourceStatus, WINDOW,
     counts::Counts,
     plausible,
     window::{LONG, Window},
@@ -108,6 +108,18 @@ impl Servers {
         self.servers.retain(|address, _| servers.contains(address));
         let answering = self.servers.values_mut().filter(|server| server.error.is_none());
         answering.filter_map(|server| server.measured.as_mut()).for_each(Measured::second);
+    }
+
+    /// Those that have ever answered.
+    pub(super) fn sources(&self, now: Instant) -> impl Iterator<Item = SourceStatus> {
+        self.servers.iter().filter_map(move |(address, server)| {
+            let measured = server.measured.as_ref()?;
+            Some(SourceStatus {
+                name: format!("model server {address}"),
+                last_success_seconds: Some(measured.age(now).as_secs_f64()),
+                error: server.error.clone(),
+            })
+        })
     }
 
     /// Why a ready one of these pods does not show what a signal is made of.
