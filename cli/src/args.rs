@@ -72,7 +72,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
     Crds,
     /// Prints every command with its flags, as Markdown
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Example:\n  tidegate reference > docs/reference/commands.md")]
     Reference,
     /// Shows the whole loop on this machine: a real Envoy, a changing load, KEDA's and the HPA's algorithm
     #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api.yaml --envoy $(which envoy)")]
