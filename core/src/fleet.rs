@@ -182,11 +182,11 @@ impl Fleet {
                 intent.targets.iter().find(|target| target.signal == signal).map(|target| target.per_replica.get())
             };
             if rest.iter().any(|intent| target(intent) != target(first)) {
-                differ.push(format!("tidegate.dev/{signal} (the lowest counts)"));
+                differ.push(format!("tidegate.dev/{signal} (the lowest applies)"));
             }
         }
         if rest.iter().any(|intent| intent.max != first.max) {
-            differ.push("tidegate.dev/max-replicas (the highest counts)".to_owned());
+            differ.push("tidegate.dev/max-replicas (the highest applies)".to_owned());
         }
         let calendars: Vec<_> = self
             .gateways

@@ -145,7 +145,7 @@ impl ScheduleIntent {
             Some(Ok(known)) => Ok(Some(known.with(self.hours.as_ref(), self.time_zone))),
             Some(Err(error)) => Err(Problem::Contradiction(format!("{key}: Calendar {name} cannot be used: {error}"))),
             None => Err(Problem::Contradiction(format!(
-                "{key}: there is no Calendar {name}; `kubectl get calendars.tidegate.dev` lists those that there are"
+                "{key}: there is no Calendar {name}; `kubectl get calendars.tidegate.dev` lists them"
             ))),
         }
     }

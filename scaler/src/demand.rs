@@ -82,7 +82,7 @@ pub enum NoDemand {
     NoRoute(WorkloadId),
     /// The names of its clusters are not yet those that the proxies have
     #[error(
-        "{0} has changed, and Envoy Gateway has not taken that in yet: its status.parents tell of an earlier generation, so that \
+        "{0} has changed, and Envoy Gateway has not taken that in yet: its status.parents report an earlier generation, so that \
          nobody knows which clusters are its own"
     )]
     NotProgrammed(RouteRef),

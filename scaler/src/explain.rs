@@ -301,7 +301,7 @@ fn of_sources(sources: &[SourceStatus]) -> impl Iterator<Item = String> {
         let error = source.error.as_ref()?;
         let SourceStatus { name, last_success_seconds, .. } = source;
         Some(match last_success_seconds {
-            Some(seconds) => format!("{name} has not answered for {seconds:.0} s, its last values count: {error}"),
+            Some(seconds) => format!("{name} has not answered for {seconds:.0} s, its last values are used: {error}"),
             None => format!("{name} has never answered: {error}"),
         })
     })

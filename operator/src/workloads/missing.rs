@@ -48,8 +48,8 @@ impl fmt::Display for SignalMissing {
         let Self { workload, signal, reason } = self;
         write!(
             f,
-            "{signal} is not known: {reason}. Its last value counts for a while, and then replicas stay as they are. `tidegate \
-             explain {workload}` tells when it is back"
+            "{signal} is not known: {reason}. Its last value is used for a while, and then replicas stay as they are. `tidegate \
+             explain {workload}` shows when it is back"
         )
     }
 }
@@ -101,8 +101,8 @@ mod tests {
     fn the_event_says_which_signal_why_and_where_to_look() {
         assert_eq!(
             missing(Signal::KafkaLag, "Kafka cluster default: no answer within 10s").to_string(),
-            "kafka-lag is not known: Kafka cluster default: no answer within 10s. Its last value counts for a while, and then \
-             replicas stay as they are. `tidegate explain deployment/billing` tells when it is back"
+            "kafka-lag is not known: Kafka cluster default: no answer within 10s. Its last value is used for a while, and then \
+             replicas stay as they are. `tidegate explain deployment/billing` shows when it is back"
         );
     }
 }

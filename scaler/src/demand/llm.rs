@@ -121,7 +121,7 @@ impl ModelNow {
             }
             (Some(Ok(routed)), _) if signal.family() == Family::Tokens => not_yet(&routed.incomplete),
             (_, Some(Ok(served))) if Self::of_servers(served, signal).is_none() => {
-                Some(NoReading::BadAnswer { reason: format!("such model servers do not tell {}", signal.unit()) })
+                Some(NoReading::BadAnswer { reason: format!("such model servers do not report {}", signal.unit()) })
             }
             (_, Some(Ok(served))) => not_yet(&served.incomplete),
             (_, Some(Err(why))) => Some(why.clone()),

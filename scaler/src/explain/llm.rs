@@ -180,7 +180,7 @@ impl ExplainedModel {
             None => paragraph(f, "", "No AI gateway counts its tokens.")?,
         }
         if let Some(servers) = &self.servers {
-            paragraph(f, "", &format!("Its pods tell {servers}."))?;
+            paragraph(f, "", &format!("Its pods report {servers}."))?;
         }
         if self.starting > 0 {
             let whence = if self.startup_measured { "the last ones took" } else { "they may take" };

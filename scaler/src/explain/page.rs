@@ -64,7 +64,7 @@ impl Explanation {
                 answer.push_str("Outside its hours: no replica is wanted, whatever the traffic.");
                 return answer;
             }
-            let _infallible = write!(answer, "Outside its hours, where demand counts for {} at most: ", count(cap));
+            let _infallible = write!(answer, "Outside its hours, when at most {} may run: ", count(cap));
         }
         if !self.complete {
             answer.push_str("At least ");

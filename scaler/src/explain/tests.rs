@@ -142,7 +142,7 @@ async fn sources_that_do_not_answer_are_told_with_what_they_say() {
     demands.signals().commit_values("test", Err("connection refused".into()));
     let text = page(&plan, &demands);
     let expected =
-        "- test has not answered for 12 s, its last values count: connection refused\n\nSources: 0 of 1 answer.";
+        "- test has not answered for 12 s, its last values are used: connection refused\n\nSources: 0 of 1 answer.";
     assert!(text.contains(expected), "{text}");
     advance(STALE_AFTER).await;
     let text = page(&plan, &demands);
@@ -233,7 +233,7 @@ async fn outside_hours_the_cap_and_the_next_opening_are_told() {
     };
     let capped = at("2");
     let words: Vec<_> = capped.split_whitespace().collect();
-    let answer = "Outside its hours, where demand counts for 2 replicas at most: 2 replicas wanted: 200.0 requests/s";
+    let answer = "Outside its hours, when at most 2 replicas may run: 2 replicas wanted: 200.0 requests/s";
     assert!(words.join(" ").contains(answer), "{capped}");
     // The clocks go forward on that week-end.
     let sentence = "Hours: closed, at most 2, until 2026-03-30T08:00:00+02:00 (Mo-Fr 08:00-18:00 in Europe/Berlin).";

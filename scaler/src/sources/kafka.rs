@@ -94,7 +94,7 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
         match errors.first() {
             Some(error) if failing != errors.len() => {
                 let (failing, of) = (errors.len(), answers.len());
-                tracing::warn!(cluster = name, failing, of, %error, "lags of a Kafka cluster are not known: the last ones count");
+                tracing::warn!(cluster = name, failing, of, %error, "lags of a Kafka cluster are not known: the last ones are used");
             }
             None if failing > 0 => tracing::info!(cluster = name, "all lags of a Kafka cluster are known again"),
             _ => {}

@@ -169,9 +169,11 @@ impl ProxySets {
                  endpoint. Look at the route's status and the Service's endpoints"
             ),
             Gap::PartlyShown => format!("not all of {answering} proxies that answer show the cluster {cluster}"),
-            Gap::LeftOut => "the proxies leave out the statistics that tell (upstream_rq_total, upstream_rq_active, \
+            Gap::LeftOut => {
+                "the proxies leave out the statistics that show it (upstream_rq_total, upstream_rq_active, \
                              upstream_cx_active): look at spec.telemetry.metrics.matches of the EnvoyProxy"
-                .to_owned(),
+                    .to_owned()
+            }
             Gap::None => "it was not measured on all proxies for 30 s yet".to_owned(),
         }
     }

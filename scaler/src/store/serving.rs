@@ -191,9 +191,9 @@ impl Server {
     fn unknown(&self, measured: &Measured, pod: &ServingPod, now: Instant, stale_after: Duration) -> Option<String> {
         let (name, age) = (&pod.name, measured.age(now));
         match (&self.error, pod.ready) {
-            (Some(error), false) => Some(format!("pod {name} is not ready and does not tell its metrics: {error}")),
+            (Some(error), false) => Some(format!("pod {name} is not ready and does not show its metrics: {error}")),
             (Some(error), true) if age > stale_after => {
-                Some(format!("pod {name} has told nothing for {} s: {error}", age.as_secs()))
+                Some(format!("pod {name} has not answered for {} s: {error}", age.as_secs()))
             }
             _ => {
                 let seconds = measured.at.saturating_duration_since(measured.young?).as_secs() + 1;
@@ -251,7 +251,7 @@ fn unmeasured(pod: &ServingPod, server: Option<&Server>) -> String {
     let name = &pod.name;
     match (pod.metrics, server.and_then(|server| server.error.as_ref())) {
         (None, _) => format!("pod {name} has no address"),
-        (Some(_), Some(error)) => format!("pod {name} does not tell its metrics: {error}"),
+        (Some(_), Some(error)) => format!("pod {name} does not show its metrics: {error}"),
         (Some(address), None) => format!("pod {name} ({address}) was not asked twice yet"),
     }
 }

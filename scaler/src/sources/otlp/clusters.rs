@@ -206,7 +206,7 @@ impl Report {
         }
         match self.refused.filter(|_| self.counted == 0)? {
             Dropped::Late => Some(clock_error(self.behind)),
-            why => Some(format!("no counter of its report counts: {why}")),
+            why => Some(format!("no counter of its report can be used: {why}")),
         }
     }
 }

@@ -168,7 +168,7 @@ impl Peers {
                 }
                 Ok(Err(error)) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(host = self.host, %error, "other pods of Tidegate cannot be found; those that are known stay");
+                        tracing::warn!(host = self.host, %error, "other pods of Tidegate cannot be found; the known ones are kept");
                     }
                 }
                 Err(_) => {}

@@ -103,7 +103,7 @@ fn a_pod_that_fails_its_probe_counts_while_it_answers_and_is_held_as_a_lower_bou
     (80..120).for_each(|second| asked.second(&[Ok(busy(second)), Err("timeout")]));
     let served = asked.served().unwrap();
     assert_eq!((served.waiting, served.output), (Some(8.0), 100.0));
-    assert_eq!(served.incomplete.as_deref(), Some("pod qwen-1 is not ready and does not tell its metrics: timeout"));
+    assert_eq!(served.incomplete.as_deref(), Some("pod qwen-1 is not ready and does not show its metrics: timeout"));
     (0..300).for_each(|_| asked.second(&[Ok(busy(119)), Err("timeout")]));
     let served = asked.served().unwrap();
     assert_eq!((served.waiting, served.incomplete), (Some(4.0), None), "it is out of service");
@@ -117,7 +117,7 @@ fn a_ready_pod_that_is_silent_for_too_long_makes_a_lower_bound() {
     assert_eq!(asked.served().unwrap().incomplete, None, "it is held");
     asked.second(&[Ok(busy(39)), Err("timeout")]);
     let why = asked.served().unwrap().incomplete;
-    assert_eq!(why.as_deref(), Some("pod qwen-1 has told nothing for 301 s: timeout"));
+    assert_eq!(why.as_deref(), Some("pod qwen-1 has not answered for 301 s: timeout"));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_pod_that_is_silent_contributes_what_it_last_did_and_a_new_one_makes_a_lower
     (0..40).for_each(|second| asked.second(&[Ok(busy(second)), Err("timeout")]));
     let served = asked.served().unwrap();
     assert_eq!(served.waiting, Some(4.0));
-    assert_eq!(served.incomplete.as_deref(), Some("pod qwen-1 does not tell its metrics: timeout"));
+    assert_eq!(served.incomplete.as_deref(), Some("pod qwen-1 does not show its metrics: timeout"));
     (40..60).for_each(|_| asked.second(&[Err("timeout"), Err("timeout")]));
     assert_eq!(asked.served().unwrap().waiting, Some(4.0));
     asked.now += STALE;
@@ -179,7 +179,7 @@ fn a_signal_that_a_ready_server_does_not_show_is_missing_and_says_where() {
     assert_eq!(missing(&asked, Signal::OutputTokens), None);
     asked.second(&[Ok(busy(4)), Err("http://10.0.0.1:8000/metrics answered 404")]);
     let failed = missing(&asked, Signal::OutputTokens).unwrap();
-    assert_eq!(failed, "pod qwen-1 does not tell its metrics: http://10.0.0.1:8000/metrics answered 404");
+    assert_eq!(failed, "pod qwen-1 does not show its metrics: http://10.0.0.1:8000/metrics answered 404");
     asked.pods[1].ready = false;
     assert_eq!(missing(&asked, Signal::OutputTokens), None, "one that starts is not waited for");
 }

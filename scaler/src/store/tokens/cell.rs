@@ -128,7 +128,7 @@ impl Cell {
         if lost {
             return Some("shows its tokens no more, though counters cannot vanish while a process runs");
         }
-        self.young.map(|_| "has not told of it for 30 s yet")
+        self.young.map(|_| "has reported it for less than 30 s")
     }
 
     /// Nothing is counted.

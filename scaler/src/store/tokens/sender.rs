@@ -180,7 +180,7 @@ impl Sender {
         let silent = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         match &self.error {
             Some(error) if self.is_rated() && silent > stale_after => {
-                Some(format!("AI gateway {name} has told nothing for {} s: {error}", silent.as_secs()))
+                Some(format!("AI gateway {name} has not answered for {} s: {error}", silent.as_secs()))
             }
             _ if !ready || self.is_rated() => None,
             Some(error) => Some(format!("AI gateway {name} is ready and never answered: {error}")),

@@ -260,7 +260,7 @@ fn a_gateway_that_is_silent_for_too_long_makes_the_sum_a_lower_bound() {
     }
     assert_eq!((asked.rates("m").unwrap().output, asked.tokens.shown().incomplete), (20.0, None));
     asked.second(&[("a", Some(&[("m", grown_to(340))])), ("b", None)]);
-    let why = "AI gateway b has told nothing for 301 s: connection refused";
+    let why = "AI gateway b has not answered for 301 s: connection refused";
     assert_eq!(asked.tokens.shown().incomplete.as_deref(), Some(why));
 }
 
