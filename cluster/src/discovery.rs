@@ -7,7 +7,7 @@
 //!    those of ListenerSets included; which listeners are fit for use and which lose a conflict.
 //! 2. [`attachment`]: the listeners that a route attaches to.
 //! 3. [`http_rules`] and [`l4_routes`]: the backends of a rule that count, their weights, and the cluster.
-//! 4. [`asked`]: the services that policies have Envoy ask about requests.
+//! 4. [`ext_services`]: the services that policies have Envoy ask about requests.
 //!
 //! Two things it does not know, and where it is generous: Secrets and ConfigMaps, which Tidegate has no business to
 //! read, are taken to be there and right; and Services are taken to have endpoints. So it may name a cluster that does

@@ -1,7 +1,7 @@
 //! Once a second, what every proxy contributes becomes one value for each cluster and signal.
 //!
 //! The rules that keep missing data from looking like missing demand, beside those of [`proxies`](super::proxies) and
-//! [`fleets`](super::fleets):
+//! [`proxy_sets`](super::proxy_sets):
 //! - a second of a cluster is measured in whole when every proxy that has to show it does, and each is known; a value is exact when
 //!   all 30 seconds of its window were, and a lower bound otherwise;
 //! - a proxy that does not answer contributes what it last did, and is unknown after `stale_after`;
