@@ -38,6 +38,7 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 test-lint: ## Format, lints, no circles between files, links in docs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --package tidegate --no-default-features --all-targets --quiet -- -D warnings
 	cargo xtask circles
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts are not looked at"; fi
