@@ -55,7 +55,7 @@ use self::{
 use super::{
     Objects,
     kind::Kind,
-    objects::Table,
+    table::Table,
     views::{BackendRef, EnvoyProxySpec, Route},
 };
 

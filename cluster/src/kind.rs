@@ -2,8 +2,50 @@
 
 use std::fmt;
 
+/// The table of kinds: variant, kind, plural, API group, versions (the one to prefer first), whether it is namespaced, and the table of
+/// [`Objects`](crate::Objects) with its view. What is made of it is made by the macro that it is given.
+macro_rules! for_all_kinds {
+    ($make:ident) => {
+        $make! {
+            Deployment "Deployment" "deployments" "apps" ["v1"] true deployments Workload;
+            StatefulSet "StatefulSet" "statefulsets" "apps" ["v1"] true stateful_sets Workload;
+            DaemonSet "DaemonSet" "daemonsets" "apps" ["v1"] true daemon_sets Workload;
+            CronJob "CronJob" "cronjobs" "batch" ["v1"] true cron_jobs CronJob;
+            ReplicaSet "ReplicaSet" "replicasets" "apps" ["v1"] true replica_sets ReplicaSet;
+            Service "Service" "services" "" ["v1"] true services Service;
+            Namespace "Namespace" "namespaces" "" ["v1"] false namespaces Namespace;
+            Pod "Pod" "pods" "" ["v1"] true pods Pod;
+            GatewayClass "GatewayClass" "gatewayclasses" "gateway.networking.k8s.io" ["v1", "v1beta1"] false gateway_classes GatewayClass;
+            Gateway "Gateway" "gateways" "gateway.networking.k8s.io" ["v1", "v1beta1"] true gateways Gateway;
+            ListenerSet "ListenerSet" "listenersets" "gateway.networking.k8s.io" ["v1"] true listener_sets ListenerSet;
+            HttpRoute "HTTPRoute" "httproutes" "gateway.networking.k8s.io" ["v1", "v1beta1"] true http_routes Route;
+            GrpcRoute "GRPCRoute" "grpcroutes" "gateway.networking.k8s.io" ["v1", "v1alpha2"] true grpc_routes Route;
+            TcpRoute "TCPRoute" "tcproutes" "gateway.networking.k8s.io" ["v1", "v1alpha2"] true tcp_routes Route;
+            TlsRoute "TLSRoute" "tlsroutes" "gateway.networking.k8s.io" ["v1", "v1alpha3", "v1alpha2"] true tls_routes Route;
+            UdpRoute "UDPRoute" "udproutes" "gateway.networking.k8s.io" ["v1", "v1alpha2"] true udp_routes Route;
+            ReferenceGrant "ReferenceGrant" "referencegrants" "gateway.networking.k8s.io" ["v1", "v1beta1", "v1alpha2"] true reference_grants ReferenceGrant;
+            ServiceImport "ServiceImport" "serviceimports" "multicluster.x-k8s.io" ["v1alpha1", "v1beta1"] true service_imports ServiceImport;
+            EnvoyProxy "EnvoyProxy" "envoyproxies" "gateway.envoyproxy.io" ["v1alpha1"] true envoy_proxies EnvoyProxy;
+            Backend "Backend" "backends" "gateway.envoyproxy.io" ["v1alpha1"] true backends Backend;
+            HttpRouteFilter "HTTPRouteFilter" "httproutefilters" "gateway.envoyproxy.io" ["v1alpha1"] true http_route_filters HttpRouteFilter;
+            BackendTrafficPolicy "BackendTrafficPolicy" "backendtrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true backend_traffic_policies BackendTrafficPolicy;
+            ClientTrafficPolicy "ClientTrafficPolicy" "clienttrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true client_traffic_policies ClientTrafficPolicy;
+            SecurityPolicy "SecurityPolicy" "securitypolicies" "gateway.envoyproxy.io" ["v1alpha1"] true security_policies ExtServicePolicy;
+            EnvoyExtensionPolicy "EnvoyExtensionPolicy" "envoyextensionpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true envoy_extension_policies ExtServicePolicy;
+            AiGatewayRoute "AIGatewayRoute" "aigatewayroutes" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true ai_gateway_routes AiGatewayRoute;
+            AiServiceBackend "AIServiceBackend" "aiservicebackends" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true ai_service_backends AiServiceBackend;
+            InferencePool "InferencePool" "inferencepools" "inference.networking.k8s.io" ["v1"] true inference_pools InferencePool;
+            XInferencePool "InferencePool" "inferencepools" "inference.networking.x-k8s.io" ["v1alpha2"] true x_inference_pools InferencePool;
+            Calendar "Calendar" "calendars" "tidegate.dev" ["v1alpha1"] false calendars CalendarObject;
+            ScaledObject "ScaledObject" "scaledobjects" "keda.sh" ["v1alpha1"] true scaled ScaledObject;
+            HorizontalPodAutoscaler "HorizontalPodAutoscaler" "horizontalpodautoscalers" "autoscaling" ["v2", "v1"] true autoscalers HorizontalPodAutoscaler;
+        }
+    };
+}
+pub(crate) use for_all_kinds;
+
 macro_rules! kinds {
-    ($($variant:ident $name:literal $plural:literal $group:literal [$($version:literal),+] $namespaced:literal;)*) => {
+    ($($variant:ident $name:literal $plural:literal $group:literal [$($version:literal),+] $namespaced:literal $table:ident $view:ident;)*) => {
         /// A kind of object that Tidegate reads.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind { $(#[doc = concat!("`", $name, "`")] $variant,)* }
@@ -40,40 +82,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    Deployment "Deployment" "deployments" "apps" ["v1"] true;
-    StatefulSet "StatefulSet" "statefulsets" "apps" ["v1"] true;
-    DaemonSet "DaemonSet" "daemonsets" "apps" ["v1"] true;
-    CronJob "CronJob" "cronjobs" "batch" ["v1"] true;
-    ReplicaSet "ReplicaSet" "replicasets" "apps" ["v1"] true;
-    Service "Service" "services" "" ["v1"] true;
-    Namespace "Namespace" "namespaces" "" ["v1"] false;
-    Pod "Pod" "pods" "" ["v1"] true;
-    GatewayClass "GatewayClass" "gatewayclasses" "gateway.networking.k8s.io" ["v1", "v1beta1"] false;
-    Gateway "Gateway" "gateways" "gateway.networking.k8s.io" ["v1", "v1beta1"] true;
-    ListenerSet "ListenerSet" "listenersets" "gateway.networking.k8s.io" ["v1"] true;
-    HttpRoute "HTTPRoute" "httproutes" "gateway.networking.k8s.io" ["v1", "v1beta1"] true;
-    GrpcRoute "GRPCRoute" "grpcroutes" "gateway.networking.k8s.io" ["v1", "v1alpha2"] true;
-    TcpRoute "TCPRoute" "tcproutes" "gateway.networking.k8s.io" ["v1", "v1alpha2"] true;
-    TlsRoute "TLSRoute" "tlsroutes" "gateway.networking.k8s.io" ["v1", "v1alpha3", "v1alpha2"] true;
-    UdpRoute "UDPRoute" "udproutes" "gateway.networking.k8s.io" ["v1", "v1alpha2"] true;
-    ReferenceGrant "ReferenceGrant" "referencegrants" "gateway.networking.k8s.io" ["v1", "v1beta1", "v1alpha2"] true;
-    ServiceImport "ServiceImport" "serviceimports" "multicluster.x-k8s.io" ["v1alpha1", "v1beta1"] true;
-    EnvoyProxy "EnvoyProxy" "envoyproxies" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    Backend "Backend" "backends" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    HttpRouteFilter "HTTPRouteFilter" "httproutefilters" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    BackendTrafficPolicy "BackendTrafficPolicy" "backendtrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    ClientTrafficPolicy "ClientTrafficPolicy" "clienttrafficpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    SecurityPolicy "SecurityPolicy" "securitypolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    EnvoyExtensionPolicy "EnvoyExtensionPolicy" "envoyextensionpolicies" "gateway.envoyproxy.io" ["v1alpha1"] true;
-    AiGatewayRoute "AIGatewayRoute" "aigatewayroutes" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true;
-    AiServiceBackend "AIServiceBackend" "aiservicebackends" "aigateway.envoyproxy.io" ["v1beta1", "v1alpha1"] true;
-    InferencePool "InferencePool" "inferencepools" "inference.networking.k8s.io" ["v1"] true;
-    XInferencePool "InferencePool" "inferencepools" "inference.networking.x-k8s.io" ["v1alpha2"] true;
-    Calendar "Calendar" "calendars" "tidegate.dev" ["v1alpha1"] false;
-    ScaledObject "ScaledObject" "scaledobjects" "keda.sh" ["v1alpha1"] true;
-    HorizontalPodAutoscaler "HorizontalPodAutoscaler" "horizontalpodautoscalers" "autoscaling" ["v2", "v1"] true;
-}
+for_all_kinds!(kinds);
 
 impl Kind {
     /// The kind that an object's `apiVersion` and `kind` name, whatever the version.

@@ -15,13 +15,15 @@ pub mod scaling;
 mod serving;
 mod serving_selectors;
 mod sleepers;
+mod table;
 mod views;
 
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
 pub use manifests::{ManifestError, ManifestErrors, read_manifests};
-pub use objects::{ForeignScaler, ObjectError, Objects, WorkloadState};
+pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
 pub use sleepers::{PAUSED_REPLICAS, Sleeper, Wanted, is_paused_by_hours};
+pub use table::ObjectError;
 pub use views::{ASLEEP, CalendarObject, Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};

@@ -13,67 +13,50 @@ use tidegate_core::{
 };
 
 use super::{
-    kind::Kind,
+    kind::{Kind, for_all_kinds},
     serving::ServingPods,
+    table::{AnyTable, ObjectError, Table, strip_nulls},
     views::{self, CalendarObject, ScaledObject, Workload},
 };
 
-/// By namespace (empty for objects of the cluster), then by name.
-pub(super) type Table<T> = BTreeMap<String, BTreeMap<String, T>>;
+macro_rules! objects {
+    ($($variant:ident $name:literal $plural:literal $group:literal [$($version:literal),+] $namespaced:literal $table:ident $view:ident;)*) => {
+        /// All objects that are known now, from a cluster or from files.
+        ///
+        /// ```
+        /// use serde_json::json;
+        /// use tidegate_cluster::{Kind, Objects};
+        ///
+        /// let mut objects = Objects::default();
+        /// let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {}});
+        /// assert!(objects.apply(service)?);
+        /// objects.remove(Kind::Service, "default", "api");
+        /// assert!(objects.plan().workloads.is_empty());
+        /// # Ok::<(), tidegate_cluster::ObjectError>(())
+        /// ```
+        #[derive(Debug, Default)]
+        pub struct Objects {
+            $(pub(super) $table: Table<views::$view>,)*
+            pub(super) serving: ServingPods,
+            pub(super) envoy_gateway: views::EnvoyGateway,
+            pub(super) proxy_namespaces: ProxyNamespaces,
+            pub(super) manageable: Managed,
+            revision: u64,
+        }
 
-/// All objects that are known now, from a cluster or from files.
-///
-/// ```
-/// use serde_json::json;
-/// use tidegate_cluster::{Kind, Objects};
-///
-/// let mut objects = Objects::default();
-/// let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {}});
-/// assert!(objects.apply(service)?);
-/// objects.remove(Kind::Service, "default", "api");
-/// assert!(objects.plan().workloads.is_empty());
-/// # Ok::<(), tidegate_cluster::ObjectError>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct Objects {
-    pub(super) deployments: Table<Workload>,
-    pub(super) stateful_sets: Table<Workload>,
-    pub(super) daemon_sets: Table<Workload>,
-    pub(super) cron_jobs: Table<views::CronJob>,
-    pub(super) replica_sets: Table<views::ReplicaSet>,
-    pub(super) services: Table<views::Service>,
-    pub(super) namespaces: Table<views::Namespace>,
-    pub(super) pods: Table<views::Pod>,
-    pub(super) gateway_classes: Table<views::GatewayClass>,
-    pub(super) gateways: Table<views::Gateway>,
-    pub(super) listener_sets: Table<views::ListenerSet>,
-    pub(super) http_routes: Table<views::Route>,
-    pub(super) grpc_routes: Table<views::Route>,
-    pub(super) tcp_routes: Table<views::Route>,
-    pub(super) tls_routes: Table<views::Route>,
-    pub(super) udp_routes: Table<views::Route>,
-    pub(super) reference_grants: Table<views::ReferenceGrant>,
-    pub(super) service_imports: Table<views::ServiceImport>,
-    pub(super) envoy_proxies: Table<views::EnvoyProxy>,
-    pub(super) backends: Table<views::Backend>,
-    pub(super) http_route_filters: Table<views::HttpRouteFilter>,
-    pub(super) backend_traffic_policies: Table<views::BackendTrafficPolicy>,
-    pub(super) client_traffic_policies: Table<views::ClientTrafficPolicy>,
-    pub(super) security_policies: Table<views::ExtServicePolicy>,
-    pub(super) envoy_extension_policies: Table<views::ExtServicePolicy>,
-    pub(super) ai_gateway_routes: Table<views::AiGatewayRoute>,
-    pub(super) ai_service_backends: Table<views::AiServiceBackend>,
-    pub(super) inference_pools: Table<views::InferencePool>,
-    pub(super) x_inference_pools: Table<views::InferencePool>,
-    pub(super) serving: ServingPods,
-    calendars: Table<CalendarObject>,
-    pub(super) scaled: Table<ScaledObject>,
-    pub(super) autoscalers: Table<views::HorizontalPodAutoscaler>,
-    pub(super) envoy_gateway: views::EnvoyGateway,
-    pub(super) proxy_namespaces: ProxyNamespaces,
-    pub(super) manageable: Managed,
-    revision: u64,
+        impl Objects {
+            fn table(&self, kind: Kind) -> &dyn AnyTable {
+                match kind { $(Kind::$variant => &self.$table,)* }
+            }
+
+            fn table_mut(&mut self, kind: Kind) -> &mut dyn AnyTable {
+                match kind { $(Kind::$variant => &mut self.$table,)* }
+            }
+        }
+    };
 }
+
+for_all_kinds!(objects);
 
 /// The namespaces in which Envoy Gateway runs the proxies of any Gateway.
 #[derive(Debug)]
@@ -83,176 +66,6 @@ impl Default for ProxyNamespaces {
     fn default() -> Self {
         Self(vec!["envoy-gateway-system".to_owned()])
     }
-}
-
-/// An object that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ObjectError {
-    /// Not a Kubernetes object at all.
-    #[error("not a Kubernetes object: {0}")]
-    NotAnObject(&'static str),
-    /// A field has the wrong type. What was known of the object before is kept.
-    #[error("{kind} {}{name}: {reason}", Namespaced(namespace))]
-    Malformed {
-        /// The object's kind
-        kind: Kind,
-        /// Its namespace; empty for objects of the cluster
-        namespace: String,
-        /// Its name
-        name: String,
-        /// Which field, what it is and what it should be
-        reason: String,
-    },
-}
-
-struct Namespaced<'a>(&'a str);
-
-impl std::fmt::Display for Namespaced<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "{}/", self.0) }
-    }
-}
-
-/// Evaluates an expression with the table of a kind, which has another type for each.
-macro_rules! with_table {
-    (&mut $objects:ident, $kind:expr, $table:ident => $body:expr) => {
-        with_table!(@ [&mut $objects] $kind, $table => $body)
-    };
-    (&$objects:ident, $kind:expr, $table:ident => $body:expr) => {
-        with_table!(@ [&$objects] $kind, $table => $body)
-    };
-    (@ [$($objects:tt)+] $kind:expr, $table:ident => $body:expr) => {
-        match $kind {
-            Kind::Deployment => {
-                let $table = $($objects)+.deployments;
-                $body
-            }
-            Kind::StatefulSet => {
-                let $table = $($objects)+.stateful_sets;
-                $body
-            }
-            Kind::DaemonSet => {
-                let $table = $($objects)+.daemon_sets;
-                $body
-            }
-            Kind::CronJob => {
-                let $table = $($objects)+.cron_jobs;
-                $body
-            }
-            Kind::ReplicaSet => {
-                let $table = $($objects)+.replica_sets;
-                $body
-            }
-            Kind::Service => {
-                let $table = $($objects)+.services;
-                $body
-            }
-            Kind::Namespace => {
-                let $table = $($objects)+.namespaces;
-                $body
-            }
-            Kind::Pod => {
-                let $table = $($objects)+.pods;
-                $body
-            }
-            Kind::GatewayClass => {
-                let $table = $($objects)+.gateway_classes;
-                $body
-            }
-            Kind::Gateway => {
-                let $table = $($objects)+.gateways;
-                $body
-            }
-            Kind::ListenerSet => {
-                let $table = $($objects)+.listener_sets;
-                $body
-            }
-            Kind::HttpRoute => {
-                let $table = $($objects)+.http_routes;
-                $body
-            }
-            Kind::GrpcRoute => {
-                let $table = $($objects)+.grpc_routes;
-                $body
-            }
-            Kind::TcpRoute => {
-                let $table = $($objects)+.tcp_routes;
-                $body
-            }
-            Kind::TlsRoute => {
-                let $table = $($objects)+.tls_routes;
-                $body
-            }
-            Kind::UdpRoute => {
-                let $table = $($objects)+.udp_routes;
-                $body
-            }
-            Kind::ReferenceGrant => {
-                let $table = $($objects)+.reference_grants;
-                $body
-            }
-            Kind::ServiceImport => {
-                let $table = $($objects)+.service_imports;
-                $body
-            }
-            Kind::EnvoyProxy => {
-                let $table = $($objects)+.envoy_proxies;
-                $body
-            }
-            Kind::Backend => {
-                let $table = $($objects)+.backends;
-                $body
-            }
-            Kind::HttpRouteFilter => {
-                let $table = $($objects)+.http_route_filters;
-                $body
-            }
-            Kind::BackendTrafficPolicy => {
-                let $table = $($objects)+.backend_traffic_policies;
-                $body
-            }
-            Kind::ClientTrafficPolicy => {
-                let $table = $($objects)+.client_traffic_policies;
-                $body
-            }
-            Kind::SecurityPolicy => {
-                let $table = $($objects)+.security_policies;
-                $body
-            }
-            Kind::EnvoyExtensionPolicy => {
-                let $table = $($objects)+.envoy_extension_policies;
-                $body
-            }
-            Kind::AiGatewayRoute => {
-                let $table = $($objects)+.ai_gateway_routes;
-                $body
-            }
-            Kind::AiServiceBackend => {
-                let $table = $($objects)+.ai_service_backends;
-                $body
-            }
-            Kind::InferencePool => {
-                let $table = $($objects)+.inference_pools;
-                $body
-            }
-            Kind::XInferencePool => {
-                let $table = $($objects)+.x_inference_pools;
-                $body
-            }
-            Kind::Calendar => {
-                let $table = $($objects)+.calendars;
-                $body
-            }
-            Kind::ScaledObject => {
-                let $table = $($objects)+.scaled;
-                $body
-            }
-            Kind::HorizontalPodAutoscaler => {
-                let $table = $($objects)+.autoscalers;
-                $body
-            }
-        }
-    };
 }
 
 impl Objects {
@@ -299,14 +112,7 @@ impl Objects {
     /// Forgets one object. `namespace` is ignored for kinds that have none.
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
         let namespace = if kind.namespaced() { namespace } else { "" };
-        let removed = with_table!(&mut self, kind, table => {
-            let names = table.get_mut(namespace);
-            let removed = names.is_some_and(|names| names.remove(name).is_some());
-            if table.get(namespace).is_some_and(BTreeMap::is_empty) {
-                table.remove(namespace);
-            }
-            removed
-        });
+        let removed = self.table_mut(kind).remove_object(namespace, name);
         self.revision += u64::from(removed);
     }
 
@@ -314,20 +120,9 @@ impl Objects {
     /// it was known before, if it was.
     pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
         self.revision += 1;
-        with_table!(&mut self, kind, table => {
-            let mut before = std::mem::take(table);
-            let errors: Vec<_> =
-                objects.into_iter().filter_map(|object| insert(table, kind, object).err()).collect();
-            for error in &errors {
-                if let ObjectError::Malformed { namespace, name, .. } = error
-                    && let Some(known) = before.get_mut(namespace).and_then(|names| names.remove(name))
-                {
-                    table.entry(namespace.clone()).or_default().insert(name.clone(), known);
-                }
-            }
-            self.drop_strangers(kind);
-            errors
-        })
+        let errors = self.table_mut(kind).replace_all(kind, objects);
+        self.drop_strangers(kind);
+        errors
     }
 
     /// Takes in a pod of a workload that serves a model.
@@ -417,7 +212,7 @@ impl Objects {
 
     /// How many objects of a kind are known.
     pub fn count(&self, kind: Kind) -> usize {
-        with_table!(&self, kind, table => table.values().map(BTreeMap::len).sum())
+        self.table(kind).count()
     }
 
     pub(super) fn workloads(&self, kind: WorkloadKind) -> &Table<Workload> {
@@ -428,7 +223,7 @@ impl Objects {
     }
 
     fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
-        let changed = with_table!(&mut self, kind, table => insert(table, kind, object))?;
+        let changed = self.table_mut(kind).insert_object(kind, object)?;
         self.revision += u64::from(changed);
         self.drop_strangers(kind);
         Ok(())
@@ -482,50 +277,6 @@ fn retain<T>(table: &mut Table<T>, keep: impl Fn(&T) -> bool) {
         names.retain(|_, object| keep(object));
         !names.is_empty()
     });
-}
-
-/// Adds or replaces one object. Returns whether that changed anything.
-fn insert<T: serde::de::DeserializeOwned + PartialEq>(
-    table: &mut Table<T>,
-    kind: Kind,
-    mut object: Value,
-) -> Result<bool, ObjectError> {
-    strip_nulls(&mut object);
-    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
-        return Err(ObjectError::NotAnObject("it has no metadata"));
-    };
-    let Some(name) = metadata.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) else {
-        return Err(ObjectError::NotAnObject("it has no metadata.name"));
-    };
-    let name = name.to_owned();
-    let namespace = if kind.namespaced() {
-        let given = metadata.get("namespace").and_then(Value::as_str);
-        given.filter(|namespace| !namespace.is_empty()).unwrap_or("default").to_owned()
-    } else {
-        String::new()
-    };
-    metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
-    match serde_json::from_value(object) {
-        Ok(view) => {
-            let names = table.entry(namespace).or_default();
-            let changed = names.get(&name) != Some(&view);
-            names.insert(name, view);
-            Ok(changed)
-        }
-        Err(error) => Err(ObjectError::Malformed { kind, namespace, name, reason: error.to_string() }),
-    }
-}
-
-/// In Kubernetes a null is an absent field.
-fn strip_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, value| !value.is_null());
-            fields.values_mut().for_each(strip_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tidegate_core::{
 use super::{
     super::{
         Objects,
-        objects::Table,
+        table::Table,
         views::{
             AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, Meta, ParentRef, Route, RouteSpec, Rule,
         },

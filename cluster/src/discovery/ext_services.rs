@@ -13,7 +13,7 @@ use tidegate_core::{ids::RouteRef, plan::Role};
 use super::{
     super::{
         kind::Kind,
-        objects::Table,
+        table::Table,
         views::{BackendRef, ExtServicePolicy, Route},
     },
     Discovery, Part, Weight,
