@@ -31,7 +31,7 @@ impl fmt::Display for GatewayId {
     }
 }
 
-/// The name under which what the listeners of a Gateway's proxies carry is kept among the clusters.
+/// Key in the signal store for the traffic of a Gateway's own listeners: `gateway/NAMESPACE/NAME`.
 pub fn series_of_gateway(namespace: &str, name: &str) -> Arc<str> {
     format!("gateway/{namespace}/{name}").into()
 }

@@ -166,7 +166,7 @@ impl AiRule {
     }
 }
 
-/// What of a model's tokens is a workload's.
+/// The share of a model's tokens that belongs to one workload.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelShare {
     /// All that is counted under this name: the annotation `tidegate.dev/model` says so

@@ -34,7 +34,7 @@ pub struct Schedule {
 /// How late one that waits for another opens at the latest.
 pub const LATEST: TimeDelta = TimeDelta::minutes(10);
 
-/// What holds for years holds for a day, which is long enough not to be worked out again.
+/// When nothing changes within the search horizon, the limits are cached for this long.
 const LONG: TimeDelta = TimeDelta::days(1);
 const ONE: TimeDelta = TimeDelta::nanoseconds(1);
 

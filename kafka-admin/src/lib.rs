@@ -100,8 +100,8 @@ impl ConsumerContext for Context {}
 
 /// Groups that are asked for at one time: each is a request to its coordinator.
 const AT_ONCE: usize = 500;
-/// The longest that librdkafka takes. When it gives up itself on a group whose coordinator is away, it ends the process once that
-/// is back (confluentinc/librdkafka#4605); so it is not let to, and a client that owes an answer is given up instead.
+/// librdkafka's own timeout. It aborts the process when a request that it timed out itself is answered later
+/// (confluentinc/librdkafka#4605). So the maximum is set here, and the whole client is dropped when an answer is overdue.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// How long news are waited for after each sweep, and how many errors are taken then.

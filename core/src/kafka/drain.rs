@@ -15,8 +15,8 @@ pub struct Throughput {
 }
 
 impl Throughput {
-    /// Takes in rates of a time in which `replicas` read, and neither more nor fewer. A group that rebalances or is stuck reads
-    /// nothing, and what was known before holds.
+    /// Updates the estimate from a window in which the number of ready replicas was constant. A group that rebalances or is stuck
+    /// reads nothing: the estimate stays.
     pub fn observe(&mut self, rates: &Rates, replicas: u32, seconds: f64) {
         let per_replica = rates.consumed / f64::from(replicas);
         // Not so for no replica, and for offsets that were reset.

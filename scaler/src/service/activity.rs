@@ -71,8 +71,8 @@ impl Scaler {
 
     /// Tells every stream what changed, after each round of samples and at least once a second. Never ends.
     ///
-    /// One task for all streams: thousands of streams that each woke up every second would hold up calls, which one that
-    /// gives way to them does not.
+    /// One task serves all streams and yields between batches; a task per stream would wake by the thousand each second and delay
+    /// RPCs.
     pub(super) async fn tell_streams(&self) {
         let mut rounds = self.demands.signals().rounds();
         loop {

@@ -1,4 +1,4 @@
-//! What is asked of a server on behalf of workloads, one question at a time, and the last answers.
+//! Cache of questions to a server (PromQL, Kafka lags) and their last answers.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use super::{FORGET_AFTER, MAX_NAMED, NoReading};
 
-/// Questions of the Plan, which are asked for as long as it has them, and of hand-written triggers, for a while after each
-/// call.
+/// A question from the Plan lives as long as the Plan has it; one from a hand-written trigger, 10 min after its last use.
 #[derive(Debug)]
 pub(super) struct Questions<Q, A> {
     asked: HashMap<Q, Question<A>>,

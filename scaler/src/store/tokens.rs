@@ -90,7 +90,7 @@ pub(super) struct Tokens {
 #[derive(Debug)]
 struct Series {
     names: Arc<TokenNames>,
-    /// Since when somebody asks for it: a report of before that is without it says nothing
+    /// First time anyone asked for this model. An earlier report that lacks it does not mean zero traffic
     since: Instant,
     /// Rates over the window
     rates: Counted,

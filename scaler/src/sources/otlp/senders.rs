@@ -18,7 +18,7 @@ use super::{
 
 /// A process that ended is not called silent before this.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(10);
-/// Who has not been heard for longer begins anew when it comes back, if what it contributed is over by then too.
+/// A sender silent for longer than this is forgotten once its last value is too old to be used; if it returns, it is new.
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(900);
 
 /// How much there may be of senders of one standing.
