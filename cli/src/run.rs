@@ -134,7 +134,7 @@ impl Service {
         });
     }
 
-    /// SignalStore and their sources.
+    /// Signals and their sources.
     fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(SignalStore::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));

@@ -1,6 +1,6 @@
 //! What it costs to hold 10,000 workloads and to plan them.
 //!
-//! `cargo bench -p tidegate-operator --bench plan` prints the times, and before them the memory of the objects and of
+//! `cargo bench -p tidegate-cluster --bench plan` prints the times, and before them the memory of the objects and of
 //! the Plan.
 
 #![allow(missing_docs, reason = "criterion's macros write the items")]

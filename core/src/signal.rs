@@ -1,4 +1,4 @@
-//! SignalStore: what is measured of a workload, and what one replica carries of it.
+//! Signals: what is measured of a workload, and what one replica carries of it.
 
 use std::{fmt, str::FromStr};
 

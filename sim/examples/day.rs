@@ -1,6 +1,6 @@
 //! A working day in a moment: simulates KEDA and the HPA over a load, and writes the report.
 //!
-//!     cargo run -p tidegate-replay --example day -- day.html
+//!     cargo run -p tidegate-sim --example day -- day.html
 
 use std::{env, error::Error, path::Path, time::Duration};
 
