@@ -2,14 +2,9 @@
 //!
 //! Nothing depends on what is written here. The scaler works out the hours by itself; the status is for people.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Value, json};
 use tidegate_cluster::{CalendarObject, Kind};
 use tidegate_core::{
@@ -100,7 +95,7 @@ impl Pass for Calendars {
             };
             objects.calendars().map(shown).collect()
         });
-        let mut kept = HashSet::new();
+        let mut all = Vec::new();
         let mut wake = LOOK;
         for (name, uid, shown, status) in shown {
             if let Some(change) = shown.next_change {
@@ -110,17 +105,9 @@ impl Pass for Calendars {
             if let Some(status) = status {
                 write(&context.writer, &name, &status).await;
             }
-            let reference = ObjectReference {
-                api_version: Some("tidegate.dev/v1alpha1".to_owned()),
-                kind: Some("Calendar".to_owned()),
-                name: Some(name),
-                uid: Some(uid),
-                ..ObjectReference::default()
-            };
-            kept.insert(events::key(&reference));
-            self.events.tell(&reference, &shown.notices).await;
+            all.push((events::reference(Kind::Calendar, "", &name, Some(uid)), shown.notices));
         }
-        self.events.keep(&kept);
+        self.events.tell_all(all).await;
         Instant::now() + wake
     }
 }

@@ -20,10 +20,14 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
+use tidegate_cluster::Kind;
 use tidegate_core::{event::Notice, hash::fnv1a_64};
 use tokio::time::{Instant, timeout};
 
-use crate::writer::{Unwritten, Writer};
+use crate::{
+    watch::resource::preferred,
+    writer::{Unwritten, Writer},
+};
 
 /// The API server takes notes of up to 1 kB.
 const LONGEST_NOTE: usize = 1000;
@@ -53,9 +57,21 @@ impl<N: Notice> Events<N> {
         Self { writer, instance: instance.to_owned(), known: HashMap::new() }
     }
 
-    /// All that is true of an object now; what is new is told. Returns how many events were written, and whether some have
-    /// yet to be.
-    pub async fn tell(&mut self, object: &ObjectReference, notices: &[N]) -> (u64, bool) {
+    /// All that is true now, of every object; what is new is told, and objects that are not among these are forgotten. Returns how
+    /// many events were written, and whether some have yet to be.
+    pub async fn tell_all(&mut self, all: Vec<(ObjectReference, Vec<N>)>) -> (u64, bool) {
+        let (mut told, mut pending) = (0, false);
+        let objects: HashSet<_> = all.iter().map(|(object, _)| key(object)).collect();
+        for (object, notices) in all {
+            let (written, more) = self.tell(&object, &notices).await;
+            told += written;
+            pending |= more;
+        }
+        self.known.retain(|object, _| objects.contains(object));
+        (told, pending)
+    }
+
+    async fn tell(&mut self, object: &ObjectReference, notices: &[N]) -> (u64, bool) {
         let now = Instant::now();
         let known = self.known.entry(key(object)).or_default();
         known.retain(|notice, _| notices.contains(notice));
@@ -88,11 +104,6 @@ impl<N: Notice> Events<N> {
             self.known.remove(&key(object));
         }
         (written, pending)
-    }
-
-    /// Forgets objects that are gone.
-    pub fn keep(&mut self, objects: &HashSet<String>) {
-        self.known.retain(|object, _| objects.contains(object));
     }
 
     async fn write(&self, object: &ObjectReference, notice: &N) -> Result<(), kube::Error> {
@@ -137,8 +148,21 @@ fn is_due<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
     }
 }
 
+/// The object that events are about; `namespace` is empty for one of the cluster.
+pub(crate) fn reference(kind: Kind, namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
+    let resource = preferred(kind);
+    ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid,
+        ..ObjectReference::default()
+    }
+}
+
 /// What stands for an object here.
-pub fn key(object: &ObjectReference) -> String {
+fn key(object: &ObjectReference) -> String {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     format!("{}/{}/{}", text(&object.kind), text(&object.namespace), text(&object.name))
 }

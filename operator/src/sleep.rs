@@ -5,14 +5,10 @@
 
 mod notice;
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Value, json};
 use tidegate_cluster::{ASLEEP, Kind, PAUSED_REPLICAS, Sleeper, Wanted};
 use tidegate_core::plan::Plan;
@@ -22,7 +18,6 @@ use self::notice::SwitchNotice;
 use crate::{
     context::{Context, Pass},
     events::{self, Events},
-    watch::resource,
     writer::{Unwritten, Writer},
 };
 
@@ -75,15 +70,14 @@ impl Switches {
                 Err(error) => _ = self.failed.insert(sleeper.uid, (Instant::now() + RETRY, error.to_string())),
             }
         }
-        let mut kept = HashSet::new();
-        for sleeper in &sleepers {
-            let reference = reference(sleeper);
-            kept.insert(events::key(&reference));
-            let mut notices = SwitchNotice::of(sleeper);
-            notices.extend(self.failed.get(&sleeper.uid).map(|(_, error)| SwitchNotice::Refused(error.clone())));
-            self.events.tell(&reference, &notices).await;
-        }
-        self.events.keep(&kept);
+        let known = |sleeper: &Sleeper| {
+            let Sleeper { kind, namespace, name, uid, .. } = sleeper;
+            let refused = self.failed.get(uid).map(|(_, error)| SwitchNotice::Refused(error.clone()));
+            let notices = SwitchNotice::of(sleeper).into_iter().chain(refused).collect();
+            (events::reference(*kind, namespace, name, Some(uid.clone())), notices)
+        };
+        let all = sleepers.iter().map(known).collect();
+        self.events.tell_all(all).await;
         let changes = sleepers.iter().filter_map(|sleeper| sleeper.until);
         // A moment after the change, so that it is one.
         let until = |at: DateTime<Utc>| (at - now).to_std().unwrap_or_default() + Duration::from_millis(1);
@@ -117,18 +111,6 @@ fn switch(sleeper: &Sleeper) -> Option<Value> {
 async fn apply(writer: &Writer, sleeper: Sleeper, object: Value) -> (Sleeper, Result<(), Unwritten>) {
     let outcome = writer.apply(sleeper.kind, &sleeper.namespace, FIELD_MANAGER, object).await;
     (sleeper, outcome)
-}
-
-fn reference(sleeper: &Sleeper) -> ObjectReference {
-    let resource = resource::preferred(sleeper.kind);
-    ObjectReference {
-        api_version: Some(resource.api_version),
-        kind: Some(resource.kind),
-        namespace: Some(sleeper.namespace.clone()),
-        name: Some(sleeper.name.clone()),
-        uid: Some(sleeper.uid.clone()),
-        ..ObjectReference::default()
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,11 @@ mod steps;
 mod tolerance;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use tidegate_core::{plan::Plan, workload::WorkloadId};
+use tidegate_cluster::Kind;
+use tidegate_core::{
+    plan::Plan,
+    workload::{WorkloadId, WorkloadKind},
+};
 
 pub use self::{
     above::{AboveMaximum, Needs, report_above},
@@ -22,14 +26,14 @@ pub use self::{
     tolerance::takes_tolerance,
 };
 
-/// What events of a workload are about.
+use crate::events;
+
+/// The object that events of a workload are about.
 fn reference(plan: &Plan, id: &WorkloadId) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("apps/v1".to_owned()),
-        kind: Some(id.kind.as_str().to_owned()),
-        namespace: Some(id.namespace.clone()),
-        name: Some(id.name.clone()),
-        uid: plan.workloads.get(id).map(|workload| workload.uid.clone()),
-        ..ObjectReference::default()
-    }
+    let kind = match id.kind {
+        WorkloadKind::Deployment => Kind::Deployment,
+        WorkloadKind::StatefulSet => Kind::StatefulSet,
+    };
+    let uid = plan.workloads.get(id).map(|workload| workload.uid.clone());
+    events::reference(kind, &id.namespace, &id.name, uid)
 }

@@ -1,11 +1,12 @@
 //! Reports to the owners of EnvoyProxies which statistics these leave out: without them nothing scales, and nobody would see why.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use tidegate_cluster::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
+use tidegate_cluster::{Kind, LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
 use tidegate_core::{
     event::{Notice, Reason},
+    fleet::EnvoyProxyId,
     plan::Plan,
 };
 use tokio::time::Instant;
@@ -81,24 +82,13 @@ impl Pass for Reports {
 }
 
 async fn report(events: &mut Events<StatisticsLeftOut>, found: Vec<LeftOut>) {
-    let mut affected = HashSet::new();
-    for left_out in found {
-        let reference = reference(&left_out);
-        affected.insert(events::key(&reference));
-        events.tell(&reference, &[StatisticsLeftOut(left_out.missing)]).await;
-    }
-    events.keep(&affected);
+    let all = found.into_iter().map(|left_out| (reference(&left_out), vec![StatisticsLeftOut(left_out.missing)]));
+    events.tell_all(all.collect()).await;
 }
 
 fn reference(left_out: &LeftOut) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("gateway.envoyproxy.io/v1alpha1".to_owned()),
-        kind: Some("EnvoyProxy".to_owned()),
-        namespace: Some(left_out.envoy_proxy.namespace.clone()),
-        name: Some(left_out.envoy_proxy.name.clone()),
-        uid: Some(left_out.uid.clone()),
-        ..ObjectReference::default()
-    }
+    let EnvoyProxyId { namespace, name } = &left_out.envoy_proxy;
+    events::reference(Kind::EnvoyProxy, namespace, name, Some(left_out.uid.clone()))
 }
 
 #[cfg(test)]

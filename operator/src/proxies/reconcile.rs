@@ -1,12 +1,12 @@
 //! Keeps the number of proxies. Level-triggered, once a second: what is measured and seen now decides.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
 use chrono::Utc;
-use k8s_openapi::api::core::v1::ObjectReference;
+use tidegate_cluster::Kind;
 use tidegate_core::{
     fleet::{Fleet, GatewayId},
     plan::Plan,
@@ -56,7 +56,7 @@ impl Pass for Reconciler {
         for fleet in &plan.fleets {
             self.add_failures(fleet, &mut notices);
         }
-        self.report(plan, &notices).await;
+        self.report(plan, notices).await;
         now
     }
 
@@ -91,25 +91,13 @@ impl Reconciler {
         }
     }
 
-    async fn report(&mut self, plan: &Plan, notices: &BTreeMap<GatewayId, Vec<GatewayNotice>>) {
-        let uids: HashMap<_, _> = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).collect();
-        let mut kept = HashSet::new();
-        for (id, notices) in notices {
-            let reference = reference(id, uids.get(id).map(|gateway| gateway.uid.clone()));
-            kept.insert(events::key(&reference));
-            self.events.tell(&reference, notices).await;
-        }
-        self.events.keep(&kept);
-    }
-}
-
-fn reference(id: &GatewayId, uid: Option<String>) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("gateway.networking.k8s.io/v1".to_owned()),
-        kind: Some("Gateway".to_owned()),
-        namespace: Some(id.namespace.clone()),
-        name: Some(id.name.clone()),
-        uid,
-        ..ObjectReference::default()
+    async fn report(&mut self, plan: &Plan, notices: BTreeMap<GatewayId, Vec<GatewayNotice>>) {
+        let gateways: HashMap<_, _> = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).collect();
+        let reference = |id: &GatewayId| {
+            let uid = gateways.get(id).map(|gateway| gateway.uid.clone());
+            events::reference(Kind::Gateway, &id.namespace, &id.name, uid)
+        };
+        let all = notices.into_iter().map(|(id, notices)| (reference(&id), notices)).collect();
+        self.events.tell_all(all).await;
     }
 }

@@ -1,13 +1,12 @@
 //! Keeps one ScaledObject per annotated workload. Level-triggered: what is seen now decides, whatever was missed before.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
 use chrono::Utc;
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::json;
 use tidegate_cluster::{
     Kind, PAUSED_REPLICAS,
@@ -110,7 +109,7 @@ impl Reconciler {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
         });
-        let pending = self.tell(plan, &notices, of_namespaces).await;
+        let pending = self.tell(plan, notices, of_namespaces).await;
         let again = self.failures.values().map(|(_, again, _)| *again).min();
         let soon = pending.then(|| Instant::now() + TELL_AGAIN);
         [again, soon].into_iter().flatten().min()
@@ -148,33 +147,16 @@ impl Reconciler {
     async fn tell(
         &mut self,
         plan: &Plan,
-        notices: &BTreeMap<WorkloadId, Vec<WorkloadNotice>>,
+        notices: BTreeMap<WorkloadId, Vec<WorkloadNotice>>,
         of_namespaces: Vec<(String, Vec<Problem>)>,
     ) -> bool {
-        let mut kept = HashSet::new();
-        let mut pending = false;
-        for (name, problems) in of_namespaces {
-            // Events of objects without a namespace are kept in `default`; kubectl describe finds them there.
-            let reference = ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Namespace".to_owned()),
-                name: Some(name),
-                ..ObjectReference::default()
-            };
-            let notices: Vec<_> = problems.into_iter().map(WorkloadNotice::InvalidAnnotations).collect();
-            kept.insert(events::key(&reference));
-            let (told, more) = self.events.tell(&reference, &notices).await;
-            self.metrics.told(told);
-            pending |= more;
-        }
-        for (id, notices) in notices {
-            let reference = reference(plan, id);
-            kept.insert(events::key(&reference));
-            let (told, more) = self.events.tell(&reference, notices).await;
-            self.metrics.told(told);
-            pending |= more;
-        }
-        self.events.keep(&kept);
+        let of_namespaces = of_namespaces.into_iter().map(|(name, problems)| {
+            let notices = problems.into_iter().map(WorkloadNotice::InvalidAnnotations).collect();
+            (events::reference(Kind::Namespace, "", &name, None), notices)
+        });
+        let of_workloads = notices.into_iter().map(|(id, notices)| (reference(plan, &id), notices));
+        let (told, pending) = self.events.tell_all(of_namespaces.chain(of_workloads).collect()).await;
+        self.metrics.told(told);
         pending
     }
 }

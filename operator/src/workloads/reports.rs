@@ -1,6 +1,6 @@
 //! Reports to owners, again and again, what goes wrong at this moment.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use tidegate_core::{event::Notice, plan::Plan, workload::WorkloadId};
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::reference;
 use crate::{
     context::{Context, Pass},
-    events::{self, Events},
+    events::Events,
 };
 
 const ROUND: Duration = Duration::from_secs(10);
@@ -33,13 +33,8 @@ where
     N: Notice,
 {
     async fn pass(&mut self, plan: &Plan, _: &Context) -> Instant {
-        let mut affected = HashSet::new();
-        for (id, notices) in (self.look)(plan) {
-            let reference = reference(plan, &id);
-            self.events.tell(&reference, &notices).await;
-            affected.insert(events::key(&reference));
-        }
-        self.events.keep(&affected);
+        let found = (self.look)(plan).into_iter().map(|(id, notices)| (reference(plan, &id), notices)).collect();
+        self.events.tell_all(found).await;
         Instant::now()
     }
 }

@@ -1,5 +1,3 @@
-use tidegate_core::fleet::EnvoyProxyId;
-
 use super::*;
 use crate::api_server::context;
 
