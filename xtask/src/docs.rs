@@ -1,8 +1,9 @@
-//! `cargo xtask docs`: `docs/reference/` and the README's table, made from the tables that the code itself uses.
+//! `cargo xtask docs`: `docs/reference/`, the README's table and the chart's read rules, made from the tables that the code itself uses.
 
 mod calendar;
 mod commands;
 mod paths;
+mod rbac;
 mod tables;
 mod values;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
         ("docs/reference/commands.md", commands::page(root)?),
         ("docs/reference/values.md", values::page(&read(root, "charts/tidegate/values.yaml")?)),
         ("docs/reference/calendar.md", calendar::page(&read(root, "charts/tidegate/crds/calendars.yaml")?)?),
+        ("charts/tidegate/templates/_read-rules.tpl", rbac::template()),
         ("README.md", with_keys(&read(root, "README.md")?)?),
     ];
     let mut stale = Vec::new();
