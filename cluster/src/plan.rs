@@ -1,6 +1,7 @@
 //! From objects to the Plan.
 
 mod fleets;
+mod own_objects;
 mod proxies;
 mod spared;
 
@@ -12,14 +13,15 @@ use std::{
 use tidegate_core::{
     calendar::Calendars,
     ids::ServiceId,
-    intent::{APPLIED, Annotations, Intent, Managed, applied, is_annotated},
+    intent::{Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
     llm::{AiRule, Destination, ModelShare},
-    plan::{ADOPTED_REPLICAS, ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
+    plan::{ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
 };
 
+use self::own_objects::OwnObjects;
 pub use self::proxies::{NotAProxy, strangers};
 pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
 use super::{
@@ -145,6 +147,7 @@ fn service_id(part: &Part<'_>) -> Option<ServiceId> {
 /// All workloads, found by the labels of their pods.
 struct Workloads<'a> {
     objects: &'a Objects,
+    own: OwnObjects<'a>,
     all: Vec<KnownWorkload<'a>>,
     by_label: ByLabel<'a>,
 }
@@ -165,6 +168,7 @@ struct KnownWorkload<'a> {
 
 impl<'a> Workloads<'a> {
     fn of(objects: &'a Objects) -> Self {
+        let own = OwnObjects::of(objects);
         let mut all = Vec::new();
         for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
             for (namespace, names) in objects.workloads(kind) {
@@ -178,7 +182,7 @@ impl<'a> Workloads<'a> {
                         name,
                         workload,
                         intent: intent_of(namespace, name, workload, defaults, spares)
-                            .or_else(|| held(objects, namespace, kind, name, mistake.as_ref()?)),
+                            .or_else(|| held(&own, namespace, kind, name, mistake.as_ref()?)),
                         traffic: Vec::new(),
                         models: Vec::new(),
                     }
@@ -192,7 +196,7 @@ impl<'a> Workloads<'a> {
                 labels.entry(label).or_default().entry(value).or_default().push(i);
             }
         }
-        Self { objects, all, by_label }
+        Self { objects, own, all, by_label }
     }
 
     /// The workloads whose pods a Service or a pool selects.
@@ -231,27 +235,28 @@ impl<'a> Workloads<'a> {
         !behind.is_empty() && behind.iter().all(gone)
     }
 
-    /// Those of them that are Tidegate's, each with its part: several behind one Service share its traffic by their ready
-    /// replicas, equally when none is ready.
-    fn parts(&mut self, destination: &Destination) -> Vec<(&mut KnownWorkload<'a>, f64)> {
+    /// The workloads behind a destination that are Tidegate's, each with its part: several behind one Service share its traffic by
+    /// their ready replicas, equally when none is ready.
+    fn parts(&self, destination: &Destination) -> Vec<(usize, f64)> {
         let behind = self.behind(destination);
         let ready = |i: &usize| self.all.get(*i).map_or(0, |known| u64::from(known.workload.status.ready_replicas));
         let all_ready: u64 = behind.iter().map(ready).sum();
         let part = |i: &usize| if all_ready > 0 { ratio(ready(i), all_ready) } else { ratio(1, behind.len() as u64) };
-        let parts: HashMap<usize, f64> = behind.iter().map(|i| (*i, part(i))).collect();
-        let all = self.all.iter_mut().enumerate().filter(|(_, known)| known.intent.is_some());
-        all.filter_map(|(i, known)| Some((known, *parts.get(&i)?))).collect()
+        let is_tidegates = |i: &&usize| self.all.get(**i).is_some_and(|known| known.intent.is_some());
+        behind.iter().filter(is_tidegates).map(|i| (*i, part(i))).collect()
     }
 
     fn add_traffic(&mut self, destination: &Destination, shares: &[ClusterShare]) {
-        for (known, of_backend) in self.parts(destination) {
+        for (i, of_backend) in self.parts(destination) {
+            let Some(known) = self.all.get_mut(i) else { continue };
             known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend, ..share.clone() }));
         }
     }
 
     fn add_models(&mut self, rule: &Arc<AiRule>) {
         for (backend, of) in rule.backends.iter().enumerate() {
-            for (known, of_backend) in self.parts(&of.destination) {
+            for (i, of_backend) in self.parts(&of.destination) {
+                let Some(known) = self.all.get_mut(i) else { continue };
                 known.models.push(ModelShare::Routed { rule: Arc::clone(rule), backend, of_backend });
             }
         }
@@ -263,13 +268,13 @@ impl<'a> Workloads<'a> {
                 WorkloadId { namespace: known.namespace.to_owned(), kind: known.kind, name: known.name.to_owned() };
             let uid = known.workload.metadata.uid.clone();
             let replicas = known.workload.replicas();
-            let adopted = adopted(self.objects, &id).unwrap_or(replicas.wanted);
+            let adopted = self.own.adopted_replicas(&id).unwrap_or(replicas.wanted);
             let new = |intent| PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars);
             let defaults = self.objects.namespace_defaults(known.namespace);
             let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
             let planned = PlannedWorkload { applied, ..new(known.intent?) };
             let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
-            let planned = if is_tidegate { planned } else { as_applied_before(self.objects, &id, planned, new) };
+            let planned = if is_tidegate { planned } else { as_applied_before(&self.own, &id, planned, new) };
             let intent = &planned.intent;
             let model = intent.as_ref().ok().and_then(|intent| intent.model.as_ref());
             let models = match model.and_then(|model| model.name.clone()) {
@@ -312,44 +317,30 @@ fn intent_of(
 
 /// One that was managed until its Namespace said so by mistake no more.
 fn held(
-    objects: &Objects,
+    own: &OwnObjects<'_>,
     namespace: &str,
     kind: WorkloadKind,
     name: &str,
     mistake: &Problem,
 ) -> Option<Result<Intent, Vec<Problem>>> {
     let id = WorkloadId { namespace: namespace.to_owned(), kind, name: name.to_owned() };
-    said(objects, &id, APPLIED, |_| Some(Err(vec![mistake.clone()])))
+    own.was_applied(&id).then(|| Err(vec![mistake.clone()]))
 }
 
 /// A workload whose annotations make no sense, as those have it that were applied before: what sleeps sleeps on, and opens at its
 /// hours.
 fn as_applied_before(
-    objects: &Objects,
+    own: &OwnObjects<'_>,
     id: &WorkloadId,
     planned: PlannedWorkload,
     new: impl Fn(Result<Intent, Vec<Problem>>) -> PlannedWorkload,
 ) -> PlannedWorkload {
     let Err(problems) = &planned.intent else { return planned };
-    let Some(applied) = said(objects, id, APPLIED, |text| serde_json::from_str::<Annotations>(text).ok()) else {
-        return planned;
-    };
+    let Some(applied) = own.applied(id) else { return planned };
     match Intent::of_applied(&applied).map(|intent| new(Ok(intent))).filter(|before| before.intent.is_ok()) {
         Some(before) => PlannedWorkload { problems: problems.clone(), applied, ..before },
         None => planned,
     }
-}
-
-/// What the ScaledObject of a workload says that it had when it was found.
-fn adopted(objects: &Objects, id: &WorkloadId) -> Option<u32> {
-    said(objects, id, ADOPTED_REPLICAS, |replicas| replicas.parse().ok())
-}
-
-/// What an annotation of a workload's ScaledObject says.
-fn said<T>(objects: &Objects, id: &WorkloadId, annotation: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-    let of_namespace = objects.scaled.get(&id.namespace)?.values().filter(|object| object.is_tidegates());
-    let mut its = of_namespace.filter(|object| object.target.is(id.kind.as_str(), &id.name));
-    its.find_map(|object| read(object.metadata.annotations.get(annotation)?))
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate_core::{fleet::Scaling, ids::RouteRef, plan::Proxy, workload::WorkloadKind};
+use tidegate_core::{
+    fleet::Scaling,
+    ids::RouteRef,
+    plan::{ADOPTED_REPLICAS, Proxy},
+    workload::WorkloadKind,
+};
 
 use super::{
     proxies::tests::{owned, pod},
