@@ -1,9 +1,9 @@
-//! When it is open: hours in a zone, over instants.
+//! Opening hours in a time zone, as intervals of instants.
 //!
-//! Hours speak of local time, which jumps. An opening in the hour that a spring day lacks comes when that hour would have
-//! ended, and so does a closing in it. In the hour that an autumn day has twice, an opening comes the first time and a
-//! closing the last. So no interval is ever of no length or reversed by a clock change; and where one closes after the next
-//! one has opened, they are one.
+//! Hours are in local time, which jumps at clock changes. An opening or a closing in the hour that a spring day skips happens at
+//! the jump, when that hour would have ended. In the hour that an autumn day repeats, an opening happens the first time and a
+//! closing the last time. So a clock change never leaves an interval empty or reversed; an interval that closes after the next one
+//! has opened is joined with it.
 
 mod spec;
 
@@ -19,37 +19,38 @@ use crate::{
     value,
 };
 
-/// A part of time: the start is in it, the end is not.
+/// A half-open interval of time: it includes its start, but not its end.
 pub type Interval = Range<DateTime<Utc>>;
 
-/// Hours in a zone, and what overrides them.
+/// Hours in a zone, and their overrides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calendar {
-    /// When it is open, in local time
+    /// Opening hours, in local time
     pub hours: Hours,
-    /// Whose local time
+    /// The zone of that local time
     pub zone: Tz,
-    /// What counts in place of the hours, later ones over earlier ones
+    /// Overrides of the hours; a later one takes precedence over an earlier one
     pub overrides: Vec<Override>,
 }
 
-/// Open or closed for a while, whatever the hours say.
+/// A period that is open or closed, regardless of the hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Override {
-    /// The first instant
+    /// First instant of the period
     pub from: DateTime<Utc>,
-    /// The first instant after it
+    /// First instant after the period
     pub until: DateTime<Utc>,
-    /// Which of the two
+    /// Whether it is open; otherwise it is closed
     pub open: bool,
-    /// For people
+    /// The reason, for people to read
     pub reason: String,
 }
 
-/// How far ahead the next change is looked for, one after another: most come within a day, some after a holiday, and those of
-/// a dated rule years later.
+/// Search horizons for the next change, in days, tried one after another: most changes come within a day, some after a holiday, and
+/// those of a dated rule years later.
 const HORIZONS: [i64; 4] = [3, 30, 400, 5 * 366];
-/// A span goes on for two days at most, and a zone jumps by a day at most (Pacific/Apia in 2011).
+/// Margin around the interval that is looked at: a span lasts two days at most, and a zone jumps by a day at most (Pacific/Apia in
+/// 2011).
 const AROUND: Duration = Duration::days(4);
 
 /// The IANA zone of this name. The error says what is wanted instead.
@@ -69,7 +70,8 @@ impl Calendar {
         !self.intervals(&(at..plus(at, Duration::nanoseconds(1)))).is_empty()
     }
 
-    /// Whether it is open at any time within the year that begins at an instant. Most open within days, so few are looked at further.
+    /// Whether it is open at any time within a year from an instant. Most calendars open within days, so a shorter time is tried
+    /// first.
     pub fn opens_within_a_year(&self, from: DateTime<Utc>) -> bool {
         [3, 30, 366].iter().any(|days| !self.intervals(&(from..plus(from, Duration::days(*days)))).is_empty())
     }
@@ -84,7 +86,7 @@ impl Calendar {
         })
     }
 
-    /// When it is open within a part of time: in order, apart from each other, and no shorter than they are.
+    /// The open intervals, clipped to `within`: in order, and joined where they overlap or touch.
     pub fn intervals(&self, within: &Interval) -> Vec<Interval> {
         if within.start >= within.end {
             return Vec::new();
@@ -99,12 +101,12 @@ impl Calendar {
         open.into_iter().map(clip).filter(|interval| interval.start < interval.end).collect()
     }
 
-    /// Without overrides. Near the ends of `around` it may be cut off.
+    /// The open intervals by the hours alone, without overrides. Those near the ends of `around` may be cut off.
     fn of_hours(&self, around: &Interval) -> Vec<Interval> {
         let date = |at: DateTime<Utc>| at.with_timezone(&self.zone).date_naive();
         let (first, last) = (date(around.start), date(around.end));
         let mut local: Vec<Range<NaiveDateTime>> = Vec::new();
-        // Yesterday, for what it left open or closed past midnight.
+        // The day before, whose spans may continue past midnight, open or closed.
         let mut before = Day::default();
         for date in first.iter_days().take_while(|date| *date <= last) {
             let day = self.hours.day(date, &before);
@@ -135,7 +137,8 @@ impl Calendar {
     fn end_of_gap(&self, local: NaiveDateTime) -> DateTime<Utc> {
         let offset = |at: DateTime<Utc>| at.with_timezone(&self.zone).offset().fix().local_minus_utc();
         let utc = local.and_utc();
-        // Before the jump the zone was further behind: the jump is between the two instants that the two offsets make of it.
+        // Before the jump the zone was further behind: the jump lies between the two instants that the two offsets give for this
+        // local time.
         let (before, after) = (offset(minus(utc, AROUND)), offset(plus(utc, AROUND)));
         let seconds = |offset: i32| utc.timestamp() - i64::from(offset);
         let (mut early, mut late) = (seconds(before.max(after)), seconds(before.min(after)));

@@ -1,8 +1,8 @@
 //! Values and targets become replicas.
 //!
 //! The arithmetic is the HPA's for an external metric with an `AverageValue` target, less its tolerance
-//! (`GetExternalPerPodMetricReplicas` in Kubernetes' `pkg/controller/podautoscaler/replica_calculator.go`): Tidegate
-//! never sets replicas with it, but says in `explain` and in metrics what the HPA will come to.
+//! (`GetExternalPerPodMetricReplicas` in Kubernetes' `pkg/controller/podautoscaler/replica_calculator.go`): Tidegate never sets
+//! replicas with it, but reports in `explain` and in metrics the number that the HPA will arrive at.
 
 use serde::Serialize;
 
@@ -11,23 +11,22 @@ use crate::{
     signal::{PerReplica, Signal},
 };
 
-/// What a signal measures now, and what one replica carries of it.
+/// The current demand of one signal, and its target.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Need {
-    /// What is measured
+    /// The signal that is measured
     pub signal: Signal,
     /// The whole workload's demand, in the signal's unit
     pub value: f64,
-    /// What one replica carries
+    /// The target: the demand that one replica carries
     pub per_replica: PerReplica,
 }
 
 impl Need {
-    /// `ceil(value / per_replica)`: how many replicas carry the value.
+    /// `ceil(value / per_replica)`: the number of replicas that carry the value.
     ///
-    /// The HPA divides in thousandths, so a value that exceeds a whole number of replicas by less than that is no
-    /// reason for one more.
+    /// The HPA divides in thousandths, so a value that exceeds a whole number of replicas by less than that adds no replica.
     pub fn replicas(&self) -> u32 {
         let milli = |x: f64| (x * 1000.0).round();
         let (value, target) = (milli(self.value.max(0.0)), milli(self.per_replica.get()));
@@ -35,17 +34,17 @@ impl Need {
     }
 }
 
-/// How many replicas are needed, and why.
+/// The number of replicas that is needed, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Desired {
-    /// Within the bounds
+    /// Replicas within the bounds
     pub replicas: u32,
-    /// What the largest need asks for, before bounds
+    /// Replicas that the largest need asks for, before bounds
     pub unbounded: u32,
     /// The signal with the largest need; `None` when nothing is needed
     pub decided_by: Option<Signal>,
-    /// The bound that was met, if one was
+    /// The bound that changed the answer, if one did
     pub limit: Option<Limit>,
 }
 
@@ -59,7 +58,7 @@ pub enum Limit {
     MaxReplicas,
 }
 
-/// The largest need decides, within the bounds.
+/// Returns the replicas of the largest need, within the bounds.
 ///
 /// ```
 /// use tidegate_core::{demand::{desired, Need}, intent::Bounds, signal::{PerReplica, Signal}};

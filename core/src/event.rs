@@ -9,7 +9,7 @@ pub enum About {
     Workload,
     /// A Gateway
     Gateway,
-    /// A ScaledObject of somebody else, a CronJob or a DaemonSet that hours switch
+    /// A ScaledObject of another owner, a CronJob or a DaemonSet that is switched by hours
     Switched,
     /// An EnvoyProxy
     EnvoyProxy,
@@ -22,7 +22,7 @@ impl About {
     pub const ALL: [Self; 5] = [Self::Workload, Self::Gateway, Self::Switched, Self::EnvoyProxy, Self::Calendar];
 }
 
-/// How serious an event is, and whether it waits before it is written.
+/// The severity of an event, and whether it is delayed before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Worth knowing
@@ -53,12 +53,12 @@ macro_rules! reasons {
                 match self { $(Self::$reason => &[$(About::$about),+],)* }
             }
 
-            /// What it means, as one line of Markdown.
+            /// The meaning, as one line of Markdown.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$reason => $meaning,)* }
             }
 
-            /// What to do about it, as one line of Markdown; empty where nothing is to be done.
+            /// The remedy, as one line of Markdown; empty where none is needed.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$reason => $remedy,)* }
             }
@@ -175,18 +175,19 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether something is wrong, rather than worth knowing.
+    /// Whether it reports that something is wrong, rather than information.
     pub fn is_warning(self) -> bool {
         self.class() != Class::Normal
     }
 
-    /// Whether it often lasts for a moment only, while objects are still being applied. Such an event is written after a pause.
+    /// Whether the problem often lasts for a moment only, while objects are still being applied. Such an event is delayed before it
+    /// is written.
     pub fn may_pass(self) -> bool {
         self.class() == Class::Passing
     }
 }
 
-/// One thing that the owner of an object should know; it is displayed as the event's text.
+/// A message to the owner of an object; `Display` gives the event's text.
 pub trait Notice: Clone + Eq + Hash + Display {
     /// The reason of the event.
     fn reason(&self) -> Reason;

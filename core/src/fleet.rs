@@ -1,7 +1,7 @@
-//! The proxies in front: which Gateways an EnvoyProxy configures, and what their annotations ask of it.
+//! The proxies in front: the Gateways that an EnvoyProxy configures, and the policy that their annotations add up to.
 //!
-//! An EnvoyProxy says one number of replicas for every set of proxies that it configures: those of each Gateway that names
-//! it, or those of all the Gateways of a class that merges them. So its Gateways are answered together.
+//! An EnvoyProxy has one number of replicas, for every proxy set that it configures: the proxies of each Gateway that names it, or
+//! those of all the Gateways of a class that merges them. So there is one policy for all its Gateways.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ pub fn series_of_gateway(namespace: &str, name: &str) -> Arc<str> {
     format!("gateway/{namespace}/{name}").into()
 }
 
-/// The same of the proxies of a class that merges its Gateways.
+/// Key in the signal store for the traffic of a GatewayClass that merges its Gateways: `gatewayclass/NAME`.
 pub fn series_of_class(class: &str) -> Arc<str> {
     format!("gatewayclass/{class}").into()
 }
@@ -46,17 +46,17 @@ pub fn series_of_class(class: &str) -> Arc<str> {
 pub struct PlannedGateway {
     /// `metadata.uid`; empty when it comes from a file
     pub uid: String,
-    /// What it asks for, or what is wrong with that
+    /// The intent of its annotations, or their problems
     pub intent: Result<GatewayIntent, Vec<Problem>>,
-    /// What is wrong with its annotations while those that were applied before still apply
+    /// Problems of its annotations, while the ones that were applied before still apply
     pub problems: Vec<Problem>,
-    /// The annotations that the intent was made of, its Namespace's among them
+    /// The annotations from which the intent was parsed, its Namespace's included
     pub applied: Annotations,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
-    /// The name of the Calendar that they are of
+    /// The name of the Calendar that these hours come from
     pub calendar: Option<String>,
-    /// Its `tidegate.dev/status` as it stands
+    /// Its current `tidegate.dev/status`
     pub status: Option<String>,
 }
 
@@ -75,12 +75,12 @@ impl fmt::Display for EnvoyProxyId {
     }
 }
 
-/// Who decides on the number of proxies.
+/// The mechanism that decides on the number of proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scaling {
-    /// `envoyDeployment.replicas`, which may be unset: ours to write
+    /// `envoyDeployment.replicas`, which may be unset: Tidegate writes it
     Replicas(Option<u32>),
-    /// An HPA that Envoy Gateway makes from `envoyHpa`; its bounds are ours to write
+    /// An HPA that Envoy Gateway creates from `envoyHpa`: Tidegate writes its bounds
     Hpa {
         /// `minReplicas`
         min: u32,
@@ -96,52 +96,53 @@ pub enum Scaling {
 pub struct Fleet {
     /// The EnvoyProxy to write, if there is one
     pub envoy_proxy: Option<EnvoyProxyId>,
-    /// Whether the Gateways could be given one of their own: they name none, and share no proxies
+    /// Whether an EnvoyProxy could be created for the Gateways: they name none, and share no proxies
     pub may_create: bool,
-    /// Whether the Gateways name an EnvoyProxy that does not exist
+    /// The EnvoyProxy that the Gateways name, if it does not exist
     pub missing: Option<EnvoyProxyId>,
-    /// The Gateways
+    /// The annotated Gateways
     pub gateways: BTreeMap<GatewayId, PlannedGateway>,
-    /// Gateways without annotations that it configures too
+    /// Gateways without annotations that the EnvoyProxy configures too
     pub bystanders: Vec<GatewayId>,
-    /// The sets of proxies, as their traffic is kept among the clusters: each has as many proxies as the EnvoyProxy says
+    /// Keys of its proxy sets in the signal store; each set has the number of proxies that the EnvoyProxy gives
     pub series: Vec<Arc<str>>,
-    /// Who decides
+    /// The mechanism that decides on the number of proxies
     pub scaling: Scaling,
-    /// Proxies of one set as they are now
+    /// Current number of proxies in one set
     pub current: u32,
-    /// What one proxy reserves
+    /// The resources that one proxy requests
     pub requests: Requests,
-    /// What was there when Tidegate came, while it owns the number
+    /// The number of proxies, or the bounds of the HPA, that Tidegate found; `None` unless it owns the number
     pub adopted: Option<String>,
-    /// How long a proxy that is taken away goes on serving what it has
+    /// Drain timeout: the time for which a proxy that is removed goes on serving its open connections
     pub drain: Duration,
 }
 
-/// What the Gateways of a fleet ask for together, at an instant.
+/// The combined policy of the Gateways of a fleet, at an instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// No fewer, and outside hours no more
+    /// The floor, and outside hours the cap
     pub limits: Limits,
-    /// Never more
+    /// The highest number of proxies
     pub max: u32,
-    /// What one proxy carries
+    /// The targets: the demand that one proxy carries
     pub targets: Vec<Target>,
-    /// The window whose maximum holds proxies up
+    /// The window: proxies go down only to the highest number that was wanted within it
     pub scale_down_after: Duration,
-    /// When its hours say something else
+    /// The next instant at which its hours may change the limits
     pub next_change: Option<DateTime<Utc>>,
 }
 
 impl Policy {
-    /// Proxies that are wanted where the traffic needs this many. The maximum and the cap win over the floor.
+    /// The number of proxies that is wanted when the traffic needs this many. The maximum and the cap take precedence over the
+    /// floor.
     pub fn wanted(&self, need: u32) -> u32 {
         need.max(self.limits.floor).min(self.max).min(self.limits.cap.unwrap_or(u32::MAX))
     }
 }
 
 impl Fleet {
-    /// What is asked for now. `None` while nothing may be done: an annotation is wrong, or says to pause.
+    /// The policy at `now`. `None` while nothing may be done: an annotation is invalid, or says to pause.
     pub fn policy(&self, now: DateTime<Utc>) -> Option<Policy> {
         let intents: Option<Vec<_>> =
             self.gateways.values().map(|gateway| Some((gateway, gateway.intent.as_ref().ok()?))).collect();
@@ -152,9 +153,9 @@ impl Fleet {
         });
         let limits = limits
             .reduce(|a, b| Limits { floor: a.floor.max(b.floor), cap: a.cap.zip(b.cap).map(|(a, b)| a.max(b)) })?;
-        // Nobody asked that those others be held down.
+        // The bystanders share the proxies, but did not ask for a cap.
         let limits = if self.bystanders.is_empty() { limits } else { Limits { cap: None, ..limits } };
-        // Without a proxy nothing is reached: none is left only where that was asked for.
+        // Without a proxy nothing is reachable: zero proxies only where that was asked for.
         let limits = Limits { floor: limits.floor.max(limits.cap.unwrap_or(1).min(1)), ..limits };
         let highest = |intent: &GatewayIntent| intent.max.unwrap_or(Bounds::default().max);
         let max = intents.iter().map(|(_, intent)| highest(intent)).max()?.max(limits.floor);
@@ -172,7 +173,7 @@ impl Fleet {
         })
     }
 
-    /// What its Gateways do not agree on.
+    /// The settings in which its Gateways differ, and which of the values applies.
     pub fn contradictions(&self) -> Vec<String> {
         let intents: Vec<_> = self.gateways.values().filter_map(|gateway| gateway.intent.as_ref().ok()).collect();
         let Some((first, rest)) = intents.split_first() else { return Vec::new() };

@@ -1,11 +1,11 @@
 //! FNV-1a: short, and the same in every version and on every machine. For names and shares, where nobody gains from a collision.
 
-/// 32 bits of it.
+/// The 32-bit hash.
 pub fn fnv1a_32(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// 64 bits of it.
+/// The 64-bit hash.
 pub fn fnv1a_64(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -14,7 +14,7 @@ pub fn fnv1a_64(text: &str) -> u64 {
 mod tests {
     use super::*;
 
-    /// As its authors give them. Names and shares would change in a running cluster if these did.
+    /// The hashes that its authors publish. If these changed, names and shares in a running cluster would change too.
     #[test]
     fn texts_have_the_published_hashes() {
         let hashes = |text| (fnv1a_32(text), fnv1a_64(text));

@@ -1,9 +1,9 @@
 //! Opening hours in OpenStreetMap's notation, a day at a time.
 //!
-//! The crates `opening-hours-syntax` and `opening-hours` parse the notation and say which rule is for which day. What a day
-//! then has is put together here, because that crate forgets a span past midnight when the next day has a rule of its
-//! own: `Fr 20:00-26:00; Sa 10:00-14:00` is open at one o'clock on Saturday. As the notation's reference implementation
-//! opening_hours.js does it, a span belongs to the day that it starts on, and only what closes the next day cuts it.
+//! The crates `opening-hours-syntax` and `opening-hours` parse the notation and find the rules that apply to a day. The spans of a
+//! day are combined here, because `opening-hours` forgets a span past midnight when the next day has a rule of its own:
+//! `Fr 20:00-26:00; Sa 10:00-14:00` is open at one o'clock on Saturday. As in the notation's reference implementation
+//! opening_hours.js, a span belongs to the day on which it starts, and only a rule that closes the next day cuts it.
 
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
@@ -23,12 +23,12 @@ use opening_hours_syntax::{
 /// Days with hours of their own, such as `10:00-14:00` or `off`.
 pub type Exceptions = BTreeMap<NaiveDate, String>;
 
-/// What `PH` means: the public holidays of a country, and dates.
+/// The days that `PH` stands for: the public holidays of a country, and dates.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Holidays(Arc<CompactCalendar>);
 
 impl Holidays {
-    /// Of a country by its ISO 3166-1 code, of which the regional ones are not known, and of these dates.
+    /// The holidays of a country, by its ISO 3166-1 code, and these dates. Regional holidays are not known.
     pub fn new(country: Option<&str>, dates: impl IntoIterator<Item = NaiveDate>) -> Result<Self, UnknownCountry> {
         let of_country = match country {
             None => CompactCalendar::default(),
@@ -44,12 +44,12 @@ impl Holidays {
         Ok(Self(Arc::new(all)))
     }
 
-    /// Whether no day is.
+    /// Whether no day is a holiday.
     pub fn is_empty(&self) -> bool {
         self.0.iter().next().is_none()
     }
 
-    /// Whether the day is one of them.
+    /// Whether the day is a holiday.
     pub fn contains(&self, date: NaiveDate) -> bool {
         self.0.contains(date)
     }
@@ -90,12 +90,12 @@ fn why_unknown(code: &str) -> String {
     }
 }
 
-/// Why hours cannot be used: what is wanted instead.
+/// The error that hours cannot be used: a description of the hours that are wanted instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HoursError(String);
 
-/// Opening hours, with the holidays that they mean.
+/// Opening hours, with the holidays that `PH` in them stands for.
 #[derive(Clone, PartialEq)]
 pub struct Hours {
     text: String,
@@ -105,7 +105,7 @@ pub struct Hours {
 
 #[derive(Clone, PartialEq)]
 struct Rule {
-    /// Open for the whole of the days that the rule is for
+    /// Open all day on the days to which the rule applies
     days: OpeningHours,
     spans: Vec<Span>,
     opens: bool,
@@ -118,19 +118,19 @@ pub(crate) type Span = Range<u16>;
 /// Minutes of a day.
 pub(crate) const MIDNIGHT: u16 = 24 * 60;
 
-/// What starts on a day.
+/// The spans that start on a day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Day {
-    /// Open: in order, apart from each other, perhaps past midnight
+    /// Open spans: in order, apart from each other, perhaps past midnight
     pub(crate) open: Vec<Span>,
-    /// Closed by a rule that says so, which also cuts what the day before left open
+    /// Spans that a rule closes explicitly, which also cut open spans of the day before
     pub(crate) closed: Vec<Span>,
-    /// What of that is past midnight, by the rule's place among all
+    /// The parts of the closed spans past midnight, each with the index of its rule
     closed_after: Vec<(usize, Span)>,
 }
 
 impl Hours {
-    /// Reads the notation. What depends on the sun, on school holidays, or is of unknown end is refused.
+    /// Parses the notation. Refuses hours that depend on the sun or on school holidays, or that have no known end.
     pub fn parse(text: &str, holidays: &Holidays) -> Result<Self, HoursError> {
         let expression = opening_hours_syntax::parse(text).map_err(|error| {
             HoursError(match (of_kube_downscaler(text), as_notation(text)) {
@@ -155,7 +155,8 @@ impl Hours {
         Ok(Self { text: text.to_owned(), rules, mention_holidays })
     }
 
-    /// The same, but for some days. An error says of which day it is, or of none: of the hours themselves.
+    /// Parses hours with exceptions for some days. An error carries the day of the exception, or `None` where it is in the hours
+    /// themselves.
     pub fn with_exceptions(
         text: &str,
         holidays: &Holidays,
@@ -180,12 +181,13 @@ impl Hours {
         Ok(hours)
     }
 
-    /// Whether `PH` is in them, which means nothing where no holidays are known.
+    /// Whether they contain `PH`, which has no effect where no holidays are known.
     pub fn mention_holidays(&self) -> bool {
         self.mention_holidays
     }
 
-    /// What starts on a day. What a rule closed on the day before past midnight is closed here too, unless a later rule opens it.
+    /// The spans that start on a day. A time past midnight that a rule of the day before closed is closed here too, unless a later
+    /// rule opens it.
     pub(crate) fn day(&self, date: NaiveDate, before: &Day) -> Day {
         let mut day = Day::default();
         for (place, rule) in self.rules.iter().enumerate() {
@@ -236,19 +238,20 @@ impl Rule {
             operator: RuleOperator::Normal,
             ..rule
         };
-        // What was parsed is written in a form that is parsed again; an error would be one of that crate.
+        // A parsed rule is written in a form that can be parsed again; an error would be a bug of that crate.
         let days = OpeningHoursExpression { rules: vec![whole_days] }.to_string();
         let days: OpeningHours = days.parse().map_err(|_| HoursError(format!("days in place of {days}")))?;
         let days = days.with_context(Context::default().with_holidays(holidays.clone()));
         Ok(Self { days, spans: union(spans.iter()), opens, operator })
     }
 
-    /// Changes what the rules before left of a day that this one is for.
+    /// Applies the rule to one of its days, on top of the rules before it.
     fn apply(&self, place: usize, day: &mut Day) {
         match (self.operator, self.opens) {
-            // One that is off finds nothing open that it could close, and leaves what the day before left open.
+            // A fallback applies only where nothing is open, so one that is off has nothing to close, and keeps open spans of the
+            // day before.
             (RuleOperator::Fallback, false) => {}
-            // A fallback counts at every instant at which nothing before it is open, so that both together are open.
+            // A fallback applies at every instant at which nothing before it is open, so the union of both is open.
             (RuleOperator::Additional | RuleOperator::Fallback, true) => {
                 day.open = union(day.open.iter().chain(&self.spans));
                 day.closed = without(&day.closed, &self.spans);
@@ -262,7 +265,7 @@ impl Rule {
                 *day = Day { open: self.spans.clone(), ..Day::default() };
             }
             (_, false) => {
-                // What starts on a day that is wholly off does not start, so there is no rest of it on the next day either.
+                // On a day that is off as a whole no span starts, so none continues on the next day either.
                 let whole = self.spans.iter().any(|span| span.start == 0 && span.end >= MIDNIGHT);
                 day.open = if whole { Vec::new() } else { without(&day.open, &self.spans) };
                 day.closed = union(day.closed.iter().chain(&self.spans));
@@ -276,18 +279,18 @@ impl Rule {
     }
 }
 
-/// An end that is not after the start is one of the next day, as the notation has it.
+/// Makes a span of two times. An end that is not after the start is on the next day, as the notation defines it.
 fn span_of(start: ExtendedTime, end: ExtendedTime) -> Span {
     let (start, end) = (start.mins_from_midnight(), end.mins_from_midnight());
     start..if end > start { end } else { end + MIDNIGHT }
 }
 
-/// The part of a span that is on the next day, in minutes of that.
+/// The part of a span that is on the next day, in minutes of that day.
 pub(crate) fn past_midnight(span: &Span) -> Option<Span> {
     (span.end > MIDNIGHT).then(|| span.start.max(MIDNIGHT) - MIDNIGHT..span.end - MIDNIGHT)
 }
 
-/// Sorted, and joined where they touch.
+/// Sorts spans, and joins them where they overlap or touch.
 pub(crate) fn union<'a, T: Ord + Copy + 'a>(spans: impl Iterator<Item = &'a Range<T>>) -> Vec<Range<T>> {
     let mut spans: Vec<_> = spans.filter(|span| span.start < span.end).cloned().collect();
     spans.sort_unstable_by_key(|span| span.start);
@@ -301,7 +304,7 @@ pub(crate) fn union<'a, T: Ord + Copy + 'a>(spans: impl Iterator<Item = &'a Rang
     joined
 }
 
-/// What of `spans` is in none of `holes`.
+/// The parts of `spans` that are in none of `holes`.
 pub(crate) fn without<T: Ord + Copy>(spans: &[Range<T>], holes: &[Range<T>]) -> Vec<Range<T>> {
     holes.iter().fold(spans.to_vec(), |spans, hole| {
         let around =
@@ -310,7 +313,7 @@ pub(crate) fn without<T: Ord + Copy>(spans: &[Range<T>], holes: &[Range<T>]) -> 
     })
 }
 
-/// Where the parser stopped, and why. It draws that over several lines; an event has one.
+/// The position at which the parser stopped, and its reason, in one line: the parser draws them over several, but an event has one.
 fn place_and_reason(text: &str, drawn: &str) -> String {
     const ROOM: usize = 20;
     let lines = || drawn.lines().map(str::trim);
@@ -326,7 +329,8 @@ fn place_and_reason(text: &str, drawn: &str) -> String {
     }
 }
 
-/// kube-downscaler's `Mon-Fri 07:30-20:30 Europe/Berlin`, `always` and `never`, as they are written here.
+/// The error for kube-downscaler's notation (`Mon-Fri 07:30-20:30 Europe/Berlin`, `always`, `never`), with the equivalent in this
+/// one.
 fn of_kube_downscaler(text: &str) -> Option<String> {
     let apart = |hours: &str, zone: &str| {
         format!(
@@ -353,8 +357,8 @@ fn of_kube_downscaler(text: &str) -> Option<String> {
     opening_hours_syntax::parse(&hours).is_ok().then(|| apart(&hours, zone.unwrap_or(Tz::UTC).name()))
 }
 
-/// The hours with what the parser takes in one form only in that form: days of two letters, capitals, no `;` at the end. `None` if
-/// that does not make them right.
+/// The hours in the only form that the parser takes: days of two letters, capitals, no `;` at the end. `None` if that does not make
+/// them valid.
 fn as_notation(value: &str) -> Option<String> {
     let better = short_days(value.trim_end_matches(|c: char| c == ';' || c.is_whitespace()));
     (better != value && opening_hours_syntax::parse(&better).is_ok()).then_some(better)

@@ -1,4 +1,4 @@
-//! Names of objects of Kubernetes.
+//! Names of Kubernetes objects.
 
 use std::fmt;
 

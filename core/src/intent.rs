@@ -1,4 +1,4 @@
-//! What a user asks for one workload: its annotations, with the defaults of its Namespace, parsed into types.
+//! A user's intent for one workload: its annotations, with the defaults of its Namespace, parsed into types.
 
 mod applied;
 mod gateway;
@@ -34,9 +34,9 @@ pub type Annotations = BTreeMap<String, String>;
 /// Lowest and highest number of replicas: `min <= max`, `max >= 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bounds {
-    /// Never fewer
+    /// The fewest replicas
     pub min: u32,
-    /// Never more
+    /// The most replicas
     pub max: u32,
 }
 
@@ -46,7 +46,7 @@ impl Default for Bounds {
     }
 }
 
-/// What the annotations of one workload ask for.
+/// The intent of one workload's annotations.
 ///
 /// ```
 /// use tidegate_core::{intent::{Annotations, Intent}, signal::Signal};
@@ -68,17 +68,17 @@ pub struct Intent {
     pub targets: Vec<Target>,
     /// The PromQL of [`Signal::PrometheusQuery`]
     pub query: Option<String>,
-    /// The window whose maximum holds replicas up
+    /// Stabilisation window: replicas go down only to the highest number that was wanted within it
     pub scale_down_after: Duration,
-    /// Leave what exists as it is
+    /// Whether everything is left as it is
     pub paused: bool,
-    /// Whose Kafka lag counts
+    /// The consumer group whose lag is measured
     pub kafka: Option<KafkaIntent>,
-    /// Of a workload that serves a model
+    /// The model, for a workload that serves one
     pub model: Option<ModelIntent>,
     /// Business hours
     pub schedule: Option<ScheduleIntent>,
-    /// Nothing but hours is asked for: inside them it has the replicas that it had when Tidegate found it
+    /// Whether only hours are asked for, without a minimum: inside them it has the replicas that it had when Tidegate found it
     pub adopts: bool,
     /// Whether a request wakes the workload from zero
     pub wake_on_request: Option<bool>,
@@ -95,15 +95,15 @@ pub struct ScheduleIntent {
     pub calendar: Option<String>,
     /// The cap outside hours
     pub off_hours_replicas: Option<u32>,
-    /// How long before opening the floor already holds
+    /// Time before opening at which the floor already applies
     pub warm_up: Duration,
-    /// What has to be Ready before this one opens
+    /// The workload that has to be Ready before this one opens
     pub after: Option<WorkloadRef>,
-    /// An override, with its end
+    /// The end of an override that keeps it open
     pub keep_awake_until: Option<DateTime<Utc>>,
 }
 
-/// Replicas outside hours: no more than the one, and no fewer than the other.
+/// Replicas outside hours: at most `replicas`, and at least `floor`.
 #[derive(Debug, Clone, Copy)]
 struct OffHours {
     replicas: u32,
@@ -115,7 +115,7 @@ impl ScheduleIntent {
         self.calendar.is_some() || (self.hours.is_some() && self.time_zone.is_some())
     }
 
-    /// The schedule of the object of this name. A problem where its hours are of a Calendar that is not there or makes no sense.
+    /// The schedule of the object of this name, if it has hours. The problem is a Calendar that is missing or invalid.
     fn resolve(
         &self,
         name: &str,
@@ -154,8 +154,8 @@ impl ScheduleIntent {
 impl Intent {
     /// Parses the annotations of a workload over the defaults of its Namespace.
     ///
-    /// `Ok(None)` when the workload is none of Tidegate's business: it carries no key of its own and its Namespace does
-    /// not say `manage: all` with hours. On problems, all of them are given, so that they are fixed in one go.
+    /// `Ok(None)` when Tidegate does not scale the workload: it carries no key of its own and its Namespace does not have
+    /// `manage: all` with hours. An error lists all problems, so that they can be fixed in one go.
     pub fn of_workload(
         own: &Annotations,
         namespace: &str,
@@ -168,7 +168,7 @@ impl Intent {
         }
         let intent = Reader { own, namespace, defaults, problems: &mut problems }.intent();
         if !annotated && problems.is_empty() && intent.targets.is_empty() {
-            // `manage: all` without hours, which check_namespace tells.
+            // `manage: all` without hours, which check_namespace reports.
             return Ok(None);
         }
         if problems.is_empty() { Ok(Some(intent)) } else { Err(problems) }
@@ -179,8 +179,8 @@ impl Intent {
         self.wake_on_request.map(|_| Key::WakeOnRequest).into_iter().collect()
     }
 
-    /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway takes away the cluster that
-    /// would count the request that should wake the workload: only a query and Kafka's lag see demand from there.
+    /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway removes the cluster that would
+    /// count the request that should wake the workload: so only a query or Kafka's lag allows zero.
     pub fn floor(&self) -> u32 {
         let sees = |target: &Target| match target.signal.family() {
             Family::Query | Family::Kafka => true,
@@ -190,8 +190,8 @@ impl Intent {
         if wakes { self.bounds.min } else { self.bounds.min.max(1) }
     }
 
-    /// The lowest number of replicas at any hour. Outside hours only the cap counts, and one replica is kept where that is not
-    /// zero; from zero the schedule wakes the workload. Where nothing but hours decides, the cap is the number.
+    /// The lowest number of replicas at any hour. Outside hours only the cap applies, and one replica is kept unless the cap is
+    /// zero; from zero the schedule wakes the workload. Where only hours decide, the cap is the number.
     pub fn lowest(&self) -> u32 {
         let schedule = self.schedule.as_ref().filter(|schedule| schedule.has_hours());
         let least = if self.is_hours_only() { u32::MAX } else { 1 };
@@ -203,8 +203,7 @@ impl Intent {
         matches!(&self.targets[..], [Target { signal: Signal::Schedule, .. }])
     }
 
-    /// The schedule of the workload of this name, if it has hours. A problem where these are of a Calendar that is not there
-    /// or makes no sense.
+    /// The schedule of the workload of this name, if it has hours. The problem is a Calendar that is missing or invalid.
     pub fn schedule(&self, name: &str, calendars: &Calendars) -> Result<Option<Schedule>, Problem> {
         let Some(schedule) = &self.schedule else { return Ok(None) };
         let replicas = schedule.off_hours_replicas.unwrap_or(0);
@@ -237,7 +236,7 @@ pub fn check_namespace(annotations: &Annotations) -> Vec<Problem> {
 fn unknown_keys(annotations: &Annotations, place: Place) -> Vec<Problem> {
     let ours = annotations.keys().filter_map(|key| key.strip_prefix(PREFIX));
     ours.filter(|name| Key::find(name, place).is_none())
-        // `status` is ours to write, on Gateways.
+        // Tidegate itself writes `status`, on Gateways.
         .filter(|name| !(place == Place::Gateway && STATUS.strip_prefix(PREFIX) == Some(*name)))
         .map(|name| match Key::ALL.iter().copied().find(|key| key.name() == name) {
             Some(key) => Problem::Misplaced { key, place },
@@ -246,7 +245,7 @@ fn unknown_keys(annotations: &Annotations, place: Place) -> Vec<Problem> {
         .collect()
 }
 
-/// Reads keys one by one and collects what is wrong with them.
+/// Reads keys one by one and collects their problems.
 struct Reader<'a> {
     own: &'a Annotations,
     namespace: &'a str,
@@ -316,7 +315,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A key that the object itself carries means nothing unless one of the others is there too, on it or its Namespace.
+    /// Reports a key of the object itself that needs one of the `others`, on the object or its Namespace, where there is none.
     fn needs(&mut self, key: Key, others: &[Key]) {
         if self.own.contains_key(&key.annotation()) && !others.iter().any(|other| self.has(*other)) {
             let others: Vec<_> = others.iter().map(|key| key.annotation()).collect();
@@ -372,7 +371,7 @@ impl Reader<'_> {
     }
 }
 
-/// Values are shown in events, which have room for 1024 characters in all.
+/// Shortens a value for display: events, which show values, have room for 1024 characters in all.
 pub(crate) fn shortened(value: &str) -> String {
     const ROOM: usize = 120;
     if value.chars().count() <= ROOM {

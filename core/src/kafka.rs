@@ -1,4 +1,5 @@
-//! Whose Kafka lag counts, what a partition of it is worth, and how many replicas it may ask for.
+//! Kafka lag as a signal: the group and partitions that it covers, the lag of a partition without an offset, and the most replicas
+//! that it may ask for.
 
 mod drain;
 mod keys;
@@ -14,10 +15,10 @@ pub use self::{
 };
 use crate::signal::PerReplica;
 
-/// What a workload asks for that consumes from Kafka.
+/// The intent for a workload that consumes from Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KafkaIntent {
-    /// Whose lag counts
+    /// The lag that is measured
     pub lag: KafkaLag,
     /// More messages than this wake the workload from zero
     pub activation: u64,
@@ -28,10 +29,10 @@ pub struct KafkaIntent {
 }
 
 impl KafkaIntent {
-    /// What of a group's `value` is told to the HPA when one replica carries `per_replica`: no more than there are partitions
-    /// for, and where it is asked for, a number of replicas that divides them.
+    /// The value that is reported to the HPA for a group's `value` when one replica carries `per_replica`: no more than there are
+    /// partitions for and, if even distribution is asked for, enough for a number of replicas that divides the partitions.
     ///
-    /// KEDA's kafka scaler has the same two as `allowIdleConsumers` and `ensureEvenDistributionOfPartitions`.
+    /// KEDA's kafka scaler has the same two options as `allowIdleConsumers` and `ensureEvenDistributionOfPartitions`.
     pub fn told(&self, value: f64, per_replica: PerReplica, lag: &Lag) -> f64 {
         let most = match self.cap {
             PartitionCap::All => f64::from(lag.partitions),
@@ -58,11 +59,11 @@ pub struct KafkaLag {
     pub group: String,
     /// Its topics; empty for all that the group has offsets for
     pub topics: Vec<String>,
-    /// The partitions of these topics that count
+    /// The partitions of these topics that are measured
     pub partitions: Partitions,
-    /// What a partition counts on which the group has committed nothing
+    /// The lag of a partition on which the group has committed nothing
     pub no_offset: NoOffset,
-    /// A partition on which messages wait and nothing was committed for so long does not count
+    /// A partition with waiting messages and no commit for this long is left out
     pub stuck_after: Option<Duration>,
 }
 
@@ -79,19 +80,19 @@ impl fmt::Display for KafkaLag {
     }
 }
 
-/// Numbers of partitions, as ranges: `1,3-5`. All of them where there is no range.
+/// Partition numbers, as ranges: `1,3-5`. All partitions if there is no range.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partitions(Vec<(u32, u32)>);
 
 impl Partitions {
-    /// Whether this partition counts.
+    /// Whether this partition is one of them.
     pub fn contains(&self, partition: i32) -> bool {
         let within = |(from, to): &(u32, u32)| u32::try_from(partition).is_ok_and(|id| (*from..=*to).contains(&id));
         self.0.is_empty() || self.0.iter().any(within)
     }
 }
 
-/// The text is not a list of partitions.
+/// The error that a text is not a list of partitions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("numbers and ranges of partitions separated by commas, such as \"1,3-5\"")]
 pub struct NotPartitions;
@@ -124,7 +125,7 @@ pub enum PartitionCap {
     /// As many as there are partitions
     #[default]
     All,
-    /// As many as there are partitions on which something waits
+    /// As many as there are partitions with lag
     WithLag,
     /// Any number
     None,
@@ -134,7 +135,7 @@ impl PartitionCap {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::All, Self::WithLag, Self::None];
 
-    /// As it is written.
+    /// The value as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "true",
@@ -144,19 +145,19 @@ impl PartitionCap {
     }
 }
 
-/// What a partition counts on which the group has no valid offset: it never read it, its offsets have expired, or they are beyond
-/// the end.
+/// The lag of a partition on which the group has no valid offset: it never read the partition, its offsets have expired, or they
+/// are beyond the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoOffset {
     /// All of its messages: the group will begin at the start
     Earliest,
-    /// None of them, but one replica is there to begin: the group will begin at the end
+    /// None of its messages, but one replica is kept to begin reading: the group will begin at the end
     #[default]
     Latest,
-    /// Nothing at all
+    /// None of its messages, and no replica to begin reading
     Zero,
-    /// There is no lag to tell, so replicas stay as they are
+    /// The lag is unknown, so replicas stay as they are
     Hold,
 }
 
@@ -164,7 +165,7 @@ impl NoOffset {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Earliest, Self::Latest, Self::Zero, Self::Hold];
 
-    /// As it is written.
+    /// The value as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Earliest => "earliest",

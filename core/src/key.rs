@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::value_kind::ValueKind;
 
-/// Bytes of the longest name that is compared with others, to find the one that was meant.
+/// Longest name, in bytes, that is compared with the known ones to suggest a correction.
 pub(crate) const LONGEST_NAME: usize = 64;
 
 /// The prefix of every annotation of Tidegate.
 pub const PREFIX: &str = "tidegate.dev/";
 
-/// The annotation of a Gateway in which Tidegate says how many proxies it has, and why.
+/// The annotation in which Tidegate reports a Gateway's number of proxies, and the reason for it.
 pub const STATUS: &str = "tidegate.dev/status";
 
-/// The field of [`STATUS`] that keeps the annotations that a Gateway's intent was made of.
+/// The field of [`STATUS`] that keeps the annotations from which a Gateway's intent was parsed.
 pub const APPLIED_IN_STATUS: &str = "applied";
 
 /// The kinds of object that annotations are written on.
@@ -39,7 +39,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a key is about: the sections of the documentation.
+/// The subject of a key: a section of the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// Traffic that Envoy carries
@@ -94,12 +94,12 @@ macro_rules! keys {
                 match self { $(Self::$variant => $camel,)* }
             }
 
-            /// What it is about.
+            /// The subject.
             pub fn topic(self) -> Topic {
                 match self { $(Self::$variant => Topic::$topic,)* }
             }
 
-            /// Where it may stand. On a Namespace it is a default for the objects in it.
+            /// The kinds of object that may carry it. On a Namespace it is a default for the objects in it.
             pub fn places(self) -> &'static [Place] {
                 match self { $(Self::$variant => &[$(Place::$place),+],)* }
             }
@@ -109,18 +109,18 @@ macro_rules! keys {
                 match self { $(Self::$variant => ValueKind::$kind,)* }
             }
 
-            /// What applies where it is absent: a value, or words (with spaces) for one that depends on others.
+            /// The default: a value, or a description (with spaces) of one that depends on others.
             pub fn default(self) -> Option<&'static str> {
                 let default = match self { $(Self::$variant => $default,)* };
                 (!default.is_empty()).then_some(default)
             }
 
-            /// A value as somebody may write it.
+            /// An example of a value.
             pub fn example(self) -> &'static str {
                 match self { $(Self::$variant => $example,)* }
             }
 
-            /// What it means, with its unit, as one line of Markdown.
+            /// The meaning, with its unit, as one line of Markdown.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning,)* }
             }
@@ -204,23 +204,22 @@ keys! {
 }
 
 impl Key {
-    /// The whole annotation: `tidegate.dev/requests-per-second`.
+    /// The full annotation: `tidegate.dev/requests-per-second`.
     pub fn annotation(self) -> String {
         format!("{PREFIX}{}", self.name())
     }
 
-    /// Whether the key means anything there.
+    /// Whether this kind of object may carry the key.
     pub fn allowed_on(self, place: Place) -> bool {
         self.places().contains(&place)
     }
 
-    /// The key of this name (without prefix) that may stand there.
+    /// Finds the key of this name (without prefix), if this kind of object may carry it.
     pub fn find(name: &str, place: Place) -> Option<Self> {
         Self::ALL.iter().copied().find(|key| key.name() == name && key.allowed_on(place))
     }
 
-    /// The key that somebody who wrote `name` most likely meant, in either notation, if one is near enough to be
-    /// worth suggesting.
+    /// The most likely correction of `name`, in either notation, if a key is similar enough to be worth suggesting.
     pub fn nearest(name: &str, place: Place) -> Option<Self> {
         let candidates = Self::ALL.iter().copied().filter(|key| key.allowed_on(place));
         nearest(name, candidates, Self::name)
@@ -238,7 +237,7 @@ impl Serialize for Key {
     }
 }
 
-/// What kube-downscaler, GoKubeDownscaler and kube-green call what a key of Tidegate says, in letters alone.
+/// Keys of kube-downscaler, GoKubeDownscaler and kube-green, in letters alone, and Tidegate's equivalents.
 const OF_OTHERS: [(&str, Key); 11] = [
     ("downtimereplicas", Key::OffHoursReplicas),
     ("downscalereplicas", Key::OffHoursReplicas),
@@ -253,7 +252,8 @@ const OF_OTHERS: [(&str, Key); 11] = [
     ("suspend", Key::Paused),
 ];
 
-/// Words are compared by letters alone, so that `requestsPerSecond` and `requests_per_second` find their key.
+/// Finds the most similar key. Names are compared by letters alone, so that `requestsPerSecond` and `requests_per_second` find
+/// theirs.
 fn nearest(name: &str, keys: impl Iterator<Item = Key>, spelled: fn(Key) -> &'static str) -> Option<Key> {
     let letters = |s: &str| s.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     if name.len() > LONGEST_NAME {

@@ -1,15 +1,15 @@
-//! Tidegate's vocabulary: what users ask for, what reaches a workload, and how many replicas that needs.
+//! Tidegate's vocabulary: the intent of users, the demand that reaches a workload, and the replicas that it needs.
 //!
-//! Everything here is pure: no clock of its own, no I/O, no Kubernetes client. The rooms, in the order of the data:
+//! Everything here is pure: no clock of its own, no I/O, no Kubernetes client. The modules, in the order of the data:
 //!
 //! 1. [`key`] and [`intent`]: annotations become an [`Intent`](intent::Intent), or a list of
-//!    [`Problem`](problem::Problem)s that say which key, what it got and what it wants.
-//! 2. [`plan`]: which Envoy clusters carry the traffic of which workload, and by what share.
+//!    [`Problem`](problem::Problem)s that name the key, the value that it got and the value that it wants.
+//! 2. [`plan`]: the Envoy clusters that carry each workload's traffic, and its share of each.
 //! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
 //! 4. [`demand`]: values and targets become replicas.
 //!
-//! [`kafka`] and [`llm`] are what consumers and model servers are asked about.
-//! [`hours`], [`calendar`] and [`schedule`] say when; [`fleet`] is what is asked of the proxies in front.
+//! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
+//! [`fleet`] the proxies in front.
 
 pub mod calendar;
 pub mod demand;

@@ -1,8 +1,8 @@
-//! Models, as an AI gateway routes to them and counts their tokens, and which of these are a workload's.
+//! Models behind an AI gateway: its rules for them, its counts of their tokens, and the share of these that belongs to a workload.
 //!
-//! Envoy AI Gateway counts tokens by the names of the model (as the client asked for it, and as the backend was), and since
-//! 1.1 also by the AIServiceBackend that served the request (`internal/metrics/metrics_impl.go`). What cannot be told apart by
-//! these is shared by weight.
+//! Envoy AI Gateway counts tokens by the names of the model (the one that the client asked for, and the one that the backend was
+//! asked for), and since 1.1 also by the AIServiceBackend that served the request (`internal/metrics/metrics_impl.go`). Tokens that
+//! these do not tell apart are shared by weight.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use crate::{
     value::{self, ReadKeys},
 };
 
-/// What a workload asks for that serves a model.
+/// The intent for a workload that serves a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelIntent {
-    /// The model's name in requests, when it is not to be found from routes
+    /// The model's name in requests; taken from routes where it is `None`
     pub name: Option<String>,
-    /// How long a replica takes until it is ready, when that is not to be measured
+    /// Time until a replica is ready; measured where it is `None`
     pub startup_time: Option<Duration>,
 }
 
@@ -37,7 +37,7 @@ impl ModelIntent {
 }
 
 impl Key {
-    /// The targets that only a model has.
+    /// The targets that only a workload that serves a model has.
     pub(crate) const OF_MODELS: [Self; 4] =
         [Self::InputTokensPerSecond, Self::OutputTokensPerSecond, Self::QueuePerReplica, Self::KvCache];
 }
@@ -48,11 +48,11 @@ impl Key {
 pub struct AiRule {
     /// The rule; its kind is `AIGatewayRoute`
     pub route: RouteRef,
-    /// The models that clients ask for, as the rule matches them; empty where it takes any
+    /// The models in requests that the rule matches; empty where it matches any
     pub models: Vec<String>,
-    /// Where their requests go
+    /// The backends that get the requests
     pub backends: Vec<AiBackend>,
-    /// The sets of proxies that its requests come through, named as in [`crate::fleet`]; empty where these are not known
+    /// The proxy sets that its requests come through, named as in [`crate::fleet`]; empty where these are unknown
     pub fleets: Vec<Arc<str>>,
 }
 
@@ -64,15 +64,15 @@ pub struct AiBackend {
     pub name: String,
     /// `modelNameOverride`: the model that it is asked for instead
     pub model: Option<String>,
-    /// Its weight among those of its priority
+    /// Its weight among the backends of its priority
     pub weight: u32,
-    /// Those of a higher number stand in when all of a lower one fail
+    /// Its priority: backends of a higher number stand in when all of a lower one fail
     pub priority: u32,
-    /// Who answers
+    /// The servers that answer its requests
     pub destination: Destination,
 }
 
-/// Who answers the requests of a backend.
+/// The servers that answer the requests of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Destination {
@@ -80,9 +80,9 @@ pub enum Destination {
     Service(ServiceId),
     /// The pods of an InferencePool
     Pool(ServiceId),
-    /// Somebody outside of the cluster, by host name
+    /// A server outside the cluster, by host name
     External(String),
-    /// Nobody: the reference leads to nothing that is known
+    /// None: the reference leads to nothing that is known
     Nobody,
 }
 
@@ -90,20 +90,20 @@ pub enum Destination {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenNames {
-    /// `gen_ai.original.model`: what the client asked for; empty where it is not told
+    /// `gen_ai.original.model`: the model that the client asked for; empty where it is not reported
     pub original: Arc<str>,
-    /// `gen_ai.request.model`: what the backend was asked for
+    /// `gen_ai.request.model`: the model that the backend was asked for
     pub request: Arc<str>,
     /// `gen_ai.provider.name`: the schema that the backend speaks
     pub provider: Arc<str>,
-    /// `ai.backend`: namespace and name of the AIServiceBackend; empty where it is not told
+    /// `ai.backend`: namespace and name of the AIServiceBackend; empty where it is not reported
     pub backend: Arc<str>,
-    /// The set of proxies that counted it, named as in [`crate::fleet`]; empty where that is not known
+    /// The proxy set that counted the tokens, named as in [`crate::fleet`]; empty where it is unknown
     pub fleet: Arc<str>,
 }
 
 impl AiRule {
-    /// The part, from 0 to 1, of what was counted under these names that the backend of this index served.
+    /// The share, from 0 to 1, of the tokens counted under these names that the backend of this index served.
     pub fn part(&self, backend: usize, names: &TokenNames) -> f64 {
         let Some(own) = self.backends.get(backend).filter(|_| self.takes(names)) else { return 0.0 };
         if !self.asks(own, names) {
@@ -112,7 +112,7 @@ impl AiRule {
         if !names.backend.is_empty() {
             return f64::from(u8::from(*names.backend == *own.name));
         }
-        // Of those that are asked for the same model, the ones that only stand in have nothing of it as long as it is known.
+        // Of the backends that are asked for the same model, those that only stand in have no share, as far as these names show.
         let alike = || self.backends.iter().filter(|other| other.weight > 0 && self.asks(other, names));
         let first = alike().map(|other| other.priority).min();
         if first != Some(own.priority) {
@@ -123,7 +123,7 @@ impl AiRule {
         if all == 0 { 0.0 } else { f64::from(own.weight) / all as f64 }
     }
 
-    /// The part of the rule's requests that a backend gets while all are well, from 0 to 1.
+    /// The share of the rule's requests that a backend gets while all backends are healthy, from 0 to 1.
     pub fn nominal(&self, backend: usize) -> f64 {
         let first = self.backends.iter().filter(|other| other.weight > 0).map(|other| other.priority).min();
         let foremost = self.backends.iter().filter(|other| Some(other.priority) == first);
@@ -134,7 +134,7 @@ impl AiRule {
         }
     }
 
-    /// The models that a backend is asked for; empty where these are any.
+    /// The models that a backend is asked for; empty where it may be any.
     pub fn asked_for(&self, backend: usize) -> &[String] {
         match self.backends.get(backend).map(|backend| &backend.model) {
             Some(Some(model)) => std::slice::from_ref(model),
@@ -147,12 +147,12 @@ impl AiRule {
         (names.original.is_empty() || self.has(&names.original)) && self.sees(&names.fleet)
     }
 
-    /// Models have the same names in many namespaces, and behind many Gateways.
+    /// Whether the rule is on this proxy set: models have the same names in many namespaces, and behind many Gateways.
     fn sees(&self, fleet: &Arc<str>) -> bool {
         fleet.is_empty() || self.fleets.is_empty() || self.fleets.contains(fleet)
     }
 
-    /// Without an override a backend is asked for what the client asked for.
+    /// Without an override, a backend is asked for the model that the client asked for.
     fn asks(&self, backend: &AiBackend, names: &TokenNames) -> bool {
         match &backend.model {
             Some(model) => **model == *names.request,
@@ -169,21 +169,21 @@ impl AiRule {
 /// The share of a model's tokens that belongs to one workload.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelShare {
-    /// All that is counted under this name: the annotation `tidegate.dev/model` says so
+    /// All tokens that are counted under this name, from the annotation `tidegate.dev/model`
     Named(String),
-    /// What a rule sends to one of its backends
+    /// The tokens of one backend of a rule
     Routed {
         /// The rule
         rule: Arc<AiRule>,
-        /// Which of its backends
+        /// The index of the backend in the rule
         backend: usize,
-        /// The part of the backend that is this workload's, from 0 to 1
+        /// This workload's share of the backend, from 0 to 1
         of_backend: f64,
     },
 }
 
 impl ModelShare {
-    /// The part, from 0 to 1, of what was counted under these names.
+    /// The share, from 0 to 1, of the tokens counted under these names.
     pub fn part(&self, names: &TokenNames) -> f64 {
         match self {
             Self::Named(model) => f64::from(u8::from(**model == *names.request)),
@@ -191,7 +191,7 @@ impl ModelShare {
         }
     }
 
-    /// The models that the backend is asked for; empty where these are any.
+    /// The models that the backend is asked for; empty where it may be any.
     pub fn asked_for(&self) -> &[String] {
         match self {
             Self::Named(model) => std::slice::from_ref(model),
@@ -200,8 +200,8 @@ impl ModelShare {
     }
 }
 
-/// The part of what was counted under these names that is a workload's. Two rules that lead the same model to it count once:
-/// the larger of their parts.
+/// A workload's share of the tokens counted under these names. Two rules that lead the same model to it are not added up: the
+/// larger share applies.
 pub fn part_of(shares: &[ModelShare], names: &TokenNames) -> f64 {
     shares.iter().map(|share| share.part(names)).fold(0.0, f64::max)
 }
@@ -211,11 +211,11 @@ pub fn part_of(shares: &[ModelShare], names: &TokenNames) -> f64 {
 pub struct AiGateway {
     /// Namespace and name of the pod, or how it was named on the command line
     pub name: String,
-    /// Where it serves `/metrics`
+    /// The address at which it serves `/metrics`
     pub metrics: SocketAddr,
     /// Whether it gets new traffic
     pub ready: bool,
-    /// The set of proxies that it is part of, named as in [`crate::fleet`]
+    /// Its proxy set, named as in [`crate::fleet`]
     pub fleet: Option<Arc<str>>,
 }
 
@@ -224,9 +224,9 @@ pub struct AiGateway {
 pub struct ServingPod {
     /// `metadata.name`
     pub name: String,
-    /// Where it serves its metrics, once it has an address
+    /// The address at which it serves its metrics, once it has one
     pub metrics: Option<SocketAddr>,
-    /// The path of these, such as `/metrics`
+    /// The path of its metrics, such as `/metrics`
     pub path: Arc<str>,
     /// Whether it takes requests
     pub ready: bool,

@@ -1,9 +1,9 @@
-//! Known to be zero is not unknown: three values for everything that is measured.
+//! Measured values of three kinds: exact, a lower bound, or unknown. A value that is known to be zero is not unknown.
 //!
-//! What is exact may raise and lower. A lower bound may raise, and must not lower. What is unknown does neither: whoever needs a
-//! number holds the last one that was exact.
+//! An exact value may raise and lower replicas. A lower bound may raise them, and must not lower them. An unknown value does
+//! neither: the last exact one is held where a number is needed.
 
-/// A measured value, and why it is no better than it is.
+/// A measured value, with the reason if it is not exact.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Measured<T, Why> {
     /// All of it was measured; zero is a number like any other
@@ -15,7 +15,7 @@ pub enum Measured<T, Why> {
 }
 
 impl<T, Why> Measured<T, Why> {
-    /// The value, where it is exact.
+    /// Returns the value if it is exact, and otherwise the reason.
     pub fn exact(self) -> Result<T, Why> {
         match self {
             Self::Exact(value) => Ok(value),
@@ -23,7 +23,7 @@ impl<T, Why> Measured<T, Why> {
         }
     }
 
-    /// The least that it is, where anything is known.
+    /// The exact value or the lower bound; `None` where it is unknown.
     pub fn at_least(self) -> Option<T> {
         match self {
             Self::Exact(value) | Self::AtLeast(value, _) => Some(value),
@@ -31,7 +31,7 @@ impl<T, Why> Measured<T, Why> {
         }
     }
 
-    /// The same of another value.
+    /// Transforms the value.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Measured<U, Why> {
         match self {
             Self::Exact(value) => Measured::Exact(map(value)),
@@ -40,7 +40,7 @@ impl<T, Why> Measured<T, Why> {
         }
     }
 
-    /// The same for another reason.
+    /// Transforms the reason.
     pub fn map_why<V>(self, map: impl FnOnce(Why) -> V) -> Measured<T, V> {
         match self {
             Self::Exact(value) => Measured::Exact(value),
@@ -49,7 +49,7 @@ impl<T, Why> Measured<T, Why> {
         }
     }
 
-    /// Two parts of one value: exact where both are. The first reason stands.
+    /// Adds two parts of one value: exact where both are. Of two reasons the first is kept.
     #[must_use]
     pub fn and(self, other: Self, add: impl FnOnce(T, T) -> T) -> Self {
         match (self, other) {

@@ -13,7 +13,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// As the text format has it.
+    /// The name of the type in the text format.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -38,7 +38,7 @@ macro_rules! metrics {
                 match self { $(Self::$metric => $stem,)* }
             }
 
-            /// The unit, as the name has it; empty for a number.
+            /// The unit, as it appears in the name; empty for a plain number.
             pub fn unit(self) -> &'static str {
                 match self { $(Self::$metric => $unit,)* }
             }
@@ -53,7 +53,7 @@ macro_rules! metrics {
                 match self { $(Self::$metric => &[$($label),*],)* }
             }
 
-            /// What it measures, as `# HELP` says it.
+            /// The description, as in `# HELP`.
             pub fn help(self) -> &'static str {
                 match self { $(Self::$metric => $help,)* }
             }
@@ -133,7 +133,7 @@ metrics! {
 }
 
 impl Metric {
-    /// The whole name of its samples: `tidegate_scaler_rpcs_total`. A histogram has `_bucket`, `_sum` and `_count` behind it.
+    /// The full name of its samples: `tidegate_scaler_rpcs_total`. A histogram appends `_bucket`, `_sum` and `_count`.
     pub fn name(self) -> String {
         let unit = if self.unit().is_empty() { String::new() } else { format!("_{}", self.unit()) };
         let total = if self.kind() == MetricKind::Counter { "_total" } else { "" };

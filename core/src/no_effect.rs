@@ -1,4 +1,4 @@
-//! What is accepted and can have no effect: right in itself, but surely not what was meant.
+//! Values that are accepted but can have no effect: valid, but surely a mistake.
 
 use std::fmt;
 
@@ -13,58 +13,58 @@ use crate::{
     workload::{WorkloadId, WorkloadRef},
 };
 
-/// `tidegate wake` leaves an override that has ended behind. It is told when it is older than this: by then it is in nobody's way
-/// who wakes something for an evening.
+/// Time after which an ended override is reported: `tidegate wake` leaves one behind, and an earlier report would bother everybody
+/// who wakes a workload for an evening.
 const ENDED: TimeDelta = TimeDelta::days(1);
 
-/// One value without effect. Each says the key, the value, what follows and what to do.
+/// One value without effect. Its text gives the key, the value, the consequence and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum NoEffect {
-    /// The hours, which open at no time within a year
+    /// Hours that do not open within a year
     NeverOpens {
-        /// The key or field that they are of
+        /// The key or field that has them
         field: String,
         /// As written
         hours: String,
-        /// Whose local time
+        /// The zone of the hours
         zone: Tz,
     },
-    /// `off-hours-replicas` and `max-replicas`, which is lower
+    /// `off-hours-replicas` that is above `max-replicas`
     CapAboveMaximum {
         /// The cap
         cap: u32,
-        /// Never more
+        /// The highest number of replicas there may be
         max: u32,
     },
-    /// `keep-awake-until` of a day ago or more
+    /// `keep-awake-until` that passed a day ago or more
     AwakeUntilPast(DateTime<Utc>),
-    /// What waits for what, from the workload on until it comes again
+    /// A cycle of `after`: each workload waits for the next one, and the first one is also the last
     AfterItself(Vec<WorkloadId>),
-    /// Places in `spec.overrides` of what ended a day ago or more
+    /// Indexes in `spec.overrides` of the overrides that ended a day ago or more
     OverridesPast(Vec<usize>),
 }
 
 impl NoEffect {
-    /// Hours that do not open within the year that begins now.
+    /// Finds hours that do not open within a year from `now`.
     pub fn of_hours(field: &str, calendar: &Calendar, now: DateTime<Utc>) -> Option<Self> {
         let never =
             || Self::NeverOpens { field: field.to_owned(), hours: calendar.hours.to_string(), zone: calendar.zone };
         (!calendar.opens_within_a_year(now)).then(never)
     }
 
-    /// All of a Calendar's: its hours, which `field` holds, and its overrides.
+    /// Finds all values without effect in a Calendar: in its hours, which `field` holds, and in its overrides.
     pub fn of_calendar(field: &str, calendar: &Calendar, now: DateTime<Utc>) -> impl Iterator<Item = Self> {
         [Self::of_hours(field, calendar, now), Self::of_overrides(calendar, now)].into_iter().flatten()
     }
 
-    /// What is written beside hours. `max` is the highest number of replicas there may be.
+    /// Finds keys without effect beside hours. `max` is the highest number of replicas there may be.
     pub fn beside_hours(asked: &ScheduleIntent, max: u32, now: DateTime<Utc>) -> impl Iterator<Item = Self> {
         let above = asked.off_hours_replicas.filter(|cap| *cap > max).map(|cap| Self::CapAboveMaximum { cap, max });
         let past = asked.keep_awake_until.filter(|until| now - *until >= ENDED).map(Self::AwakeUntilPast);
         above.into_iter().chain(past)
     }
 
-    /// A workload that is to open after itself, directly or by way of others.
+    /// Finds a workload that is to open after itself, directly or by way of others.
     pub fn of_order(id: &WorkloadId, plan: &Plan) -> Option<Self> {
         let mut chain = vec![id.clone()];
         loop {
@@ -74,14 +74,14 @@ impl NoEffect {
             chain.push(next);
             match seen {
                 Some(0) => return Some(Self::AfterItself(chain)),
-                // A circle of others, which is told on them.
+                // A cycle of other workloads, which is reported on those.
                 Some(_) => return None,
                 None => {}
             }
         }
     }
 
-    /// Overrides of a Calendar that have ended.
+    /// Finds overrides of a Calendar that ended a day ago or more.
     pub fn of_overrides(calendar: &Calendar, now: DateTime<Utc>) -> Option<Self> {
         let ended = calendar.overrides.iter().enumerate().filter(|(_, change)| now - change.until >= ENDED);
         let places: Vec<_> = ended.map(|(place, _)| place).collect();

@@ -1,4 +1,4 @@
-//! The Plan: which traffic reaches which workload, and what each workload's annotations ask for.
+//! The Plan: the traffic that reaches each workload, and the intent of its annotations.
 //!
 //! The operator makes it from the cluster or from files, as a pure function of the objects that it sees; the scaler
 //! reads it. A Plan is replaced as a whole and never changed in place.
@@ -18,20 +18,20 @@ use crate::{
     workload::{Requests, WorkloadId},
 };
 
-/// Everything that the scaler has to know of the cluster.
+/// Everything that the scaler needs to know about the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The workloads whose annotations, or whose Namespace, make them Tidegate's
+    /// The workloads that Tidegate scales because of their annotations, or their Namespace's
     pub workloads: BTreeMap<WorkloadId, PlannedWorkload>,
     /// The clusters of every Service that a route reaches, for hand-written ScaledObjects
     pub services: BTreeMap<ServiceId, Vec<ClusterShare>>,
     /// The proxies that carry the traffic
     pub proxies: Vec<Proxy>,
-    /// The parts of proxies that count tokens
+    /// The AI gateways: the parts of proxies that count tokens
     pub ai_gateways: Vec<AiGateway>,
     /// The rules of AIGatewayRoutes that a Gateway accepts
     pub ai_rules: Vec<Arc<AiRule>>,
-    /// The annotated Gateways, by the EnvoyProxy that says how many proxies they have
+    /// The annotated Gateways, by the EnvoyProxy that sets their number of proxies
     pub fleets: Vec<Fleet>,
     /// The Calendars
     pub calendars: Calendars,
@@ -42,43 +42,44 @@ pub struct Plan {
 pub struct PlannedWorkload {
     /// `metadata.uid`; empty when the workload comes from a file
     pub uid: String,
-    /// What it asks for, or what is wrong with that
+    /// The intent of its annotations, or their problems
     pub intent: Result<Intent, Vec<Problem>>,
-    /// What is wrong with its annotations while those that were applied before still apply
+    /// Problems of its annotations, while the ones that were applied before still apply
     pub problems: Vec<Problem>,
-    /// The annotations that the intent was made of, its Namespace's among them
+    /// The annotations from which the intent was parsed, its Namespace's included
     pub applied: Annotations,
-    /// The clusters that carry its traffic, with the part of each that is its own
+    /// The clusters that carry its traffic, with its share of each
     pub traffic: Vec<ClusterShare>,
     /// `spec.replicas` and `status.readyReplicas`
     pub replicas: Replicas,
-    /// What one replica reserves
+    /// The resources that one replica requests
     pub requests: Requests,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
-    /// The name of the Calendar that they are of
+    /// The name of the Calendar that these hours come from
     pub calendar: Option<String>,
-    /// What has to be Ready before it opens, if that exists
+    /// The workload that has to be Ready before it opens, if that exists
     pub after: Option<Prerequisite>,
     /// The models that it serves behind an AI gateway
     pub models: Vec<ModelShare>,
-    /// Its pods, where they matter: those of a workload that serves a model
+    /// Its pods, if it serves a model: for other workloads they do not matter
     pub pods: Vec<ServingPod>,
-    /// How long its pods took until they were ready: the median of the last 20
+    /// Time until its pods were ready: the median of the last 20
     pub measured_startup: Option<Duration>,
-    /// What it had when Tidegate found it, where that is its floor inside hours; 0 when somebody had stopped it
+    /// The replicas that it had when Tidegate found it, where these are its floor inside hours; 0 when somebody had stopped it
     pub adopted: Option<u32>,
 }
 
-/// The annotation of a ScaledObject that keeps what its workload had when Tidegate found it.
+/// The annotation of a ScaledObject that keeps the number of replicas that its workload had when Tidegate found it.
 pub const ADOPTED_REPLICAS: &str = "tidegate.dev/adopted-replicas";
 
-/// The label of a ScaledObject that names the release of Tidegate whose it is: of two in one cluster each leaves the other's
-/// alone.
+/// The label of a ScaledObject that names the release of Tidegate that owns it: of two releases in one cluster, each leaves the
+/// other's alone.
 pub const RELEASE: &str = "tidegate.dev/release";
 
 impl PlannedWorkload {
-    /// A workload as its intent has it. `adopted` is what it had when Tidegate found it, which only some intents need.
+    /// Plans a workload by its intent. `adopted` is the number of replicas that it had when Tidegate found it, which only some
+    /// intents need.
     pub fn new(
         id: &WorkloadId,
         uid: String,
@@ -88,7 +89,7 @@ impl PlannedWorkload {
         adopted: u32,
         calendars: &Calendars,
     ) -> Self {
-        // A Calendar that is not there, or makes no sense, is one that is used all the same.
+        // A Calendar that is missing or invalid is still the one that the workload uses.
         let (mut calendar, mut schedule) = (None, None);
         let intent = intent.and_then(|intent| {
             calendar = intent.schedule.as_ref().and_then(|schedule| schedule.calendar.clone());
@@ -117,16 +118,16 @@ impl PlannedWorkload {
     }
 }
 
-/// What has to be Ready before another workload opens.
+/// A workload that has to be Ready before another one opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prerequisite {
-    /// Which one
+    /// The workload
     pub id: WorkloadId,
-    /// Whether all the replicas that it wants are Ready, and it wants some
+    /// Whether all the replicas that it wants are Ready, and it wants at least one
     pub ready: bool,
 }
 
-/// Replicas as the workload's own object tells them.
+/// Replicas as the workload's own object reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Replicas {
     /// `spec.replicas`
@@ -142,31 +143,31 @@ pub struct ClusterShare {
     /// The cluster of the whole rule, as it stands in the label `envoy_cluster_name`:
     /// `httproute/default/task-route/rule/0`
     pub cluster: Arc<str>,
-    /// The backend's own cluster, which Envoy Gateway makes instead of the rule's when it splits the rule (a backend
-    /// with filters, mixed endpoints, or one that is invalid or has no endpoint): `…/rule/0/backend/1`.
-    /// Its traffic is all the backend's. Since the names flip at run time, both are always looked at.
+    /// The backend's own cluster, which Envoy Gateway creates instead of the rule's when it splits the rule (a backend with
+    /// filters, mixed endpoints, or one that is invalid or has no endpoint): `…/rule/0/backend/1`. All its traffic is the
+    /// backend's. Both clusters are always read, because Envoy Gateway switches between them at run time.
     pub split: Option<Arc<str>>,
-    /// The part of the rule's cluster that is this backend's, from 0 to 1
+    /// This backend's share of the rule's cluster, from 0 to 1
     pub share: f64,
-    /// The part of the backend that is this workload's, from 0 to 1: below 1 when several workloads stand behind one
-    /// Service. Multiplies both clusters.
+    /// This workload's share of the backend, from 0 to 1: below 1 when several workloads are behind one Service. Multiplies both
+    /// clusters.
     pub of_backend: f64,
     /// The route that the cluster comes from
     pub route: RouteRef,
     /// The Service behind it
     pub service: ServiceId,
-    /// The sets of proxies that the rule is on (`gateway/NAMESPACE/NAME`, `gatewayclass/NAME`): only these speak for its
-    /// clusters, and only these are waited for. Empty where that is not known, which stands for any proxy.
+    /// The proxy sets that have the rule (`gateway/NAMESPACE/NAME`, `gatewayclass/NAME`): only their reports apply to its clusters,
+    /// and only they are waited for. Empty where the sets are unknown, which stands for any proxy.
     pub fleets: Arc<[Arc<str>]>,
-    /// What the clusters' names stand for: a hash of the rule's backends, without their weights. Names are made of indexes, so
-    /// that after a rule was inserted the same name is another rule's, and what was measured under it says nothing.
+    /// Identity of the rule behind the clusters' names: a hash of its backends, without their weights. Names contain indexes, so
+    /// after a rule is inserted the same name belongs to another rule, and earlier measurements under it are void.
     pub meaning: u64,
-    /// Whether Envoy Gateway has yet to take in the route as it is now (`status.parents[].conditions[].observedGeneration`):
-    /// until then the names are not those that the proxies have.
+    /// Whether Envoy Gateway has yet to process the current version of the route
+    /// (`status.parents[].conditions[].observedGeneration`): until then the proxies do not have these names.
     pub pending: bool,
 }
 
-/// Why a backend gets requests.
+/// The reason why a backend gets requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -182,7 +183,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether it is what most backends are.
+    /// Whether it is the role of most backends, [`Self::Backend`].
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
     pub fn is_backend(&self) -> bool {
         *self == Self::Backend
@@ -205,17 +206,17 @@ impl fmt::Display for Role {
 pub struct Proxy {
     /// Namespace and name of its pod, or how it was named on the command line
     pub name: String,
-    /// Where it serves `/stats/prometheus`
+    /// The address at which it serves `/stats/prometheus`
     pub stats: SocketAddr,
-    /// Whether it gets new traffic. One that does not may still carry what it has (it drains), but its silence means
+    /// Whether it gets new traffic. A proxy that does not may still carry open connections (it drains), but its silence means
     /// nothing.
     pub ready: bool,
-    /// The set of proxies that it is one of, as what its listeners carry is kept among the clusters
+    /// Its proxy set, by the key in the signal store for the traffic of its listeners
     pub fleet: Option<Arc<str>>,
 }
 
 impl Plan {
-    /// All shares of clusters that the Plan speaks of; a cluster may come more than once.
+    /// All cluster shares in the Plan; a cluster may occur more than once.
     pub fn shares(&self) -> impl Iterator<Item = &ClusterShare> {
         self.services.values().flatten().chain(self.workloads.values().flat_map(|workload| &workload.traffic))
     }

@@ -1,10 +1,10 @@
-//! What is wrong with what a user wrote: which key, what it got, what it wants.
+//! Problems with a user's input: the key, the value that it got, the value that it wants.
 
 use std::fmt;
 
 use crate::key::{Key, PREFIX, Place};
 
-/// One thing that is wrong with an object's annotations or a trigger's metadata.
+/// One problem with an object's annotations or a trigger's metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Problem {
     /// The key has Tidegate's prefix, but there is no such key.
@@ -20,7 +20,7 @@ pub enum Problem {
     Misplaced {
         /// The key
         key: Key,
-        /// Where it was written
+        /// The kind of object on which it was written
         place: Place,
     },
     /// A key of a trigger's metadata that does not exist.
@@ -31,19 +31,19 @@ pub enum Problem {
         /// The key that was probably meant
         nearest: Option<Key>,
     },
-    /// The value is not what the key wants.
+    /// The value is not valid for the key.
     #[error("{key}: got \"{got}\", wants {wanted}{}", InheritedFrom(inherited.as_deref()))]
     Malformed {
         /// The key as the user wrote it
         key: String,
         /// The value as the user wrote it, shortened when very long
         got: String,
-        /// What would be right
+        /// Description of a valid value
         wanted: String,
         /// The Namespace that the value comes from, when it is not the object's own
         inherited: Option<String>,
     },
-    /// Each value is right, but not all together.
+    /// Each value is valid, but not all together.
     #[error("{0}")]
     Contradiction(String),
 }

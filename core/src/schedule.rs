@@ -1,7 +1,8 @@
 //! Business hours of one workload: a floor inside hours, a cap outside.
 //!
-//! The schedule is part of the metric and never an edit: the floor is a metric of its own with target 1, the cap clamps all the
-//! others. So nothing is to be restored, and the state at an instant alone decides, whatever was missed before.
+//! The schedule takes effect through metrics and never through an edit: the floor is a metric of its own with target 1, the cap
+//! clamps all the others. So nothing has to be restored, and the state at an instant alone decides, even if earlier changes were
+//! missed.
 
 use std::time::Duration;
 
@@ -10,50 +11,50 @@ use serde::Serialize;
 
 use crate::{calendar::Calendar, hash::fnv1a_32, workload::WorkloadRef};
 
-/// When a workload is to be there, and how much of it.
+/// The business hours of a workload, and its limits inside and outside them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// The hours
     pub calendar: Calendar,
-    /// Never fewer replicas inside hours
+    /// The fewest replicas inside hours
     pub floor: u32,
-    /// Never more replicas outside
+    /// The most replicas outside hours
     pub off_hours_replicas: u32,
-    /// Never fewer outside: where nothing but hours decides, `off-hours-replicas` is the number and not a cap
+    /// The fewest replicas outside hours: where only hours decide, `off-hours-replicas` is the number and not a cap
     pub off_hours_floor: u32,
-    /// How long before the opening the floor holds: elapsed time
+    /// Time before the opening at which the floor already applies: elapsed time
     pub warm_up: Duration,
-    /// The part of the warm-up by which this workload starts later than it might, so that not all start at once
+    /// The part of the warm-up by which this workload starts later, so that not all start at once
     pub spread: Duration,
-    /// What has to be Ready before this one opens, for at most [`LATEST`]
+    /// The workload that has to be Ready before this one opens, for at most [`LATEST`]
     pub after: Option<WorkloadRef>,
-    /// Open until then, whatever the hours say
+    /// The end of an override: open until then, regardless of the hours
     pub keep_awake_until: Option<DateTime<Utc>>,
 }
 
-/// How late one that waits for another opens at the latest.
+/// The longest time for which an opening waits for another workload.
 pub const LATEST: TimeDelta = TimeDelta::minutes(10);
 
 /// When nothing changes within the search horizon, the limits are cached for this long.
 const LONG: TimeDelta = TimeDelta::days(1);
 const ONE: TimeDelta = TimeDelta::nanoseconds(1);
 
-/// Where in its hours a workload is.
+/// The position of an instant in a workload's hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Inside hours
     Open,
-    /// Kept awake
+    /// Outside hours, but kept awake by an override
     Awake,
-    /// It opens soon
+    /// Before an opening, within the warm-up
     WarmUp,
     /// Outside hours
     Closed,
 }
 
 impl Schedule {
-    /// How much later than it might a workload warms up: the same each day, and evenly spread over workloads by their names.
+    /// The delay of a workload's warm-up: the same each day, and evenly spread over workloads by their names.
     pub fn spread_of(warm_up: Duration, name: &str) -> Duration {
         // The high bits are mixed best.
         warm_up.mul_f64(f64::from(fnv1a_32(name) >> 8) / f64::from(1 << 24))
@@ -88,25 +89,28 @@ impl Schedule {
         Limits { floor: self.off_hours_floor, cap: Some(self.off_hours_replicas) }
     }
 
-    /// The same, and until when it holds at least.
+    /// The limits, and an instant until which they hold at least.
     pub fn limits_until(&self, at: DateTime<Utc>) -> (Limits, DateTime<Utc>) {
         (self.limits(at), self.next_change(at).unwrap_or(at + LONG))
     }
 
-    /// The first instant after this one at which the phase may be another; `None` when nothing changes within years.
+    /// The first instant after this one at which the phase may change; `None` when nothing changes within years.
     pub fn next_change(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.next_change_beside(self.calendar.next_change(after), after)
     }
 
-    /// The same where the calendar's next change is known: many have the same one, and to find out that it never changes takes long.
+    /// The same where the calendar's next change is known: many schedules share a calendar, and finding out that it never changes
+    /// is expensive.
     pub fn next_change_beside(&self, hours: Option<DateTime<Utc>>, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let awake = self.keep_awake_until.filter(|until| *until > after);
-        // The phase is WarmUp from the instant after the lead began, which is the first that a clock shows.
+        // The phase is WarmUp only after the instant at which the lead begins: from the next nanosecond, the smallest step of a
+        // clock.
         let warm_up = hours.and_then(|change| change.checked_sub_signed(self.lead())).filter(|begin| *begin >= after);
         [hours, awake, warm_up.map(|begin| begin + ONE)].into_iter().flatten().min()
     }
 
-    /// Since when the floor of this opening holds; `None` outside hours, or where it has held for longer than anything waits.
+    /// The instant since which the floor of this opening applies; `None` outside hours, or when it opened longer ago than any
+    /// workload waits for another ([`LATEST`]).
     pub fn floor_since(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let lead = self.lead();
         let within = at.checked_sub_signed(LATEST)?..at.checked_add_signed(lead)?.checked_add_signed(ONE)?;
@@ -119,12 +123,12 @@ impl Schedule {
     }
 }
 
-/// What a schedule says at an instant.
+/// The limits of a schedule at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// No fewer
+    /// The fewest replicas
     pub floor: u32,
-    /// No more; `None` where only `max-replicas` counts
+    /// The most replicas; `None` where only `max-replicas` applies
     pub cap: Option<u32>,
 }
 
@@ -140,7 +144,7 @@ mod tests {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
     }
 
-    /// Monday to Friday, 08:00 to 18:00 in Berlin, where at least 3 replicas are wanted; at most 1 else.
+    /// Monday to Friday, 08:00 to 18:00 in Berlin: at least 3 replicas then, at most 1 otherwise.
     fn schedule(warm_up: u64, spread: u64) -> Schedule {
         let hours = Hours::parse("Mo-Fr 08:00-18:00", &Holidays::default()).unwrap();
         Schedule {

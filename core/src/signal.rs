@@ -1,4 +1,4 @@
-//! Signals: what is measured of a workload, and what one replica carries of it.
+//! Signals that are measured for a workload, and their targets.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::key::Key;
 
-/// What is measured. Each signal is one metric of the workload's HPA.
+/// A measurement that decides on replicas. Each signal is one metric of the workload's HPA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
@@ -19,15 +19,16 @@ pub enum Signal {
     Connections,
     /// Messages that wait for the workload's consumer group.
     KafkaLag,
-    /// Seconds that one replica would need for what waits for the workload's consumer group, and for what arrives meanwhile.
+    /// Seconds that one replica would need to read the messages that wait for the workload's consumer group, and those that arrive
+    /// meanwhile.
     KafkaLagSeconds,
-    /// Input tokens per second that a model server has to prefill: those that came from its prefix cache are none of them.
+    /// Input tokens per second that a model server has to prefill, without those that came from its prefix cache.
     InputTokens,
-    /// Tokens per second that a model server generates, those of reasoning included.
+    /// Tokens per second that a model server generates, reasoning included.
     OutputTokens,
     /// Requests that wait in the model servers.
     Queue,
-    /// The parts of their KV caches that the model servers use, added up: 1 is one replica's, full.
+    /// Sum of the parts of their KV caches that the model servers use: 1 is the full cache of one replica.
     KvCache,
     /// The answer of the workload's own PromQL query, in the query's own unit.
     PrometheusQuery,
@@ -68,7 +69,7 @@ impl Signal {
         }
     }
 
-    /// The key that gives the target: what one replica carries. A schedule asks for replicas, of which one carries one.
+    /// The key that gives the target; `None` for a schedule, which asks for replicas: its target is 1.
     pub fn target_key(self) -> Option<Key> {
         match self {
             Self::RequestsPerSecond => Some(Key::RequestsPerSecond),
@@ -101,7 +102,7 @@ impl Signal {
         }
     }
 
-    /// Where it is measured.
+    /// The family: signals that are measured in the same place.
     pub fn family(self) -> Family {
         match self {
             Self::RequestsPerSecond | Self::Concurrency | Self::Connections => Family::Traffic,
@@ -125,7 +126,7 @@ pub enum Family {
     Tokens,
     /// Model servers alone
     ModelServers,
-    /// A PromQL query of the workload's own
+    /// The workload's own PromQL query
     Query,
     /// The clock and the business hours
     Schedule,
@@ -137,7 +138,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// No signal has this metric name.
+/// The error that no signal has this metric name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no signal is named \"{0}\"")]
 pub struct UnknownSignal(pub String);
@@ -150,7 +151,7 @@ impl FromStr for Signal {
     }
 }
 
-/// What one replica carries of a signal, in the signal's unit. Always finite and at least 0.001, because the
+/// Target of a signal: the demand that one replica carries, in the signal's unit. Always finite and at least 0.001, because the
 /// quantities of Kubernetes' external metrics keep three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
@@ -167,7 +168,7 @@ impl PerReplica {
         (Self::MIN..=Self::MAX).contains(&value).then_some(Self(value))
     }
 
-    /// One of something.
+    /// A target of 1.
     pub const ONE: Self = Self(1.0);
 
     /// The number itself.
@@ -182,11 +183,11 @@ impl fmt::Display for PerReplica {
     }
 }
 
-/// One signal and what one replica carries of it.
+/// A signal and its target.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Target {
-    /// What is measured
+    /// The signal that is measured
     pub signal: Signal,
-    /// What one replica carries
+    /// The demand that one replica carries
     pub per_replica: PerReplica,
 }

@@ -1,8 +1,8 @@
 //! The metadata of a ScaledObject's trigger: the contract between the ScaledObject and the scaler.
 //!
-//! The operator writes it, and people do by hand; both are served alike. All that decides the HPA's targets stands in
-//! it, for two reasons: KEDA re-reads targets only when the ScaledObject changes, and `GetMetricSpec` must be answered
-//! whatever else is broken (KEDA's fallback never fires when it fails, kedacore/keda#8056).
+//! The operator writes it, and people do by hand; both are served alike. It contains everything that decides the HPA's targets, for
+//! two reasons: KEDA re-reads targets only when the ScaledObject changes, and `GetMetricSpec` must be answered whatever else is
+//! broken (KEDA's fallback never fires when it fails, kedacore/keda#8056).
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,14 +22,14 @@ use crate::{
     workload::{WorkloadId, WorkloadRef},
 };
 
-/// The key that names the workload whose traffic counts; written by the operator.
+/// The key that names the workload whose traffic is measured; written by the operator.
 pub const WORKLOAD: &str = "workload";
-/// The key that names the Service whose traffic counts.
+/// The key that names the Service whose traffic is measured.
 pub const SERVICE: &str = "service";
 /// The key that names Envoy clusters directly, separated by commas.
 pub const CLUSTERS: &str = "clusters";
 
-/// The key that says that the workload's own hours count; written by the operator. What these are is not in the metadata, so
+/// The key that makes the workload's own hours apply; written by the operator. The hours themselves are not in the metadata, so
 /// that an override for tonight changes no ScaledObject.
 pub const SCHEDULE: &str = "schedule";
 
@@ -45,42 +45,42 @@ const KEDAS_OWN: [&str; 8] = [
     "triggerIndex",
 ];
 
-/// What one trigger asks for.
+/// The intent of one trigger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
-    /// Of the ScaledObject that it stands in
+    /// The namespace of its ScaledObject
     pub namespace: String,
     /// The signals that decide; never empty
     pub targets: Vec<Target>,
-    /// Whose traffic counts; `None` when no target is about traffic
+    /// The traffic that is measured; `None` when no target is about traffic
     pub traffic: Option<Traffic>,
     /// The PromQL of [`Signal::PrometheusQuery`]
     pub query: Option<String>,
-    /// Whose lag is [`Signal::KafkaLag`] and [`Signal::KafkaLagSeconds`]
+    /// The group of [`Signal::KafkaLag`] and [`Signal::KafkaLagSeconds`]
     pub kafka: Option<KafkaIntent>,
-    /// Whose tokens are [`Signal::InputTokens`] and [`Signal::OutputTokens`], where the trigger says so
+    /// The model of [`Signal::InputTokens`] and [`Signal::OutputTokens`], if the trigger names one
     pub model: Option<String>,
-    /// Whose hours count, if any do
+    /// The hours that apply, if any
     pub schedule: Option<TriggerSchedule>,
 }
 
-/// Whose hours count.
+/// The hours that apply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TriggerSchedule {
-    /// Those of the workload, as its annotations say
+    /// The workload's hours, from its annotations
     OfWorkload,
-    /// Those that the trigger names
+    /// The trigger's own hours
     Own(Arc<Schedule>),
 }
 
-/// Whose traffic counts.
+/// The traffic that is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Traffic {
-    /// What reaches a workload
+    /// The traffic that reaches a workload
     Workload(WorkloadId),
-    /// What reaches a Service, whatever stands behind it
+    /// The traffic that reaches a Service, regardless of the workloads behind it
     Service(ServiceId),
-    /// What these Envoy clusters carry
+    /// The traffic of these Envoy clusters
     Clusters(Vec<String>),
 }
 
@@ -106,7 +106,7 @@ impl Trigger {
         if problems.is_empty() { Ok(trigger) } else { Err(problems) }
     }
 
-    /// What a workload's annotations ask for, as the trigger of its ScaledObject.
+    /// Turns the intent of a workload's annotations into the trigger of its ScaledObject.
     pub fn of_workload(id: &WorkloadId, intent: &Intent) -> Self {
         let has_hours = intent.targets.iter().any(|target| target.signal == Signal::Schedule);
         Self {
@@ -182,7 +182,7 @@ fn without_suffix(key: &str) -> &str {
     key.strip_suffix("FromEnv").unwrap_or(key)
 }
 
-/// Unknown keys that are told of: nobody reads more of them.
+/// Maximum number of unknown keys that are reported: nobody reads more of them.
 const MOST_UNKNOWN: usize = 20;
 
 fn unknown_keys(metadata: &HashMap<String, String>) -> Vec<Problem> {
@@ -346,7 +346,7 @@ impl Reader<'_> {
     }
 }
 
-/// Each once and in order: the same names are the same traffic, however they are written.
+/// Parses cluster names, without duplicates and in order: the same names are the same traffic, however they are written.
 fn cluster_names(value: &str) -> Result<Vec<String>, String> {
     let names: BTreeSet<_> = value.split(',').map(str::trim).collect();
     if names.len() <= 100 && names.iter().all(|name| !name.is_empty() && name.len() <= 1024) {

@@ -1,4 +1,4 @@
-//! Parsers of single values. Each returns the value, or what would have been right.
+//! Parsers of single values. Each returns the value, or a description of a valid one.
 
 use std::{str::FromStr, time::Duration};
 
@@ -14,21 +14,21 @@ use crate::{
     workload::WorkloadRef,
 };
 
-/// What would have been right, to stand after "wants".
+/// Description of a valid value, to follow the word "wants".
 pub(crate) type Wanted = String;
 
-/// Bytes of the longest text that is read at all: users send it with every call, and what compares or parses it may take longer
-/// than in proportion.
+/// Longest value that is parsed, in bytes: users send it with every call, and comparing or parsing it may take more than linear
+/// time.
 pub(crate) const LONGEST: usize = 10_240;
 
-/// Parses a text that is not too long.
+/// Parses a value of at most [`LONGEST`] bytes.
 pub(crate) fn bounded<T>(value: &str, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Result<T, Wanted> {
     if value.len() <= LONGEST { parse(value) } else { Err(format!("at most {LONGEST} bytes, not {}", value.len())) }
 }
 
-/// Where keys are written: annotations, or the metadata of a trigger. What is wrong is collected there.
+/// A source of keys: annotations, or the metadata of a trigger. It also collects the problems.
 pub(crate) trait ReadKeys {
-    /// `None` where the key is not there, or wrong.
+    /// Reads one key: `None` where it is absent or invalid.
     fn read<T>(&mut self, key: Key, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T>;
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn per_replica(value: &str) -> Result<PerReplica, Wanted> {
     value.parse().ok().and_then(PerReplica::new).ok_or_else(|| ValueKind::PerReplica.wanted().into())
 }
 
-/// What one replica carries of this signal.
+/// The parser of this signal's target.
 pub(crate) fn target_of(signal: Signal) -> fn(&str) -> Result<PerReplica, Wanted> {
     if signal == Signal::KvCache { kv_cache } else { per_replica }
 }
@@ -61,7 +61,7 @@ fn kv_cache(value: &str) -> Result<PerReplica, Wanted> {
     part.ok_or_else(|| ValueKind::KvCacheShare.wanted().into())
 }
 
-/// Nothing takes longer than a day to start.
+/// At most a day: nothing takes longer to start.
 pub(crate) fn startup_time(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(time) if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&time) => Ok(time),
@@ -122,7 +122,7 @@ pub(crate) fn messages(value: &str) -> Result<u64, Wanted> {
     value.parse().map_err(|_| ValueKind::Messages.wanted().into())
 }
 
-/// Shorter than a consumer needs to commit, and healthy partitions would count as stuck.
+/// At least 30 s: in less time than a consumer needs to commit, healthy partitions would look stuck.
 pub(crate) fn stuck_after(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(time) if (Duration::from_secs(30)..=Duration::from_hours(7 * 24)).contains(&time) => Ok(time),
@@ -134,7 +134,7 @@ pub(crate) fn text(value: &str) -> Result<String, Wanted> {
     if value.trim().is_empty() { Err(ValueKind::Text.wanted().into()) } else { Ok(value.trim().to_owned()) }
 }
 
-/// The scaler keeps thousands of queries and asks them again and again, so there is an end to their length.
+/// The length is limited, because the scaler keeps thousands of queries and sends them again and again.
 pub(crate) fn query(value: &str) -> Result<String, Wanted> {
     match text(value) {
         Ok(query) if query.len() <= 10_000 => Ok(query),
@@ -142,7 +142,7 @@ pub(crate) fn query(value: &str) -> Result<String, Wanted> {
     }
 }
 
-/// A name as RFC 1123 subdomains are: what Kubernetes takes for objects.
+/// An RFC 1123 subdomain, as Kubernetes requires for the names of objects.
 pub(crate) fn object_name(value: &str) -> Result<String, Wanted> {
     let label = |l: &str| {
         !l.is_empty()
@@ -161,7 +161,7 @@ pub(crate) fn workload(value: &str) -> Result<WorkloadRef, Wanted> {
     value.parse().map_err(|_| ValueKind::Workload.wanted().into())
 }
 
-/// An IANA zone, or which one was meant.
+/// Parses an IANA zone. The error suggests the one that was probably meant.
 pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     Tz::from_str(value).map_err(|_| {
         let zone = "an IANA time zone, such as";
@@ -169,7 +169,7 @@ pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
             return text;
         }
         let short = (2..=5).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphabetic());
-        // Rome is as short.
+        // The name of a place can be as short: Rome.
         if short && !is_place(value) {
             return format!("{zone} \"Europe/Berlin\": abbreviations such as {value} are ambiguous, so name a place");
         }
@@ -180,7 +180,7 @@ pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     })
 }
 
-/// What is wanted in place of `UTC+2` or `+02:00`.
+/// The error for an offset, such as `UTC+2` or `+02:00`, in place of a zone; `None` for any other text.
 fn of_offset(value: &str) -> Option<Wanted> {
     let upper = value.to_ascii_uppercase();
     let offset = upper.strip_prefix("UTC").or_else(|| upper.strip_prefix("GMT")).unwrap_or(&upper);
@@ -206,7 +206,7 @@ fn is_place(value: &str) -> bool {
     places.map(|(_, place)| place).any(|place| place.eq_ignore_ascii_case(value))
 }
 
-/// The zone whose name, or its last part, is most like what was written. One without a place is never suggested: those are
+/// The zone whose name, or its last part, is most similar to the value. A zone without a place is never suggested: those are
 /// abbreviations and old names.
 fn nearest_zone(value: &str) -> Option<&'static str> {
     const REGIONS: [&str; 10] =
@@ -223,7 +223,7 @@ fn nearest_zone(value: &str) -> Option<&'static str> {
         if !written.contains('/') {
             return of_place;
         }
-        // The place tells more than the region, but may be the same in two of them.
+        // The place says more than the region, but two regions may have places of the same name.
         0.75 * of_place + 0.25 * strsim::jaro_winkler(&written, &name.to_lowercase())
     };
     places

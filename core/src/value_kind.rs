@@ -7,7 +7,7 @@ macro_rules! kinds {
         pub enum ValueKind { $(#[doc = $wanted] $kind,)* }
 
         impl ValueKind {
-            /// What is expected, to stand after "wants".
+            /// Description of a valid value, to follow the word "wants".
             pub fn wanted(self) -> &'static str {
                 match self { $(Self::$kind => $wanted,)* }
             }

@@ -1,4 +1,4 @@
-//! Names of the things that Tidegate scales.
+//! Names of the workloads that Tidegate scales.
 
 use std::{fmt, str::FromStr};
 
@@ -29,7 +29,7 @@ impl fmt::Display for WorkloadKind {
     }
 }
 
-/// What was given is not one of the kinds that Tidegate scales.
+/// The error that a text names no workload of a kind that Tidegate scales.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a workload: write deployment/NAME or statefulset/NAME")]
 pub struct NotAWorkload(pub String);
@@ -37,7 +37,7 @@ pub struct NotAWorkload(pub String);
 impl FromStr for WorkloadKind {
     type Err = NotAWorkload;
 
-    /// Accepts what `kubectl` accepts: any case, the plural and the short name.
+    /// Accepts the forms that `kubectl` accepts: any case, the plural and the short name.
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         match s.to_ascii_lowercase().as_str() {
             "deployment" | "deployments" | "deploy" => Ok(Self::Deployment),
@@ -107,7 +107,7 @@ impl fmt::Display for WorkloadId {
     }
 }
 
-/// What the containers of one pod request.
+/// The resources that the containers of one pod request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {

@@ -1,4 +1,4 @@
-//! What a Calendar object says, and what is wrong with it.
+//! The spec of a Calendar object, and its validation.
 
 use std::collections::BTreeMap;
 
@@ -20,21 +20,21 @@ pub struct CalendarSpec {
     pub time_zone: String,
     /// Opening hours in OpenStreetMap's notation
     pub hours: String,
-    /// What `PH` means
+    /// The days that `PH` stands for
     pub holidays: HolidaysSpec,
     /// Days with hours of their own
     pub exceptions: Vec<ExceptionSpec>,
-    /// Open or closed for a while, whatever the hours say
+    /// Periods that are open or closed, regardless of the hours
     pub overrides: Vec<OverrideSpec>,
 }
 
-/// What `PH` means.
+/// The days that `PH` stands for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct HolidaysSpec {
     /// An ISO 3166-1 code
     pub country: Option<String>,
-    /// Days that are holidays too
+    /// Further days that are holidays
     pub dates: Vec<HolidaySpec>,
 }
 
@@ -44,7 +44,7 @@ pub struct HolidaysSpec {
 pub struct HolidaySpec {
     /// `2026-12-24`
     pub date: String,
-    /// For people
+    /// The name, for people to read
     pub name: String,
 }
 
@@ -56,37 +56,37 @@ pub struct ExceptionSpec {
     pub date: String,
     /// `10:00-14:00`, or `off`
     pub hours: String,
-    /// For people
+    /// The reason, for people to read
     pub reason: String,
 }
 
-/// Open or closed for a while.
+/// A period that is open or closed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct OverrideSpec {
-    /// RFC 3339
+    /// First instant of the period, as RFC 3339 writes it
     pub from: String,
-    /// RFC 3339
+    /// First instant after the period, as RFC 3339 writes it
     pub until: String,
     /// `Open` or `Closed`
     pub state: String,
-    /// For people
+    /// The reason, for people to read
     pub reason: String,
 }
 
-/// A Calendar object that makes sense: hours, and what hours of a workload's own take from it.
+/// A valid Calendar object: its hours, and the holidays and exceptions that also apply to a workload's own hours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownCalendar {
-    /// When it is open
+    /// Hours, zone and overrides
     pub calendar: Calendar,
-    /// What `PH` means
+    /// The days that `PH` stands for
     pub holidays: Holidays,
     /// Days with hours of their own
     pub exceptions: Exceptions,
 }
 
 impl CalendarSpec {
-    /// Reads it. The error names the field, what came and what is wanted.
+    /// Parses the spec. The error names the field, its value and the value that is wanted.
     pub fn resolve(&self) -> Result<KnownCalendar, String> {
         let zone = at("spec.timeZone", &self.time_zone, value::time_zone)?;
         let dates = self.holidays.dates.iter().enumerate();
@@ -114,11 +114,11 @@ impl CalendarSpec {
 }
 
 impl KnownCalendar {
-    /// Hours of a workload's own, in a zone of its own if it has one, with this Calendar's holidays, exceptions and overrides.
+    /// A workload's own hours and zone, where it has them, with this Calendar's holidays, exceptions and overrides.
     pub fn with(&self, hours: Option<&Hours>, zone: Option<Tz>) -> Calendar {
         let mut calendar = self.calendar.clone();
         if let Some(hours) = hours {
-            // What was parsed once is parsed again; an error would be one of the exceptions, which were checked.
+            // These hours were parsed before, so an error could only come from the exceptions, which were checked.
             calendar.hours = Hours::with_exceptions(&hours.to_string(), &self.holidays, &self.exceptions)
                 .unwrap_or_else(|_| hours.clone());
         }
@@ -153,7 +153,7 @@ fn date(text: &str) -> Result<NaiveDate, String> {
     text.parse().map_err(|_| "a date such as \"2026-12-24\"".to_owned())
 }
 
-/// Calendars by name, and what is wrong with those that make no sense.
+/// Calendars by name; the error of an invalid one in its place.
 pub type Calendars = BTreeMap<String, Result<KnownCalendar, String>>;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn utc(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()
 }
 
-/// When it is open within days of the zone, as local times with their offsets.
+/// The open intervals between two instants, as local times with their offsets.
 fn open(hours: &str, zone: &str, from: &str, to: &str) -> Vec<String> {
     let calendar = calendar(hours, zone);
     let within = utc(from)..utc(to);
@@ -35,7 +35,7 @@ fn always_open_is_one_interval_without_a_change() {
     let within = utc("2020-01-01T00:00:00Z")..utc("2030-01-01T00:00:00Z");
     assert_eq!(always.intervals(&within), std::slice::from_ref(&within));
     assert_eq!(always.next_change(within.start), None);
-    // The crate `opening-hours` reads closed in the last minute before a clock change.
+    // The crate `opening-hours` reports closed in the last minute before a clock change.
     assert!(always.is_open(utc("2026-10-25T00:59:30Z")) && always.is_open(utc("2026-10-25T01:59:30Z")));
 }
 
@@ -371,7 +371,7 @@ fn words_of_other_tools_find_their_key() {
     }
 }
 
-/// Zones of every kind: no changes, whole and half hours, both hemispheres, changes at midnight, and Ramadan's.
+/// Zones of every kind: no changes, whole and half hours, both hemispheres, changes at midnight, and changes for Ramadan.
 const ZONES: [&str; 44] = [
     "Africa/Cairo",
     "Africa/Casablanca",
@@ -452,7 +452,7 @@ fn weekly() -> impl Strategy<Value = Weekly> {
         .prop_map(|(days, start, length, wraps)| Weekly { days, start, length, wraps })
 }
 
-/// Two days somewhere in twenty years; every other one is around a clock change, where there is one in that year.
+/// The start of two days somewhere in twenty years; with `at_change` they are around a clock change, if there is one within a year.
 fn around(zone: Tz, day: u32, at_change: bool) -> DateTime<Utc> {
     let start = utc("2008-01-01T00:00:00Z") + Duration::days(day.into());
     let offset = |at: DateTime<Utc>| at.with_timezone(&zone).offset().fix();
@@ -461,9 +461,9 @@ fn around(zone: Tz, day: u32, at_change: bool) -> DateTime<Utc> {
     changes.filter(|_| at_change).map_or(start, |change| change - Duration::hours(12))
 }
 
-/// Minute by minute, with nothing but the local time of each: it opens at the first minute at which it is that late. It closes when
-/// the clock shows the end for the last time or, where it skips it, after the last minute at which it is not yet that late. Nothing
-/// starts on a day that is off, and what the day before left open ends at its midnight.
+/// Whether it is open, minute by minute, from the local time of each minute alone: it opens at the first minute at which the clock
+/// has reached the start. It closes when the clock shows the end for the last time or, where the clock skips the end, after the
+/// last minute before it. Nothing starts on a day that is off, and a span from the day before ends at its midnight.
 fn brute_force(weekly: &[Weekly], off: &BTreeSet<u8>, zone: Tz, start: DateTime<Utc>, minutes: i64) -> Vec<bool> {
     const MARGIN: i64 = 4 * 1440;
     let clock: Vec<_> = (-MARGIN..minutes + MARGIN)

@@ -1,5 +1,5 @@
-//! The annotations that an intent was made of, kept on a workload's ScaledObject and in a Gateway's status: while new ones make no
-//! sense, these apply.
+//! The annotations from which an intent was parsed, kept on a workload's ScaledObject and in a Gateway's status: they apply while
+//! new ones are invalid.
 
 use super::{Annotations, GatewayIntent, Intent};
 use crate::key::{Key, Place};
@@ -7,8 +7,8 @@ use crate::key::{Key, Place};
 /// The annotation of a ScaledObject that keeps them, as a JSON object.
 pub const APPLIED: &str = "tidegate.dev/applied";
 
-/// What an object's own annotations say over the defaults of its Namespace. Without `keep-awake-until`, which ends by itself: to
-/// wake a namespace is to write none of its ScaledObjects.
+/// An object's own annotations over the defaults of its Namespace. Without `keep-awake-until`, which ends by itself: waking a
+/// namespace should not rewrite its ScaledObjects.
 pub fn applied(own: &Annotations, defaults: &Annotations, place: Place) -> Annotations {
     let keys = Key::ALL.iter().filter(|key| key.allowed_on(place) && **key != Key::KeepAwakeUntil);
     let annotations = keys.map(|key| key.annotation());
@@ -18,17 +18,17 @@ pub fn applied(own: &Annotations, defaults: &Annotations, place: Place) -> Annot
 }
 
 impl Intent {
-    /// The intent that was made of [`applied`] annotations; `None` where this version makes none of them.
+    /// Parses the intent from [`applied`] annotations; `None` where this version cannot.
     pub fn of_applied(annotations: &Annotations) -> Option<Self> {
         let mut annotations = annotations.clone();
         annotations.insert(Key::Manage.annotation(), "all".to_owned());
-        // As defaults, of which a key may stand alone.
+        // As defaults, among which a key may lack the keys that it needs.
         Self::of_workload(&Annotations::new(), "", &annotations).ok()?
     }
 }
 
 impl GatewayIntent {
-    /// The same of a Gateway.
+    /// The same for a Gateway.
     pub fn of_applied(annotations: &Annotations) -> Option<Self> {
         Self::of_gateway(annotations, "", &Annotations::new()).ok()?
     }

@@ -1,4 +1,4 @@
-//! What a user asks for the proxies of a Gateway.
+//! A user's intent for the proxies of a Gateway.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::{
     value::{self, ReadKeys},
 };
 
-/// What the annotations of one Gateway ask for.
+/// The intent of one Gateway's annotations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatewayIntent {
-    /// Lowest number of proxies inside hours, where it is said
+    /// Lowest number of proxies inside hours, if given
     pub min: Option<u32>,
-    /// Highest number of proxies, where it is said
+    /// Highest number of proxies, if given
     pub max: Option<u32>,
     /// The signals that decide; the largest need wins
     pub targets: Vec<Target>,
-    /// The window whose maximum holds proxies up
+    /// Stabilisation window: proxies go down only to the highest number that was wanted within it
     pub scale_down_after: Duration,
-    /// Leave what exists as it is
+    /// Whether everything is left as it is
     pub paused: bool,
     /// Business hours
     pub schedule: Option<ScheduleIntent>,
-    /// Whether an EnvoyProxy is made and linked where there is none
+    /// Whether an EnvoyProxy is created and linked where there is none
     pub create_envoy_proxy: bool,
 }
 
@@ -77,19 +77,20 @@ impl GatewayIntent {
         schedule.resolve(name, floor, off_hours, calendars)
     }
 
-    /// Whether nothing but hours is asked for: inside them there are as many proxies as there were when Tidegate came.
+    /// Whether only hours are asked for, without a minimum: inside them there are as many proxies as Tidegate found.
     pub fn adopts(&self) -> bool {
         self.targets.is_empty() && self.min.is_none()
     }
 }
 
-/// Whether an object carries a key that somebody wrote.
+/// Whether an object carries a key that a user wrote: any but the status.
 pub fn is_annotated(own: &Annotations) -> bool {
     own.keys().any(|key| key.starts_with(PREFIX) && key != STATUS)
 }
 
 impl Reader<'_> {
-    /// Without proxies nothing in a namespace is reached, so a zero that is meant for its workloads is one proxy here.
+    /// Without proxies nothing in a namespace is reachable, so a zero from the Namespace, which is meant for its workloads, is one
+    /// proxy here.
     fn gateway_schedule(&mut self) -> Option<ScheduleIntent> {
         let own = self.own.contains_key(&Key::OffHoursReplicas.annotation());
         let mut schedule = self.schedule()?;

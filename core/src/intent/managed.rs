@@ -3,7 +3,7 @@
 use super::Annotations;
 use crate::{key::Key, problem::Problem, value::Wanted, value_kind::ValueKind};
 
-/// What a Namespace has managed. Deployments and StatefulSets always are.
+/// The kinds that a Namespace has managed, besides Deployments and StatefulSets, which always are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Managed {
     /// CronJobs are suspended outside hours
@@ -13,13 +13,13 @@ pub struct Managed {
 }
 
 impl Managed {
-    /// What the annotations of a Namespace ask for; `None` where they ask for nothing, or for what there is not.
+    /// Reads `manage` from the annotations of a Namespace; `None` where it is absent or invalid.
     pub fn of(namespace: &Annotations) -> Option<Self> {
         Self::parse(namespace.get(&Key::Manage.annotation())?).ok()
     }
 
-    /// What is wrong where a Namespace has `manage`, but not so that anything follows: another value, or no hours. It is a mistake and no
-    /// farewell, so what was managed before stays so.
+    /// The problem of a Namespace whose `manage` has no effect: its value is invalid, or there are no hours. That is a mistake and
+    /// not a request to stop, so the workloads that were managed before stay managed.
     pub fn mistake(name: &str, namespace: &Annotations) -> Option<Problem> {
         let has = |key: Key| namespace.contains_key(&key.annotation());
         let makes_sense = Self::of(namespace).is_some() && (has(Key::Hours) || has(Key::Calendar));
@@ -31,7 +31,7 @@ impl Managed {
         })
     }
 
-    /// `all`, and with commas between them `cronjobs` and `daemonsets`, in any order.
+    /// Parses `all`, optionally with `cronjobs` and `daemonsets`, separated by commas, in any order.
     pub(crate) fn parse(value: &str) -> Result<Self, Wanted> {
         let mut kinds: Vec<_> = value.split(',').map(str::trim).collect();
         kinds.sort_unstable();

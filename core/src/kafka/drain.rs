@@ -1,12 +1,12 @@
-//! Lag as time: how many replicas read what waits, and what arrives meanwhile, within the time that is asked for.
+//! Lag as time: the number of replicas that read the waiting messages, and those that arrive meanwhile, within the target time.
 
 use super::{Lag, Rates};
 
-/// Messages/s that one replica reads.
+/// Estimate of the messages/s that one replica reads.
 ///
-/// A replica that has nothing to do reads less than it could, so what it reads counts for what it can read only while more
-/// waits than would be read in the time that is asked for. Otherwise it is a lower bound: it keeps replicas from being
-/// taken away too early, and gives none.
+/// A replica with too little to do reads less than it could, so its rate is its full throughput only while more messages wait than
+/// would be read within the target time. Otherwise the rate is a lower bound: it keeps replicas from being removed too early, and
+/// adds none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Throughput {
     per_replica: f64,
@@ -19,7 +19,7 @@ impl Throughput {
     /// reads nothing: the estimate stays.
     pub fn observe(&mut self, rates: &Rates, replicas: u32, seconds: f64) {
         let per_replica = rates.consumed / f64::from(replicas);
-        // Not so for no replica, and for offsets that were reset.
+        // Without replicas the rate is not finite, and after offsets were reset it may be negative.
         if !per_replica.is_finite() || per_replica <= 0.0 {
             return;
         }
@@ -30,20 +30,20 @@ impl Throughput {
         }
     }
 
-    /// Messages/s, once it was seen.
+    /// The estimate in messages/s; `None` before the first one.
     pub fn per_replica(&self) -> Option<f64> {
         (self.per_replica > 0.0).then_some(self.per_replica)
     }
 
-    /// Whether [`Self::per_replica`] is all that a replica can read.
+    /// Whether [`Self::per_replica`] is a replica's full throughput, and not a lower bound.
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Seconds of work for one replica: of what waits, and of what arrives in `seconds`. Divided by `seconds` it is the number of
-    /// replicas that have read all of it by then.
+    /// Seconds of work for one replica: for the messages that wait, and those that arrive in `seconds`. Divided by `seconds` it is
+    /// the number of replicas that have read all of them by then.
     ///
-    /// While it is not known what a replica can read, it is never more than the work of the `replicas` that there are.
+    /// While a replica's full throughput is unknown, the result is never more than the work of the current `replicas`.
     pub fn work(&self, lag: &Lag, rates: &Rates, seconds: f64, replicas: u32) -> f64 {
         let messages = lag.messages as f64 + rates.arriving * seconds;
         if messages <= 0.0 {
@@ -85,9 +85,9 @@ mod tests {
         let (mut throughput, behind) = (Throughput::default(), rates(100.0, 40.0, 30_000));
         throughput.observe(&behind, 2, MINUTE);
         assert_eq!((throughput.per_replica(), throughput.is_full()), (Some(20.0), true));
-        // 30,000 and 6,000 that arrive, at 1,200 a replica.
+        // 30,000 that wait and 6,000 that arrive, at 1,200 a replica.
         assert_eq!(replicas(&throughput, 30_000, &behind, 2), 30.0);
-        // All is read: those stay that keep up with what arrives.
+        // Everything is read: as many replicas stay as keep up with new messages.
         assert_eq!(replicas(&throughput, 0, &rates(100.0, 100.0, 0), 30), 5.0);
     }
 
@@ -99,7 +99,7 @@ mod tests {
             assert!(replicas(&throughput, lag, &idle, now) <= f64::from(now));
         }
         assert!(!throughput.is_full());
-        // Less arrives, so that fewer do.
+        // Fewer messages arrive, so fewer replicas are enough.
         assert_eq!(replicas(&throughput, 0, &rates(50.0, 50.0, 0), 4), 2.0);
     }
 

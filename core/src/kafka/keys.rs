@@ -6,11 +6,11 @@ use crate::{
     value::{self, ReadKeys},
 };
 
-/// The cluster that is meant when none is named.
+/// The cluster that applies when none is named.
 const DEFAULT_CLUSTER: &str = "default";
 
 impl KafkaIntent {
-    /// `None` without a group.
+    /// Reads the keys; `None` without a group.
     pub(crate) fn read(keys: &mut impl ReadKeys) -> Option<Self> {
         let group = keys.read(Key::KafkaGroup, value::text);
         let topics = keys.read(Key::KafkaTopics, value::topics);
@@ -37,7 +37,7 @@ impl KafkaIntent {
         })
     }
 
-    /// What [`Self::read`] reads back. What is as it is by default is left out, but for what deserves to be seen.
+    /// The metadata that [`Self::read`] reads back. Defaults are left out, except for those that deserve to be seen.
     pub(crate) fn metadata(&self) -> Vec<(&'static str, String)> {
         let Self { lag, activation, cap, even } = self;
         let KafkaLag { cluster, group, topics, partitions, no_offset, stuck_after } = lag;
@@ -60,7 +60,7 @@ impl KafkaIntent {
 }
 
 impl Key {
-    /// Those that say whose lag counts, and how.
+    /// The keys that define the lag that is measured.
     pub(crate) const OF_KAFKA: [Self; 9] = [
         Self::KafkaGroup,
         Self::KafkaTopics,

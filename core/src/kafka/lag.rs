@@ -1,55 +1,55 @@
-//! Offsets become lag.
+//! The lag of a group, from the offsets of its partitions.
 
 use std::time::Duration;
 
 use super::NoOffset;
 
-/// Offsets of one partition, all of one sweep.
+/// Offsets of one partition, all from one sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionOffsets {
-    /// The first that is still there
+    /// The first offset that still exists
     pub earliest: i64,
-    /// The one that the next message gets, or with read-committed isolation the first of an open transaction
+    /// The offset of the next message, or with read-committed isolation the first one of an open transaction
     pub latest: i64,
-    /// One past its last message, those of open transactions included
+    /// The offset after the last message, including those of open transactions
     pub end: i64,
-    /// The next that the group will read, if it has committed any
+    /// The next offset that the group will read, if it has committed any
     pub committed: Option<i64>,
-    /// Whether nothing was committed for so long that what waits here is no reason for replicas
+    /// Whether nothing was committed for so long that the messages waiting here ask for no replicas
     pub stuck: bool,
 }
 
 /// The lag of a group over all of its partitions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Lag {
-    /// Messages that wait, less those of partitions that are stuck
+    /// Messages that wait, without those on stuck partitions
     pub messages: u64,
-    /// Partitions that they may be on
+    /// Partitions that were measured
     pub partitions: u32,
-    /// Partitions that they are on
+    /// Partitions on which messages wait, without stuck ones
     pub with_lag: u32,
-    /// Messages that wait on partitions that are stuck
+    /// Messages that wait on stuck partitions
     pub stuck: u64,
     /// Partitions whose committed offset is beyond their end
     pub beyond: u32,
-    /// What arrives and is read, once it was seen for a while
+    /// Rates at which messages arrive and are read, once measured for a while
     pub rates: Option<Rates>,
 }
 
-/// How fast a group's partitions move, as successive sweeps saw it.
+/// Rates over all partitions of a group, from successive sweeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
     /// Messages/s that arrive
     pub arriving: f64,
     /// Messages/s that the group commits
     pub consumed: f64,
-    /// The least that waited in that time
+    /// The fewest messages that waited in that time
     pub least_waiting: u64,
-    /// The time that they are of
+    /// The time over which the rates were measured
     pub over: Duration,
 }
 
-/// Partitions have no valid committed offset, and the policy is [`NoOffset::Hold`].
+/// The error that partitions have no valid committed offset, and the policy is [`NoOffset::Hold`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the group has committed no offset, or one beyond the end, on {0} of its partitions, and kafka-no-offset is hold"
@@ -57,19 +57,19 @@ pub struct Rates {
 pub struct NothingCommitted(pub u32);
 
 impl PartitionOffsets {
-    /// The committed offset, if the partition has got that far.
+    /// The committed offset, unless it is beyond the end of the partition.
     ///
-    /// One beyond the end is of messages that are gone: the topic was recreated, or lost its last ones. The group will begin
-    /// wherever its consumers do without an offset (`auto.offset.reset`). It may be beyond `latest`, though: who reads uncommitted
-    /// messages passes an open transaction.
+    /// An offset beyond the end belongs to messages that are gone: the topic was recreated, or lost its last ones. The group will
+    /// begin where its consumers do without an offset (`auto.offset.reset`). An offset may be beyond `latest`, though: consumers
+    /// that read uncommitted messages pass an open transaction.
     pub fn valid(&self) -> Option<i64> {
         self.committed.filter(|committed| *committed <= self.end)
     }
 
     /// Messages that wait.
     ///
-    /// What retention has deleted cannot be read any more, so a committed offset before the start of the log counts as its
-    /// start (KEDA counts it as lag, kedacore/keda#7936).
+    /// Messages that retention has deleted cannot be read any more, so a committed offset before the start of the log is taken as
+    /// its start (KEDA counts them as lag, kedacore/keda#7936).
     fn waiting(&self, no_offset: NoOffset) -> u64 {
         let from = match (self.valid(), no_offset) {
             (Some(committed), _) => committed.max(self.earliest),
@@ -80,7 +80,7 @@ impl PartitionOffsets {
     }
 }
 
-/// Adds up partitions.
+/// Adds up the lag of all partitions.
 pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, NothingCommitted> {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let uncommitted = || partitions.iter().filter(|partition| partition.valid().is_none());
@@ -95,7 +95,7 @@ pub fn lag(partitions: &[PartitionOffsets], no_offset: NoOffset) -> Result<Lag, 
         lag.with_lag += u32::from(waiting > 0 && !partition.stuck);
         lag.beyond += u32::from(partition.committed.is_some() && partition.valid().is_none());
     }
-    // Nobody commits the first offset while there is no replica, nor any on a partition that is stuck.
+    // One message keeps one replica: without any, nobody commits a first offset, or one on a stuck partition.
     let untouched =
         no_offset == NoOffset::Latest && uncommitted().any(|partition| partition.latest > partition.earliest);
     if lag.messages == 0 && (untouched || lag.stuck > 0) {

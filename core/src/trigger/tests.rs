@@ -93,7 +93,7 @@ fn of_thousands_of_unknown_keys_a_few_are_told() {
     assert!(problems(&pairs).len() < 25);
 }
 
-/// Keys with those that each of them needs.
+/// Adds the keys that each of these needs.
 fn completed(keys: Vec<Key>) -> Vec<Key> {
     let needed = |topic| match topic {
         Topic::Kafka => &[Key::KafkaLag, Key::KafkaGroup][..],
@@ -106,7 +106,7 @@ fn completed(keys: Vec<Key>) -> Vec<Key> {
     keys.into_iter().chain(more).collect()
 }
 
-/// Some of these keys, with numbers of any size where they take them, and their examples elsewhere.
+/// Some of these keys: with a number of any size where the key takes one, and with its example elsewhere.
 fn some(keys: Vec<Key>) -> impl Strategy<Value = Vec<(Key, String)>> {
     let length = keys.len();
     let numbers = proptest::collection::vec(0.001f64..1e12, 2 * Key::ALL.len());
