@@ -1,4 +1,4 @@
-//! What it costs to hold 10,000 workloads and to plan them.
+//! Benchmark of holding 10,000 workloads and of planning them.
 //!
 //! `cargo bench -p tidegate-cluster --bench plan` prints the times, and before them the memory of the objects and of
 //! the Plan.

@@ -1,17 +1,17 @@
-//! Which Envoy clusters carry the traffic of which backend.
+//! Mapping from backends to the Envoy clusters that carry their traffic.
 //!
-//! This follows the translation of Envoy Gateway 1.9 (`internal/gatewayapi` and `internal/xds/translator` of its
-//! sources; functions named in comments are found there), reduced to what decides about cluster names and weights:
+//! This follows the translation of Envoy Gateway 1.9 (`internal/gatewayapi` and `internal/xds/translator` of its sources; functions
+//! named in comments are found there), reduced to the parts that determine cluster names and weights:
 //!
-//! 1. [`gateways`]: the Gateways that are Envoy Gateway's, the EnvoyProxy that configures each, and their listeners,
-//!    those of ListenerSets included; which listeners are fit for use and which lose a conflict.
+//! 1. [`gateways`]: the Gateways that are Envoy Gateway's, the EnvoyProxy that configures each, and their listeners, including
+//!    those of ListenerSets; which listeners are valid and which lose a conflict.
 //! 2. [`attachment`]: the listeners that a route attaches to.
-//! 3. [`http_rules`] and [`l4_routes`]: the backends of a rule that count, their weights, and the cluster.
-//! 4. [`ext_services`]: the services that policies have Envoy ask about requests.
+//! 3. [`http_rules`] and [`l4_routes`]: the valid backends of a rule, their weights, and the cluster.
+//! 4. [`ext_services`]: the services that policies make Envoy call for requests.
 //!
-//! Two things it does not know, and where it is generous: Secrets and ConfigMaps, which Tidegate has no business to
-//! read, are taken to be there and right; and Services are taken to have endpoints. So it may name a cluster that does
-//! not exist now, which costs nothing, and never misses one that does.
+//! It errs on the generous side in two things that it does not know: Secrets and ConfigMaps, which Tidegate has no business to
+//! read, are assumed to exist and to be valid; and Services are assumed to have endpoints. So it may name a cluster that does not
+//! exist now, which costs nothing, but never misses one that does.
 
 mod ai;
 mod attachment;
@@ -63,41 +63,41 @@ use super::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part<'a> {
     pub(super) backend: BackendKey<'a>,
-    /// Which of the rule's backendRefs it is, from 0
+    /// Index of the backendRef in the rule, from 0
     pub(super) backend_ref: usize,
     /// The Service that the traffic goes to: the backend itself, or the one that a Backend's FQDN names
     pub(super) service: Option<ServiceAt<'a>>,
     /// The cluster's name in Envoy's configuration
     pub(super) cluster: Arc<str>,
-    /// The name in its statistics, when the EnvoyProxy gives it another
+    /// The cluster's name in statistics, when the EnvoyProxy sets another
     pub(super) stat_name: Option<Arc<str>>,
     /// The backend's own cluster, when the rule is split into one per backend
     pub(super) split: Option<Split>,
     /// Whether the cluster is the backend's own by `mergeBackends`, shared by all routes to it
     pub(super) merged: bool,
-    /// The backend's weight in the rule, and that of all
+    /// The backend's weight in the rule, and the sum of all weights
     pub(super) weight: Weight,
     pub(super) role: Role,
-    /// Where the backend only stands in for others
+    /// Whether the backend is only a fallback for others
     pub(super) fallback: bool,
     pub(super) route: RouteRef,
     /// The sets of proxies that the cluster is on
     pub(super) fleets: BTreeSet<Arc<str>>,
-    /// What the cluster's name stands for: a hash of the rule's backends
+    /// Hash of the rule's backends, which the cluster's name stands for
     pub(super) meaning: u64,
-    /// Whether Envoy Gateway has yet to take in the route as it is now
+    /// Whether Envoy Gateway has not processed the current generation of the route yet
     pub(super) pending: bool,
 }
 
 impl Part<'_> {
-    /// Whether it is the same part, in proxies of other Gateways.
+    /// Whether the other is the same part, in proxies of other Gateways.
     fn is_twin(&self, other: &Self) -> bool {
         (self.backend_ref, &self.cluster, &self.stat_name, &self.route)
             == (other.backend_ref, &other.cluster, &other.stat_name, &other.route)
     }
 }
 
-/// What the clusters of a rule stand for: its backends in order, without their weights.
+/// Hash of the backends that a rule's clusters stand for: in order, without their weights.
 fn meaning<'a>(refs: impl Iterator<Item = &'a BackendRef>, namespace: &str) -> u64 {
     let one = |r: &BackendRef| format!("{}/{}/{}/{}:{:?}", r.group(), r.kind(), r.namespace(namespace), r.name, r.port);
     fnv1a_64(&refs.map(one).collect::<Vec<_>>().join(" "))
@@ -107,16 +107,16 @@ fn meaning<'a>(refs: impl Iterator<Item = &'a BackendRef>, namespace: &str) -> u
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Weight {
     pub(super) own: u64,
-    /// The sum over those that count
+    /// Sum of the weights among which the traffic is divided
     pub(super) of: u64,
-    /// How much of that sum is backends that only stand in when all others fail
+    /// The part of that sum that belongs to fallbacks, which get traffic only when all others fail
     pub(super) fallbacks: u64,
 }
 
 impl Weight {
     /// The only backend.
     const WHOLE: Self = Self { own: 1, of: 1, fallbacks: 0 };
-    /// A backend at rest.
+    /// A backend without traffic.
     const NOTHING: Self = Self { own: 0, of: 1, fallbacks: 0 };
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Split {
     pub(super) certain: bool,
 }
 
-/// What a backendRef refers to.
+/// The target of a backendRef.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BackendKey<'a> {
     pub(super) kind: &'a str,
@@ -145,22 +145,22 @@ pub(super) struct ServiceAt<'a> {
     pub(super) port: Option<u16>,
 }
 
-/// The Gateways of Envoy Gateway, oldest first, with what configures the proxies of each.
+/// The Gateways of Envoy Gateway, oldest first, with the configuration of their proxies.
 pub(super) fn fronts(objects: &Objects) -> Vec<Front<'_>> {
     Gateways::of(objects, &Grants::of(objects)).all.into_iter().map(Front::of).collect()
 }
 
-/// A Gateway and what configures its proxies.
+/// A Gateway and the configuration of its proxies.
 pub(super) struct Front<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
-    /// The class, where that merges its Gateways into one set of proxies
+    /// The class, if it merges its Gateways into one set of proxies
     pub(super) class: Option<&'a str>,
-    /// The EnvoyProxy of the Gateway, of its class and of Envoy Gateway's configuration, in one
+    /// Effective EnvoyProxy spec, combined from those of the Gateway, of its class and of Envoy Gateway's configuration
     pub(super) spec: Cow<'a, EnvoyProxySpec>,
-    /// The nearest EnvoyProxy that there is an object of, by namespace and name
+    /// The nearest EnvoyProxy, if it exists as an object: namespace and name
     pub(super) envoy_proxy: Option<(&'a str, &'a str)>,
-    /// The EnvoyProxy that is named and does not exist
+    /// The nearest EnvoyProxy, if it is named but does not exist
     pub(super) missing: Option<(&'a str, &'a str)>,
 }
 
@@ -176,19 +176,19 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// The name of its proxies' set.
+    /// The name of its set of proxies.
     pub(super) fn series(&self) -> Arc<str> {
         series(self.class, self.namespace, self.name)
     }
 }
 
-/// The set of proxies of a Gateway, or of the class that merges it with others.
+/// The name of the set of proxies of a Gateway, or of the class that merges it with others.
 fn series(merging_class: Option<&str>, namespace: &str, name: &str) -> Arc<str> {
     merging_class.map_or_else(|| series_of_gateway(namespace, name), series_of_class)
 }
 
 /// Every backend's part of every cluster, in the order in which Envoy Gateway translates routes. `generated` are HTTPRoutes that
-/// are made of others and are not there yet.
+/// are generated from other routes and do not exist yet.
 pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<Part<'a>> {
     let grants = Grants::of(objects);
     let gateways = Gateways::of(objects, &grants);
@@ -224,7 +224,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
     parts
 }
 
-/// What the translation of every route needs.
+/// Everything that the translation of each route needs.
 struct Discovery<'a, 'b> {
     backends: Backends<'a, 'b>,
     merging: Merging<'a, 'b>,

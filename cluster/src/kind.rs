@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The table of kinds: variant, kind, plural, API group, versions (the one to prefer first), whether it is namespaced, and the table of
-/// [`Objects`](crate::Objects) with its view. What is made of it is made by the macro that it is given.
+/// The table of kinds: variant, kind, plural, API group, versions (preferred first), whether it is namespaced, and the table of
+/// [`Objects`](crate::Objects) with its view. The macro that is passed in generates code from it.
 macro_rules! for_all_kinds {
     ($make:ident) => {
         $make! {
@@ -64,12 +64,12 @@ macro_rules! kinds {
                 match self { $(Self::$variant => $group,)* }
             }
 
-            /// The versions that can be read, the one to prefer first. They differ in nothing that is read here.
+            /// The versions that can be read, preferred first. All fields that are read here are the same in each of them.
             pub fn versions(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($version),+],)* }
             }
 
-            /// The plural, as URLs of the API have it: `httproutes`.
+            /// The plural, as in API URLs: `httproutes`.
             pub fn plural(self) -> &'static str {
                 match self { $(Self::$variant => $plural,)* }
             }

@@ -1,6 +1,6 @@
 //! Statistics that Tidegate reads and that an EnvoyProxy keeps proxies from exporting.
 //!
-//! `telemetry.metrics.matches` becomes Envoy's inclusion list: what none of its patterns matches does not exist.
+//! `telemetry.metrics.matches` becomes Envoy's inclusion list: a statistic that none of its patterns matches does not exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,14 +16,14 @@ use super::{
     views::StatMatch,
 };
 
-/// Matches all that is read of clusters. Without a backslash, since Envoy Gateway escapes those once more in the bootstrap.
+/// Pattern for all cluster statistics that are read. It has no backslash, since Envoy Gateway escapes those once more in the bootstrap.
 pub const MATCH_CLUSTERS: &str = "cluster[.].+[.](membership_total|upstream_(cx_(active|none_healthy)|\
     rq_(total|retry|active|pending_(active|overflow|failure_eject))))";
-/// Matches all that is read of listeners.
+/// Pattern for all listener statistics that are read.
 pub const MATCH_LISTENERS: &str =
     "(http[.]https?-.+[.]downstream_rq_(total|active)|listener[.].+[.]downstream_cx_active)";
 
-/// What is read of clusters: `cluster.NAME.upstream_rq_total`.
+/// Cluster statistics that are read: `cluster.NAME.upstream_rq_total`.
 const OF_CLUSTERS: [&str; 9] = [
     "upstream_rq_total",
     "upstream_rq_retry",
@@ -35,7 +35,7 @@ const OF_CLUSTERS: [&str; 9] = [
     "upstream_cx_active",
     "membership_total",
 ];
-/// What is read of the listeners of annotated Gateways, by examples of their names: some Gateways have only one of each two.
+/// Listener statistics that are read for annotated Gateways, with two example names each: some Gateways have only one of the two.
 const OF_LISTENERS: [(&str, [&str; 2]); 3] = [
     ("downstream_rq_total", ["http.http-10080.downstream_rq_total", "http.https-10443.downstream_rq_total"]),
     ("downstream_rq_active", ["http.http-10080.downstream_rq_active", "http.https-10443.downstream_rq_active"]),
@@ -44,28 +44,28 @@ const OF_LISTENERS: [(&str, [&str; 2]); 3] = [
         ["listener.0.0.0.0_10080.downstream_cx_active", "listener.0.0.0.0_10443.downstream_cx_active"],
     ),
 ];
-/// A cluster to try where no workload has one.
+/// Cluster to check when no workload has one.
 const EXAMPLE: &str = "httproute/default/task-route/rule/0";
 
-/// Clusters that are tried per EnvoyProxy.
+/// Maximum number of clusters that are checked per EnvoyProxy.
 const MAX_CLUSTERS: usize = 100;
-/// Regular expressions that are read per EnvoyProxy, the longest in bytes, and the largest when compiled.
+/// Limits per EnvoyProxy: number of regular expressions, length of one in bytes, and size of one when compiled.
 const MAX_REGEXES: usize = 32;
 const LONGEST_REGEX: usize = 1000;
 const MAX_COMPILED: usize = 1 << 16;
 
-/// An EnvoyProxy that keeps something back.
+/// An EnvoyProxy that keeps statistics from Tidegate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The EnvoyProxy
     pub envoy_proxy: EnvoyProxyId,
     /// Its `metadata.uid`
     pub uid: String,
-    /// What Tidegate misses
+    /// The missing statistics
     pub missing: Missing,
 }
 
-/// What Tidegate misses of a proxy.
+/// Statistics of a proxy that Tidegate misses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Missing {
     /// `telemetry.metrics.prometheus.disable`: the page of statistics
@@ -77,25 +77,25 @@ pub enum Missing {
 /// Statistics that no pattern matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeftOutStatistics {
-    /// The last parts of names of clusters' statistics: `upstream_rq_total`
+    /// Last parts of the names of cluster statistics: `upstream_rq_total`
     pub of_clusters: Vec<&'static str>,
-    /// The same of listeners' statistics: `downstream_rq_total`
+    /// The same for listener statistics: `downstream_rq_total`
     pub of_listeners: Vec<&'static str>,
-    /// One of them in full
+    /// The full name of one of them
     pub example: String,
-    /// Regular expressions that cannot be read, and so were taken to match nothing
+    /// Regular expressions that cannot be read, and are assumed to match nothing
     pub unreadable: Vec<String>,
 }
 
 impl Objects {
-    /// The EnvoyProxies of Envoy Gateway's Gateways that keep their proxies from exporting what is read. `scraped` says that
-    /// the proxies' own page of statistics is read, by Tidegate or a Prometheus.
+    /// The EnvoyProxies of Envoy Gateway's Gateways that keep proxies from exporting statistics that are read. `scraped`: the
+    /// proxies' own page of statistics is read, by Tidegate or a Prometheus.
     pub fn left_out(&self, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
         left_out(self, plan, scraped)
     }
 }
 
-/// Every EnvoyProxy in use that keeps something back.
+/// Every EnvoyProxy in use that leaves out statistics.
 fn left_out(objects: &Objects, plan: &Plan, scraped: bool) -> Vec<LeftOut> {
     let mut all = objects.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.spec);
     if !all.any(|spec| spec.serves_no_page() || !spec.stat_matches().is_empty()) {
@@ -147,15 +147,15 @@ impl<'a> Clusters<'a> {
     }
 }
 
-/// Which statistics of these clusters, and of listeners if they are read, an inclusion list leaves out. An empty list leaves
-/// out nothing.
+/// The statistics of these clusters, and of listeners if they are read, that an inclusion list leaves out. An empty list leaves out
+/// nothing.
 fn statistics(matches: &[StatMatch], clusters: &[&str], listeners: bool) -> Option<LeftOutStatistics> {
     if matches.is_empty() {
         return None;
     }
     let list = InclusionList::of(matches);
     let of_cluster = |last: &&'static str| {
-        // Envoy writes colons of a cluster's name as underscores.
+        // In names of statistics, Envoy replaces the colons of a cluster's name by underscores.
         let mut names = clusters.iter().map(|cluster| format!("cluster.{}.{last}", cluster.replace(':', "_")));
         names.find(|name| !list.includes(name)).map(|name| (*last, name))
     };
@@ -172,7 +172,7 @@ fn statistics(matches: &[StatMatch], clusters: &[&str], listeners: bool) -> Opti
     })
 }
 
-/// `telemetry.metrics.matches`, ready to match.
+/// `telemetry.metrics.matches`, compiled.
 struct InclusionList<'a> {
     plain: Vec<&'a StatMatch>,
     regexes: Vec<Regex>,
@@ -208,13 +208,13 @@ fn is_match(pattern: &StatMatch, name: &str) -> bool {
     }
 }
 
-/// The expression, to match a name from its start to its end, as Envoy's `safe_regex` does.
+/// The expression anchored at both ends, as Envoy's `safe_regex` matches.
 fn whole(pattern: &str) -> Option<Regex> {
     if pattern.len() > LONGEST_REGEX {
         return None;
     }
     let build = |pattern: &str| RegexBuilder::new(pattern).unicode(false).size_limit(MAX_COMPILED).build().ok();
-    // By itself too: `a)|(b` is an expression only in parentheses.
+    // It must also compile by itself: `a)|(b` is an expression only in parentheses.
     build(pattern)?;
     build(&format!("^(?:{pattern})$"))
 }

@@ -14,17 +14,17 @@ use super::{ObjectError, Objects};
 /// The largest file that is read, in bytes. The manifests of 10,000 workloads are a fifth of it.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// How deep directories are searched.
+/// Maximum depth of the search in directories.
 const MAX_DEPTH: usize = 16;
 
-/// Reads the objects in files, in directories (all `.yaml`, `.yml` and `.json` files below them, hidden ones left
-/// out), and from standard input (`-`). Kinds that mean nothing to Tidegate are skipped, and in directories also
-/// documents that are no Kubernetes objects, such as a chart's values. Of one object the last version counts.
+/// Reads the objects in files, in directories (all `.yaml`, `.yml` and `.json` files below them, except hidden ones), and from
+/// standard input (`-`). Kinds that Tidegate does not read are skipped, and in directories also documents that are not Kubernetes
+/// objects, such as a chart's values. Of several versions of one object, the last wins.
 ///
-/// On errors all of them are given, so that they are fixed in one go.
+/// All errors are returned together, so that they can be fixed in one go.
 pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
     let mut reader = ManifestReader { objects: Objects::default(), errors: Vec::new() };
-    // What a release may switch off is not known from files.
+    // Files do not show which kinds a release may switch off, so all are assumed.
     reader.objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
     for path in paths {
         if path.as_os_str() == "-" {
@@ -38,7 +38,7 @@ pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
     if reader.errors.is_empty() { Ok(reader.objects) } else { Err(ManifestErrors(reader.errors)) }
 }
 
-/// Everything that is wrong with some manifests; at least one thing.
+/// All errors in some manifests; at least one.
 #[derive(Debug, thiserror::Error)]
 pub struct ManifestErrors(pub Vec<ManifestError>);
 
@@ -51,7 +51,7 @@ impl fmt::Display for ManifestErrors {
     }
 }
 
-/// What is wrong with a manifest, and where.
+/// An error in a manifest, and its location.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file cannot be read.
@@ -59,7 +59,7 @@ pub enum ManifestError {
     Unreadable {
         /// The file
         path: PathBuf,
-        /// Why
+        /// The reason
         reason: String,
     },
     /// Neither YAML nor JSON.
@@ -71,7 +71,7 @@ pub enum ManifestError {
         document: usize,
         /// The line in the file, from 1
         line: usize,
-        /// What the parser says
+        /// The parser's message
         reason: String,
     },
     /// Not a Kubernetes object, or one with a field of the wrong type.
@@ -83,7 +83,7 @@ pub enum ManifestError {
         document: usize,
         /// The line on which the document starts, from 1
         line: usize,
-        /// What is wrong
+        /// The error
         source: ObjectError,
     },
 }
@@ -179,7 +179,7 @@ impl ManifestReader {
     }
 }
 
-/// `kind: List`, or `kind: DeploymentList` as the API server answers, whose items may leave their kind out.
+/// The items of a `kind: List`, or of a `kind: DeploymentList` as the API server answers, whose items may omit their kind.
 fn items_of_list(value: &Value) -> Option<Vec<Value>> {
     let kind = value.get("kind")?.as_str()?.strip_suffix("List")?;
     let items = value.get("items")?.as_array()?;
@@ -205,8 +205,8 @@ struct Document<'a> {
     text: &'a str,
 }
 
-/// Splits a stream at the lines that only YAML's markers can start with. Documents of nothing but comments are left
-/// out.
+/// Splits a stream at lines that start like YAML's document markers, as nothing else can. Documents that contain only comments are
+/// left out.
 fn documents(text: &str) -> Vec<Document<'_>> {
     let mut documents = Vec::new();
     let mut start = (0, 1);
@@ -214,7 +214,7 @@ fn documents(text: &str) -> Vec<Document<'_>> {
     for (i, line) in text.split_inclusive('\n').enumerate() {
         if is_marker(line) {
             documents.push(Document { line: start.1, text: text.get(start.0..offset).unwrap_or_default() });
-            // What stands behind the marker on its line is content: `--- {kind: Service}`.
+            // Text after the marker on its line is content: `--- {kind: Service}`.
             let content = line.trim_end().get(3..).unwrap_or_default().trim_start();
             let inline = line.starts_with("---") && !content.is_empty() && !content.starts_with('#');
             start = if inline { (offset + 3, i + 1) } else { (offset + line.len(), i + 2) };
@@ -236,7 +236,7 @@ fn is_marker(line: &str) -> bool {
         .any(|marker| line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])))
 }
 
-/// The values of one document: one of YAML, any number of JSON. On errors, the line within the document.
+/// The values of one document: one if YAML, any number if JSON. An error has the line within the document.
 fn parse(text: &str) -> Result<Vec<Value>, (usize, String)> {
     if text.trim_start().starts_with('{') {
         let values = serde_json::Deserializer::from_str(text).into_iter().collect::<Result<Vec<Value>, _>>();
@@ -254,7 +254,7 @@ fn parse(text: &str) -> Result<Vec<Value>, (usize, String)> {
     Ok(if value.is_null() { vec![] } else { vec![value] })
 }
 
-/// The parser counts lines within the document; the message gives those of the file.
+/// The message without its location: the parser counts lines within the document, and our error gives those of the file.
 fn without_location(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }

@@ -1,4 +1,4 @@
-//! What the owners of Namespaces should know.
+//! Problems to report to the owners of Namespaces.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tidegate_core::{intent::check_namespace, problem::Problem};
 use super::{Objects, plan, sleepers};
 
 impl Objects {
-    /// Every Namespace with what is wrong with its annotations.
+    /// Every Namespace with the problems in its annotations.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, Vec<Problem>)> {
         let all = self.namespaces.values().flat_map(BTreeMap::values);
         all.map(|namespace| {

@@ -1,4 +1,4 @@
-//! The state of every object that matters, in small views.
+//! The state: all relevant objects, as small views.
 
 use std::collections::BTreeMap;
 
@@ -69,8 +69,8 @@ impl Default for ProxyNamespaces {
 }
 
 impl Objects {
-    /// Adds or replaces one object, of any version of its kind. `Ok(false)`, and nothing kept, when the kind means
-    /// nothing here. A namespaced object without a namespace is in `default`, as `kubectl apply` would have it.
+    /// Adds or replaces one object, of any version of its kind. Returns `Ok(false)`, and keeps nothing, for a kind that is not
+    /// read. A namespaced object without a namespace goes to `default`, as with `kubectl apply`.
     pub fn apply(&mut self, object: Value) -> Result<bool, ObjectError> {
         let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -104,7 +104,7 @@ impl Objects {
         self.revision += 1;
     }
 
-    /// Grows with every change of what is read here of any object. A status that nothing here reads changes nothing.
+    /// Grows with every change of a field that is read here, in any object. A change of a status that is not read does not affect it.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -116,8 +116,8 @@ impl Objects {
         self.revision += u64::from(removed);
     }
 
-    /// Replaces all objects of a kind: a re-list after a gap in a watch. What cannot be read is reported, and kept as
-    /// it was known before, if it was.
+    /// Replaces all objects of a kind, as in a re-list after a gap in a watch. An object that cannot be read is reported, and its
+    /// last known version is kept, if there is one.
     pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
         self.revision += 1;
         let errors = self.table_mut(kind).replace_all(kind, objects);
@@ -125,12 +125,12 @@ impl Objects {
         errors
     }
 
-    /// Takes in a pod of a workload that serves a model.
+    /// Adds or updates a pod of a workload that serves a model.
     pub fn apply_serving_pod(&mut self, id: &WorkloadId, pod: &Pod) {
         self.revision += u64::from(self.serving.apply(id, pod));
     }
 
-    /// Keeps just these pods of it.
+    /// Forgets those of its pods for which `keep` returns false.
     pub fn keep_serving_pods(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) {
         self.revision += u64::from(self.serving.keep(id, keep));
     }
@@ -140,21 +140,21 @@ impl Objects {
         self.calendars.values().flat_map(BTreeMap::values)
     }
 
-    /// The EnvoyProxies whose number of proxies is Tidegate's.
+    /// The EnvoyProxies whose number of proxies Tidegate manages.
     pub fn adopted_envoy_proxies(&self) -> impl Iterator<Item = EnvoyProxyId> {
         let all = self.envoy_proxies.values().flat_map(BTreeMap::values).map(|object| &object.metadata);
         let adopted = all.filter(|meta| meta.annotations.contains_key(ADOPTED_REPLICAS));
         adopted.map(|meta| EnvoyProxyId { namespace: meta.namespace.clone(), name: meta.name.clone() })
     }
 
-    /// The Gateways that were told a status and ask for nothing any more.
+    /// The Gateways that carry a status from Tidegate and ask for nothing any more.
     pub fn released_gateways(&self) -> impl Iterator<Item = GatewayId> {
         let all = self.gateways.values().flat_map(BTreeMap::values).map(|gateway| &gateway.metadata);
         let told = all.filter(|meta| meta.annotations.contains_key(STATUS) && !is_annotated(&meta.annotations));
         told.map(|meta| GatewayId { namespace: meta.namespace.clone(), name: meta.name.clone() })
     }
 
-    /// All ScaledObjects, whoever made them, by namespace and name.
+    /// All ScaledObjects, Tidegate's and others', by namespace and name.
     pub fn scaled_objects(&self) -> impl Iterator<Item = &ScaledObject> {
         self.scaled.values().flat_map(BTreeMap::values)
     }
@@ -164,19 +164,19 @@ impl Objects {
         self.scaled.get(namespace)?.get(name)
     }
 
-    /// What a Namespace says, which are defaults for what is in it; nothing where it is not known.
+    /// The annotations of a Namespace, which are defaults for the objects in it; none for an unknown Namespace.
     pub(super) fn namespace_defaults(&self, namespace: &str) -> &Annotations {
         static NONE: Annotations = Annotations::new();
         let known = self.namespaces.get("").and_then(|names| names.get(namespace));
         known.map_or(&NONE, |namespace| &namespace.metadata.annotations)
     }
 
-    /// Whether there may be a Namespace of this name: where none is known, nothing is known of them.
+    /// Whether there may be a Namespace of this name: always, when no Namespaces are known at all.
     pub fn may_have_namespace(&self, name: &str) -> bool {
         self.namespaces.get("").is_none_or(|names| names.contains_key(name))
     }
 
-    /// What a workload's own object says, whether or not Tidegate manages it.
+    /// The state of a workload's own object, whether or not Tidegate manages it.
     pub fn workload(&self, id: &WorkloadId) -> Option<WorkloadState<'_>> {
         let table = self.workloads(id.kind);
         let workload = table.get(&id.namespace)?.get(&id.name)?;
@@ -188,8 +188,8 @@ impl Objects {
         })
     }
 
-    /// For every workload that something other than Tidegate scales: what that is. HPAs that KEDA made for a
-    /// ScaledObject are not listed, their ScaledObject is.
+    /// The scalers besides Tidegate, by the workload that they scale. An HPA that KEDA created for a ScaledObject is not listed;
+    /// its ScaledObject is.
     pub fn foreign_scalers(&self) -> BTreeMap<WorkloadId, Vec<ForeignScaler>> {
         let mut foreign = BTreeMap::<_, Vec<_>>::new();
         let mut add = |namespace: &str, target: &views::ScaleTarget, scaler: ForeignScaler| {
@@ -210,7 +210,7 @@ impl Objects {
         foreign
     }
 
-    /// How many objects of a kind are known.
+    /// The number of known objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.table(kind).count()
     }
@@ -237,7 +237,7 @@ impl Objects {
         Ok(true)
     }
 
-    /// Of all pods, and of what owns pods, only proxies and their owners mean anything here.
+    /// Drops all pods, and owners of pods, except proxies and their owners.
     fn drop_strangers(&mut self, kind: Kind) {
         match kind {
             Kind::Pod => retain(&mut self.pods, |pod| pod.metadata.labels.are_of_a_proxy()),
@@ -250,7 +250,7 @@ impl Objects {
     }
 }
 
-/// What a workload's own object says.
+/// The state of a workload's own object.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WorkloadState<'a> {
     /// `metadata.uid`; empty when it comes from a file

@@ -1,4 +1,4 @@
-//! `tidegate routes`: which clusters carry the traffic of which backend.
+//! `tidegate routes`: the clusters that carry the traffic of each backend.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,19 +20,19 @@ use super::{
 /// A backend of routes and the clusters that carry its traffic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackendClusters {
-    /// What the routes refer to
+    /// The backend that the routes refer to
     pub backend: BackendId,
     /// The Service that a Backend's FQDN names, when it names one
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServicePortId>,
-    /// Where it leads out of the cluster: the host of a backend of an AIGatewayRoute
+    /// The host outside the cluster, for an external backend of an AIGatewayRoute
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The clusters, ordered by name
     pub clusters: Vec<ClusterEntry>,
 }
 
-/// What a route refers to.
+/// A backend that routes refer to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct BackendId {
     /// `Service`, `ServiceImport` or `Backend`
@@ -58,32 +58,31 @@ pub struct ServicePortId {
     pub port: Option<u16>,
 }
 
-/// A part of a cluster's traffic.
+/// A backend's share of a cluster's traffic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterEntry {
-    /// What stands in the label `envoy_cluster_name`: the cluster of the whole rule, or the name that the EnvoyProxy's
-    /// `clusterStatName` gives it
+    /// Value of the label `envoy_cluster_name`: the cluster of the whole rule, or the name that the EnvoyProxy's `clusterStatName` gives it
     pub name: String,
-    /// The part of all that counts under this name that is this backend's, from 0 to 1. When several rules have one
-    /// name, each counts the same.
+    /// The backend's share of all traffic under this name, from 0 to 1. When several rules have the same name, they are assumed to
+    /// have equal traffic.
     pub share: f64,
     /// The cluster in Envoy's configuration, when its statistics have another name
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The backend's own cluster, of which all traffic is its own, when the manifests alone make Envoy Gateway split
-    /// the rule. It may split others too, for a while: when a backend has no endpoints.
+    /// The backend's own cluster, which carries only its traffic, when the manifests alone make Envoy Gateway split the rule. It
+    /// may split others too, temporarily: while a backend has no endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// Why the backend gets it, where no rule sends it there
+    /// Why the backend gets traffic that no rule sends to it
     #[serde(skip_serializing_if = "Role::is_backend")]
     pub role: Role,
-    /// The models that an AIGatewayRoute asks the backend for; `any` where it says none
+    /// The models that an AIGatewayRoute asks the backend for; `any` when it names none
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
 }
 
 impl Objects {
-    /// Which clusters carry the traffic of which backend, as `tidegate routes` shows it.
+    /// The clusters that carry the traffic of each backend, as `tidegate routes` shows them.
     pub fn routes(&self) -> Vec<BackendClusters> {
         routes(self)
     }
@@ -103,7 +102,7 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
             name: part.backend.name.to_owned(),
             port: part.backend.port,
         };
-        // What a Service leads to is the Service itself: only Backends need saying.
+        // A Service leads to itself, so only Backends show one.
         let service = part.service.filter(|_| part.backend.kind == "Backend").map(|service| ServicePortId {
             namespace: service.namespace.to_owned(),
             name: service.name.to_owned(),
@@ -113,7 +112,8 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
         let (.., clusters) = backends.entry(id).or_insert_with(|| (service, host, BTreeMap::new()));
         let split = part.split.as_ref().filter(|split| split.certain).map(|split| split.name.to_string());
         let key = (label(part).to_string(), part.cluster.to_string(), split);
-        // A merged cluster is the same for all routes; otherwise a backend that a rule names twice adds up.
+        // A merged cluster is the same for all routes, so it is added once; otherwise the weights of a backend that a rule names
+        // twice add up.
         let (sum, ..) = clusters.entry(key).or_insert(((0, part.weight.of), part.role, asked_for));
         if !part.merged || sum.0 == 0 {
             sum.0 += part.weight.own;
@@ -135,11 +135,11 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
         .collect()
 }
 
-/// What AIGatewayRoutes say of their backends.
+/// Rules of AIGatewayRoutes, for the models of their backends.
 struct Models(Vec<AiRule>);
 
 impl Models {
-    /// The models that a backend is asked for, and the host where it leads out of the cluster.
+    /// The models that a backend is asked for, and its host if it is outside the cluster.
     fn of(&self, part: &Part<'_>) -> (Vec<String>, Option<String>) {
         let same = |rule: &&AiRule| {
             let (of, route) = (&rule.route, &part.route);
@@ -158,7 +158,7 @@ impl Models {
     }
 }
 
-/// The name in statistics.
+/// The cluster's name in statistics.
 pub(super) fn label<'p>(part: &'p Part<'_>) -> &'p Arc<str> {
     part.stat_name.as_ref().unwrap_or(&part.cluster)
 }
@@ -168,8 +168,7 @@ pub(super) fn ratio(own: u64, of: u64) -> f64 {
     if of == 0 { 0.0 } else { (own as f64 / of as f64).min(1.0) }
 }
 
-/// How many rules count under the same name. What each of them contributes cannot be told from outside, so all are
-/// taken for equal.
+/// Number of rules under the same name in statistics. How much each contributes is invisible from outside, so all are assumed to be equal.
 pub(super) struct StatNameSharing(HashMap<Arc<str>, usize>);
 
 impl StatNameSharing {
@@ -188,8 +187,7 @@ impl StatNameSharing {
     }
 }
 
-/// The mapping as a table for people: a line per backend and cluster. What only some lines have gets a column only when
-/// there is such a line.
+/// The mapping as a table for people: a line per backend and cluster. An optional column appears only if some line has a value for it.
 pub fn routes_table(routes: &[BackendClusters]) -> String {
     let lines: Vec<_> = routes.iter().flat_map(|backend| backend.clusters.iter().map(move |c| (backend, c))).collect();
     let columns: [(&str, bool, Cell); 12] = [

@@ -1,5 +1,5 @@
-//! Plan → ScaledObjects: what each workload should have, and what its owner should know. `tidegate render` and the operator decide by
-//! the same functions.
+//! Plan → ScaledObjects: the desired ScaledObject of each workload, and the notices to its owner. `tidegate render` and the
+//! operator decide by the same functions.
 
 mod no_effect;
 mod notice;

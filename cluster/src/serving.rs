@@ -1,4 +1,4 @@
-//! The pods of workloads that serve a model: where their metrics are, which are starting, and how long that takes.
+//! The pods of workloads that serve a model: the address of their metrics, whether they are starting, and the duration of a start.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,11 +14,11 @@ use k8s_openapi::{
 };
 use tidegate_core::{llm::ServingPod, workload::WorkloadId};
 
-/// How many of the last pods say how long a start takes.
+/// Number of recent starts from which the duration of a start is estimated.
 const STARTS: usize = 20;
-/// What is in the names of containers that serve models.
+/// Parts of names by which containers that serve models are recognised.
 const SERVERS: [&str; 5] = ["vllm", "sglang", "tgi", "llama", "model"];
-/// Where vLLM serves.
+/// The port on which vLLM serves.
 const USUAL_PORT: u16 = 8000;
 
 #[derive(Debug, Default)]
@@ -27,12 +27,12 @@ pub(super) struct ServingPods(BTreeMap<WorkloadId, OfWorkload>);
 #[derive(Debug, Default)]
 struct OfWorkload {
     pods: BTreeMap<String, ServingPod>,
-    /// The last starts: the pod's UID, and what it took
+    /// Recent starts: the pod's UID, and the duration
     starts: VecDeque<(String, Duration)>,
 }
 
 impl ServingPods {
-    /// Takes in a pod. Returns whether that changed anything.
+    /// Adds or updates a pod, or removes one that has ended. Returns whether that changed anything.
     pub(super) fn apply(&mut self, id: &WorkloadId, pod: &Pod) -> bool {
         let known = self.0.entry(id.clone()).or_default();
         let (name, uid) = (name(pod), pod.metadata.uid.clone().unwrap_or_default());
@@ -55,7 +55,7 @@ impl ServingPods {
         changed
     }
 
-    /// Keeps just these pods, and the times that starts took. Returns whether that changed anything.
+    /// Forgets the pods for which `keep` returns false, but not how long they took to start. Returns whether that changed anything.
     pub(super) fn keep(&mut self, id: &WorkloadId, keep: impl Fn(&str) -> bool) -> bool {
         let Some(known) = self.0.get_mut(id) else { return false };
         let before = known.pods.len();
@@ -63,7 +63,7 @@ impl ServingPods {
         known.pods.len() != before
     }
 
-    /// The pods of a workload, and the median of their last starts.
+    /// The pods of a workload, and the median duration of its recent starts.
     pub(super) fn of(&self, id: &WorkloadId) -> (Vec<ServingPod>, Option<Duration>) {
         let Some(known) = self.0.get(id) else { return (Vec::new(), None) };
         let mut starts: Vec<_> = known.starts.iter().map(|(_, start)| *start).collect();
@@ -80,13 +80,13 @@ fn phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }
 
-/// The condition that says that it is ready.
+/// The `Ready` condition of a pod, if it is true.
 fn ready(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// From its creation until it was ready. `None` when it is not, or when it was before: a restart moves that time.
+/// Time from the pod's creation until it was ready. `None` when it is not ready or has restarted: a restart moves that time.
 fn start(pod: &Pod) -> Option<Duration> {
     let containers = pod.status.as_ref()?.container_statuses.iter().flatten();
     if containers.into_iter().any(|status| status.restart_count > 0) {
@@ -116,7 +116,7 @@ fn serving(pod: &Pod) -> ServingPod {
     let named = |name: &str| ports().find(|port| port.name.as_deref() == Some(name)).and_then(number);
     let port = annotation("prometheus.io/port").and_then(|port| port.parse().ok());
     let port = port.or_else(|| named("metrics")).or_else(|| named("http"));
-    // A side-car may stand before the server, and have the first port.
+    // A side-car may be listed before the server, so its port would be the first.
     let mut servers = containers().filter(|container| SERVERS.iter().any(|server| container.name.contains(server)));
     let of_server = || servers.find_map(|container| container.ports.iter().flatten().next().and_then(number));
     let usual = || ports().filter_map(number).find(|port| *port == USUAL_PORT);

@@ -1,4 +1,4 @@
-//! Whose pods are watched one by one, because they serve a model.
+//! Workloads whose pods are watched one by one, because they serve a model.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use tidegate_core::{
 use super::Objects;
 
 impl Objects {
-    /// The workloads whose own pods matter, with the labels that select these, as `kubectl -l` takes them.
+    /// The workloads whose own pods are watched, with the label selectors of these pods, as `kubectl -l` takes them.
     pub fn serving_selectors(&self, plan: &Plan) -> BTreeMap<WorkloadId, String> {
         let serves = |workload: &PlannedWorkload| workload.intent.as_ref().is_ok_and(|intent| intent.model.is_some());
         let labels = |id: &WorkloadId| {

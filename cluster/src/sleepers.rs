@@ -1,7 +1,7 @@
-//! What hours switch off and on, because no metric of ours scales it: ScaledObjects of others, CronJobs and DaemonSets.
+//! Objects that hours switch off and on, because no metric of ours scales them: ScaledObjects of others, CronJobs and DaemonSets.
 //!
-//! Each has a switch of its own, which is set by server-side apply with a mark beside it ([`ASLEEP`]). To wake it is to own
-//! neither any more: there is nothing to remember, and what its owner wrote stands again.
+//! Each has a switch of its own, which is set by server-side apply together with a mark ([`ASLEEP`]). Waking an object means to own
+//! neither field any more: there is nothing to remember, and the owner's value applies again.
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
@@ -15,11 +15,11 @@ use tidegate_core::{
 
 use super::{ASLEEP, ForeignScaler, Kind, Objects, ScaledObject, plan};
 
-/// The annotations by which anybody pauses a ScaledObject of KEDA.
+/// KEDA's annotations with which anyone can pause a ScaledObject.
 pub const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
 const PAUSED: &str = "autoscaling.keda.sh/paused";
 
-/// One object that may sleep, and what its hours want of it now.
+/// An object that may sleep, and the state that its hours ask for now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sleeper {
     /// `ScaledObject`, `CronJob` or `DaemonSet`
@@ -30,35 +30,35 @@ pub struct Sleeper {
     pub name: String,
     /// `metadata.uid`
     pub uid: String,
-    /// How many replicas it was put to sleep with, if it was: 0 for whatever has none
+    /// Number of replicas that it sleeps with, if it is asleep: 0 for kinds without replicas
     pub asleep: Option<u32>,
-    /// What its hours want
+    /// The state that its hours ask for
     pub wanted: Wanted,
-    /// When its hours want something else, if they ever do
+    /// When its hours ask for another state, if they ever do
     pub until: Option<DateTime<Utc>>,
-    /// What is wrong with its annotations
+    /// Problems in its annotations
     pub problems: Vec<Problem>,
 }
 
-/// What hours want of an object.
+/// The state that hours ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// As its owner has it
     Awake,
-    /// Switched off: so many replicas
+    /// Switched off, with this number of replicas
     Asleep(u32),
-    /// Nothing is done: it is not known what they want, or its owner has switched it off
+    /// Left alone: the wanted state is not known, or the owner has switched it off
     AsItIs,
 }
 
 impl Objects {
-    /// Everything that hours switch off and on, with what they want of it now.
+    /// All objects that hours switch off and on, with the state that they ask for now.
     pub fn sleepers(&self, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
         sleepers(self, plan, now)
     }
 }
 
-/// Everything that may sleep, and everything that was put to sleep.
+/// All objects that may sleep, and all that were put to sleep.
 fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
     let mut hours = Hours { now, known: Vec::new() };
     let mut all = scaled_objects(objects, plan, &mut hours);
@@ -84,7 +84,7 @@ fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> 
     all
 }
 
-/// Whether a workload sleeps by having KEDA pause what scales it. An HPA knows no pause.
+/// Whether a workload sleeps by pausing the ScaledObject that scales it. An HPA cannot be paused.
 pub fn is_paused_by_hours(workload: &PlannedWorkload, scalers: &[ForeignScaler]) -> bool {
     let hours_only = workload.intent.as_ref().is_ok_and(|intent| intent.is_hours_only() && !intent.paused);
     hours_only && !scalers.is_empty() && scalers.iter().all(|scaler| scaler.kind == Kind::ScaledObject)
@@ -107,7 +107,7 @@ fn scaled_objects(objects: &Objects, plan: &Plan, hours: &mut Hours) -> Vec<Slee
                 (Wanted::AsItIs, None)
             }
             _ if marked && mistaken(objects, &meta.namespace) => (Wanted::AsItIs, None),
-            // Not Tidegate's, or not any more.
+            // Not managed by Tidegate, or not any more.
             _ if marked => (Wanted::Awake, None),
             _ => return None,
         };
@@ -130,12 +130,12 @@ fn mistaken(objects: &Objects, namespace: &str) -> bool {
     Managed::mistake(namespace, objects.namespace_defaults(namespace)).is_some()
 }
 
-/// What is Tidegate's business in one namespace.
+/// The scope of Tidegate in one namespace, for one kind.
 struct Business<'a> {
     defaults: &'a Annotations,
     managed: bool,
     mistaken: bool,
-    /// Whether only what has annotations of its own is meant
+    /// Whether only objects with annotations of their own are managed
     spares: bool,
 }
 
@@ -167,7 +167,7 @@ impl<'a> Business<'a> {
             Ok(Some(intent)) => match intent.schedule(&format!("{} {}", found.kind, found.name), &plan.calendars) {
                 Ok(schedule) => {
                     let (wanted, until) = hours.of(schedule.as_ref(), None);
-                    // It runs or it does not.
+                    // These kinds either run or sleep: they have no number of replicas.
                     (if let Wanted::Asleep(1..) = wanted { Wanted::Awake } else { wanted }, until, Vec::new())
                 }
                 Err(problem) => (Wanted::AsItIs, None, vec![problem]),
@@ -186,14 +186,14 @@ impl<'a> Business<'a> {
     }
 }
 
-/// What hours want now, and until when.
+/// The state that hours ask for now, and until when.
 struct Hours {
     now: DateTime<Utc>,
-    /// When each calendar changes next
+    /// Next change of each calendar
     known: Vec<(Calendar, Option<DateTime<Utc>>)>,
 }
 
-/// Calendars of which the next change is kept. Many objects have few.
+/// Maximum number of calendars whose next change is cached. Many objects share few.
 const MOST_KNOWN: usize = 32;
 
 impl Hours {
@@ -207,7 +207,7 @@ impl Hours {
         let waits = workload.and_then(|workload| workload.after.as_ref()).is_some_and(|after| !after.ready);
         let wanted = match schedule.limits(self.now).cap {
             Some(_) => asleep,
-            // What it comes after is not there yet.
+            // The workload that it waits for is not ready yet.
             None if waits && schedule.floor_since(self.now).is_some() => asleep,
             None => Wanted::Awake,
         };
@@ -226,7 +226,7 @@ impl Hours {
     }
 }
 
-/// What the owner of a Namespace should know that names kinds which this Tidegate may not switch off.
+/// The problem to report to the owner of a Namespace that names kinds which this Tidegate may not switch off.
 pub(super) fn problem(objects: &Objects, namespace: &str) -> Option<Problem> {
     let managed = Managed::of(objects.namespace_defaults(namespace))?;
     let may = objects.manageable;

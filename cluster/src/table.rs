@@ -13,16 +13,16 @@ pub enum ObjectError {
     /// Not a Kubernetes object at all.
     #[error("not a Kubernetes object: {0}")]
     NotAnObject(&'static str),
-    /// A field has the wrong type. What was known of the object before is kept.
+    /// A field has the wrong type. The last known version of the object is kept.
     #[error("{kind} {}{name}: {reason}", Namespaced(namespace))]
     Malformed {
         /// The object's kind
         kind: Kind,
-        /// Its namespace; empty for objects of the cluster
+        /// Its namespace; empty for cluster-scoped objects
         namespace: String,
         /// Its name
         name: String,
-        /// Which field, what it is and what it should be
+        /// The field, its value and the expected type
         reason: String,
     },
 }
@@ -35,21 +35,21 @@ impl std::fmt::Display for Namespaced<'_> {
     }
 }
 
-/// By namespace (empty for objects of the cluster), then by name.
+/// Views by namespace (empty for cluster-scoped objects), then by name.
 pub(crate) type Table<T> = BTreeMap<String, BTreeMap<String, T>>;
 
-/// A table, whatever its view.
+/// A table of any view.
 pub(crate) trait AnyTable {
     /// Adds or replaces one object. Returns whether that changed anything.
     fn insert_object(&mut self, kind: Kind, object: Value) -> Result<bool, ObjectError>;
 
-    /// Replaces all objects. What cannot be read is reported, and kept as it was known before, if it was.
+    /// Replaces all objects. An object that cannot be read is reported, and its last known version is kept, if there is one.
     fn replace_all(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError>;
 
     /// Forgets one object. Returns whether it was there.
     fn remove_object(&mut self, namespace: &str, name: &str) -> bool;
 
-    /// How many objects there are.
+    /// The number of objects.
     fn count(&self) -> usize;
 }
 
@@ -107,7 +107,7 @@ impl<T: DeserializeOwned + PartialEq> AnyTable for Table<T> {
     }
 }
 
-/// In Kubernetes a null is an absent field.
+/// Removes nulls: in Kubernetes a null is an absent field.
 pub(crate) fn strip_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -1,8 +1,8 @@
 //! Lenient views of Kubernetes objects: only the fields that are read.
 //!
-//! Unknown fields and unknown values of enumerations are ignored, nulls are absent fields, and what is missing has the
-//! default that the API server would have written. So an object of a newer API version, or one from a file that no API
-//! server ever saw, reads the same. Only a field of the wrong type makes an object unreadable.
+//! Unknown fields and unknown values of enumerations are ignored, nulls are absent fields, and absent fields have the default that
+//! the API server would have written. So an object of a newer API version, or one from a file that no API server ever saw, reads
+//! the same. Only a field of the wrong type makes an object unreadable.
 
 mod ai;
 mod backend;
@@ -37,10 +37,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tidegate_core::{intent::Annotations, key::PREFIX};
 
-/// The label that marks what sleeps, so that `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists it.
+/// The label of sleeping objects: `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists them.
 pub const ASLEEP: &str = "tidegate.dev/asleep";
 
-/// The annotations that mean something here; all others are dropped when the object is read.
+/// Prefixes of the annotations that are read; all others are dropped when the object is read.
 const ANNOTATION_PREFIXES: [&str; 5] = [
     PREFIX,
     "scaledobject.keda.sh/",
@@ -49,20 +49,20 @@ const ANNOTATION_PREFIXES: [&str; 5] = [
     "downscaler/original-replicas",
 ];
 
-/// `metadata`, as far as it is read.
+/// The fields of `metadata` that are read.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Meta {
-    /// `metadata.namespace`; empty for objects of the cluster
+    /// `metadata.namespace`; empty for cluster-scoped objects
     pub namespace: String,
     /// `metadata.name`
     pub name: String,
     /// `metadata.uid`; empty when the object comes from a file
     pub uid: String,
-    /// `metadata.creationTimestamp`: RFC 3339 in UTC, so that its order is the order of time; empty in files
+    /// `metadata.creationTimestamp`: RFC 3339 in UTC, so that it sorts by time; empty in files
     #[serde(rename = "creationTimestamp")]
     pub created: String,
-    /// `metadata.deletionTimestamp`: it is on its way out
+    /// `metadata.deletionTimestamp`: set while the object is being deleted
     #[serde(rename = "deletionTimestamp")]
     pub deleted: Option<String>,
     /// `metadata.generation`: how often its spec was changed
@@ -86,7 +86,7 @@ pub struct OwnerReference {
     pub name: String,
     /// The owner's UID
     pub uid: String,
-    /// Whether the owner is the one that manages the object
+    /// Whether this owner is the object's controller
     pub controller: bool,
 }
 
@@ -111,7 +111,7 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
         .collect()
 }
 
-/// Labels in little memory: sorted pairs.
+/// Labels as sorted pairs, which take little memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
@@ -127,7 +127,7 @@ impl Labels {
         self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
-    /// Whether these are the labels that Envoy Gateway gives its proxies. Anybody can give them to a pod of his own.
+    /// Whether these are the labels that Envoy Gateway gives its proxies. Anyone can give them to a pod of their own.
     pub(super) fn are_of_a_proxy(&self) -> bool {
         self.get("app.kubernetes.io/component") == Some("proxy")
             && self.get("app.kubernetes.io/managed-by") == Some("envoy-gateway")
@@ -169,8 +169,8 @@ struct Requirement {
 }
 
 impl LabelSelector {
-    /// Whether Kubernetes would take the selector: every operator known, with values where it needs some and none
-    /// where it takes none.
+    /// Whether Kubernetes would accept the selector: every operator is known, and has values where it needs some and none where it
+    /// takes none.
     pub(super) fn is_valid(&self) -> bool {
         self.match_expressions.iter().all(|requirement| match requirement.operator.as_str() {
             "In" | "NotIn" => !requirement.values.is_empty(),

@@ -1,5 +1,4 @@
-//! What each example gets: the ScaledObjects that `tidegate render` prints, and what is said of them. `cargo insta review` takes a
-//! change over.
+//! Snapshots of each example: the ScaledObjects that `tidegate render` prints, and the notices. `cargo insta review` accepts a change.
 
 use std::{fs, path::Path};
 

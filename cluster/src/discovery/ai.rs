@@ -1,8 +1,8 @@
-//! AIGatewayRoutes: which models go to which backends, and the HTTPRoutes that they become.
+//! AIGatewayRoutes: the backends of each model, and the HTTPRoutes that are generated from these routes.
 //!
-//! Envoy AI Gateway makes an HTTPRoute of the same namespace and name, with the same rules, and one more
-//! at the end that answers what no rule takes (`newHTTPRoute` in its `internal/controller/ai_gateway_route.go`). In files, and
-//! for the moment before it is there, it is made here. Priorities are not in it: its extension server sets them on endpoints.
+//! Envoy AI Gateway generates an HTTPRoute of the same namespace and name, with the same rules and one more at the end that answers
+//! requests that match no rule (`newHTTPRoute` in its `internal/controller/ai_gateway_route.go`). For files, and until that
+//! HTTPRoute exists, it is generated here. It has no priorities: the extension server sets them on endpoints.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -31,7 +31,7 @@ use super::{
 /// The API group of AIGatewayRoutes and AIServiceBackends.
 const GROUP: &str = "aigateway.envoyproxy.io";
 
-/// The HTTPRoutes that AIGatewayRoutes become and that are not there.
+/// HTTPRoutes generated from AIGatewayRoutes, where Envoy AI Gateway has not created them yet.
 pub(crate) fn generated(objects: &Objects) -> Vec<Route> {
     let grants = Grants::of(objects);
     let missing = |route: &&AiGatewayRoute| {
@@ -55,8 +55,8 @@ fn http_route(objects: &Objects, grants: &Grants<'_>, route: &AiGatewayRoute) ->
     Route::made(route.metadata.clone(), spec)
 }
 
-/// What the generated rule refers to. `None` for what is left out of it: an AIServiceBackend that does not exist or that may not be
-/// referred to.
+/// The reference in the generated rule. `None` when the rule leaves the backend out: the AIServiceBackend does not exist, or may
+/// not be referred to.
 fn backend_ref(objects: &Objects, grants: &Grants<'_>, namespace: &str, backend: &AiBackendRef) -> Option<BackendRef> {
     let of = backend.namespace(namespace);
     if backend.is_pool() {
@@ -78,7 +78,7 @@ fn backend_ref(objects: &Objects, grants: &Grants<'_>, namespace: &str, backend:
     Some(BackendRef { namespace, weight: backend.weight, ..reference.clone() })
 }
 
-/// Whether a backend of a generated HTTPRoute only stands in for others; `None` where the route is not of an AIGatewayRoute.
+/// Whether a backend of a generated HTTPRoute is only a fallback; `None` when the route does not belong to an AIGatewayRoute.
 pub(super) fn stands_in(
     objects: &Objects,
     grants: &Grants<'_>,
@@ -94,7 +94,7 @@ pub(super) fn stands_in(
     backends().nth(backend).map(|own| own.priority > first)
 }
 
-/// The rules of AIGatewayRoutes from which anything is sent to any backend.
+/// The rules of AIGatewayRoutes that send traffic to at least one backend.
 pub(crate) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
     let routed: HashSet<_> =
         parts.iter().map(|part| (part.route.namespace.as_str(), part.route.name.as_str(), part.route.rule)).collect();
@@ -109,7 +109,7 @@ pub(crate) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
             }
             let backend = |backend: &AiBackendRef| AiBackend {
                 name: format!("{}/{}", backend.namespace(namespace), backend.name),
-                // It is ignored on pools.
+                // The override is ignored on pools.
                 model: backend.model_name_override.clone().filter(|model| !model.is_empty() && !backend.is_pool()),
                 weight: backend.weight,
                 priority: if backend.is_pool() { 0 } else { backend.priority },
@@ -131,7 +131,7 @@ pub(crate) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
     rules
 }
 
-/// The proxies that a route's requests come through; none where a parent is something else than a Gateway that is known.
+/// The proxies that a route's requests come through; none when a parent is anything but a known Gateway.
 fn fleets(fronts: &[Front<'_>], route: &AiGatewayRoute) -> Vec<Arc<str>> {
     let fleet = |parent: &ParentRef| {
         let namespace = parent.namespace.as_deref().unwrap_or(&route.metadata.namespace);

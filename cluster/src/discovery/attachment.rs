@@ -12,13 +12,13 @@ use super::{
     gateways::{Gateways, namespace_labels},
 };
 
-/// Finds where routes attach.
+/// Lookup of the listeners that routes attach to.
 pub(super) struct Attachments<'a, 'b> {
     pub(super) objects: &'a Objects,
     pub(super) gateways: &'b Gateways<'a>,
 }
 
-/// One parent of a route, with the listeners there that let the route in.
+/// One parent of a route, and those of its listeners that admit the route.
 pub(super) struct Parent<'a, 'b> {
     pub(super) reference: &'a ParentRef,
     pub(super) gateway_index: usize,
@@ -28,7 +28,7 @@ pub(super) struct Parent<'a, 'b> {
 }
 
 impl<'a, 'b> Parent<'a, 'b> {
-    /// The listeners that serve some hostname of the route: those where it gets traffic, if they are ready.
+    /// The ready listeners that serve some hostname of the route: on these it gets traffic.
     pub(super) fn serving<'s>(
         &'s self,
         hostnames: &'s [String],
@@ -40,7 +40,7 @@ impl<'a, 'b> Parent<'a, 'b> {
 }
 
 impl<'a, 'b> Attachments<'a, 'b> {
-    /// The parents of a route that let it in somewhere (`processAllowedListenersForParentRefs`).
+    /// The parents with a listener that admits the route (`processAllowedListenersForParentRefs`).
     pub(super) fn parents(&self, kind: Kind, route: &'a Route) -> Vec<Parent<'a, 'b>> {
         let mut parents = Vec::new();
         let mut seen = HashSet::new();
@@ -61,7 +61,7 @@ impl<'a, 'b> Attachments<'a, 'b> {
         parents
     }
 
-    /// The Gateway and those of its listeners that a parentRef speaks of (`GetReferencedListeners`).
+    /// The Gateway of a parentRef, and the listeners that the parentRef selects (`GetReferencedListeners`).
     fn referenced(
         &self,
         route_namespace: &str,
@@ -130,7 +130,7 @@ fn intersect<'a>(listener: &'a str, route: &'a str, hosts: &mut BTreeSet<&'a str
         hosts.insert(route);
         return;
     }
-    // Of two that overlap, the narrower one is what they have in common.
+    // The intersection of two hostnames that overlap is the narrower one.
     if wildcard(listener) && matches_wildcard(listener, route) {
         hosts.insert(route);
     }

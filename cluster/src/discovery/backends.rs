@@ -1,4 +1,4 @@
-//! Whether a backendRef counts, and what the cluster of such a backend is like.
+//! Resolves backendRefs: whether one is valid, and the properties of its backend that affect the cluster.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use super::{
     pools,
 };
 
-/// Looks backends up.
+/// Lookup of backends.
 pub(super) struct Backends<'a, 'b> {
     pub(super) objects: &'a Objects,
     pub(super) grants: &'b Grants<'a>,
@@ -27,7 +27,7 @@ pub(super) struct Resolved<'a> {
     pub(super) key: BackendKey<'a>,
     pub(super) service: Option<ServiceAt<'a>>,
     pub(super) protocol: Protocol,
-    /// Only HTTP/1.1, because it speaks WebSocket
+    /// Whether only HTTP/1.1 is possible, because the backend speaks WebSocket
     pub(super) only_http1: bool,
     pub(super) addresses: Addresses,
     pub(super) has_filters: bool,
@@ -35,7 +35,7 @@ pub(super) struct Resolved<'a> {
     pub(super) origin: Origin,
 }
 
-/// Who says where the requests go.
+/// Source of the address that requests are sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The backend
@@ -46,7 +46,7 @@ pub(super) enum Origin {
     Extension,
 }
 
-/// How Envoy speaks to a backend (`ir.AppProtocol`).
+/// Protocol that Envoy speaks to a backend (`ir.AppProtocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http,
@@ -57,7 +57,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// As it stands in the name of a merged cluster.
+    /// The protocol as written in the name of a merged cluster.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -77,7 +77,7 @@ impl Protocol {
         }
     }
 
-    /// What a backend says of itself refines HTTP only (`resolveBackendProtocol`).
+    /// Refines the protocol by the backend's `appProtocol`, which is possible for HTTP only (`resolveBackendProtocol`).
     fn refined(self, app_protocol: &str) -> Self {
         match app_protocol {
             "kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c" if self == Self::Http => Self::Http2,
@@ -91,7 +91,7 @@ impl Protocol {
     }
 }
 
-/// What kind of addresses a cluster has. FQDNs do not go together with others in one.
+/// Kind of the addresses in a cluster. FQDNs and other addresses cannot share a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Addresses {
     /// The pods of a Service
@@ -100,13 +100,13 @@ pub(super) enum Addresses {
     NearbyPods,
     /// IP addresses of a Backend
     Ips,
-    /// Names that Envoy looks up
+    /// Names that Envoy resolves by DNS
     Fqdns,
-    /// Nothing that is known beforehand
+    /// No addresses that are known in advance
     None,
 }
 
-/// The backend gets no traffic: Envoy Gateway refuses the reference.
+/// A reference that Envoy Gateway refuses: the backend gets no traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RefusedReference;
 
@@ -131,7 +131,7 @@ impl<'a> Backends<'a, '_> {
         Ok(Resolved { has_filters: !backend_ref.filters.is_empty(), ..self.find(key, protocol)? })
     }
 
-    /// Whether a mirror may copy requests there; it may have neither weight nor filters.
+    /// Whether a mirror may copy requests to this backend. A mirror can have neither weight nor filters.
     pub(super) fn mirrors_to(&self, kind: Kind, route_namespace: &str, mirror: &BackendRef) -> bool {
         self.check_mirror(kind, route_namespace, mirror).is_ok()
     }
@@ -148,7 +148,7 @@ impl<'a> Backends<'a, '_> {
         self.find(key, Protocol::of_route(kind)).map(|_| ())
     }
 
-    /// A service that a policy has Envoy ask (`validateExtServiceBackendReference`, `processExtServiceDestination`).
+    /// Resolves the service that a policy makes Envoy call (`validateExtServiceBackendReference`, `processExtServiceDestination`).
     pub(super) fn resolve_ext_service(
         &self,
         from: From<'a>,
@@ -191,7 +191,7 @@ impl<'a> Backends<'a, '_> {
         }
         let mirrors = |mirror: &BackendRef| self.mirrors_to(kind, route_namespace, mirror);
         match filters::evaluate(self.objects, kind, route_namespace, &backend_ref.filters, mirrors) {
-            // A direct response means nothing for one backend of several.
+            // A direct response has no effect on one backend of several.
             Ok(_) | Err(Blocked::Answered) => Ok(()),
             Err(Blocked::Invalid) => Err(RefusedReference),
         }
@@ -302,7 +302,7 @@ fn find_port(ports: &[ServicePort], port: Option<u16>, protocol: Protocol) -> Re
     ports.iter().find(|p| Some(p.port) == port && p.protocol() == transport).ok_or(RefusedReference)
 }
 
-/// `validateBackend` and `processBackendDestinationSetting`, less certificates
+/// `validateBackend` and `processBackendDestinationSetting`, without certificates
 fn addresses(spec: &BackendSpec, dynamic_resolver: bool, on_host: bool) -> Result<Addresses, RefusedReference> {
     if dynamic_resolver {
         return if spec.endpoints.is_empty() { Ok(Addresses::None) } else { Err(RefusedReference) };
@@ -327,7 +327,7 @@ fn addresses(spec: &BackendSpec, dynamic_resolver: bool, on_host: bool) -> Resul
     }
     match kinds.first() {
         Some(first) if kinds.iter().all(|kind| kind == first) => Ok(*first),
-        // Without endpoints there is nothing to send to, and names do not go together with addresses.
+        // Either there are no endpoints to send to, or names are mixed with addresses.
         _ => Err(RefusedReference),
     }
 }

@@ -1,40 +1,41 @@
-//! A Gateway and a listener with all that decides which routes they take.
+//! Gateways and listeners, with everything that decides which routes attach to them.
 
 use std::{borrow::Cow, sync::Arc};
 
 use super::super::views::{EnvoyProxySpec, Listener, MergeBackends};
 
-/// A Gateway with what configures it.
+/// A Gateway and its configuration.
 pub(super) struct GatewayContext<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
-    /// The EnvoyProxy of the Gateway, of its class and of Envoy Gateway's configuration, in one
+    /// Effective EnvoyProxy spec, combined from those of the Gateway, of its class and of Envoy Gateway's configuration
     pub(super) proxy: Cow<'a, EnvoyProxySpec>,
-    /// The nearest EnvoyProxy that there is an object of, by namespace and name
+    /// The nearest EnvoyProxy, if it exists as an object: namespace and name
     pub(super) proxy_object: Option<(&'a str, &'a str)>,
-    /// The EnvoyProxy that the Gateway or its class names and that does not exist
+    /// The EnvoyProxy that the Gateway or its class names, if it does not exist
     pub(super) missing_proxy: Option<(&'a str, &'a str)>,
-    /// Whether the class merges its Gateways into one set of proxies
+    /// Name of the GatewayClass
     pub(super) class: &'a str,
+    /// Whether the class merges its Gateways into one set of proxies
     pub(super) merged: bool,
     /// The Gateway's own listeners, then those of its ListenerSets, oldest first
     pub(super) listeners: Vec<ListenerContext<'a>>,
 }
 
-/// A listener, and whether it is fit for use.
+/// A listener, and whether it is usable.
 pub(super) struct ListenerContext<'a> {
     pub(super) listener: &'a Listener,
     /// Namespace and name of the ListenerSet that it comes from
     pub(super) set: Option<(&'a str, &'a str)>,
     /// Where it is defined: the namespace of the Gateway or the ListenerSet
     pub(super) namespace: &'a str,
-    /// Its own definition is right
+    /// Whether its own definition is valid
     pub(super) valid: bool,
-    /// The kinds of route that it takes
+    /// The kinds of route that may attach
     pub(super) kinds: Vec<&'static str>,
-    /// Another listener won
+    /// Whether it lost a conflict with another listener
     pub(super) conflicted: bool,
-    /// Another listener of the port won its hostname, so its hostname takes nothing from others' routes
+    /// Whether it lost its hostname to another listener of the port; then that hostname is not excluded from routes on other listeners
     pub(super) lost_hostname: bool,
 }
 
@@ -46,17 +47,17 @@ impl ListenerContext<'_> {
 }
 
 impl<'a> GatewayContext<'a> {
-    /// The set of its proxies.
+    /// The name of its set of proxies.
     pub(super) fn series(&self) -> Arc<str> {
         super::series(self.merging_class(), self.namespace, self.name)
     }
 
-    /// The class, where that merges its Gateways into one set of proxies.
+    /// The class, if it merges its Gateways into one set of proxies.
     pub(super) fn merging_class(&self) -> Option<&'a str> {
         self.merged.then_some(self.class)
     }
 
-    /// What is merged into clusters of its own per backend, if anything.
+    /// The backends that get one merged cluster each, if `mergeBackends` is set.
     pub(super) fn merge_backends(&self) -> Option<&MergeBackends> {
         self.proxy.merge_backends.as_ref()
     }

@@ -1,7 +1,7 @@
-//! External authorisation and external processing: services that Envoy asks about requests, each by a cluster of its own.
+//! External authorisation and external processing: services that Envoy calls for requests, each through a cluster of its own.
 //!
 //! Follows `ProcessSecurityPolicies`, `ProcessEnvoyExtensionPolicies` and `translateExtServiceBackendRefs`. The clusters of a
-//! policy are on the proxies of which some rule has the policy.
+//! policy exist on the proxies where the policy applies to some rule.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,11 +24,11 @@ use super::{
     policies::{Levels, Resolver},
 };
 
-/// The policies of one kind, and where rules have them.
+/// The policies of one kind, and the proxies where they apply to rules.
 pub(super) struct ExtServicePolicies<'a> {
     kind: Kind,
     role: Role,
-    /// By what they are attached to; none where the policy there asks nobody
+    /// Policies by their target; `None` for a policy that calls no service
     levels: Levels<'a, Option<&'a ExtServicePolicy>>,
     /// By namespace and name of the policy
     carried: BTreeMap<(&'a str, &'a str), Carried<'a>>,
@@ -41,7 +41,7 @@ struct Carried<'a> {
 }
 
 impl<'a> ExtServicePolicies<'a> {
-    /// Those of both kinds.
+    /// The policies of both kinds.
     pub(super) fn of(resolver: &Resolver<'a, '_>) -> [Self; 2] {
         let objects = resolver.objects;
         [
@@ -57,7 +57,7 @@ impl<'a> ExtServicePolicies<'a> {
         for policy in policies {
             let asking = (!policy.services().is_empty()).then_some(policy);
             for target in resolver.targets(kind.as_str(), &policy.metadata, &policy.spec.targets) {
-                // What is merged takes from the policy above what it does not say itself.
+                // A merged policy inherits settings that it lacks from the policy above.
                 let merged = policy.spec.merge_type.is_some() && !matches!(target.kind, "Gateway" | "ListenerSet");
                 levels.put(target, asking, asking.is_some() || !merged);
             }
@@ -65,7 +65,7 @@ impl<'a> ExtServicePolicies<'a> {
         Self { kind, role, levels, carried: BTreeMap::new() }
     }
 
-    /// Notes the policies of an HTTPRoute's or GRPCRoute's rules.
+    /// Records the policies of an HTTPRoute's or GRPCRoute's rules.
     pub(super) fn visit(&mut self, discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route) {
         if self.levels.is_empty() {
             return;
@@ -102,7 +102,7 @@ fn parts<'a>(discovery: &Discovery<'a, '_>, kind: Kind, role: Role, carried: &Ca
     for (index, service) in policy.services().iter().enumerate() {
         let refs = service.backend_refs();
         let resolve = |r: &'a BackendRef| Some((r.weight, discovery.backends.resolve_ext_service(from, r).ok()?));
-        // One backend that is refused, and the service has no cluster.
+        // If one backend is refused, the service has no cluster.
         let Some(backends) = refs.iter().map(resolve).collect::<Option<Vec<_>>>() else { continue };
         if is_mixed(&backends) {
             continue;
@@ -135,7 +135,7 @@ fn parts<'a>(discovery: &Discovery<'a, '_>, kind: Kind, role: Role, carried: &Ca
     parts
 }
 
-/// Names that Envoy looks up do not go together with addresses (`HasMixedEndpoints`).
+/// Whether DNS names are mixed with addresses, which Envoy Gateway refuses (`HasMixedEndpoints`).
 fn is_mixed(backends: &[(u32, Resolved<'_>)]) -> bool {
     let mut named = backends.iter().filter(|(weight, _)| *weight > 0).map(|(_, b)| b.addresses == Addresses::Fqdns);
     named.next().is_some_and(|first| named.any(|other| other != first))

@@ -6,23 +6,23 @@ use super::super::{
     views::{BackendRef, Filter, HttpRouteFilterSpec, RegexPattern, UrlRewrite},
 };
 
-/// Why backends get nothing.
+/// Reason why backends get no traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blocked {
     /// Envoy itself answers: a redirect or a direct response
     Answered,
-    /// A filter is wrong: Envoy answers 500, or the rule is dropped
+    /// A filter is invalid: Envoy answers 500, or the rule is dropped
     Invalid,
 }
 
-/// What the filters change.
+/// Effect of filters that let traffic through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Passed {
-    /// The host is taken from the path, which a dynamic resolver may not have
+    /// Whether the host is taken from the path, which is not allowed with a dynamic resolver
     pub(super) host_from_path: bool,
 }
 
-/// `ProcessHTTPFilters` and `ProcessGRPCFilters`. `mirrors` says whether a mirror's backend is one.
+/// `ProcessHTTPFilters` and `ProcessGRPCFilters`. `mirrors` returns whether the backend of a mirror is valid.
 pub(super) fn evaluate(
     objects: &Objects,
     kind: Kind,
@@ -66,7 +66,7 @@ impl State {
                     let filter = filters.and_then(|names| names.get(name)).ok_or(Blocked::Invalid)?;
                     self.add_extension(&filter.spec)
                 } else {
-                    // What extension servers bring with them does not go through here.
+                    // Objects of extension servers are not read, so only their kind is checked.
                     let known = objects.envoy_gateway.is_extension(group, filter_kind);
                     known.then_some(()).ok_or(Blocked::Invalid)
                 }
@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// `processURLRewriteFilter`: two of them, or one beside an extension's that sets the same, are one too many.
+    /// `processURLRewriteFilter`: a second rewrite is an error, and so is one that sets the same field as an HTTPRouteFilter.
     fn rewrite(&mut self, rewrite: UrlRewrite) -> Result<(), Blocked> {
         let sets = rewrite.hostname || rewrite.path;
         let twice = self.core_rewrite.is_some_and(|before| (before.hostname || before.path) && sets);

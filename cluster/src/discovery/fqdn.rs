@@ -1,4 +1,4 @@
-//! Services by the names that the cluster's DNS gives them.
+//! Services by their DNS names in the cluster.
 
 /// `api.shop.svc.cluster.local` → (`shop`, `api`), whatever the cluster's domain, and also `api.shop.svc`.
 pub(super) fn service_of_fqdn(hostname: &str) -> Option<(&str, &str)> {

@@ -15,7 +15,7 @@ use super::{
     listeners,
 };
 
-/// Every Gateway that Envoy Gateway takes care of, oldest first.
+/// Every Gateway that Envoy Gateway manages, oldest first.
 pub(super) struct Gateways<'a> {
     pub(super) all: Vec<GatewayContext<'a>>,
     by_name: HashMap<(&'a str, &'a str), usize>,
@@ -48,7 +48,7 @@ impl<'a> Gateways<'a> {
 /// `GetRelevantGateways`
 fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Option<GatewayContext<'a>> {
     let class = objects.gateway_classes.get("").and_then(|classes| classes.get(&gateway.spec.gateway_class_name));
-    // A class that nobody told of may be in the cluster already when the manifests are applied.
+    // An unknown class may already be in the cluster when the manifests are applied.
     if class.is_some_and(|class| class.spec.controller_name != objects.envoy_gateway.controller_name()) {
         return None;
     }
@@ -81,7 +81,7 @@ fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Option<GatewayCont
     })
 }
 
-/// What configures the proxies of a Gateway.
+/// Configuration of a Gateway's proxies.
 struct NearestProxy<'a> {
     spec: Cow<'a, EnvoyProxySpec>,
     object: Option<(&'a str, &'a str)>,
@@ -89,7 +89,7 @@ struct NearestProxy<'a> {
     merged: bool,
 }
 
-/// The EnvoyProxy that holds for a Gateway, and whether its class merges Gateways (`MergeEnvoyProxyConfigs`).
+/// The EnvoyProxy that applies to a Gateway, and whether its class merges Gateways (`MergeEnvoyProxyConfigs`).
 fn envoy_proxy<'a>(objects: &'a Objects, gateway: &'a Gateway, class: Option<&'a GatewayClass>) -> NearestProxy<'a> {
     let find = |namespace: &str, name: &str| Some(&objects.envoy_proxies.get(namespace)?.get(name)?.spec);
     let of_default = objects.envoy_gateway.envoy_proxy.as_ref();
@@ -97,7 +97,7 @@ fn envoy_proxy<'a>(objects: &'a Objects, gateway: &'a Gateway, class: Option<&'a
     let named_by_class = of_class.map(|r| (r.namespace.as_deref().unwrap_or("default"), r.name.as_str()));
     let of_class = named_by_class.and_then(|(namespace, name)| find(namespace, name));
     let merged = [of_class, of_default].into_iter().flatten().find_map(|proxy| proxy.merge_gateways).unwrap_or(false);
-    // With merged Gateways the proxies are the class's, and no Gateway has a say.
+    // With merged Gateways the proxies belong to the class, and no Gateway can configure them.
     let of_gateway = gateway.parameters_ref().filter(|r| r.is_envoy_proxy() && !merged);
     let named_by_gateway = of_gateway.map(|r| (gateway.metadata.namespace.as_str(), r.name.as_str()));
     let of_gateway = named_by_gateway.and_then(|(namespace, name)| find(namespace, name));
@@ -160,7 +160,7 @@ fn attach_listener_sets<'a>(
     attached
 }
 
-/// `isListenerSetAllowed`: nobody, unless the Gateway says so.
+/// `isListenerSetAllowed`: none is allowed unless the Gateway says so.
 fn allows_listener_set(objects: &Objects, gateway: &Gateway, namespace: &str) -> bool {
     let Some(FromNamespaces { from, selector }) = gateway.allowed_listeners() else { return false };
     match from.as_deref() {
@@ -173,7 +173,7 @@ fn allows_listener_set(objects: &Objects, gateway: &Gateway, namespace: &str) ->
     }
 }
 
-/// A Namespace's labels. One that is not known is taken to exist, with the label that Kubernetes gives to all.
+/// The labels of a Namespace. An unknown one is assumed to exist, with the label that Kubernetes sets on all.
 pub(super) fn namespace_labels<'a>(objects: &'a Objects, namespace: &str) -> Cow<'a, Labels> {
     match objects.namespaces.get("").and_then(|names| names.get(namespace)) {
         Some(known) => Cow::Borrowed(&known.metadata.labels),

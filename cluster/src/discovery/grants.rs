@@ -1,4 +1,4 @@
-//! ReferenceGrants: references across namespaces that the namespace referred to allows.
+//! ReferenceGrants: references across namespaces, permitted by the target's namespace.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use super::super::{Objects, views::ReferenceGrant};
 /// All ReferenceGrants, by the namespace that grants.
 pub(super) struct Grants<'a>(HashMap<&'a str, Vec<&'a ReferenceGrant>>);
 
-/// Who refers.
+/// Source of a reference.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct From<'a> {
     pub(super) group: &'a str,
@@ -15,7 +15,7 @@ pub(super) struct From<'a> {
     pub(super) namespace: &'a str,
 }
 
-/// What is referred to.
+/// Target of a reference.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct To<'a> {
     pub(super) group: &'a str,

@@ -32,7 +32,7 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
         let before = parts.len();
         for (form, fleets) in translation.forms(&parents) {
             for part in translation.parts(&form, &fleets) {
-                // The same cluster in proxies of several Gateways is one name in statistics, and counts once.
+                // The same cluster in proxies of several Gateways has one name in statistics, so it is one part.
                 match parts[before..].iter_mut().find(|twin| twin.is_twin(&part)) {
                     Some(twin) => twin.fleets.extend(part.fleets),
                     None => parts.push(part),
@@ -42,18 +42,18 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
     }
 }
 
-/// The backends of a rule that count.
+/// The valid backends of a rule.
 struct RuleBackends<'a> {
-    /// Those that get traffic, with the index of their backendRef and their weight
+    /// Backends that get traffic, with the index of their backendRef and their weight
     valid: Vec<(usize, u32, Resolved<'a>)>,
-    /// Those of weight 0, such as a canary at rest, which get nothing and are in no cluster
+    /// Backends of weight 0, such as an idle canary: they get no traffic and are in no cluster
     resting: Vec<(usize, Resolved<'a>)>,
-    /// The sum of all weights, of invalid backends too: their part is answered with errors
+    /// Sum of all weights, invalid backends included: their share is answered with errors
     total: u64,
 }
 
 impl<'a> RuleBackends<'a> {
-    /// None when the rule sends nothing to any backend (`processHTTPRouteRules`).
+    /// `None` when the rule sends nothing to any backend (`processHTTPRouteRules`).
     fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, index: usize, rule: &'a Rule) -> Option<Self> {
         let namespace = route.metadata.namespace.as_str();
         let Backends { objects, grants, .. } = discovery.backends;
@@ -84,14 +84,14 @@ impl<'a> RuleBackends<'a> {
         (any && !refused).then_some(Self { valid, resting, total })
     }
 
-    /// Whether Envoy Gateway must make a cluster per backend (`NeedsClusterPerSetting`), of those that are not merged.
+    /// Whether Envoy Gateway must create a cluster per backend (`NeedsClusterPerSetting`) for the backends that are not merged.
     fn must_split(&self, merged: &[Option<Arc<str>>], service_routing: bool) -> bool {
         let valid_weight: u64 = self.valid.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
         let own: Vec<_> =
             self.valid.iter().zip(merged).filter(|(_, merged)| merged.is_none()).map(|(v, _)| &v.2).collect();
         let some_merged = own.len() < self.valid.len();
         let has = |addresses: &[Addresses]| own.iter().any(|backend| addresses.contains(&backend.addresses));
-        // Without endpoints of its own a Service leaves the kind of addresses open.
+        // With Service routing there are no pod addresses, so a Service can go together with any kind of address.
         let pods: &[_] =
             if service_routing { &[Addresses::Ips] } else { &[Addresses::Ips, Addresses::Pods, Addresses::NearbyPods] };
         let http2 = |backend: &&&Resolved<'_>| matches!(backend.protocol, Protocol::Http2 | Protocol::Grpc);
@@ -104,7 +104,7 @@ impl<'a> RuleBackends<'a> {
     }
 }
 
-/// One rule on its way into Envoy's configuration.
+/// The translation of one rule.
 struct Translation<'d, 'a> {
     discovery: &'d Discovery<'a, 'd>,
     kind: Kind,
@@ -115,7 +115,7 @@ struct Translation<'d, 'a> {
     backends: RuleBackends<'a>,
 }
 
-/// How a rule comes out in some listeners; listeners of differently configured Gateways may differ.
+/// Result of translating a rule for some listeners; it may differ between Gateways of different configuration.
 #[derive(PartialEq)]
 struct Form {
     stat_name: Option<Arc<str>>,
@@ -125,7 +125,7 @@ struct Form {
 }
 
 impl<'a> Translation<'_, 'a> {
-    /// Each form, and the sets of proxies that have it.
+    /// Each form, and the sets of proxies that use it.
     fn forms(&self, parents: &[Parent<'a, '_>]) -> Vec<(Form, BTreeSet<Arc<str>>)> {
         let mut forms: Vec<(Form, BTreeSet<Arc<str>>)> = Vec::new();
         for parent in parents {
@@ -187,8 +187,7 @@ impl<'a> Translation<'_, 'a> {
             let counted = backends.clone().filter(|((_, _, backend), merged)| of(backend, merged.is_some()));
             counted.map(|((_, weight, _), _)| u64::from(*weight)).sum()
         };
-        // In statistics under a name of its own there is nothing of invalid backends; elsewhere the rule is split if
-        // there are any.
+        // Statistics under a `clusterStatName` contain nothing of invalid backends. Without one, a rule with invalid backends is split.
         let of = match form.stat_name {
             Some(_) => weigh(&|_, merged| !merged),
             None => self.backends.total - weigh(&|_, merged| merged),
@@ -209,7 +208,7 @@ impl<'a> Translation<'_, 'a> {
                     split: None,
                     merged: true,
                     weight: Weight::WHOLE,
-                    // The name says what it stands for.
+                    // The name of a merged cluster already identifies the backend.
                     meaning: 0,
                     pending: false,
                     ..own
@@ -220,7 +219,7 @@ impl<'a> Translation<'_, 'a> {
         backends.map(part).chain(resting).chain(self.mirrors(form, fleets)).collect()
     }
 
-    /// Where copies of the rule's requests go, each by a cluster of its own (`processRequestMirrorFilter`).
+    /// The backends that get copies of the rule's requests, each through a cluster of its own (`processRequestMirrorFilter`).
     fn mirrors<'s>(&'s self, form: &'s Form, fleets: &'s BTreeSet<Arc<str>>) -> impl Iterator<Item = Part<'a>> + 's {
         let (backends, namespace) = (&self.discovery.backends, &self.route.metadata.namespace);
         let mirrors = self.rule.filters.iter().enumerate().filter_map(|(index, filter)| match filter {
@@ -240,7 +239,7 @@ impl<'a> Translation<'_, 'a> {
         })
     }
 
-    /// One backend, which gets nothing.
+    /// The part of one backend, without traffic.
     fn part(&self, index: usize, backend: &Resolved<'a>, form: &Form, fleets: &BTreeSet<Arc<str>>) -> Part<'a> {
         let controller = self.discovery.backends.objects.envoy_gateway.controller_name();
         Part {

@@ -20,8 +20,7 @@ use super::{
     prefix, route_ref,
 };
 
-/// Gateways and their listeners, by index, that have a route already: of TCPRoutes and UDPRoutes the oldest gets the
-/// listener.
+/// Listeners that have a route already, by the index of their Gateway and their own: the oldest TCPRoute or UDPRoute gets the listener.
 #[derive(Default)]
 pub(super) struct TakenListeners(HashSet<(usize, usize)>);
 
@@ -63,7 +62,7 @@ pub(super) fn translate<'a>(
     }
 }
 
-/// The backends that count, those at rest included; invalid ones are left out, and so are their weights.
+/// The valid backends, including those of weight 0; invalid ones are left out together with their weights.
 fn backends<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route) -> Vec<(u32, Resolved<'a>)> {
     let refs = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
     let resolve = |backend_ref: &'a BackendRef| {
@@ -79,7 +78,7 @@ fn terminates(listener: &ListenerContext<'_>) -> bool {
     listener.listener.tls.as_ref().is_some_and(|tls| tls.mode.as_deref() == Some("Terminate"))
 }
 
-/// Several backends stay in one cluster, since nothing could choose between two.
+/// The merged cluster of a route. Several backends stay in the route's own cluster, since nothing could choose between two.
 fn merged_cluster(
     discovery: &Discovery<'_, '_>,
     passage: &Passage<'_, '_>,
@@ -89,7 +88,7 @@ fn merged_cluster(
     let refs: Vec<_> = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs).collect();
     let namespace = &route.metadata.namespace;
     let several = match passage.kind {
-        // The pooled rules of a TLSRoute may well name one backend several times.
+        // The pooled rules of a TLSRoute may name the same backend several times.
         Kind::TlsRoute => {
             refs.iter().map(|r| (r.kind(), r.namespace(namespace), &r.name, r.port)).collect::<HashSet<_>>().len() > 1
         }
@@ -100,10 +99,10 @@ fn merged_cluster(
     if applies { discovery.merging.cluster(passage.parent.gateway, backend).map(Arc::from) } else { None }
 }
 
-/// The merged cluster of a route, where it has one, and the sets of proxies that have it so.
+/// The merged cluster of a route, if it has one, and the sets of proxies where it does.
 type Form = (Option<Arc<str>>, BTreeSet<Arc<str>>);
 
-/// The proxies that have the cluster of a route, and whether that is of the route as it is now.
+/// The proxies that have a route's cluster, and whether Envoy Gateway has yet to process the current generation of the route.
 struct Carried {
     fleets: BTreeSet<Arc<str>>,
     pending: bool,

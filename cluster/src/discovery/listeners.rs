@@ -1,4 +1,4 @@
-//! Which listeners are fit for use, and which lose a conflict with another (`ProcessListeners`).
+//! Validation of listeners: which are valid, and which lose a conflict with another (`ProcessListeners`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,8 +8,7 @@ use super::{
     grants::{From, Grants, To},
 };
 
-/// Marks listeners whose definition is wrong, then those that lose a conflict. An invalid listener takes part in no
-/// conflict.
+/// Marks listeners whose definition is invalid, then those that lose a conflict. An invalid listener takes part in no conflict.
 pub(super) fn validate(gateways: &mut [GatewayContext<'_>], grants: &Grants<'_>) {
     for context in gateways.iter_mut().flat_map(|gateway| &mut gateway.listeners) {
         let (valid, kinds) = definition(context.listener);
@@ -38,7 +37,7 @@ fn merged_classes<'a>(gateways: &[GatewayContext<'a>]) -> HashSet<&'a str> {
     gateways.iter().filter(|gateway| gateway.merged).map(|gateway| gateway.class).collect()
 }
 
-/// Whether the listener is right as it stands, and the kinds of route that it takes (`validateListenerSpec`).
+/// Whether the listener itself is valid, and the kinds of route that may attach (`validateListenerSpec`).
 fn definition(listener: &Listener) -> (bool, Vec<&'static str>) {
     let carried = carried_kinds(listener);
     let asked_for = listener.allowed_kinds();
@@ -49,7 +48,7 @@ fn definition(listener: &Listener) -> (bool, Vec<&'static str>) {
         let allowed = asked_for.iter().filter(|allowed| groups(allowed.group.as_deref()));
         allowed.filter_map(|allowed| carried.iter().copied().find(|kind| allowed.kind == *kind)).collect()
     };
-    // One kind that does not fit spoils the listener.
+    // One unsupported kind makes the listener invalid.
     let kinds_fit = asked_for.is_empty() || kinds.len() == asked_for.len();
     let hostname_fits = listener.hostname.is_none() || !matches!(listener.protocol.as_str(), "TCP" | "UDP");
     (!carried.is_empty() && kinds_fit && hostname_fits && selector_is_valid(listener), kinds)
@@ -78,7 +77,7 @@ fn selector_is_valid(listener: &Listener) -> bool {
     }
 }
 
-/// `validateTLSConfiguration`, less the certificates themselves: one that may be referred to is enough.
+/// `validateTLSConfiguration`, without the certificates themselves: one permitted reference is enough.
 fn tls_is_valid(context: &ListenerContext<'_>, grants: &Grants<'_>) -> bool {
     let kind = if context.set.is_some() { "ListenerSet" } else { "Gateway" };
     let from = From { group: "gateway.networking.k8s.io", kind, namespace: context.namespace };
@@ -102,7 +101,7 @@ fn tls_is_valid(context: &ListenerContext<'_>, grants: &Grants<'_>) -> bool {
     }
 }
 
-/// HTTPS and TLS get along on one port.
+/// The protocol as it matters for conflicts: HTTPS and TLS can share a port.
 fn protocol(listener: &Listener) -> &str {
     match listener.protocol.as_str() {
         "HTTPS" | "TLS" => "https/tls",
@@ -110,8 +109,8 @@ fn protocol(listener: &Listener) -> &str {
     }
 }
 
-/// On a port there is one protocol, besides UDP. A Gateway's own listeners decide which; if they disagree, all lose. Of
-/// ListenerSets the first decides, unless it disagrees with itself (`validateConflictedProtocolsListeners`).
+/// A port has one protocol, besides UDP. A Gateway's own listeners decide which; if they disagree, all lose. Without any, the first
+/// ListenerSet decides, unless its own listeners disagree (`validateConflictedProtocolsListeners`).
 fn protocol_conflicts(listeners: &mut [&mut ListenerContext<'_>]) {
     let mut ports = BTreeMap::<u16, Vec<usize>>::new();
     for (i, context) in listeners.iter().enumerate() {
@@ -132,7 +131,7 @@ fn protocol_conflicts(listeners: &mut [&mut ListenerContext<'_>]) {
         for &i in on_port {
             let Some(context) = listeners.get_mut(i) else { continue };
             let divided_set = context.set.is_some_and(|set| of_sets.get(&set).is_some_and(|all| all.len() > 1));
-            // A ListenerSet that disagrees with itself loses, and sets no protocol for others.
+            // A ListenerSet whose listeners disagree loses, and sets no protocol for others.
             let loses = if divided_set && own_protocols.is_empty() {
                 true
             } else {
@@ -144,8 +143,8 @@ fn protocol_conflicts(listeners: &mut [&mut ListenerContext<'_>]) {
     }
 }
 
-/// On a port each hostname is one listener's. A Gateway's own listener wins over those of ListenerSets, of which the
-/// first wins; two of the same Gateway, or of the same ListenerSet, both lose (`validateConflictedHostnameListeners`).
+/// On a port, each hostname belongs to one listener. A Gateway's own listener wins over those of ListenerSets, of which the first
+/// wins; two of the same Gateway, or of the same ListenerSet, both lose (`validateConflictedHostnameListeners`).
 fn hostname_conflicts(listeners: &mut [ListenerContext<'_>]) {
     let mut hostnames = BTreeMap::<(u16, &str), Vec<usize>>::new();
     for (i, context) in listeners.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `mergeBackends`: clusters of backends, shared by all routes to them, instead of clusters of rules.
+//! `mergeBackends`: one cluster per backend, shared by all routes to it, instead of one per rule.
 
 use super::{
     super::{
@@ -18,27 +18,27 @@ pub(super) struct Merging<'a, 'b> {
     pub(super) policies: &'b PolicyIndex<'a>,
 }
 
-/// A rule on its way through a listener.
+/// A rule as served by one listener.
 #[derive(Clone, Copy)]
 pub(super) struct Passage<'a, 'p> {
     pub(super) kind: Kind,
     pub(super) route: &'a Route,
-    /// Whose name policies may target; none for the pooled rules of a TLSRoute
+    /// The rule name that policies may target; none for the pooled rules of a TLSRoute
     pub(super) rule_name: Option<&'a str>,
     pub(super) parent: &'p Parent<'a, 'p>,
     pub(super) listener: &'p ListenerContext<'a>,
 }
 
 impl<'a> Merging<'a, '_> {
-    /// Whether Envoy sends to Services instead of pods there.
+    /// Whether Envoy sends this traffic to Services instead of pods.
     pub(super) fn is_service_routing(&self, passage: &Passage<'_, '_>) -> bool {
         // The route's parent decides, not each of its listeners (`resolveBTPRoutingType`).
         let path = Path { listener: passage.parent.reference.section_name.as_deref(), ..path(passage) };
         self.policies.is_service_routing(&path, passage.parent.gateway.proxy.routing_type.as_deref())
     }
 
-    /// Whether backends of a rule may have clusters of their own there at all; if not, why is no matter. `one_cluster`
-    /// says that the rule needs all its backends in one.
+    /// Whether the rule's backends may have clusters of their own on this listener; the reason for a no is irrelevant.
+    /// `one_cluster`: the rule needs all its backends in one cluster.
     pub(super) fn applies(&self, passage: &Passage<'_, '_>, one_cluster: bool) -> bool {
         let gateway = passage.parent.gateway;
         if gateway.merge_backends().is_none() || one_cluster {
@@ -87,7 +87,7 @@ impl<'a> Merging<'a, '_> {
     }
 }
 
-/// Where it passes, as policies are attached.
+/// The path of this traffic, for the lookup of policies.
 pub(super) fn path<'p>(passage: &Passage<'_, 'p>) -> Path<'p> {
     let meta = &passage.route.metadata;
     let route = Scope { kind: passage.kind.as_str(), namespace: &meta.namespace, name: &meta.name, section: None };

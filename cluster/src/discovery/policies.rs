@@ -1,7 +1,7 @@
-//! What BackendTrafficPolicies and ClientTrafficPolicies say about clusters, by what they are attached to.
+//! Settings of BackendTrafficPolicies and ClientTrafficPolicies that affect clusters, by the target of the policy.
 //!
-//! Follows `policyIndex`, `BuildBTPIndexes` and `BuildCTPClusterSettingsIndex`: the oldest policy of a target counts;
-//! a rule's goes before its route's, that before the listener's, that before the Gateway's.
+//! Follows `policyIndex`, `BuildBTPIndexes` and `BuildCTPClusterSettingsIndex`: the oldest policy of a target applies; a rule's
+//! takes precedence over its route's, that over the listener's, and that over the Gateway's.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ use super::{
     grants::{From, Grants, To},
 };
 
-/// A kind, a namespace and a name, and a listener or rule of that object.
+/// Target of a policy: an object by kind, namespace and name, or one of its listeners or rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Scope<'a> {
     pub(super) kind: &'a str,
@@ -23,7 +23,7 @@ pub(super) struct Scope<'a> {
     pub(super) section: Option<&'a str>,
 }
 
-/// Where traffic passes: from the most to the least specific.
+/// Objects that traffic passes, from the most to the least specific.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'a> {
     pub(super) rule: Option<Scope<'a>>,
@@ -33,7 +33,7 @@ pub(super) struct Path<'a> {
     pub(super) listener_set: Option<(&'a str, &'a str)>,
 }
 
-/// All policies that matter, looked up by their targets.
+/// All relevant policies, by their targets.
 pub(super) struct PolicyIndex<'a> {
     routing_types: Levels<'a, Option<&'a str>>,
     cluster_settings: Levels<'a, bool>,
@@ -54,13 +54,13 @@ impl<'a> PolicyIndex<'a> {
         index
     }
 
-    /// Whether Envoy is told to send to the Service's own address instead of its pods (`IsServiceRouting`).
+    /// Whether Envoy sends to the Service's own address instead of its pods (`IsServiceRouting`).
     pub(super) fn is_service_routing(&self, path: &Path<'_>, of_proxy: Option<&str>) -> bool {
         let (of_policy, _) = self.routing_types.resolve(path);
         of_policy.or(of_proxy) == Some("Service")
     }
 
-    /// The same for what is attached to the Gateway alone.
+    /// The same, for policies attached to the Gateway alone.
     pub(super) fn is_service_routing_of_gateway(&self, gateway: (&str, &str), of_proxy: Option<&str>) -> bool {
         let of_policy = self.routing_types.exactly(gateway_scope(gateway)).flatten();
         of_policy.or(of_proxy) == Some("Service")
@@ -134,7 +134,7 @@ fn section<'a>(scope: Scope<'a>, section: &'a str) -> Scope<'a> {
     Scope { section: Some(section), ..scope }
 }
 
-/// A value per target, and whether it is the answer there or leaves it to what is above.
+/// A value per target, and whether it is effective there; otherwise the level above decides.
 pub(super) struct Levels<'a, T>(HashMap<Scope<'a>, (T, bool)>);
 
 impl<T> Default for Levels<'_, T> {
@@ -148,7 +148,7 @@ impl<'a, T: Copy + Default> Levels<'a, T> {
         self.0.is_empty()
     }
 
-    /// The first of a target counts.
+    /// Records the value of a target, unless it has one: the first applies.
     pub(super) fn put(&mut self, scope: Scope<'a>, value: T, effective: bool) {
         self.0.entry(scope).or_insert((value, effective));
     }
@@ -157,7 +157,7 @@ impl<'a, T: Copy + Default> Levels<'a, T> {
         self.0.get(&scope).filter(|(_, effective)| *effective).map(|(value, _)| *value)
     }
 
-    /// The value, and whether it comes from the rule or route itself instead of what is above.
+    /// The value, and whether it comes from the rule or route itself instead of a level above.
     pub(super) fn resolve(&self, path: &Path<'_>) -> (T, bool) {
         if self.0.is_empty() {
             return (T::default(), false);

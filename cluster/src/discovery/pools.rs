@@ -14,7 +14,7 @@ pub(super) fn pool<'a>(objects: &'a Objects, group: &str, namespace: &str, name:
     table.get(namespace)?.get(name)
 }
 
-/// The pool of this name, of the new group before the old.
+/// The pool of this name; the new API group takes precedence over the old.
 pub(crate) fn pool_of<'a>(objects: &'a Objects, id: &ServiceId) -> Option<&'a InferencePool> {
     let groups = [Kind::InferencePool, Kind::XInferencePool];
     groups.iter().find_map(|kind| pool(objects, kind.api_group(), &id.namespace, &id.name))

@@ -1,13 +1,13 @@
 //! The name that `telemetry.metrics.clusterStatName` of the EnvoyProxy gives to clusters in statistics.
 
-/// What stands in for the operators of the pattern.
+/// Values for the operators of the pattern.
 pub(super) struct StatName<'a> {
     pub(super) kind: &'a str,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     pub(super) rule_name: Option<&'a str>,
     pub(super) rule: usize,
-    /// Of each backendRef of the rule, `namespace/name`; empty for one without weight
+    /// `namespace/name` of each backendRef of the rule; empty for one of weight 0
     pub(super) backends: Vec<String>,
 }
 

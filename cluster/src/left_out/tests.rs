@@ -82,7 +82,8 @@ proptest! {
     }
 }
 
-/// Envoy Gateway's Gateway `edge` with an EnvoyProxy of this telemetry, a route to an annotated Deployment, and these.
+/// Envoy Gateway's Gateway `edge` with these annotations, its EnvoyProxy with these metrics settings, and a route to an annotated
+/// Deployment.
 fn objects(metrics: &Value, gateway_annotations: &Value) -> Objects {
     let mut objects = Objects::default();
     let meta = |name: &str| json!({"name": name, "namespace": "shop"});

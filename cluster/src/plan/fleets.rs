@@ -1,4 +1,4 @@
-//! The annotated Gateways, by the EnvoyProxy that says how many proxies they have.
+//! Annotated Gateways, grouped by the EnvoyProxy that sets their number of proxies.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,7 +34,7 @@ pub(super) fn fleets(objects: &Objects, calendars: &Calendars) -> Vec<Fleet> {
     groups.into_values().filter_map(|fronts| fleet(objects, &fronts, calendars)).collect()
 }
 
-/// What Gateways have in common that are answered together.
+/// Key of a group of Gateways that form one fleet.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Together<'a> {
     EnvoyProxy(&'a str, &'a str),
@@ -52,7 +52,7 @@ impl<'a> Together<'a> {
     }
 }
 
-/// Whether a Gateway says that it is to be given an EnvoyProxy, and names none itself.
+/// Whether a Gateway asks for an EnvoyProxy of its own, and names none itself.
 fn is_to_get_its_own(objects: &Objects, front: &Front<'_>) -> bool {
     front.class.is_none()
         && gateway(objects, front).is_some_and(|gateway| {
@@ -118,7 +118,7 @@ fn scaling(spec: &EnvoyProxySpec) -> Scaling {
     }
 }
 
-/// The Deployments that Envoy Gateway made, where they can be seen.
+/// The Deployments that Envoy Gateway created for these sets of proxies, where they are visible.
 fn deployments<'a>(objects: &'a Objects, series: &[Arc<str>]) -> Vec<&'a Workload> {
     let deployments =
         objects.deployments.iter().flat_map(|(namespace, names)| names.values().map(move |d| (namespace, d)));
@@ -128,7 +128,7 @@ fn deployments<'a>(objects: &'a Objects, series: &[Arc<str>]) -> Vec<&'a Workloa
     ours.map(|(_, deployment)| deployment).collect()
 }
 
-/// What a Gateway that asks for nothing but hours has inside them: what was there when Tidegate came, `3` or `2-10`.
+/// Floor inside hours of a Gateway that asks for nothing but hours: the number of proxies at adoption, recorded as `3` or `2-10`.
 fn floor_at_adoption(adopted: Option<&str>, scaling: Scaling, current: u32) -> u32 {
     let kept = adopted.and_then(|text| text.split('-').next()?.parse().ok());
     let found = if let Scaling::Hpa { min, .. } = scaling { min } else { current };
@@ -159,7 +159,7 @@ fn planned(
     let intent = GatewayIntent::of_gateway(annotations, &id.namespace, defaults).transpose()?;
     let planned = new(intent, Vec::new(), applied(annotations, defaults, Place::Gateway));
     let Err(problems) = &planned.intent else { return Some(planned) };
-    // While they make no sense, those that were applied before still apply.
+    // While the annotations are invalid, those that were applied before still apply.
     let before = applied_before(annotations).and_then(|applied| {
         let planned = new(Ok(GatewayIntent::of_applied(&applied)?), problems.clone(), applied);
         planned.intent.is_ok().then_some(planned)

@@ -53,7 +53,7 @@ fn ai_route(version: &str, name: &str, model: &str, backends: &Value) -> Value {
             "backendRefs": backends}]}})
 }
 
-/// OpenAI, with a model of one's own that stands in.
+/// OpenAI, with a self-hosted model as fallback.
 fn with_fallback(version: &str) -> Vec<Value> {
     let backends = json!([{"name": "openai"}, {"name": "qwen", "modelNameOverride": "qwen3-8b", "priority": 1}]);
     let mut all = vec![ai_route(version, "chat", "gpt-4o", &backends)];
@@ -180,7 +180,7 @@ fn a_model_of_the_same_name_behind_another_gateway_is_not_its_own() {
     let names = |fleet: &str| TokenNames { fleet: fleet.into(), ..counted("gpt-4o", "qwen3-8b") };
     let part = |all: &[Value], fleet: &str| part_of(&models(&objects(all.to_vec()), "qwen"), &names(fleet));
     assert_eq!((part(&all, "gateway/llm/ai"), part(&all, "gateway/other/ai")), (1.0, 0.0));
-    // A ListenerSet may be of any Gateway.
+    // A ListenerSet may belong to any Gateway.
     let listener_set = json!({"kind": "ListenerSet", "name": "ai"});
     all[0]["spec"]["parentRefs"].as_array_mut().unwrap().push(listener_set);
     assert_eq!(part(&all, "gateway/other/ai"), 1.0);

@@ -1,8 +1,8 @@
-//! The pods that count as proxies: those that Envoy Gateway made for a Gateway or a class that exists.
+//! Pods that are accepted as proxies: those that Envoy Gateway created for a Gateway or a class that exists.
 //!
-//! Labels alone prove nothing. Whoever may create a pod can give it the labels of a proxy, and its numbers would count for
-//! everybody, or its silence would hold up everybody. So the owners are followed to the Deployment or DaemonSet, and that has
-//! to be in a namespace of Envoy Gateway's.
+//! Labels alone prove nothing. Anyone who may create a pod can give it the labels of a proxy, and then its numbers would affect
+//! every workload, or its silence would block every workload. So owners are followed up to the Deployment or DaemonSet, which must
+//! be in a namespace of Envoy Gateway's.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -17,9 +17,9 @@ use super::super::{
     views::{Gateway, Labels, Meta, OwnerReference, Pod},
 };
 
-/// Where Envoy Gateway's proxies serve their statistics.
+/// Port on which Envoy Gateway's proxies serve their statistics.
 const STATS_PORT: u16 = 19001;
-/// The container that Envoy AI Gateway adds to proxies, and where it serves its metrics.
+/// The container that Envoy AI Gateway adds to proxies, and the port of its metrics.
 const AI_GATEWAY: &str = "ai-gateway-extproc";
 const AI_GATEWAY_PORT: u16 = 1064;
 
@@ -27,31 +27,31 @@ const OWNING_NAMESPACE: &str = "gateway.envoyproxy.io/owning-gateway-namespace";
 const OWNING_NAME: &str = "gateway.envoyproxy.io/owning-gateway-name";
 const OWNING_CLASS: &str = "gateway.envoyproxy.io/owning-gatewayclass";
 
-/// Why a pod with the labels of a proxy does not count as one.
+/// Reason why a pod with the labels of a proxy is not accepted as one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are in the texts")]
 pub enum NotAProxy {
-    /// Nothing controls it
+    /// No ReplicaSet or DaemonSet controls it
     #[error("no ReplicaSet or DaemonSet controls it")]
     NoController,
-    /// What controls it is not there
+    /// The owner that controls it does not exist
     #[error("its {kind} {name} is not in its namespace with that UID and the labels of a proxy")]
     NoOwner { kind: String, name: String },
-    /// What controls it makes other pods
+    /// The owner that controls it creates other pods
     #[error("the pod template of its {kind} {name} lacks the labels that Envoy Gateway gives its proxies")]
     OwnerOfOthers { kind: String, name: String },
-    /// Its labels name a Gateway that is not there
+    /// Its labels name a Gateway that does not exist
     #[error("Envoy Gateway has no Gateway {namespace}/{name}")]
     NoGateway { namespace: String, name: String },
-    /// Its labels name a GatewayClass that is not there
+    /// Its labels name a GatewayClass that does not exist
     #[error("Envoy Gateway has no GatewayClass {0}")]
     NoClass(String),
-    /// It runs where no proxy of its Gateway may
+    /// It runs in a namespace where no proxy of its Gateway may run
     #[error("its namespace is neither its Gateway's nor one of --envoy-gateway-namespace")]
     OtherNamespace,
 }
 
-/// The proxies whose statistics can be asked for.
+/// The proxies whose statistics can be scraped.
 pub(super) fn proxies(objects: &Objects) -> Vec<Proxy> {
     let proxy = |pod: &Pod| {
         let stats = SocketAddr::new(pod.address()?, STATS_PORT);
@@ -71,7 +71,7 @@ pub(super) fn ai_gateways(objects: &Objects) -> Vec<AiGateway> {
     labelled(objects).filter(|pod| pod.has_container(AI_GATEWAY)).filter_map(gateway).collect()
 }
 
-/// The pods with the labels of a proxy that count as none, by namespace and name, and why.
+/// The pods with the labels of a proxy that are not accepted as one, by namespace and name, with the reason.
 pub fn strangers(objects: &Objects) -> impl Iterator<Item = (String, NotAProxy)> {
     labelled(objects).filter_map(|pod| Some((name(pod), fleet(objects, pod).err()?)))
 }
@@ -92,7 +92,7 @@ fn name(pod: &Pod) -> String {
     format!("{}/{}", pod.metadata.namespace, pod.metadata.name)
 }
 
-/// The set of proxies that a pod is one of, by the labels of what owns it.
+/// The set of proxies that a pod belongs to, by the pod labels of its topmost owner.
 fn fleet(objects: &Objects, pod: &Pod) -> Result<Arc<str>, NotAProxy> {
     let namespace = &pod.metadata.namespace;
     let (owner, labels) = top_owner(objects, &pod.metadata)?;
@@ -131,7 +131,7 @@ fn missing(owner: &OwnerReference) -> NotAProxy {
     NotAProxy::NoOwner { kind: owner.kind.clone(), name: owner.name.clone() }
 }
 
-/// What Envoy Gateway made a set of proxies for.
+/// The Gateway or class for which Envoy Gateway created a set of proxies.
 #[derive(Clone, Copy)]
 enum Owning<'a> {
     Gateway { namespace: &'a str, name: &'a str },
@@ -156,7 +156,7 @@ impl<'a> Owning<'a> {
         }
     }
 
-    /// Whether it exists, is Envoy Gateway's, and has its proxies in this namespace.
+    /// Checks that it exists, is Envoy Gateway's, and may have its proxies in this namespace.
     fn check(self, objects: &Objects, within: &str) -> Result<(), NotAProxy> {
         match self {
             Self::Gateway { namespace, name } => {
@@ -176,7 +176,7 @@ impl<'a> Owning<'a> {
     }
 }
 
-/// As discovery does, a Gateway whose class is not known is taken for Envoy Gateway's.
+/// As in discovery, a Gateway of an unknown class is assumed to be Envoy Gateway's.
 fn is_envoy_gateways(objects: &Objects, gateway: &Gateway) -> bool {
     class_is_envoy_gateways(objects, &gateway.spec.gateway_class_name).unwrap_or(true)
 }

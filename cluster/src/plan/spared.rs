@@ -1,10 +1,10 @@
-//! What `manage: all` on a Namespace leaves alone: whatever wakes others. Asleep, nothing would ever wake again.
+//! Workloads that `manage: all` on a Namespace leaves alone, because they wake others: with them asleep, nothing would ever wake again.
 
 use tidegate_core::{key::Key, problem::Problem};
 
 use super::super::{Objects, views::Workload};
 
-/// Namespaces of which this is known by their names, as their projects call them.
+/// Namespaces that are recognised by name, as their projects name them.
 const NAMESPACES: [(&str, &str); 5] = [
     ("keda", "KEDA"),
     ("envoy-gateway-system", "Envoy Gateway"),
@@ -13,7 +13,7 @@ const NAMESPACES: [(&str, &str); 5] = [
     ("gatekeeper-system", "an admission webhook"),
 ];
 
-/// Labels of pods, of which this is known wherever they are, as their projects' charts and manifests give them.
+/// Pod labels that are recognised in any namespace, as the projects' charts and manifests set them.
 const LABELS: [(&str, &str, &str); 10] = [
     ("app.kubernetes.io/name", "keda-operator", "KEDA"),
     ("app", "keda-operator", "KEDA"),
@@ -27,7 +27,7 @@ const LABELS: [(&str, &str, &str); 10] = [
     ("app.kubernetes.io/part-of", "kyverno", "an admission webhook"),
 ];
 
-/// What runs in a namespace that must not sleep, if anything.
+/// The software in a namespace that must not sleep, if there is any.
 pub(crate) fn runs_in(objects: &Objects, namespace: &str) -> Option<&'static str> {
     if namespace.starts_with("kube-") {
         return Some("Kubernetes");
@@ -41,7 +41,7 @@ pub(crate) fn runs_in(objects: &Objects, namespace: &str) -> Option<&'static str
     })
 }
 
-/// Whether these are the proxies of a Gateway, which follow the annotations of that.
+/// Whether this workload is the proxies of a Gateway, which follow the Gateway's annotations instead.
 pub(crate) fn is_proxy(workload: &Workload) -> bool {
     workload.pod_labels().are_of_a_proxy()
 }
@@ -56,7 +56,7 @@ fn role(workload: &Workload) -> Option<&'static str> {
     LABELS.iter().find(|(key, value, _)| labels.get(key) == Some(value)).map(|(.., what)| *what)
 }
 
-/// What the owner of such a Namespace should know.
+/// The problem to report to the owner of such a Namespace.
 pub(crate) fn problem(objects: &Objects, namespace: &str) -> Option<Problem> {
     let what = runs_in(objects, namespace)?;
     let key = Key::Manage.annotation();
@@ -68,7 +68,7 @@ pub(crate) fn problem(objects: &Objects, namespace: &str) -> Option<Problem> {
     })
 }
 
-/// What the owner of Tidegate should know.
+/// The problem to report to the owner of Tidegate.
 pub(super) fn itself() -> Problem {
     Problem::Contradiction(
         "this is Tidegate itself, which nobody would wake: take its tidegate.dev/ annotations off".to_owned(),
@@ -92,7 +92,7 @@ mod tests {
             "spec": {"template": {"metadata": {"labels": labels}}}})
     }
 
-    /// The workloads of a managed namespace that have a plan, and what its owner is told.
+    /// The planned workloads of a managed namespace, and the problems reported to its owner.
     fn planned(namespace: &str, deployments: &[(&str, Value, Value)]) -> (Vec<String>, Vec<String>) {
         let mut objects = Objects::default();
         objects.apply(managed(namespace)).unwrap();

@@ -12,7 +12,7 @@ use super::{
     *,
 };
 
-/// One Gateway with listeners for everything, in the namespace `gateways`, open to all.
+/// A Gateway in the namespace `gateways` with listeners for all protocols, open to all namespaces.
 fn gateway() -> Value {
     let listener = |name: &str, protocol: &str, port: u16, tls: Value| {
         json!({"name": name, "protocol": protocol, "port": port, "tls": tls,
@@ -28,7 +28,7 @@ fn gateway() -> Value {
     ]}})
 }
 
-/// A Deployment whose pods are labelled `app: NAME` and `team: shop`. It is in a cluster, with so many ready pods.
+/// A Deployment in a cluster, with `ready` ready pods, which are labelled `app: NAME` and `team: shop`.
 fn deployment(name: &str, annotations: &Value, ready: u32) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "annotations": annotations},
@@ -250,7 +250,7 @@ fn a_tcp_backend_that_others_scaled_to_zero_leaves_its_part_to_the_rest() {
         plan_of(objects.into_iter().chain([route("TCPRoute", &[("api", 10), ("canary", 90)])]))
     };
     assert_eq!(share(&plan(deployment("canary", &json!({}), 0)), "api"), (1.0, 1.0));
-    // With pods, ready or not, it keeps its part, and so does one that Tidegate can wake.
+    // With pods, ready or not, the canary keeps its share, and so does one that Tidegate can wake.
     assert_eq!(share(&plan(deployment("canary", &json!({}), 1)), "api"), (0.1, 1.0));
     assert_eq!(share(&plan(annotated("canary", 0)), "api"), (0.1, 1.0));
 }
@@ -451,7 +451,7 @@ fn class_with(envoy_proxy: &str) -> Value {
             "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": envoy_proxy, "namespace": "gateways"}}})
 }
 
-/// The EnvoyProxy of a fleet, its Gateways, those without annotations, and its sets of proxies.
+/// A fleet's EnvoyProxy, annotated Gateways, Gateways without annotations, and sets of proxies.
 type ShownFleet<'a> = (Option<String>, Vec<&'a str>, Vec<&'a str>, Vec<&'a str>);
 
 fn fleets(plan: &Plan) -> Vec<ShownFleet<'_>> {
@@ -569,7 +569,7 @@ proptest! {
     }
 }
 
-/// A workload as its ScaledObject says that it was, and as it is annotated now.
+/// A workload that was annotated as its ScaledObject records (`before`), and is annotated differently now.
 fn annotated_anew(before: &[(&str, &str)], now: &[(&str, &str)]) -> PlannedWorkload {
     let of = |pairs: &[(&str, &str)]| -> Annotations {
         pairs.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect()

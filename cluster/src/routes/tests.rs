@@ -130,7 +130,7 @@ spec: {selector: {app: scan}, ports: [{port: 9002}]}
 ---
 ";
 
-/// The table's lines of services that are asked, in four columns.
+/// The table's lines of services that Envoy calls, in four columns.
 fn asked(policies: &str) -> Vec<String> {
     let manifests = format!("{SERVICES}{policies}{}", route("[{backendRefs: [{name: task-api, port: 8000}]}]"));
     let routes = routes_of(&manifests);
@@ -154,7 +154,7 @@ fn a_service_that_authorises_requests_has_the_cluster_of_its_policy() {
         let asked = asked(&policy("SecurityPolicy", "login", target, auth));
         assert_eq!(asked, ["auth ext-auth 1 securitypolicy/default/login/extauth/0"], "{target}");
     }
-    // Nothing of another route asks it.
+    // The policy of another route has no effect.
     assert!(asked(&policy("SecurityPolicy", "login", "kind: HTTPRoute, name: other", auth)).is_empty());
 }
 
@@ -168,7 +168,7 @@ fn services_that_process_requests_have_a_cluster_each_and_share_it_by_weight() {
             "auth ext-proc 1 envoyextensionpolicy/default/scan/extproc/0",
             "auth ext-proc 0.25 envoyextensionpolicy/default/scan/extproc/1",
             "scan ext-proc 0.75 envoyextensionpolicy/default/scan/extproc/1",
-            // At rest: known to be asked nothing.
+            // Weight 0: known to get no requests.
             "task-api ext-proc 0 envoyextensionpolicy/default/scan/extproc/1",
         ]
     );

@@ -1,4 +1,4 @@
-//! What workloads ask for that can have no effect.
+//! Settings of workloads that can have no effect.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 
-/// All that the owners of workloads should know of it. Hours of a Calendar are told on the Calendar.
+/// All such settings, to report to the workloads' owners. Those in the hours of a Calendar are reported on the Calendar.
 pub fn no_effect(plan: &Plan, now: DateTime<Utc>) -> Vec<(WorkloadId, NoEffect)> {
-    // Whole namespaces have the same hours, and those that never open take the longest to look at.
+    // Cached by hours: whole namespaces share the same ones, and hours that never open take the longest to check.
     let mut known = HashMap::new();
     let mut all = Vec::new();
     for (id, workload) in &plan.workloads {
@@ -31,7 +31,7 @@ pub fn no_effect(plan: &Plan, now: DateTime<Utc>) -> Vec<(WorkloadId, NoEffect)>
     all
 }
 
-/// What was adopted may be more than the maximum that is the default.
+/// The maximum in effect: the adopted number of replicas may exceed the default maximum.
 fn maximum(workload: &PlannedWorkload, max: u32) -> u32 {
     workload.adopted.map_or(max, |adopted| adopted.max(max))
 }

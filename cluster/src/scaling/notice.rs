@@ -1,4 +1,4 @@
-//! What the owner of a workload should know: the reasons and texts of events.
+//! Notices to the owner of a workload: the reasons and texts of events.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use tidegate_core::{
 
 use crate::Kind;
 
-/// One thing to know.
+/// A notice to the owner of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorkloadNotice {
-    /// An annotation is wrong
+    /// An annotation is invalid
     InvalidAnnotations(Problem),
-    /// Annotations of a later version
+    /// Annotations that this version does not act on yet
     NotActedOnYet(Vec<Key>),
     /// `tidegate.dev/paused` is `true`
     Paused,
@@ -28,32 +28,32 @@ pub enum WorkloadNotice {
     NoRoute,
     /// No AI gateway counts its tokens
     NoModel,
-    /// It is to open after a workload that does not exist
+    /// It is to open after a workload that does not exist, so nothing is waited for
     NothingToWaitFor(WorkloadRef),
     /// Its hours mention `PH`, and no holidays are known
     NoHolidays,
-    /// It is accepted, but changes nothing
+    /// A setting is accepted, but changes nothing
     NoEffect(NoEffect),
-    /// Zero was asked for where nothing could wake it
+    /// Zero replicas are asked for, but nothing could wake it
     ZeroNeedsWakeSignal,
-    /// Somebody else scales it: kind and name
+    /// Another object scales it: kind and name
     ScaledBySomethingElse(Kind, String),
-    /// Its ScaledObject is of another release of Tidegate
+    /// Its ScaledObject belongs to another release of Tidegate
     OfAnotherRelease {
         /// The ScaledObject's name
         name: String,
         /// The other release
         theirs: String,
-        /// This one
+        /// This release
         ours: String,
     },
-    /// It had no replicas when it was found
+    /// It had 0 replicas when it was found
     Stopped,
-    /// It is no longer Tidegate's, and gets back so many
+    /// It is no longer managed, and gets back this number of replicas
     GivesBack(u32),
-    /// Somebody set its replicas inside hours: how many, and who
+    /// Its replicas were set inside hours: the number, and by whom
     Adopted(u32, String),
-    /// An object of somebody else has the name that ours would have
+    /// An object that is not Tidegate's has the name that ours would have: kind and name
     NameTaken(Kind, String),
     /// The API server refused the ScaledObject
     Refused(String),
@@ -84,7 +84,7 @@ impl Notice for WorkloadNotice {
 }
 
 impl WorkloadNotice {
-    /// Whether an annotation cannot be acted on until somebody changes it.
+    /// Whether an annotation must be fixed before it can be acted on.
     pub fn is_error(&self) -> bool {
         matches!(self, Self::InvalidAnnotations(_))
     }

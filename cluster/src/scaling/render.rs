@@ -10,16 +10,16 @@ use super::{
     scaled_object::{ScaledObjectPlan, Settings, desired, names},
 };
 
-/// What manifests would get.
+/// The ScaledObjects and notices for some manifests.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rendered {
-    /// In the order of namespaces and names
+    /// Ordered by namespace and name
     pub scaled_objects: Vec<Value>,
-    /// What the owners of workloads would be told by events
+    /// Notices that would be reported to the owners of workloads as events
     pub notices: Vec<(WorkloadId, WorkloadNotice)>,
 }
 
-/// The ScaledObjects that the operator would apply for this Plan, and what it would tell at this instant.
+/// The ScaledObjects that the operator would apply for this Plan, and the notices that it would report at this instant.
 pub fn render(plan: &Plan, settings: &Settings, now: DateTime<Utc>) -> Rendered {
     let mut rendered = Rendered::default();
     for (id, name) in names(plan) {

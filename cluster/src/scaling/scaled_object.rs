@@ -12,14 +12,14 @@ use tidegate_core::{
 
 use super::notice::WorkloadNotice;
 
-/// The label that marks what is Tidegate's.
+/// The label of Tidegate's own objects.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "tidegate");
-/// The label that names the workload's kind; its name is the ScaledObject's own, or stands in `spec.scaleTargetRef`.
+/// The label for the workload's kind. The workload's name is the ScaledObject's own, or else found in `spec.scaleTargetRef`.
 const KIND_LABEL: &str = "tidegate.dev/workload-kind";
 /// KEDA names the HPA `keda-hpa-NAME`, which may have 63 characters.
 const LONGEST_NAME: usize = 54;
 
-/// What every ScaledObject has in common.
+/// Settings that all ScaledObjects have in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How KEDA reaches the scaler
@@ -31,28 +31,28 @@ pub struct Settings {
     pub tolerance: bool,
 }
 
-/// How KEDA reaches the scaler, and who the two are to each other.
+/// How KEDA reaches the scaler, and how they authenticate each other.
 #[derive(Debug, Clone, Default)]
 pub struct ScalerEndpoint {
     /// `HOST:PORT`
     pub address: String,
-    /// Whether KEDA asks for TLS
+    /// Whether KEDA uses TLS
     pub tls: bool,
     /// The ClusterTriggerAuthentication that holds `caCert`, `tlsClientCert` and `tlsClientKey`. Without one KEDA trusts its
     /// system's CAs. KEDA takes these from nowhere else (`authParams` in its external_scaler.go).
     pub authentication: Option<String>,
 }
 
-/// What a workload should have.
+/// The desired ScaledObject of a workload, and the notices to its owner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaledObjectPlan {
-    /// The ScaledObject; `None` when what exists is to stay as it is
+    /// The ScaledObject; `None` when an existing one must stay as it is
     pub scaled_object: Option<Value>,
-    /// What its owner should know
+    /// Notices to the owner
     pub notices: Vec<WorkloadNotice>,
 }
 
-/// The ScaledObject of a workload, and what there is to say about it.
+/// The ScaledObject of a workload, and the notices about it.
 pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings: &Settings) -> ScaledObjectPlan {
     let intent = match &workload.intent {
         Ok(intent) => intent,
@@ -98,15 +98,15 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
 
 fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = WorkloadNotice> {
     let schedule = workload.schedule.as_ref();
-    // Those of a Calendar are told on the Calendar.
+    // Missing holidays of a Calendar are reported on the Calendar.
     let holidays = schedule.is_some_and(|schedule| schedule.calendar.hours.mention_holidays());
     let holidays = (holidays && workload.calendar.is_none()).then_some(WorkloadNotice::NoHolidays);
     let after = schedule.and_then(|schedule| schedule.after.clone()).filter(|_| workload.after.is_none());
     holidays.into_iter().chain(after.map(WorkloadNotice::NothingToWaitFor))
 }
 
-/// The workload's own name. A StatefulSet gives way to a Deployment of the same name, and what is too long for KEDA is cut
-/// and told apart by a hash.
+/// The name of a workload's ScaledObject: the workload's own. A StatefulSet yields to a Deployment of the same name, and a name
+/// that is too long for KEDA is cut and made unique by a hash.
 pub fn name(id: &WorkloadId, taken: bool) -> String {
     let name = match id.kind {
         WorkloadKind::StatefulSet if taken => format!("{}-statefulset", id.name),
@@ -155,8 +155,8 @@ fn build(
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
             "minReplicaCount": min,
             "maxReplicaCount": intent.bounds.max.max(workload.adopted.unwrap_or(0)),
-            // No `fallback`: it would start one replica of whatever sleeps as soon as nobody answers. Without one an error changes
-            // nothing, at zero or above (`isError` in RequestScale of KEDA's scale_scaledobjects.go).
+            // No `fallback`: it would start one replica of every sleeping workload as soon as the scaler does not answer. Without
+            // one an error changes nothing, at zero or above (`isError` in RequestScale of KEDA's scale_scaledobjects.go).
             "advanced": { "horizontalPodAutoscalerConfig": { "behavior": behavior(intent, settings) } },
             "triggers": [{
                 "type": "external-push",
@@ -166,13 +166,13 @@ fn build(
             }],
         },
     });
-    // Above zero KEDA leaves everything to the HPA, and warns of intervals that mean nothing.
+    // Above zero KEDA leaves everything to the HPA, and warns of intervals that have no effect.
     if min == 0 {
         object["spec"]["pollingInterval"] = json!(15);
         object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
-        // Until something was active once KEDA knows no cool-down: what carries load now, and whose signal happens to be 0,
-        // would be at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
-        // Hours that are closed are no signal that will rise again.
+        // Until the trigger was active once, KEDA applies no cool-down: a workload under load whose signal happens to be 0 would be
+        // at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
+        // Not for hours alone: closed hours are not a signal that is about to rise again.
         if !intent.is_hours_only() {
             object["spec"]["initialCooldownPeriod"] = object["spec"]["cooldownPeriod"].clone();
         }

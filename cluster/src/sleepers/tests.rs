@@ -16,7 +16,7 @@ fn at_night() -> DateTime<Utc> {
     instant("2026-03-02T22:00:00Z")
 }
 
-/// A Tidegate that may switch off everything, and a namespace that says so.
+/// Objects of a Tidegate that may switch off all kinds: a namespace with this `manage` annotation, and the others.
 fn objects(manage: &str, others: &[Value]) -> Objects {
     let mut objects = Objects::default();
     objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
@@ -63,7 +63,7 @@ fn sleepers_of(objects: &Objects, now: DateTime<Utc>) -> Vec<Sleeper> {
     objects.sleepers(&objects.plan(), now)
 }
 
-/// What is wanted of each, by day and at night.
+/// The wanted state of each, by day and at night.
 fn wanted(objects: &Objects) -> Vec<(Kind, Wanted, Wanted)> {
     let by_day = sleepers_of(objects, by_day());
     let at_night = sleepers_of(objects, at_night());

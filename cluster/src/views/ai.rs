@@ -42,7 +42,7 @@ struct HeaderMatch {
     value: String,
 }
 
-/// A backend of a rule: an AIServiceBackend where nothing else is said.
+/// A backend of a rule: an AIServiceBackend by default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AiBackendRef {
@@ -75,7 +75,7 @@ impl AiBackendRef {
         self.kind.as_deref() == Some("InferencePool")
     }
 
-    /// The namespace, the route's own when the reference does not say.
+    /// The namespace; by default the route's own.
     pub(crate) fn namespace<'a>(&'a self, route: &'a str) -> &'a str {
         super::route::non_empty(self.namespace.as_deref()).unwrap_or(route)
     }
@@ -85,7 +85,7 @@ impl AiBackendRef {
 const MODEL_HEADER: &str = "x-ai-eg-model";
 
 impl AiGatewayRouteRule {
-    /// The models that the rule takes; empty where it takes any, or where that cannot be told.
+    /// The models that the rule matches; empty when it matches any, or when this cannot be determined.
     pub(crate) fn models(&self) -> Vec<String> {
         let model = |matched: &AiMatch| {
             let header = matched.headers.iter().find(|header| header.name.eq_ignore_ascii_case(MODEL_HEADER))?;
@@ -127,7 +127,7 @@ pub(crate) struct InferencePoolSpec {
     pub(crate) selector: PoolSelector,
 }
 
-/// Labels of pods: as `matchLabels` since v1, and plain before.
+/// Selector of pods by label: under `matchLabels` since v1, plain labels before.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum PoolSelector {

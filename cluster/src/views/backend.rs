@@ -1,4 +1,4 @@
-//! What routes send traffic to, and the EnvoyProxy that says how.
+//! Backends that routes send traffic to, and the EnvoyProxy with the settings for it.
 
 use serde::Deserialize;
 
@@ -12,8 +12,8 @@ pub(crate) struct Service {
     pub(crate) spec: ServiceSpec,
 }
 
-/// There are many Services, so only their labels are kept (for `mergeBackends.selector`), and whether they ask for
-/// traffic to stay in its zone.
+/// Metadata of a Service. There are many Services, so only these are kept: labels (for `mergeBackends.selector`), and annotations
+/// that ask for traffic to stay in its zone.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ServiceMeta {
@@ -41,20 +41,19 @@ pub(crate) struct ServicePort {
 }
 
 impl ServicePort {
-    /// `TCP` when the port does not say.
+    /// The protocol; `TCP` by default.
     pub(crate) fn protocol(&self) -> &str {
         super::route::non_empty(self.protocol.as_deref()).unwrap_or("TCP")
     }
 }
 
 impl Service {
-    /// Envoy Gateway refuses these as backends.
+    /// Whether it is an ExternalName Service, which Envoy Gateway refuses as a backend.
     pub(crate) fn is_external_name(&self) -> bool {
         self.spec.r#type.as_deref() == Some("ExternalName")
     }
 
-    /// Whether Envoy is told to keep traffic in its zone, for which each backend needs a cluster of its own
-    /// (`processPreferLocalZone`).
+    /// Whether Envoy keeps traffic in its zone, for which each backend needs a cluster of its own (`processPreferLocalZone`).
     pub(crate) fn prefers_local_zone(&self) -> bool {
         let mode = self.metadata.annotations.get("service.kubernetes.io/topology-mode").map(String::as_str);
         self.spec.traffic_distribution.is_some() || matches!(mode, Some("Auto" | "auto"))
@@ -92,7 +91,7 @@ pub(crate) struct BackendSpec {
     pub(crate) fallback: bool,
 }
 
-/// Where a Backend sends traffic: one of the three.
+/// An endpoint of a Backend: one of the three.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Endpoint {
@@ -175,7 +174,7 @@ pub(crate) struct EnvoyHpa {
     pub(crate) max_replicas: Option<u32>,
 }
 
-/// `shutdown`: how a proxy ends.
+/// `shutdown`: how a proxy shuts down.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Shutdown {
@@ -183,7 +182,7 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
-    /// How long a proxy goes on serving what it has. Envoy Gateway waits for a minute where nothing is said.
+    /// How long a proxy that shuts down goes on serving its connections. Envoy Gateway's default is a minute.
     pub(crate) fn drain_timeout(&self) -> std::time::Duration {
         let said = self.drain_timeout.as_deref().and_then(|text| humantime::parse_duration(text).ok());
         said.unwrap_or(std::time::Duration::from_secs(60))
@@ -207,7 +206,7 @@ impl Provider {
     }
 }
 
-/// `mergeBackends`: all that its selector selects, or everything.
+/// `mergeBackends`: the backends that its selector selects, or all of them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct MergeBackends {
@@ -243,7 +242,7 @@ pub(crate) struct StatMatch {
 }
 
 impl StatMatch {
-    /// `Exact` when it does not say.
+    /// The type; `Exact` by default.
     pub(crate) fn kind(&self) -> &str {
         super::route::non_empty(self.r#type.as_deref()).unwrap_or("Exact")
     }
@@ -275,7 +274,7 @@ impl EnvoyProxySpec {
         super::route::non_empty(self.telemetry.metrics.cluster_stat_name.as_deref())
     }
 
-    /// This spec over another: what is set here wins, what is not comes from there.
+    /// This spec over another: a field set here wins, any other comes from `base`.
     pub(crate) fn over(&self, base: &Self) -> Self {
         Self {
             merge_type: self.merge_type.clone().or_else(|| base.merge_type.clone()),
@@ -350,7 +349,7 @@ pub(crate) struct Substitution {
 }
 
 impl FilterRewrite {
-    /// Whether what it sets is complete, and its regular expressions compile.
+    /// Whether its settings are complete, and its regular expressions compile.
     pub(crate) fn is_valid(&self) -> bool {
         let compiles = |regex: Option<&Substitution>| {
             regex.is_some_and(|regex| !regex.pattern.is_empty() && super::RegexPattern(&regex.pattern).compiles())
@@ -370,7 +369,7 @@ impl FilterRewrite {
         hostname && path
     }
 
-    /// Whether the request's path decides to which host it goes.
+    /// Whether the request's path determines the host.
     pub(crate) fn takes_host_from_path(&self) -> bool {
         self.hostname.as_ref().is_some_and(|hostname| hostname.r#type == "PathRegex")
     }

@@ -5,7 +5,7 @@ use tidegate_core::calendar::{CalendarSpec, KnownCalendar};
 
 use super::Meta;
 
-/// A Calendar (`tidegate.dev/v1alpha1`), with its status as it stands, to compare with what it should be.
+/// A Calendar (`tidegate.dev/v1alpha1`), with its current status, to compare with the desired one.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct CalendarObject {
@@ -18,16 +18,15 @@ pub struct CalendarObject {
 }
 
 impl CalendarObject {
-    /// The field of the status that keeps the last spec that made sense.
+    /// The field of the status that keeps the last valid spec.
     pub const APPLIED: &str = "applied";
 
-    /// The hours that count: those of the spec or, where that makes no sense, of the last one that did. An error where there never
-    /// was one.
+    /// The hours that apply: those of the spec or, if it is invalid, of the last valid one. An error if there never was one.
     pub fn effective(&self) -> Result<KnownCalendar, String> {
         self.spec.resolve().or_else(|error| self.applied().ok_or(error))
     }
 
-    /// The last spec that made sense.
+    /// The last valid spec.
     pub fn applied(&self) -> Option<KnownCalendar> {
         let applied = self.status.get(Self::APPLIED).filter(|applied| applied.is_object())?;
         serde_json::from_value::<CalendarSpec>(applied.clone()).ok()?.resolve().ok()

@@ -1,4 +1,4 @@
-//! The configuration of Envoy Gateway itself. It is no object of the cluster, but it may stand among manifests.
+//! The configuration of Envoy Gateway itself. It is not an object of the cluster, but may be among manifests.
 
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ pub(crate) struct EnvoyGateway {
     extension_apis: Option<ExtensionApis>,
     extension_manager: ExtensionManager,
     provider: Provider,
-    /// The lowest-ranking EnvoyProxy
+    /// The EnvoyProxy of the lowest precedence
     pub(crate) envoy_proxy: Option<EnvoyProxySpec>,
 }
 
@@ -67,18 +67,18 @@ impl EnvoyGateway {
         self.gateway.controller_name.as_deref().unwrap_or("gateway.envoyproxy.io/gatewayclass-controller")
     }
 
-    /// Whether `Backend` objects work. Taken for granted unless a configuration is at hand that says otherwise: who
-    /// writes Backends has them enabled.
+    /// Whether `Backend` objects are enabled. Assumed unless a given configuration says otherwise: anyone who writes Backends has
+    /// them enabled.
     pub(crate) fn backends_enabled(&self) -> bool {
         self.extension_apis.as_ref().is_none_or(|apis| apis.enable_backend)
     }
 
-    /// Whether it runs proxies as processes of its own host, where loopback addresses and short names are backends.
+    /// Whether it runs proxies as processes of its own host, where loopback addresses and short names are valid backends.
     pub(crate) fn runs_on_host(&self) -> bool {
         self.provider.custom.infrastructure.r#type == "Host"
     }
 
-    /// Whether an extension server takes care of this kind, as a filter or a backend.
+    /// Whether an extension server handles this kind, as a filter or a backend.
     pub(crate) fn is_extension(&self, group: &str, kind: &str) -> bool {
         let mut known = self.extension_manager.resources.iter().chain(&self.extension_manager.backend_resources);
         known.any(|extension| extension.group == group && extension.kind == kind)

@@ -61,7 +61,7 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Envoy Gateway refuses a Gateway with an address of any other type.
+    /// Whether the type is supported: Envoy Gateway refuses a Gateway with an address of any other.
     pub(crate) fn is_supported(&self) -> bool {
         self.r#type.as_deref().is_none_or(|kind| matches!(kind, "IPAddress" | "Hostname"))
     }
@@ -80,7 +80,7 @@ pub(crate) struct Allowed {
     kinds: Vec<GroupKind>,
 }
 
-/// From which namespaces something may attach.
+/// The namespaces from which something may attach.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct FromNamespaces {
@@ -102,7 +102,7 @@ impl Gateway {
         self.spec.infrastructure.parameters_ref.as_ref()
     }
 
-    /// Which ListenerSets may attach; nobody's when absent.
+    /// The namespaces whose ListenerSets may attach; none when absent.
     pub(crate) fn allowed_listeners(&self) -> Option<&FromNamespaces> {
         self.spec.allowed_listeners.namespaces.as_ref()
     }
@@ -121,12 +121,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// From which namespaces routes may attach; the listener's own when absent.
+    /// The namespaces whose routes may attach; only the listener's own when absent.
     pub(crate) fn allowed_namespaces(&self) -> Option<&FromNamespaces> {
         self.allowed_routes.namespaces.as_ref()
     }
 
-    /// The kinds of route that may attach; what the protocol carries when empty.
+    /// The kinds of route that may attach; when empty, all that the protocol carries.
     pub(crate) fn allowed_kinds(&self) -> &[GroupKind] {
         &self.allowed_routes.kinds
     }
@@ -149,7 +149,7 @@ pub(crate) struct CertificateRef {
 }
 
 impl CertificateRef {
-    /// Envoy Gateway takes certificates from Secrets only.
+    /// Whether it refers to a Secret: Envoy Gateway takes certificates from nowhere else.
     pub(crate) fn is_secret(&self) -> bool {
         self.group.as_deref().is_none_or(str::is_empty) && self.kind.as_deref().is_none_or(|kind| kind == "Secret")
     }

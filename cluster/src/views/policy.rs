@@ -12,13 +12,13 @@ pub(crate) struct BackendTrafficPolicy {
     pub(crate) spec: BackendTrafficPolicySpec,
 }
 
-/// Reduced to the fields that decide about shared clusters.
+/// The spec, reduced to the fields that affect shared clusters.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct BackendTrafficPolicySpec {
     pub(crate) targets: PolicyTargets,
     pub(crate) merge_type: Option<String>,
     pub(crate) routing_type: Option<String>,
-    /// Whether it sets anything of the cluster itself (`btpSpecHasClusterScopedFields`)
+    /// Whether it has settings of the cluster itself (`btpSpecHasClusterScopedFields`)
     pub(crate) changes_clusters: bool,
     pub(crate) consistent_hash: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) struct ClientTrafficPolicySpec {
     pub(crate) http1: Option<serde::de::IgnoredAny>,
 }
 
-/// `SecurityPolicy` or `EnvoyExtensionPolicy`, reduced to the services that Envoy asks about each request.
+/// `SecurityPolicy` or `EnvoyExtensionPolicy`, reduced to the services that Envoy calls for each request.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ExtServicePolicy {
@@ -92,7 +92,7 @@ struct ExtAuth {
     grpc: Option<AskedService>,
 }
 
-/// A service that is asked.
+/// A service that Envoy calls for requests.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AskedService {
@@ -112,7 +112,7 @@ impl ExtServicePolicy {
         }
     }
 
-    /// Whether this controller has yet to take in the policy as it is now.
+    /// Whether this controller has not processed the current generation of the policy yet.
     pub(crate) fn is_pending(&self, controller: &str) -> bool {
         self.status.is_behind(self.metadata.generation, controller)
     }
@@ -127,7 +127,7 @@ impl AskedService {
     }
 }
 
-/// What a policy is attached to.
+/// The targets of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct PolicyTargets {

@@ -1,7 +1,6 @@
 //! The five kinds of route, in one shape.
 //!
-//! Matches decide nothing about clusters except when Envoy Gateway cannot translate them, so of each rule's matches
-//! only that is kept.
+//! Matches affect clusters only when Envoy Gateway cannot translate them, so nothing else is kept of a rule's matches.
 
 mod filter;
 mod matches;
@@ -22,12 +21,12 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// One that is in no cluster.
+    /// A generated route, which is in no cluster.
     pub(crate) fn made(metadata: Meta, spec: RouteSpec) -> Self {
         Self { metadata, spec, status: Status::default() }
     }
 
-    /// Whether this controller has yet to take in the route as it is now: what its proxies have is not what the spec says.
+    /// Whether this controller has not processed the current generation of the route yet: its proxies do not follow the spec.
     pub(crate) fn is_pending(&self, controller: &str) -> bool {
         self.status.is_behind(self.metadata.generation, controller)
     }
@@ -41,7 +40,7 @@ pub(crate) struct RouteSpec {
     pub(crate) rules: Vec<Rule>,
 }
 
-/// What a route attaches to.
+/// A parent that a route attaches to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ParentRef {
@@ -71,7 +70,7 @@ struct SessionPersistence {
 }
 
 impl Rule {
-    /// A rule that Envoy Gateway translates, and that sends everything to these.
+    /// A rule that Envoy Gateway translates, and that sends everything to these backends.
     pub(crate) fn of_backends(name: Option<String>, backend_refs: Vec<BackendRef>) -> Self {
         Self { name, backend_refs, ..Self::default() }
     }
@@ -109,7 +108,7 @@ impl Default for BackendRef {
 }
 
 impl BackendRef {
-    /// The kind, a Service when the reference does not say.
+    /// The kind; a Service by default.
     pub(crate) fn kind(&self) -> &str {
         non_empty(self.kind.as_deref()).unwrap_or("Service")
     }
@@ -119,7 +118,7 @@ impl BackendRef {
         self.group.as_deref().unwrap_or_default()
     }
 
-    /// The namespace, the route's own when the reference does not say.
+    /// The namespace; by default the route's own.
     pub(crate) fn namespace<'a>(&'a self, route: &'a str) -> &'a str {
         non_empty(self.namespace.as_deref()).unwrap_or(route)
     }

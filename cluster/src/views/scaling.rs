@@ -1,4 +1,4 @@
-//! ScaledObjects and HorizontalPodAutoscalers: who else scales a workload.
+//! ScaledObjects and HorizontalPodAutoscalers: the other scalers of a workload.
 
 use serde::Deserialize;
 use tidegate_core::{
@@ -8,13 +8,13 @@ use tidegate_core::{
 
 use super::Meta;
 
-/// What a ScaledObject or an HPA scales.
+/// The target of a ScaledObject or an HPA.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ScaleTarget {
-    /// `apps/v1`; empty means that in a ScaledObject
+    /// `apps/v1`, which is also the default in a ScaledObject
     pub api_version: String,
-    /// `Deployment` when empty, in a ScaledObject
+    /// `Deployment`, when empty in a ScaledObject
     pub kind: String,
     /// `metadata.name` of the target, which is in the same namespace
     pub name: String,
@@ -29,7 +29,7 @@ impl ScaleTarget {
             && (self.api_version.is_empty() || group == "apps")
     }
 
-    /// The workload of this namespace that it names, if that is one of a kind that Tidegate knows.
+    /// The workload of this namespace that it names, if its kind is known.
     pub(crate) fn workload(&self, namespace: &str) -> Option<WorkloadId> {
         let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
         let kind = kinds.into_iter().find(|kind| self.is(kind.as_str(), &self.name))?;
@@ -37,7 +37,7 @@ impl ScaleTarget {
     }
 }
 
-/// A ScaledObject of KEDA: whose it is, and its `spec` as it stands, to compare with what it should be.
+/// A ScaledObject of KEDA: Tidegate's or another's, and its current `spec`, to compare with the desired one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaledObject {
     /// `metadata`
@@ -54,17 +54,17 @@ impl ScaledObject {
         self.metadata.labels.get("app.kubernetes.io/managed-by") == Some("tidegate")
     }
 
-    /// The workload that it scales, if that is one of a kind that Tidegate knows.
+    /// The workload that it scales, if its kind is known.
     pub fn workload(&self) -> Option<WorkloadId> {
         self.target.workload(&self.metadata.namespace)
     }
 
-    /// The release of Tidegate that wrote it, if that said so.
+    /// The release of Tidegate that wrote it, if that is recorded.
     pub fn release(&self) -> Option<&str> {
         self.metadata.labels.get(RELEASE)
     }
 
-    /// `spec` as it stands in the cluster.
+    /// The current `spec`.
     pub fn spec(&self) -> serde_json::Value {
         serde_json::from_str(&self.spec).unwrap_or_default()
     }
@@ -102,7 +102,7 @@ pub(crate) struct HpaSpec {
 }
 
 impl HorizontalPodAutoscaler {
-    /// The ScaledObject that KEDA made this HPA for.
+    /// The ScaledObject that KEDA created this HPA for.
     pub(crate) fn owning_scaled_object(&self) -> Option<&str> {
         let mut owners = self.metadata.owner_references.iter();
         owners.find(|owner| owner.controller && owner.kind == "ScaledObject").map(|owner| owner.name.as_str())

@@ -1,4 +1,4 @@
-//! What controllers say of the objects that they read.
+//! The status that controllers write on the objects that they read.
 
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ struct Condition {
 }
 
 impl Status {
-    /// Whether this controller speaks of the object, and only of generations before this one.
+    /// Whether this controller has reported on the object, but only on generations before this one.
     pub(super) fn is_behind(&self, generation: i64, controller: &str) -> bool {
         let own = || self.parents.iter().filter(|parent| parent.controller_name == controller);
         let mut observed = own().flat_map(|parent| &parent.conditions).map(|condition| condition.observed_generation);

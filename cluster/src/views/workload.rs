@@ -17,14 +17,14 @@ pub(crate) struct Workload {
     pub(crate) status: WorkloadStatus,
 }
 
-/// There are many workloads, so of their own labels only what is read is kept.
+/// Metadata of a workload. There are many, so of their own labels only the one that is read is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct WorkloadMeta {
     pub(crate) uid: String,
     #[serde(deserialize_with = "super::known_annotations")]
     pub(crate) annotations: Annotations,
-    /// Who wrote `spec.replicas` last: the `manager` of that entry in `metadata.managedFields`
+    /// The field manager that wrote `spec.replicas` last: the `manager` of that entry in `metadata.managedFields`
     #[serde(rename = "managedFields", deserialize_with = "manager_of_replicas")]
     pub(crate) replicas_by: Option<Box<str>>,
     /// Whether it carries the label [`ASLEEP`]
@@ -36,7 +36,7 @@ fn is_asleep<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, 
     Ok(Labels::deserialize(deserializer)?.get(ASLEEP).is_some())
 }
 
-/// All other fields, and whoever manages them, are read over.
+/// The last manager of `spec.replicas`. Entries of other fields are skipped.
 fn manager_of_replicas<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -76,7 +76,7 @@ impl Default for WorkloadSpec {
     }
 }
 
-/// Of a selector of pods only the plain labels are read.
+/// A selector of pods, reduced to its plain labels.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Selector {
@@ -130,7 +130,7 @@ pub(crate) struct WorkloadStatus {
 }
 
 impl Workload {
-    /// What one of its pods requests. A quantity that cannot be read counts nothing.
+    /// The resource requests of one of its pods. A quantity that cannot be read counts as 0.
     pub(crate) fn requests(&self) -> Requests {
         let value = |quantity: &Option<Quantity>| quantity::parse(&quantity.as_ref()?.0);
         let containers = || self.spec.template.spec.containers.iter().map(|container| &container.resources.requests);
@@ -140,7 +140,7 @@ impl Workload {
         }
     }
 
-    /// How many it wants, and how many are ready.
+    /// The wanted and the ready replicas.
     pub(crate) fn replicas(&self) -> Replicas {
         Replicas { wanted: self.spec.replicas, ready: self.status.ready_replicas }
     }
@@ -218,18 +218,18 @@ struct Condition {
 }
 
 impl Pod {
-    /// Whether it has a container of this name. A side-car may be an init container that goes on.
+    /// Whether it has a container of this name. A side-car may be an init container that keeps running.
     pub(crate) fn has_container(&self, name: &str) -> bool {
         let mut all = self.spec.containers.iter().chain(&self.spec.init_containers);
         all.any(|container| container.name == name)
     }
 
-    /// The pod's address while its containers run. A pod without one answers nothing.
+    /// The pod's address while its containers run. A pod without one cannot be scraped.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         if self.status.phase == "Running" { self.status.pod_ip.parse().ok() } else { None }
     }
 
-    /// Whether the pod gets new traffic. One that terminates may still be ready, but only drains.
+    /// Whether the pod gets new traffic. A terminating pod may still be ready, but only drains.
     pub(crate) fn is_ready(&self) -> bool {
         let ready = |condition: &Condition| condition.r#type == "Ready" && condition.status == "True";
         self.metadata.deleted.is_none() && self.status.conditions.iter().any(ready)

@@ -1,8 +1,8 @@
-//! Discovery against Envoy Gateway itself: every case of its translator's own tests gives the clusters, backends and
-//! shares that Envoy Gateway's translation has.
+//! Discovery against Envoy Gateway itself: for every case of its translator's own tests, discovery must find the clusters, backends
+//! and shares of Envoy Gateway's translation.
 //!
-//! The cases are read from the sources of Envoy Gateway 1.9.1, where `TIDEGATE_ENVOY_GATEWAY_SOURCE` says; `make test-oracle` gets
-//! them. `cargo test` alone runs the few that are copied to `fixtures/`.
+//! The cases are read from the sources of Envoy Gateway 1.9.1 in `TIDEGATE_ENVOY_GATEWAY_SOURCE`; `make test-oracle` gets them.
+//! `cargo test` alone runs the few that are copied to `fixtures/`.
 
 #[cfg(test)]
 mod oracle;
@@ -11,9 +11,9 @@ use std::path::Path;
 
 use oracle::Case;
 
-/// Cases that turn on what Tidegate does not read. There discovery names clusters that do not exist, which is harmless,
-/// but for one: in `gateway-with-conflicting-listeners-one-invalid-ref` it takes a listener without a certificate for
-/// the rival of another, and so misses a cluster.
+/// Cases that depend on objects that Tidegate does not read. There discovery names clusters that do not exist, which is harmless,
+/// with one exception: in `gateway-with-conflicting-listeners-one-invalid-ref` it takes a listener without a certificate for the
+/// rival of another, and so misses a cluster.
 const BEYOND: &[(&str, &[&str])] = &[
     (
         "certificates: Secrets, ConfigMaps and BackendTLSPolicies",
@@ -90,7 +90,7 @@ fn discovery_agrees_with_every_case_of_envoy_gateways_own_tests() {
     assert!(passed > 600, "only {passed} cases in {}", testdata.display());
 }
 
-/// How many agree, and how the others differ.
+/// The number of cases that agree, and the differences of the others.
 fn run(cases: &[Case]) -> (usize, Vec<String>) {
     let beyond = |case: &&Case| BEYOND.iter().any(|(_, names)| names.contains(&case.name.as_str()));
     let cases: Vec<_> = cases.iter().filter(|case| !beyond(case)).collect();

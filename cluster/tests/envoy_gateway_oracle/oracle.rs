@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tidegate_cluster::{BackendId, ClusterEntry, Objects};
 use tidegate_core::plan::Role;
 
-/// For each backend the part of each cluster. Ports of Backends are left out, as Envoy Gateway does.
+/// Parts of clusters, by backend and cluster. Ports of Backends are left out, as Envoy Gateway does.
 type Mapping = BTreeMap<BackendId, BTreeMap<String, Part>>;
 
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ impl Case {
         cases
     }
 
-    /// How discovery and Envoy Gateway differ.
+    /// The difference between discovery and Envoy Gateway, if there is any.
     pub(crate) fn difference(&self) -> Option<String> {
         let expected = self.expected();
         let found = self.found();
@@ -72,12 +72,12 @@ impl Case {
         let mut mapping = Mapping::new();
         for backend in objects.routes() {
             let id = without_port(backend.backend);
-            // Nor does the translation say which objects of extension servers get what.
+            // The translation does not say either which objects of extension servers get traffic.
             if !["Service", "ServiceImport", "Backend"].contains(&id.kind.as_str()) {
                 continue;
             }
             let id = if dynamic(&id) { dynamic_resolver() } else { id };
-            // The translation has no backends at rest, and mirrors are no destinations of it.
+            // The translation has no backends of weight 0, and mirrors are not destinations of it.
             let gets = |cluster: &ClusterEntry| cluster.share > 0.0 && cluster.role != Role::Mirror;
             for cluster in backend.clusters.into_iter().filter(gets) {
                 let part = mapping.entry(id.clone()).or_default().entry(cluster.name).or_default();
@@ -113,10 +113,10 @@ impl Case {
     }
 }
 
-/// A destination comes once per listener, hostname and match, always the same.
+/// Adds a destination, which occurs once per listener, hostname and match, always the same.
 fn add_destination(mapping: &mut Mapping, destination: &Value) {
     let stat_name = destination.get("statName").and_then(Value::as_str);
-    // Under a name of its own only what reaches backends is counted.
+    // Under a `statName`, only requests that reach backends are counted.
     let counts = |setting: &&Value| stat_name.is_none() || reaches(setting);
     let total: f64 = list(destination, "settings").filter(counts).map(weight).sum();
     let split =
@@ -135,7 +135,7 @@ fn add_destination(mapping: &mut Mapping, destination: &Value) {
     }
 }
 
-/// `NeedsClusterPerSetting` of Envoy Gateway, less what BackendTrafficPolicies and certificates add to it.
+/// `NeedsClusterPerSetting` of Envoy Gateway, without the conditions of BackendTrafficPolicies and certificates.
 fn needs_cluster_per_setting(destination: &Value) -> bool {
     let settings: Vec<_> = list(destination, "settings").collect();
     let has = |key: &str| settings.iter().any(|setting| setting.get(key).is_some_and(|value| *value != json!(false)));
@@ -158,7 +158,7 @@ fn weight(setting: &Value) -> f64 {
     setting.get("weight").and_then(Value::as_f64).unwrap_or(1.0)
 }
 
-/// The translation does not say which Backend a dynamic resolver is.
+/// Stands for any dynamic resolver: the translation does not say which Backend it is.
 fn dynamic_resolver() -> BackendId {
     BackendId { kind: "Backend".into(), namespace: String::new(), name: "dynamic resolver".into(), port: None }
 }
@@ -184,7 +184,7 @@ fn destinations_of(xds: &Value) -> Vec<&Value> {
     routes.flat_map(|route| route.get("destination").into_iter().chain(asked_by(route))).collect()
 }
 
-/// The services that Envoy asks about the requests of a route.
+/// The services that Envoy calls for the requests of a route.
 fn asked_by(route: &Value) -> impl Iterator<Item = &Value> {
     let authorise = ["http", "grpc"].map(|by| route.pointer(&format!("/security/extAuth/{by}")));
     let process = route.get("envoyExtensions").into_iter().flat_map(|extensions| list(extensions, "extProcs"));
@@ -238,7 +238,7 @@ fn objects_of(case: &Case, input: &Value) -> Vec<Value> {
     objects
 }
 
-/// The same with keys as the API has them: Go's decoder does not mind the case, and `Name` is written in some cases.
+/// The same with keys as the API has them: Go's decoder ignores case, and some cases write `Name`.
 fn lower_first(value: Value) -> Value {
     let lower = |key: String| {
         let mut letters = key.chars();
@@ -251,11 +251,11 @@ fn lower_first(value: Value) -> Value {
     }
 }
 
-/// The kind and version of what stands under a key of the input.
+/// The kind and version of the objects under a key of the input.
 fn kind_of(key: &str) -> Option<(&'static str, &'static str)> {
     const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
     const ENVOY_GATEWAY: &str = "gateway.envoyproxy.io/v1alpha1";
-    // Go's decoder does not mind the case.
+    // Go's decoder ignores case.
     Some(match key.to_ascii_lowercase().as_str() {
         "gateways" => ("Gateway", GATEWAY_API),
         "listenersets" => ("ListenerSet", GATEWAY_API),
@@ -339,8 +339,7 @@ fn envoy_gateway(case: &Case, input: &Value) -> Value {
         "provider": {"type": "Custom", "custom": {"infrastructure": {"type": host}}}})
 }
 
-/// Discovery takes every Service for one with endpoints; Envoy Gateway looks. A port without any counts like one that
-/// does not exist.
+/// Discovery assumes that every Service has endpoints; Envoy Gateway checks. A port without any is treated as one that does not exist.
 fn drop_ports_without_endpoints(object: &mut Value, slices: &[Value]) {
     let label = match object["kind"].as_str() {
         Some("Service") => "kubernetes.io/service-name",

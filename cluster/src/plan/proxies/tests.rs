@@ -8,7 +8,7 @@ pub(in crate::plan) fn pod(namespace: &str, name: &str, gateway: (&str, &str)) -
         "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}})
 }
 
-/// A pod as Envoy Gateway's Deployment has it: the pod, its ReplicaSet and that Deployment, whose pods have its labels.
+/// A pod with owners as Envoy Gateway creates them: the pod, its ReplicaSet, and its Deployment, whose pods have its labels.
 pub(in crate::plan) fn owned(mut pod: Value) -> [Value; 3] {
     let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
     let [mut set, mut deployment] = ["ReplicaSet", "Deployment"].map(|kind| owner(kind, &name, &pod));
@@ -43,7 +43,7 @@ fn class(name: &str, controller: &str) -> Value {
         "spec": {"controllerName": controller}})
 }
 
-/// Envoy Gateway's class `eg` and Gateway `gateways/edge`, another controller's class `other`, and these.
+/// Envoy Gateway's class `eg` and Gateway `gateways/edge`, another controller's class `other`, and the given objects.
 fn objects(objects: impl IntoIterator<Item = Value>) -> Objects {
     let mut all = Objects::default();
     let eg = class("eg", "gateway.envoyproxy.io/gatewayclass-controller");
@@ -57,7 +57,7 @@ fn fleets(objects: &Objects) -> Vec<String> {
     proxies(objects).into_iter().filter_map(|proxy| Some(proxy.fleet?.to_string())).collect()
 }
 
-/// Why the one labelled pod does not count.
+/// The reason why the one labelled pod is not accepted.
 fn why_not(objects: &Objects) -> String {
     assert!(proxies(objects).is_empty());
     let [(_, why)] = &strangers(objects).collect::<Vec<_>>()[..] else { panic!("not one pod") };
@@ -67,7 +67,7 @@ fn why_not(objects: &Objects) -> String {
 const EDGE: (&str, &str) = ("gateways", "edge");
 const SYSTEM: &str = "envoy-gateway-system";
 
-/// A whole chain of owners, in which a test breaks one link.
+/// A complete chain of owners, of which a test breaks one link.
 fn chain() -> [Value; 3] {
     owned(pod(SYSTEM, "edge-1", EDGE))
 }

@@ -9,25 +9,25 @@ use super::BackendRef;
 /// A filter of an HTTPRoute or a GRPCRoute.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Filter {
-    /// A request or response header modifier; whether Envoy Gateway takes each of its headers
+    /// A request or response header modifier; whether Envoy Gateway accepts all of its headers
     HeaderModifier { valid: bool },
     /// `URLRewrite`
     UrlRewrite(UrlRewrite),
     /// `RequestRedirect`: the backends get nothing
     RequestRedirect,
-    /// `RequestMirror`, and where the copies go
+    /// `RequestMirror`, with the backend that gets the copies
     RequestMirror(Box<BackendRef>),
     /// `CORS`
     Cors,
     /// `ExtensionRef`
     ExtensionRef { group: String, kind: String, name: String },
-    /// A filter of a known type without its configuration changes nothing
+    /// A filter of a known type without its configuration, which changes nothing
     Empty,
     /// A type that Envoy Gateway does not know, or an `ExtensionRef` that refers to nothing
     Invalid,
 }
 
-/// What a `URLRewrite` sets, to see conflicts between several of them.
+/// Fields that a `URLRewrite` sets, to detect conflicts between several of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UrlRewrite {
     pub(crate) valid: bool,
@@ -150,7 +150,7 @@ impl RawUrlRewrite {
     }
 }
 
-/// A host name as the Gateway API wants it: a subdomain that is no IP address, of labels up to 63 characters.
+/// Whether it is a host name as the Gateway API requires it: a subdomain that is no IP address, of labels up to 63 characters.
 fn is_hostname(name: &str) -> bool {
     is_dns_subdomain(name) && name.parse::<IpAddr>().is_err() && name.split('.').all(|label| label.len() <= 63)
 }
@@ -167,11 +167,11 @@ pub(crate) fn is_dns_subdomain(name: &str) -> bool {
 pub(crate) struct RegexPattern<'a>(pub(crate) &'a str);
 
 impl RegexPattern<'_> {
-    /// What RE2 reads and the crate `regex`, without its Unicode tables, does not.
+    /// Constructs that RE2 reads and the crate `regex`, without its Unicode tables, does not.
     const ONLY_RE2: [&'static str; 5] = ["\\Q", "\\C", "\\p", "\\P", "{"];
 
-    /// Whether Envoy Gateway can compile it. In doubt it can: a rule that is wrongly dropped would hide traffic, one
-    /// that is wrongly kept only names a cluster that does not exist.
+    /// Whether Envoy Gateway can compile it. When in doubt, yes: a rule that is wrongly dropped would hide traffic, one that is
+    /// wrongly kept only names a cluster that does not exist.
     pub(crate) fn compiles(&self) -> bool {
         const SIZE_LIMIT: usize = 1 << 20;
         let compiled = regex::bytes::RegexBuilder::new(self.0).unicode(false).size_limit(SIZE_LIMIT).build();
@@ -182,7 +182,7 @@ impl RegexPattern<'_> {
     }
 }
 
-/// `a**`, which the crate `regex` takes for `(a*)*` and RE2 refuses.
+/// Whether it contains a repeated repetition such as `a**`, which the crate `regex` reads as `(a*)*` and RE2 refuses.
 fn repeats_a_repetition(pattern: &str) -> bool {
     let (mut operators, mut in_class) = (0, false);
     let mut chars = pattern.chars().peekable();

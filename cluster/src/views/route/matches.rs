@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::filter::RegexPattern;
 
-/// What is kept of a rule's `matches`.
+/// A rule's `matches`, reduced to the one property that is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Matches {
     pub(super) all_compile: bool,
