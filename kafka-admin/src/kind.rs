@@ -1,7 +1,7 @@
-//! What kind of group a group is.
+//! The kind of a group.
 //!
-//! librdkafka knows classic groups and those of KIP-848. Of share groups (KIP-932) it tells that they are there, and nothing else; and
-//! their committed offsets are empty, as those of a group that never was.
+//! librdkafka knows classic groups and those of KIP-848. It lists share groups (KIP-932), but reports nothing else about them; and their
+//! committed offsets are empty, like those of a group that never existed.
 
 use std::{ffi::CString, time::Duration};
 
@@ -13,16 +13,16 @@ use rdkafka_sys as ffi;
 
 use super::{Admin, Event, NEVER};
 
-/// How brokers describe a group that is none of the classic ones.
+/// The state that brokers report for a group that is not a classic one.
 const NOT_CLASSIC: &str = "Dead";
 
 impl Admin {
-    /// Whether the group is there, and neither a classic one nor one of KIP-848: so it is a share group, or one of Kafka Streams
+    /// Whether the group exists and is neither a classic one nor one of KIP-848: then it is a share group, or one of Kafka Streams
     /// (KIP-1071).
     pub fn is_of_another_kind(&self, group: &str, within: Duration) -> Result<bool, String> {
         let listed = match self.client.fetch_group_list(Some(group), within) {
             Ok(listed) => listed,
-            // Brokers as old as that have no other groups.
+            // Brokers too old for this request have no other kinds of groups.
             Err(KafkaError::GroupListFetch(RDKafkaErrorCode::UnsupportedFeature)) => return Ok(false),
             Err(error) => return Err(error.to_string()),
         };
@@ -30,7 +30,7 @@ impl Admin {
         Ok(!is_classic && !self.is_of_consumers(group, within)?)
     }
 
-    /// Whether it is one of KIP-848, which brokers describe by another request than classic ones.
+    /// Whether the group is one of KIP-848: brokers describe those by another request than classic ones.
     fn is_of_consumers(&self, group: &str, within: Duration) -> Result<bool, String> {
         let queue = self.queue()?;
         let options = self.options(ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, NEVER)?;
@@ -52,7 +52,7 @@ impl Admin {
     }
 }
 
-/// The kind of the one group that was asked for.
+/// The kind of the one requested group.
 fn kind_of(event: &Event) -> Option<ffi::rd_kafka_consumer_group_type_t> {
     // SAFETY: the result and what it points to live as long as the event. There are as many groups as `count` says.
     unsafe {

@@ -1,9 +1,9 @@
 //! Three calls of librdkafka's admin API that its Rust wrapper lacks: ListOffsets, ListConsumerGroupOffsets and
 //! DescribeConsumerGroups.
 //!
-//! The one crate with `unsafe` in Tidegate. A guard owns every pointer that librdkafka hands out, and frees it; what a result points to
-//! is copied before its event is destroyed; strings go in as `CString`s that outlive the call. The calls block, for the time that they
-//! are given at most.
+//! The only crate of Tidegate with `unsafe`. A guard owns every pointer that librdkafka hands out, and frees it; the data that a result
+//! points to is copied before its event is destroyed; strings go in as `CString`s that outlive the call. The calls block, at most for
+//! the timeout that they are given.
 
 mod kind;
 
@@ -37,31 +37,31 @@ pub type Offsets = HashMap<Partition, Result<i64, String>>;
 pub enum End {
     /// The first message that is still there
     Earliest,
-    /// Behind the last message
+    /// Just past the last message
     Latest,
 }
 
-/// A connection to a Kafka cluster that joins no group and reads no message. It is a consumer's, because a producer's makes
-/// topics that it asks about and that are not there.
+/// A connection to a Kafka cluster that joins no group and reads no message. It is a consumer's, because a producer's creates
+/// missing topics that it asks about.
 pub struct Admin {
     client: BaseConsumer<Context>,
     unanswered: AtomicBool,
 }
 
-/// What the connection tells, and asks for.
+/// The connection's callbacks: they record its errors and get its tokens.
 struct Context {
-    /// What it last complained of: the errors of calls say only that it is down
+    /// The last error that the connection reported: the errors of calls only say that it is down
     complaint: Mutex<Option<String>>,
     oauth: Option<Oauth>,
 }
 
-/// Gives a token for SASL OAUTHBEARER, or why there is none. It may block.
+/// Function that returns a token for SASL OAUTHBEARER, or the reason why there is none. It may block.
 pub type TokenSource = Box<dyn Fn() -> Result<OAuthToken, String> + Send + Sync>;
 
-/// Where its tokens come from.
+/// The source of the connection's tokens.
 struct Oauth {
     tokens: TokenSource,
-    /// Whether one was given, or refused
+    /// Whether the source has given or refused a token
     answered: AtomicBool,
 }
 
@@ -79,12 +79,12 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // It follows on why they are down.
+        // It follows the error that says why they are down.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             return;
         }
         let text = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
-        // How long it took, and how often it was told, is another text each time.
+        // The suffix, with the time it took and the number of repeats, differs each time.
         *self.last() = Some(text.split(" (after ").next().unwrap_or(&text).to_owned());
     }
 
@@ -98,18 +98,18 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// Groups that are asked for at one time: each is a request to its coordinator.
+/// Groups per batch: each is one request to its coordinator.
 const AT_ONCE: usize = 500;
 /// librdkafka's own timeout. It aborts the process when a request that it timed out itself is answered later
 /// (confluentinc/librdkafka#4605). So the maximum is set here, and the whole client is dropped when an answer is overdue.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// How long news are waited for after each sweep, and how many errors are taken then.
+/// How long to wait for the connection's errors after each sweep, and how many are taken then.
 const NEWS_WITHIN: Duration = Duration::from_millis(10);
 const MOST_NEWS: usize = 1000;
 
 impl Admin {
-    /// With librdkafka's settings, and a first token where the brokers want one. What is wrong is named in the error.
+    /// Connects with librdkafka's settings, and gets a first token where the brokers want one. The error says what is wrong.
     pub fn new(settings: &ClientConfig, tokens: Option<TokenSource>, within: Duration) -> Result<Self, String> {
         let oauth = tokens.map(|tokens| Oauth { tokens, answered: AtomicBool::new(false) });
         let context = Context { complaint: Mutex::default(), oauth };
@@ -122,21 +122,21 @@ impl Admin {
         refused.map_or(Ok(Self { client, unanswered: AtomicBool::new(false) }), Err)
     }
 
-    /// Whether it owes answers, and must not be used again.
+    /// Whether an answer is overdue, so that this client must not be used again.
     pub fn is_spent(&self) -> bool {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// What the connection complained of since the last call.
+    /// The last error that the connection reported since the last call.
     pub fn complaint(&self) -> Option<String> {
-        // No topic is assigned, so that nothing but the connection's own news can come. A poll that finds a line of its log tells
-        // as little as one that finds nothing, but goes on until its time is over.
+        // No topic is assigned, so only the connection's own events can arrive. A poll that gets a line of its log returns nothing,
+        // like one that gets no event, but goes on until its timeout.
         let news = std::iter::from_fn(|| self.client.poll(NEWS_WITHIN));
         news.take(MOST_NEWS).for_each(drop);
         self.client.context().last().take()
     }
 
-    /// The partitions of a topic, or of all that may be described; or why they are not known.
+    /// The partitions of a topic, or of every topic that may be described; or the reason why they are not known.
     pub fn partitions(
         &self,
         topic: Option<&str>,
@@ -152,7 +152,7 @@ impl Admin {
         Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), of(topic))).collect())
     }
 
-    /// An end of each partition, in as many requests as there are leaders.
+    /// One end of each partition, with one request per leader.
     pub fn ends(
         &self,
         partitions: &[Partition],
@@ -203,7 +203,7 @@ impl Admin {
         Ok(offsets)
     }
 
-    /// All that each group has committed. A partition without a committed offset is not there.
+    /// All committed offsets of each group. A partition without one is absent.
     pub fn committed(&self, groups: &[String], within: Duration) -> HashMap<String, Result<Offsets, String>> {
         let mut all = HashMap::new();
         for groups in groups.chunks(AT_ONCE) {
@@ -244,7 +244,7 @@ impl Admin {
         for _ in groups {
             let left = end.saturating_duration_since(Instant::now());
             let Some(event) = self.answer(&queue, left) else { break };
-            // SAFETY: the opaque is what was set above.
+            // SAFETY: the opaque is the index set above.
             let index = unsafe { ffi::rd_kafka_event_opaque(event.0.as_ptr()) }.addr();
             let Some(group) = groups.get(index) else { continue };
             answers.insert(group.clone(), event.check().and_then(|()| committed_of(&event)));
@@ -252,7 +252,7 @@ impl Admin {
         Ok(answers)
     }
 
-    /// The answer to a request whose own time is [`NEVER`] over; without one, the client is spent.
+    /// The answer to a request whose own timeout is [`NEVER`]; without one, the client is spent.
     fn answer(&self, queue: &Queue, within: Duration) -> Option<Event> {
         let event = queue.poll(within);
         if event.is_none() {
@@ -272,7 +272,7 @@ impl Admin {
     }
 
     fn options(&self, call: ffi::rd_kafka_admin_op_t, within: Duration) -> Result<Options, String> {
-        // SAFETY: as for the queue. Without room for a text, none is written.
+        // SAFETY: as for the queue. With an error buffer of size 0, no error text is written.
         unsafe {
             let options = ffi::rd_kafka_AdminOptions_new(self.native(), call);
             let options = NonNull::new(options).map(Options).ok_or("librdkafka knows no such call")?;
@@ -287,7 +287,7 @@ impl Admin {
     }
 }
 
-/// Adds to a refusal which ACL is missing: `of` is `topic` or `group`.
+/// Adds the missing ACL to an authorization error: `of` is `topic` or `group`.
 pub fn advised(error: String, of: &str, name: &str) -> String {
     if !error.ends_with("authorization failed") {
         return error;

@@ -1,4 +1,4 @@
-//! The cost of a status that changes: of an HPA, a ScaledObject and a Deployment, from the bytes of a watch to what is known.
+//! The cost of a status change of an HPA, a ScaledObject and a Deployment, from the bytes of a watch to the index.
 //!
 //! `cargo bench -p tidegate-operator --bench status`. None of these statuses changes anything that is read here, so no Plan is made.
 

@@ -22,7 +22,7 @@ use crate::{
     writer::Writer,
 };
 
-/// What a part of the operator is given, on a server of its own that nobody watches.
+/// A context for a part of the operator, on a server of its own that nobody watches.
 pub(crate) fn context() -> (ApiServer, Term, Context) {
     let (server, (term, leadership)) = (ApiServer::default(), term());
     let watches = Watches::default();
@@ -38,14 +38,14 @@ pub(crate) struct ApiServer(Arc<Mutex<State>>);
 /// How the server behaves.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Scenario {
-    /// As it should
+    /// Behaves as it should
     #[default]
     IsWell,
-    /// It carries nothing out, and answers every request with this
+    /// Carries nothing out, and answers every request with this
     Answers(StatusCode),
-    /// It answers so much later: to the caller it is as if it had been frozen before it saw the answer
+    /// Answers this much later: to the caller it is as if it had been frozen before it saw the answer
     IsLate(Duration),
-    /// It carries out, and never answers
+    /// Carries requests out, and never answers
     IsSilent,
 }
 
@@ -68,7 +68,7 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    /// Behaves so from now on.
+    /// Plays this scenario from now on.
     pub(crate) fn play(&self, scenario: Scenario) {
         self.state().scenario = scenario;
     }

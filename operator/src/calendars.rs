@@ -1,4 +1,4 @@
-//! Calendars: whether each is open now, when that changes next, who uses it, and what is wrong with it.
+//! The status of Calendars: whether each is open now, when that changes next, how many use it, and its problems.
 //!
 //! Nothing depends on what is written here. The scaler works out the hours by itself; the status is for people.
 
@@ -21,21 +21,21 @@ use crate::{
     writer::{FIELD_MANAGER, Unwritten, Writer},
 };
 
-/// The longest without a look: the clock may have been set, and a write may have failed.
+/// The longest time between two looks: the clock may have been set, and a write may have failed.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// What the users of a Calendar should know.
+/// A notice for the users of a Calendar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum CalendarNotice {
-    /// Open, and since when and until when
+    /// Open, and until when
     Opened(String),
     /// Closed, likewise
     Closed(String),
-    /// It makes no sense, and what counts instead
+    /// It is invalid: the error, and the hours that apply instead
     Invalid(String, Option<String>),
     /// `PH` without holidays
     NoHolidays,
-    /// It makes sense, but some of it changes nothing
+    /// It is valid, but some of it has no effect
     NoEffect(NoEffect),
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for CalendarNotice {
     }
 }
 
-/// Keeps the status of all Calendars, while this replica leads.
+/// Keeps the status of all Calendars up to date, while this replica leads.
 pub async fn run(context: Context) {
     let calendars = Calendars { events: context.events() };
     context.on_change(calendars, LOOK).await;
@@ -99,7 +99,7 @@ impl Pass for Calendars {
         let mut wake = LOOK;
         for (name, uid, shown, status) in shown {
             if let Some(change) = shown.next_change {
-                // A moment after the change, so that it is one.
+                // Just after the change, so that it has happened by then.
                 wake = wake.min((change - now).to_std().unwrap_or_default() + Duration::from_millis(1));
             }
             if let Some(status) = status {
@@ -132,7 +132,7 @@ fn users(plan: &Plan) -> BTreeMap<&str, usize> {
     users
 }
 
-/// What a Calendar's status and events say at an instant.
+/// The content of a Calendar's status and events at an instant.
 struct Shown {
     open: Option<bool>,
     next_change: Option<DateTime<Utc>>,
@@ -179,7 +179,7 @@ impl Shown {
         Self { open: Some(open), next_change, next_change_text, users, condition, notices }
     }
 
-    /// The whole status. The time of the last transition is kept as long as there is none.
+    /// The complete status. `lastTransitionTime` is kept until the next transition.
     fn status(&self, calendar: &CalendarObject, now: DateTime<Utc>) -> Value {
         let (status, reason, message) = &self.condition;
         let (before, generation) = (&calendar.status["conditions"][0], calendar.metadata.generation);

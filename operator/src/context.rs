@@ -1,4 +1,4 @@
-//! What the parts of the operator share, and the two loops that they run in.
+//! The context that the parts of the operator share, and the two loops that they run in.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{events::Events, watch::Watches, writer::Writer};
 
-/// What each part of the operator is given. Clones are the same.
+/// The context of each part of the operator. Clones share it.
 #[derive(Clone)]
 pub struct Context {
-    /// What the cluster is like, and the Plan that is made of it
+    /// The objects of the cluster, and the Plan that is made from them
     pub watches: Watches,
-    /// The way to write, while this replica leads
+    /// Writes to the cluster, while this replica leads
     pub writer: Writer,
-    /// Ends every part
+    /// Stops every part
     pub stop: CancellationToken,
     /// The name under which events are reported
     pub instance: String,
 }
 
-/// A part that is level-triggered: what is seen now decides, whatever was missed before.
+/// A level-triggered part of the operator: only the present state decides, so a missed change does no harm.
 pub(crate) trait Pass {
-    /// Brings the cluster to what the Plan asks for. Returns when the next pass is due, if nothing changes before.
+    /// Brings the cluster to the state that the Plan asks for. Returns when the next pass is due, if nothing changes before.
     async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant;
 
-    /// This replica does not lead, or has not seen all of the cluster: what it knew may be outdated.
+    /// Drops remembered state: this replica does not lead, or has not seen all of the cluster, so it may be outdated.
     fn forget(&mut self) {}
 }
 
@@ -59,7 +59,7 @@ impl Context {
         }
     }
 
-    /// Runs a part again and again, a period apart.
+    /// Runs a part periodically.
     pub(crate) async fn every(self, period: Duration, mut part: impl Pass) {
         let plans = self.watches.plan();
         let mut rounds = interval(period);

@@ -1,9 +1,9 @@
-//! Events, each told once: when it has become true, and again only after it was not. What is wrong is told anew each day that it
+//! Events, each written once: when it becomes true, and again only after it was not. A warning is written again each day that it
 //! lasts, since the API server forgets events after an hour.
 //!
 //! kube's `Recorder` folds events of one reason into the first of them and drops the later texts, but two annotations can
-//! be wrong in two ways. So events are written here, under names that are made of what they say: a restart, or another
-//! replica that leads, finds the event there and adds no second one.
+//! be wrong in two ways. So events are written here, under names derived from their content: after a restart or a change of
+//! leader, the event is found there and no second one is added.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,19 +29,20 @@ use crate::{
     writer::{Unwritten, Writer},
 };
 
-/// The API server takes notes of up to 1 kB.
+/// The longest note that the API server accepts: 1 kB.
 const LONGEST_NOTE: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How often what is wrong is told.
+/// Time after which a warning that lasts is written again.
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
-/// What is still arriving (a Deployment and its route are applied one after the other) is no news.
+/// Time before a problem that may pass by itself is reported: objects may still be arriving (a Deployment and its route are
+/// applied one after the other).
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Tells the owners of objects what they should know.
+/// Writes events for the owners of objects.
 pub struct Events<N> {
     writer: Writer,
     instance: String,
-    /// What is true of each object: since when, and when it was told last
+    /// The notices that are true of each object: since when, and when each was last written
     known: HashMap<String, HashMap<N, State>>,
 }
 
@@ -57,8 +58,8 @@ impl<N: Notice> Events<N> {
         Self { writer, instance: instance.to_owned(), known: HashMap::new() }
     }
 
-    /// All that is true now, of every object; what is new is told, and objects that are not among these are forgotten. Returns how
-    /// many events were written, and whether some have yet to be.
+    /// Takes all notices that are true now, of every object; writes those that are due, and forgets objects that are not among these.
+    /// Returns how many events were written, and whether some have yet to be.
     pub async fn tell_all(&mut self, all: Vec<(ObjectReference, Vec<N>)>) -> (u64, bool) {
         let (mut told, mut pending) = (0, false);
         let objects: HashSet<_> = all.iter().map(|(object, _)| key(object)).collect();
@@ -131,7 +132,7 @@ impl<N: Notice> Events<N> {
             ..Event::default()
         };
         match api.create(&PostParams::default(), &event).await {
-            // Told before, and true again: shown as seen once more.
+            // Written before, and true again: shown as seen once more.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let again = json!({ "series": { "count": 2, "lastObservedTime": now } });
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(again)).await.map(drop)
@@ -148,7 +149,7 @@ fn is_due<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
     }
 }
 
-/// The object that events are about; `namespace` is empty for one of the cluster.
+/// The object that events are about; `namespace` is empty for a cluster-scoped one.
 pub(crate) fn reference(kind: Kind, namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
     let resource = preferred(kind);
     ObjectReference {
@@ -161,13 +162,13 @@ pub(crate) fn reference(kind: Kind, namespace: &str, name: &str, uid: Option<Str
     }
 }
 
-/// What stands for an object here.
+/// The key of an object.
 fn key(object: &ObjectReference) -> String {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     format!("{}/{}/{}", text(&object.kind), text(&object.namespace), text(&object.name))
 }
 
-/// As the API server's own names of events: the object's name, a dot, and 16 hexadecimal digits.
+/// The name of an event, in the form of the API server's own: the object's name, a dot, and 16 hexadecimal digits.
 fn event_name(object: &ObjectReference, reason: &str, note: &str) -> String {
     let parts = [object.uid.as_deref().unwrap_or_default(), object.kind.as_deref().unwrap_or_default(), reason, note];
     let name = object.name.as_deref().unwrap_or("unknown");

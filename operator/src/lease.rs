@@ -1,8 +1,8 @@
-//! One of several replicas writes: the one that holds the Lease.
+//! Leader election: of several replicas, only the one that holds the Lease writes.
 //!
-//! As client-go's `leaderelection`: every change of the Lease carries the `resourceVersion` that was read, so that of two
-//! candidates one gets a conflict; and the holder is taken for gone only after its record stayed unchanged for a whole term on
-//! our own clock, so that clocks of nodes need not agree.
+//! As in client-go's `leaderelection`, every change of the Lease carries the `resourceVersion` that was read, so that one of two
+//! candidates gets a conflict; and the holder is presumed gone only after its record stayed unchanged for a whole term on our own
+//! clock, so that the clocks of nodes need not agree.
 
 mod leadership;
 mod lock;
@@ -17,19 +17,19 @@ use tokio_util::sync::CancellationToken;
 pub use self::leadership::{Leadership, Term, term};
 use self::lock::Lock;
 
-/// Where the Lease is, and who wants it.
+/// The Lease to compete for, and the candidate's identity.
 #[derive(Debug, Clone)]
 pub struct LeaseSettings {
     /// The Lease's namespace
     pub namespace: String,
     /// The Lease's name
     pub name: String,
-    /// Who this is: the pod's name
+    /// This candidate's identity: the pod's name
     pub holder: String,
 }
 
 impl LeaseSettings {
-    /// The release of Tidegate that this Lease is of, as the value of a label.
+    /// The release of Tidegate that this Lease belongs to, as the value of a label.
     pub fn release(&self) -> String {
         let mut release = format!("{}.{}", self.namespace, self.name);
         release.truncate(LONGEST_LABEL);
@@ -37,7 +37,7 @@ impl LeaseSettings {
     }
 }
 
-/// What a label's value may have.
+/// Maximum length of a label's value.
 const LONGEST_LABEL: usize = 63;
 
 /// Others take over when the record has not changed for this long.
@@ -45,10 +45,10 @@ const TTL: Duration = Duration::from_secs(15);
 /// The holder stops writing this long after it asked for its last successful renewal, well before others may start.
 const GIVE_UP: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(3);
-/// One attempt, so that a second one fits in before giving up.
+/// Timeout of one attempt, so that a second one fits in before giving up.
 const ATTEMPT: Duration = Duration::from_secs(4);
 
-/// Competes for the Lease until `shutdown` says so, and hands it over then. Keeps `term` up to date.
+/// Competes for the Lease until `stop` is cancelled, and hands it over then. Keeps `term` up to date.
 pub async fn compete(client: Client, settings: LeaseSettings, term: Term, stop: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, &settings.namespace);
     let mut lock = Lock::new(api, &settings.name, &settings.holder);

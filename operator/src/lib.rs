@@ -1,5 +1,5 @@
-//! What reads and writes the cluster: the index makes the Plan, and the leader keeps one ScaledObject per workload
-//! and the status of Calendars, and switches by its hours what has no metric.
+//! Reads and writes the cluster: the index makes the Plan, and the leader keeps one ScaledObject per workload and the status of
+//! Calendars, and switches objects without a metric off and on by their hours.
 
 #[cfg(test)]
 mod api_server;

@@ -25,7 +25,7 @@ struct Outcome {
     outcome: &'static str,
 }
 
-/// Counts what the operator does.
+/// The operator's counters and gauges.
 #[derive(Debug, Clone)]
 pub struct OperatorMetrics {
     workloads: Gauge<i64, AtomicI64>,
@@ -41,7 +41,7 @@ struct Reason {
 }
 
 impl OperatorMetrics {
-    /// Registered as `tidegate_operator_…`.
+    /// Registers them as `tidegate_operator_…`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             workloads: Gauge::default(),
@@ -58,7 +58,7 @@ impl OperatorMetrics {
         metrics
     }
 
-    /// Whether this replica writes.
+    /// Sets whether this replica writes.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
     }
@@ -67,7 +67,7 @@ impl OperatorMetrics {
         self.workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
     }
 
-    /// The reasons of all that is wrong now.
+    /// Sets the reasons of all current problems.
     pub(crate) fn problems(&self, reasons: impl Iterator<Item = &'static str>) {
         self.problems.clear();
         reasons.for_each(|reason| _ = self.problems.get_or_create(&Reason { reason }).inc());

@@ -1,7 +1,7 @@
-//! Switches off what sleeps outside its hours although no metric of Tidegate scales it, and on again: ScaledObjects of others are
-//! paused, CronJobs suspended, and DaemonSets match no node.
+//! Switches objects that no metric of Tidegate scales off outside their hours, and on again: ScaledObjects of others are paused,
+//! CronJobs suspended, and DaemonSets match no node.
 //!
-//! Level-triggered: what hours want now decides, whatever was missed before.
+//! Level-triggered: only the hours at this moment decide, so a missed change does no harm.
 
 mod notice;
 
@@ -21,11 +21,11 @@ use crate::{
     writer::{Unwritten, Writer},
 };
 
-/// The field manager of switches and marks. Another one than that of ScaledObjects: to own nothing any more is to wake.
+/// The field manager of switches and marks. Not the one of ScaledObjects: an object wakes when this manager owns nothing of it.
 const FIELD_MANAGER: &str = "tidegate-hours";
-/// The longest without a look: the clock may have been set.
+/// The longest time between two looks: the clock may have been set.
 const LOOK: Duration = Duration::from_secs(60);
-/// After a write that failed.
+/// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(30);
 /// Writes at one time.
 const AT_ONCE: usize = 8;
@@ -52,7 +52,7 @@ impl Pass for Switches {
 }
 
 impl Switches {
-    /// One pass. Returns how long nothing will change by itself.
+    /// Runs one pass. Returns the time until the next one is due, if nothing changes before.
     async fn switch_all(&mut self, sleepers: Vec<Sleeper>, now: DateTime<Utc>) -> Duration {
         self.failed.retain(|_, (again, _)| *again > Instant::now());
         let due = sleepers.iter().filter(|sleeper| !self.failed.contains_key(&sleeper.uid));
@@ -79,14 +79,15 @@ impl Switches {
         let all = sleepers.iter().map(known).collect();
         self.events.tell_all(all).await;
         let changes = sleepers.iter().filter_map(|sleeper| sleeper.until);
-        // A moment after the change, so that it is one.
+        // Just after the change, so that it has happened by then.
         let until = |at: DateTime<Utc>| (at - now).to_std().unwrap_or_default() + Duration::from_millis(1);
         let again = if self.failed.is_empty() { LOOK } else { RETRY };
         changes.map(until).min().unwrap_or(LOOK).min(again)
     }
 }
 
-/// What is to be applied, if anything is. What its owner has switched on in the night stays on until its next night.
+/// The object to apply, if there is anything to change. An object that its owner switched on in the night stays on until its next
+/// night.
 fn switch(sleeper: &Sleeper) -> Option<Value> {
     let Sleeper { kind, namespace, name, uid, asleep, wanted, .. } = sleeper;
     let off = match (asleep, wanted) {
@@ -95,7 +96,7 @@ fn switch(sleeper: &Sleeper) -> Option<Value> {
         (Some(_), Wanted::Awake) => None,
         _ => return None,
     };
-    // With its UID, without which one that was deleted meanwhile would be created.
+    // With its UID: without it, an object that was deleted meanwhile would be created again.
     let mut object = json!({"metadata": {"name": name, "namespace": namespace, "uid": uid}});
     if let Some(replicas) = off {
         object["metadata"]["labels"] = json!({ASLEEP: "true"});

@@ -1,4 +1,4 @@
-//! Plan → ScaledObjects: what each workload should have, and how it gets it.
+//! Plan → ScaledObjects: the one that each workload should have, and the writes that get it there.
 
 mod above;
 mod drift;

@@ -1,4 +1,4 @@
-//! The one way to write to the cluster: while this replica leads, and no longer.
+//! The only way to write to the cluster: while this replica leads, and no longer.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -28,7 +28,7 @@ pub struct Writer {
 /// A write that did not happen, or whose outcome is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unwritten {
-    /// Nothing went wrong: it is another replica's to do
+    /// No failure: another replica does the write
     #[error("this replica does not lead")]
     NotLeading,
     #[error("no answer within {DEADLINE:?}")]
@@ -38,7 +38,7 @@ pub(crate) enum Unwritten {
 }
 
 impl Writer {
-    /// A writer that asks this leadership before each write, and writes to the versions that are watched.
+    /// A writer that checks this leadership before each write, and writes to the versions that are watched.
     pub fn new(client: Client, leadership: Leadership, resources: Resources) -> Self {
         Self { client, leadership, resources }
     }
@@ -57,7 +57,7 @@ impl Writer {
         &self.client
     }
 
-    /// Objects of a kind in a namespace, or of the cluster when that is empty.
+    /// The API of a kind in a namespace, or of the whole cluster when that is empty.
     pub(crate) fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         let resource = self.resources.get(kind);
         match namespace {
@@ -77,7 +77,7 @@ impl Writer {
         self.write(self.request_apply(kind, namespace, manager, object)).await
     }
 
-    /// As [`Self::apply`], of the object's status.
+    /// As [`Self::apply`], for the object's status.
     pub(crate) async fn apply_status(&self, kind: Kind, manager: &str, object: Value) -> Result<(), Unwritten> {
         let (api, name) = (self.api(kind, ""), name(&object));
         let (params, object) = (PatchParams::apply(manager).force(), self.typed(kind, object));
@@ -110,7 +110,7 @@ impl Writer {
         ignoring(&[404], self.write(api.patch(name, &params, &patch)).await)
     }
 
-    /// Deletes the object of this UID. One that is gone, or another of the same name by now, is no error.
+    /// Deletes the object with this UID. If it is gone, or another object has its name by now, that is no error.
     pub(crate) async fn delete(&self, kind: Kind, namespace: &str, name: &str, uid: String) -> Result<(), Unwritten> {
         let preconditions = Some(Preconditions { uid: Some(uid), ..Preconditions::default() });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
@@ -118,7 +118,7 @@ impl Writer {
         ignoring(&[404, 409], self.write(api.delete(name, &params)).await)
     }
 
-    /// An object in the version that is written to.
+    /// Sets `apiVersion` and `kind` of an object to the version that is written to.
     pub(crate) fn typed(&self, kind: Kind, mut object: Value) -> Value {
         let resource = self.resources.get(kind);
         object["apiVersion"] = resource.api_version.into();
@@ -126,7 +126,7 @@ impl Writer {
         object
     }
 
-    /// Carries out a write within its deadline. Leadership is asked for before every step of it: one that reads first, and is
+    /// Carries out a write within its deadline. Leadership is checked before every step of it: a write that reads first, and is
     /// frozen then, does not go on to write.
     pub(crate) async fn write<T>(&self, write: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unwritten> {
         let mut write = pin!(write);
@@ -152,7 +152,7 @@ fn ignoring<T>(codes: &[u16], written: Result<T, Unwritten>) -> Result<(), Unwri
     }
 }
 
-/// An error for people.
+/// The text of an error, for people.
 pub(crate) fn explained(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -188,7 +188,7 @@ mod tests {
         assert!(!wrote);
     }
 
-    /// What `apply`, `annotate` and `delete` answer, and the writes that arrived.
+    /// The outcomes of `apply`, `annotate` and `delete`, and the writes that arrived.
     async fn each_write_when(scenario: Scenario) -> ([Result<(), String>; 3], Vec<String>) {
         let (server, term, context) = context();
         term.begin();

@@ -1,14 +1,14 @@
-//! Leadership has an age: it ends by itself, whoever is late to say so.
+//! Leadership with an age: it expires by itself, even if nothing reports its end in time.
 
 use tokio::{sync::watch, time::Instant};
 
 use super::GIVE_UP;
 
-/// Whether this replica may write. Asked right before each write, as the process may have been stopped in between.
+/// Whether this replica may write. Checked right before each write, as the process may have been stopped in between.
 #[derive(Debug, Clone)]
 pub struct Leadership(watch::Receiver<Option<Instant>>);
 
-/// The other end, which the renewals keep up to date.
+/// The sending end, which the renewals keep up to date.
 #[derive(Debug)]
 pub struct Term(watch::Sender<Option<Instant>>);
 
@@ -31,7 +31,7 @@ impl Leadership {
 }
 
 impl Term {
-    /// The Lease was held at `asked`, the time at which the renewal was begun. Returns whether leadership begins with it.
+    /// Records that the Lease was held at `asked`, the time at which the renewal was begun. Returns whether leadership begins with it.
     pub(super) fn renew(&self, asked: Instant) -> bool {
         self.0.send_if_modified(|renewed| {
             let led = is_young(*renewed);
@@ -40,12 +40,12 @@ impl Term {
         })
     }
 
-    /// It is not held. Returns whether it was until now.
+    /// Records that the Lease is not held. Returns whether it was until now.
     pub(super) fn end(&self) -> bool {
         self.0.send_if_modified(|renewed| renewed.take().is_some())
     }
 
-    /// A renewal failed; the last successful one stands until it is too old. Returns whether leadership ends with this.
+    /// Records a failed renewal; the last successful one stands until it is too old. Returns whether leadership ends with this.
     pub(super) fn end_if_over(&self) -> bool {
         self.0.send_if_modified(|renewed| !is_young(*renewed) && renewed.take().is_some())
     }

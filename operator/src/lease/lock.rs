@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::TTL;
 
-/// A record cannot ask for a longer term than this: a typing error would lock everybody out.
+/// The longest term that a record can ask for: otherwise a typo would lock everyone out.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) struct Lock {
@@ -56,7 +56,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether nobody holds it, or its holder let a whole term pass without a change that we would have seen.
+    /// Whether nobody holds the Lease, or we saw its record unchanged for a whole term.
     fn is_free(&mut self, spec: &LeaseSpec) -> bool {
         if spec.holder_identity.as_deref().unwrap_or_default().is_empty() {
             return true;
@@ -70,7 +70,7 @@ impl Lock {
         }
     }
 
-    /// Our record: one that goes on, or the first after another's.
+    /// Our next record: a renewal of `ours`, or the first one after another holder's.
     fn record(&self, ours: Option<&LeaseSpec>, transitions: i32) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
         let (acquired, transitions) = match ours {
@@ -110,7 +110,7 @@ impl Lock {
     }
 }
 
-/// How long a record stands: at least our own term, as a holder of another version may have a longer one.
+/// The term of a record: at least our own, and a longer one where the record says so, as a holder of another version may.
 fn length(spec: &LeaseSpec) -> Duration {
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
     Duration::from_secs(seconds).clamp(TTL, LONGEST)

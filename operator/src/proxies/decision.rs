@@ -1,14 +1,14 @@
-//! How many proxies: up at once, down after a while, one at a time.
+//! The number of proxies: up at once, down after a while, one at a time.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tidegate_core::fleet::Policy;
 use tokio::time::Instant;
 
-/// What was wanted lately, which a scale-down has to wait for.
+/// The numbers of proxies that were wanted lately, which a scale-down has to wait for.
 #[derive(Debug, Default)]
 pub struct History {
-    /// When last, and how many; the numbers fall from the front to the back: what is followed by more never counts again
+    /// When last wanted, and how many; the numbers fall from front to back, since one followed by a higher one never matters again
     wanted: VecDeque<(Instant, u32)>,
     begun: Option<Instant>,
     stepped: Option<Instant>,
@@ -19,15 +19,15 @@ pub struct History {
 pub struct Decision {
     /// Replicas to set
     pub replicas: u32,
-    /// What is asked for now, before anything is waited for; `None` while it is not known
+    /// Replicas that are wanted now, before any wait; `None` while that is not known
     pub wanted: Option<u32>,
 }
 
 impl History {
-    /// Decides. `need` is what the traffic needs, 0 where nothing but hours counts; `None` while it is not measured.
+    /// Decides. `need` is the number of proxies that the traffic needs, 0 where only hours apply; `None` while it is not measured.
     ///
-    /// Nothing goes down on missing data, nor before a whole window of what was wanted has been seen: after a restart that
-    /// takes a window. A proxy that is taken away drains, so the next one waits until it has.
+    /// Nothing is scaled down on missing data, nor before a whole window of wanted numbers has been seen: after a restart that
+    /// takes a window. A proxy that is removed drains, so the next one waits until it has.
     pub fn decide(
         &mut self,
         current: u32,
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    /// A fleet that is asked about once a second, and does at once what it is told.
+    /// A fleet that is decided on once a second, and follows each decision at once.
     struct Fleet {
         history: History,
         now: Instant,

@@ -35,7 +35,7 @@ impl fmt::Display for StatisticsLeftOut {
     }
 }
 
-/// What to add comes before what may be long: an event's text is cut at its end.
+/// Writes the fix before the parts that may be long: an event's text is cut at its end.
 fn write_statistics(f: &mut fmt::Formatter<'_>, statistics: &LeftOutStatistics) -> fmt::Result {
     let LeftOutStatistics { of_clusters, of_listeners, example, unreadable } = statistics;
     let names: Vec<_> = of_clusters.iter().chain(of_listeners).copied().collect();

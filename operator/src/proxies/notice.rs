@@ -1,4 +1,4 @@
-//! What the owner of a Gateway should know: the reasons and texts of events.
+//! Notices for the owner of a Gateway: the reasons and texts of events.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use tidegate_core::{
 
 use super::object;
 
-/// One thing to know.
+/// One notice for the owner of a Gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum GatewayNotice {
     /// An annotation is wrong
@@ -28,11 +28,11 @@ pub enum GatewayNotice {
     DaemonSet,
     /// An HPA decides, so signals do not
     HpaDecides,
-    /// An HPA keeps one at least
+    /// An HPA keeps at least one
     HpaKeepsOne,
     /// Zero was asked for inside hours
     ZeroOnlyOutsideHours,
-    /// It is accepted, but changes nothing
+    /// A setting is accepted, but has no effect
     NoEffect(NoEffect),
     /// Gateways without annotations share the EnvoyProxy
     Bystanders(Vec<GatewayId>),

@@ -1,4 +1,4 @@
-//! What is written: EnvoyProxies, and what a Gateway is told of its proxies.
+//! The objects that are written: EnvoyProxies, and the status of Gateways.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tidegate_core::{
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// The numbers that an EnvoyProxy is given.
+/// The numbers to write to an EnvoyProxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Numbers {
     /// `envoyDeployment.replicas`
@@ -27,7 +27,7 @@ pub(super) enum Numbers {
 }
 
 impl Numbers {
-    /// Whether they are what is there.
+    /// Whether the EnvoyProxy has these numbers already.
     pub(super) fn are(self, scaling: Scaling) -> bool {
         match (self, scaling) {
             (Self::Replicas(wanted), Scaling::Replicas(is)) => is == Some(wanted),
@@ -44,7 +44,7 @@ impl Numbers {
     }
 }
 
-/// What there was when Tidegate came, as it is kept: `3`, or `2-10` for bounds.
+/// The numbers from before Tidegate, in the form in which they are kept: `3`, or `2-10` for bounds.
 pub(super) fn adopted(scaling: Scaling, current: u32) -> String {
     match scaling {
         Scaling::Hpa { min, max } => format!("{min}-{max}"),
@@ -52,7 +52,7 @@ pub(super) fn adopted(scaling: Scaling, current: u32) -> String {
     }
 }
 
-/// The fields of an EnvoyProxy that are Tidegate's, for server-side apply.
+/// The fields of an EnvoyProxy that Tidegate owns, for server-side apply.
 pub(super) fn envoy_proxy(id: &EnvoyProxyId, numbers: Numbers, adopted: &str) -> Value {
     json!({
         "metadata": { "namespace": id.namespace, "name": id.name, "annotations": { ADOPTED_REPLICAS: adopted } },
@@ -60,8 +60,8 @@ pub(super) fn envoy_proxy(id: &EnvoyProxyId, numbers: Numbers, adopted: &str) ->
     })
 }
 
-/// An EnvoyProxy for a Gateway that has none. It goes when the Gateway does, and says nothing yet: what the class and Envoy
-/// Gateway's configuration say stays as it is.
+/// An EnvoyProxy for a Gateway that has none. It is deleted with the Gateway, and sets nothing yet: the settings of the class and
+/// of Envoy Gateway's configuration still apply.
 pub(super) fn created(gateway: &GatewayId, uid: &str) -> Value {
     let EnvoyProxyId { namespace, name } = own_envoy_proxy(gateway);
     let owner = json!({
@@ -73,17 +73,17 @@ pub(super) fn created(gateway: &GatewayId, uid: &str) -> Value {
     })
 }
 
-/// Whether an EnvoyProxy is one that was made here.
+/// Whether an EnvoyProxy was created by Tidegate.
 pub(super) fn is_created(labels: &std::collections::BTreeMap<String, String>) -> bool {
     labels.get(MANAGED_BY).is_some_and(|manager| manager == "tidegate")
 }
 
-/// The EnvoyProxy that a Gateway is given.
+/// The EnvoyProxy that is created for a Gateway.
 pub(super) fn own_envoy_proxy(gateway: &GatewayId) -> EnvoyProxyId {
     EnvoyProxyId { namespace: gateway.namespace.clone(), name: gateway.name.clone() }
 }
 
-/// The link from a Gateway to the EnvoyProxy that it was given, for server-side apply.
+/// The link from a Gateway to the EnvoyProxy that was created for it, for server-side apply.
 pub(super) fn link(gateway: &GatewayId) -> Value {
     let reference =
         json!({ "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": own_envoy_proxy(gateway).name });
@@ -93,7 +93,7 @@ pub(super) fn link(gateway: &GatewayId) -> Value {
     })
 }
 
-/// The manifest that an event tells to apply.
+/// The manifest that an event says to apply.
 pub(super) fn to_apply(gateway: &GatewayId) -> String {
     format!(
         "{{apiVersion: {API_VERSION}, kind: EnvoyProxy, metadata: {{namespace: {}, name: {}}}, spec: {{mergeType: StrategicMerge}}}}",
@@ -101,7 +101,7 @@ pub(super) fn to_apply(gateway: &GatewayId) -> String {
     )
 }
 
-/// A Gateway with its status, for server-side apply; without one, the status goes.
+/// A Gateway with its status, for server-side apply; `None` removes the status.
 pub(super) fn with_status(gateway: &GatewayId, status: Option<&str>) -> Value {
     let annotations = status.map_or_else(|| json!({}), |status| json!({ STATUS: status }));
     json!({
@@ -109,7 +109,7 @@ pub(super) fn with_status(gateway: &GatewayId, status: Option<&str>) -> Value {
     })
 }
 
-/// How many proxies, why, and when hours change that.
+/// The number of proxies, the reason, and the time when hours change it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Status {
     pub(super) desired: u32,
@@ -118,7 +118,7 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// As `tidegate.dev/status` of a Gateway says it, with the annotations that were applied.
+    /// The value of a Gateway's `tidegate.dev/status`, with the annotations that were applied.
     pub(super) fn of(&self, applied: &Annotations) -> String {
         let mut status = json!({ "desired": self.desired, "reason": self.reason, APPLIED_IN_STATUS: applied });
         if let Some(at) = self.next_change {

@@ -1,4 +1,4 @@
-//! Keeps the number of proxies. Level-triggered, once a second: what is measured and seen now decides.
+//! Reconciles the number of proxies. Level-triggered, once a second: only the present load and objects decide.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,14 +28,14 @@ const ROUND: Duration = Duration::from_secs(1);
 /// A write that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Decides once a second, while this replica leads. `measure` gives what the listeners of each set of proxies carry.
+/// Decides once a second, while this replica leads. `measure` gives the load of the listeners of each set of proxies.
 pub async fn run(measure: Measure, context: Context) {
     let reconciler =
         Reconciler { events: context.events(), measure, memory: Memory::default(), failed: HashMap::new() };
     context.every(ROUND, reconciler).await;
 }
 
-/// Brings EnvoyProxies to what the annotations of Gateways ask for.
+/// Brings EnvoyProxies to the state that the annotations of Gateways ask for.
 struct Reconciler {
     events: Events<GatewayNotice>,
     measure: Measure,
@@ -66,7 +66,7 @@ impl Pass for Reconciler {
 }
 
 impl Reconciler {
-    /// Writes, unless the same object could not be written just before.
+    /// Carries out a step, unless a write to the same object has just failed.
     async fn carry_out(&mut self, writer: &Writer, step: Step) {
         let object = step.object();
         if self.failed.contains_key(&object) {
@@ -80,7 +80,7 @@ impl Reconciler {
         self.failed.insert(object, (Instant::now(), error));
     }
 
-    /// What could not be written is known to all Gateways of the fleet.
+    /// Reports failed writes to all Gateways of the fleet.
     fn add_failures(&self, fleet: &Fleet, notices: &mut BTreeMap<GatewayId, Vec<GatewayNotice>>) {
         let envoy_proxy = fleet.envoy_proxy.iter().map(ToString::to_string);
         for object in fleet.gateways.keys().map(ToString::to_string).chain(envoy_proxy) {

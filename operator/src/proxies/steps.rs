@@ -1,4 +1,4 @@
-//! From what Gateways ask for and what is measured to what has to be written: decided without a cluster.
+//! Decides on the writes, from the annotations of Gateways and the measured load: without a cluster.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -25,19 +25,19 @@ use super::{
     object::{self, Numbers},
 };
 
-/// The load that the listeners of the set of proxies of this name carry.
+/// Function that returns the load of the listeners of the set of proxies with this name.
 pub type Measure = Arc<dyn Fn(&str, Signal) -> Measured<f64, String> + Send + Sync>;
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
-    /// The number of proxies, by server-side apply, with the number that there was before
+    /// The number of proxies, by server-side apply, with the number from before Tidegate
     Scale { envoy_proxy: EnvoyProxyId, numbers: Numbers, adopted: String },
     /// The status of a Gateway; `None` removes it
     Status { gateway: GatewayId, status: Option<String> },
     /// An EnvoyProxy for a Gateway that has none
     Create { gateway: GatewayId, uid: String },
-    /// The number is its owner's again
+    /// Gives the number of proxies back to its owner
     Release(EnvoyProxyId),
 }
 
@@ -51,7 +51,7 @@ impl Step {
     }
 }
 
-/// What is to be written, and what the owners of Gateways should know.
+/// The writes that are due, and the notices for the owners of Gateways.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     pub(super) steps: Vec<Step>,
@@ -59,7 +59,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Adds a notice for each of these Gateways.
+    /// Adds a notice for each Gateway of the fleet.
     fn notify(&mut self, fleet: &Fleet, notice: &GatewayNotice) {
         for id in fleet.gateways.keys() {
             self.notices.entry(id.clone()).or_default().push(notice.clone());
@@ -67,20 +67,20 @@ impl Steps {
     }
 }
 
-/// What is remembered of each fleet from one round to the next.
+/// The state of each fleet that is kept from one round to the next.
 #[derive(Default)]
 pub(super) struct Memory(HashMap<String, Remembered>);
 
 #[derive(Default)]
 struct Remembered {
     history: History,
-    /// How many, under which limits, and whether they are known to be right: as long as these are the same, so is the reason
+    /// How many, under which policy, and whether the wanted number is known: as long as these are the same, so is the reason
     decided: Option<(u32, Policy, bool)>,
     reason: String,
     scaled: Option<GatewayNotice>,
 }
 
-/// All that has to be written now. `at` is the time of the calendars, `now` that of the memory.
+/// All writes that are due now. `at` is the time of the calendars, `now` that of the memory.
 pub(super) fn steps(
     plan: &Plan,
     objects: &Objects,
@@ -137,7 +137,7 @@ fn of_fleet(fleet: &Fleet, memory: &mut Memory, measure: &Measure, at: DateTime<
     }
 }
 
-/// What is done all the same, but not as somebody may expect.
+/// Warns of settings that are carried out, but not as someone may expect.
 fn warn(fleet: &Fleet, policy: &Policy, todo: &mut Steps) {
     if !fleet.bystanders.is_empty() && fleet.gateways.values().any(|gateway| gateway.schedule.is_some()) {
         todo.notify(fleet, &GatewayNotice::Bystanders(fleet.bystanders.clone()));
@@ -216,7 +216,7 @@ impl Memory {
     }
 }
 
-/// What stands for a fleet here.
+/// The key of a fleet.
 fn name(fleet: &Fleet) -> String {
     match (&fleet.envoy_proxy, fleet.series.first()) {
         (Some(id), _) => id.to_string(),
@@ -224,7 +224,7 @@ fn name(fleet: &Fleet) -> String {
     }
 }
 
-/// What is wrong with annotations, of each Gateway.
+/// The notices about each Gateway's annotations.
 fn annotations(fleet: &Fleet, now: DateTime<Utc>) -> BTreeMap<GatewayId, Vec<GatewayNotice>> {
     let of_gateway = |gateway: &PlannedGateway| match &gateway.intent {
         Err(problems) => problems.iter().cloned().map(GatewayNotice::InvalidAnnotations).collect(),
@@ -238,7 +238,7 @@ fn annotations(fleet: &Fleet, now: DateTime<Utc>) -> BTreeMap<GatewayId, Vec<Gat
     fleet.gateways.iter().map(|(id, gateway)| (id.clone(), all(gateway))).collect()
 }
 
-/// Hours of a Calendar are told on the Calendar.
+/// Settings without an effect. Hours of a Calendar are reported on the Calendar.
 fn no_effect(gateway: &PlannedGateway, now: DateTime<Utc>) -> Vec<GatewayNotice> {
     let Ok(intent) = &gateway.intent else { return Vec::new() };
     let Some(asked) = intent.schedule.as_ref().filter(|_| !intent.paused) else { return Vec::new() };
@@ -255,8 +255,8 @@ fn asks_for_anything(fleet: &Fleet) -> bool {
     })
 }
 
-/// Proxies of one set that the traffic needs, and what says so. Every set has as many as the EnvoyProxy says, so the one that
-/// needs most decides. `None` while it is not known, unless what is known asks for more than there is.
+/// Proxies of one set that the traffic needs, and the reason. Every set has as many as the EnvoyProxy says, so the one that needs
+/// most decides. `None` while the load is not known, unless the known part already needs more proxies than there are.
 fn need(fleet: &Fleet, policy: &Policy, measure: &Measure) -> (Option<u32>, String) {
     let mut most: Option<Need> = None;
     let mut unknown = None;
@@ -290,7 +290,7 @@ fn need(fleet: &Fleet, policy: &Policy, measure: &Measure) -> (Option<u32>, Stri
     }
 }
 
-/// The bounds of an HPA: outside hours no more than the cap, and never none.
+/// The bounds of an HPA: outside hours no more than the cap, and never zero.
 fn bounds(fleet: &Fleet, policy: &Policy, min: u32, max: u32) -> (u32, u32) {
     let mut kept = fleet.adopted.as_deref().unwrap_or_default().split('-').map(|bound| bound.parse::<u32>().ok());
     let (kept_min, kept_max) = (kept.next().flatten().unwrap_or(min), kept.next().flatten().unwrap_or(max));

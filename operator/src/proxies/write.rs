@@ -1,4 +1,4 @@
-//! The requests of each step: server-side apply, an EnvoyProxy that is created, and one that is given up.
+//! The requests of each step: server-side apply, the creation of an EnvoyProxy, and its release.
 
 use kube::{
     ResourceExt,
@@ -14,8 +14,8 @@ use tidegate_core::{
 use super::{object, steps::Step};
 use crate::writer::{FIELD_MANAGER, Writer};
 
-/// The owners in server-side apply of the link of a Gateway to its EnvoyProxy, and of its status, besides that of the numbers:
-/// who applies owns just what was in the last apply.
+/// Field managers of the link of a Gateway to its EnvoyProxy, and of its status, besides the one of the numbers: in server-side
+/// apply, a manager owns only the fields of its last apply.
 const LINK_MANAGER: &str = "tidegate-link";
 const STATUS_MANAGER: &str = "tidegate-status";
 
@@ -57,7 +57,7 @@ async fn give_envoy_proxy(writer: &Writer, id: &GatewayId, uid: &str) -> Result<
     link(writer, id).await
 }
 
-/// Gives up the ownership of the numbers, which stay as they are: server-side apply would take away what nobody else owns.
+/// Gives up the ownership of the numbers, which stay as they are: server-side apply would remove fields that nobody else owns.
 async fn release(writer: &Writer, id: &EnvoyProxyId) -> Result<(), kube::Error> {
     let api = writer.api(Kind::EnvoyProxy, &id.namespace);
     let Some(object) = api.get_opt(&id.name).await? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What the owners of what sleeps should know: the reasons and texts of events.
+//! Notices for the owners of objects that sleep: the reasons and texts of events.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use tidegate_core::{
     problem::Problem,
 };
 
-/// One thing to know.
+/// One notice for the owner of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum SwitchNotice {
     /// Outside hours: how it sleeps, and until when
     Asleep(Kind, u32, Option<DateTime<Utc>>),
-    /// Inside hours, until when
+    /// Inside hours, and until when
     Awake(Option<DateTime<Utc>>),
     /// An annotation is wrong
     InvalidAnnotations(Problem),
@@ -23,7 +23,7 @@ pub(super) enum SwitchNotice {
 }
 
 impl SwitchNotice {
-    /// All that is true of it now.
+    /// All notices that are true of it now.
     pub(super) fn of(sleeper: &Sleeper) -> Vec<Self> {
         let state = match sleeper.wanted {
             Wanted::Asleep(replicas) => Some(Self::Asleep(sleeper.kind, replicas, sleeper.until)),

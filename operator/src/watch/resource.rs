@@ -1,4 +1,4 @@
-//! Which resource of the API server a kind is.
+//! The API server's resource for each kind.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,12 +9,12 @@ use kube::{
 use parking_lot::RwLock;
 use tidegate_cluster::Kind;
 
-/// The version of each kind that the API server serves, as the watches find it. Clones are the same.
+/// The version of each kind that the API server serves, as the watches find it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Resources(Arc<RwLock<BTreeMap<Kind, ApiResource>>>);
 
 impl Resources {
-    /// The kind in the version that is served; in the preferred one while that is not known.
+    /// The kind in the served version, or in the preferred one while that is not known.
     pub(crate) fn get(&self, kind: Kind) -> ApiResource {
         self.0.read().get(&kind).cloned().unwrap_or_else(|| preferred(kind))
     }

@@ -1,6 +1,6 @@
-//! Watches the pods of just those workloads that serve a model: a watch for each, by its own selector.
+//! Watches only the pods of workloads that serve a model: one watch per workload, by its own selector.
 //!
-//! All pods of a cluster are many more than anybody here has a use for.
+//! A watch of all pods of a cluster would return far more than anything here uses.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -62,7 +62,7 @@ async fn watch(client: Client, watches: Watches, id: WorkloadId, labels: String)
                 watches.change(|objects| objects.keep_serving_pods(&id, |name| name != gone));
             }
             Ok(None) => return,
-            // It is tried again, ever more seldom; what was seen stays.
+            // The watch is retried with a growing backoff; the pods that were seen stay.
             Err(error) => tracing::warn!(workload = %id, %error, "the watch of its pods fails"),
         }
     }

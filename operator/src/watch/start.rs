@@ -1,4 +1,4 @@
-//! Starts all that follows the cluster.
+//! Starts everything that follows the cluster.
 
 use kube::Client;
 use tidegate_core::intent::Managed;
@@ -6,10 +6,10 @@ use tokio::task::JoinSet;
 
 use super::{Watches, serving, strangers};
 
-/// Starts to watch, in all namespaces or in these, until the result is dropped. `proxies` are the namespaces in which
+/// Starts the watches, in all namespaces or in the given ones, until the result is dropped. `proxies` are the namespaces in which
 /// Envoy Gateway runs the proxies of any Gateway.
 ///
-/// `manageable` are the kinds besides Deployments and StatefulSets that may be managed. CronJobs are not watched otherwise.
+/// `manageable` are the kinds besides Deployments and StatefulSets that may be managed. CronJobs are only watched in that case.
 pub fn start(
     client: &Client,
     namespaces: &[String],

@@ -1,4 +1,5 @@
-//! Reports once which pods have the labels of a proxy and do not count as one: they look as if they were left out by mistake.
+//! Reports, once each, the pods that have the labels of a proxy but are not accepted as one: otherwise it looks like a mistake that
+//! they are left out.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +13,7 @@ use super::Watches;
 
 /// Time between two looks.
 const ROUND: Duration = Duration::from_secs(30);
-/// Log lines of one look, so that somebody who makes many such pods does not fill the log.
+/// Most log lines of one look, so that someone who creates many such pods cannot fill the log.
 const AT_ONCE: usize = 10;
 
 /// Looks for as long as it is polled.
@@ -33,7 +34,7 @@ pub(super) async fn report(watches: Watches) {
 struct Reported(HashMap<String, bool>);
 
 impl Reported {
-    /// Those that were there at the look before too: a pod may be seen before its owners.
+    /// The strangers to report now: they were already there at the previous look, since a pod may be seen before its owners.
     fn news<'a>(&mut self, found: &'a BTreeMap<String, NotAProxy>) -> Vec<(&'a String, &'a NotAProxy)> {
         self.0.retain(|pod, _| found.contains_key(pod));
         let unreported = |pod: &String| self.0.get(pod).is_some_and(|reported| !reported);

@@ -1,6 +1,6 @@
 //! Feeds the index from the cluster, and publishes a Plan whenever something changed.
 //!
-//! A kind whose CRD is not installed is waited for. While the API server is away everything stays as it was last seen: a
+//! A kind whose CRD is not installed is waited for. While the API server is unreachable everything stays as it was last seen: a
 //! failed list removes nothing.
 
 use std::{
@@ -32,7 +32,7 @@ use tokio::{
 use super::resource::{self, Resources};
 use crate::{metrics::PlanMetrics, writer::explained};
 
-/// How far the watch of a kind is.
+/// The state of the watch of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchState {
     /// The first list is under way
@@ -58,20 +58,20 @@ impl fmt::Display for WatchState {
     }
 }
 
-/// The objects of the cluster, as they are watched.
+/// The objects of the cluster, kept up to date by watches.
 #[derive(Clone, Default)]
 pub struct Watches {
     objects: Arc<RwLock<Objects>>,
     lists: Arc<Mutex<BTreeMap<List, Progress>>>,
     resources: Resources,
     changed: Arc<Notify>,
-    /// How often a watch has changed its state: what waited for it has to look again
+    /// Number of state changes of the watches: after each, a Plan that waited for a watch may be due
     switched: Arc<AtomicU64>,
     metrics: PlanMetrics,
     plan: watch::Sender<Option<Arc<Plan>>>,
 }
 
-/// What is watched as one: a kind in one of the namespaces that the watch is limited to, or everywhere.
+/// The scope of one watch: a kind in one of the namespaces that the watch is limited to, or everywhere.
 type List = (Kind, Option<String>);
 
 #[derive(Debug, Clone)]
@@ -81,19 +81,19 @@ struct Progress {
     seen: bool,
 }
 
-/// Changes come in bursts (a rollout, a re-list): one Plan is made of a burst.
+/// Pause before a Plan is made: changes come in bursts (a rollout, a re-list), and one Plan per burst is enough.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How often it is asked whether a missing CRD has come.
+/// Time between two checks whether a missing CRD was installed.
 const CRD_RETRY: Duration = Duration::from_secs(10);
-/// The pods of Envoy Gateway's proxies, and their ReplicaSets and DaemonSets.
+/// Label selector of the pods of Envoy Gateway's proxies, and of their ReplicaSets and DaemonSets.
 const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
 
-/// Kinds without which what is seen may not be acted on: a workload or a default that is missing would look removed.
+/// Kinds that must be known before anything is acted on: a missing workload or default would look as if it had been removed.
 const REQUIRED: [Kind; 5] =
     [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
 
 impl Watches {
-    /// Starts the watches of all kinds; [`start`](super::start()) has what each argument means.
+    /// Starts the watches of all kinds; [`start`](super::start()) explains the arguments.
     pub(super) fn start(
         client: &Client,
         namespaces: &[String],
@@ -130,18 +130,18 @@ impl Watches {
         (watches, tasks)
     }
 
-    /// The newest Plan; `None` until all that has to be seen was seen once. A Plan that was not made yet is no empty one: that
-    /// would look as if everything was removed.
+    /// The newest Plan; `None` until every required list was seen once. It is not an empty Plan until then: that would look as if
+    /// everything had been removed.
     pub fn plan(&self) -> watch::Receiver<Option<Arc<Plan>>> {
         self.plan.subscribe()
     }
 
-    /// Reads what is known now.
+    /// Reads the objects as they are known now.
     pub fn objects<T>(&self, read: impl FnOnce(&Objects) -> T) -> T {
         read(&self.objects.read())
     }
 
-    /// Registers how often Plans are made, and how long that takes.
+    /// Registers the metrics of Plans: how many are made, and how long that takes.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
@@ -151,27 +151,27 @@ impl Watches {
         self.resources.clone()
     }
 
-    /// How far every watch is: the kind, the namespace that it is limited to, and its state.
+    /// Every watch: the kind, the namespace that it is limited to, and its state.
     pub fn states(&self) -> Vec<(Kind, Option<String>, WatchState)> {
         self.progress().into_iter().map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
     }
 
-    /// What has to be seen before anything may be acted on, and was not. A list that was seen once is known, even while its
-    /// watch fails.
+    /// The lists that must be seen before anything is acted on, and were not yet. A list that was seen once is known, even while
+    /// its watch fails.
     pub fn missing(&self) -> Vec<(Kind, Option<String>, WatchState)> {
         let settled = |kind: Kind, progress: &Progress| match progress.state {
             WatchState::Synced => true,
             _ if progress.seen => true,
             WatchState::Listing => false,
-            // A CRD that is not installed has no objects. What may not be read at all is told in /readyz, and waited for only
-            // where acting without it could do harm.
+            // A CRD that is not installed has no objects. A kind that may not be read at all is reported in /readyz, and only
+            // waited for where acting without it could do harm.
             WatchState::WaitingForCrd | WatchState::Failing(_) => !REQUIRED.contains(&kind),
         };
         let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
         missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
     }
 
-    /// Changes what is known, and has a Plan made of it.
+    /// Changes the known objects, and triggers a new Plan.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Objects) -> T) -> T {
         let changed = change(&mut self.objects.write());
         self.changed.notify_one();
@@ -200,7 +200,7 @@ impl Watches {
             let objects = Arc::clone(&self.objects);
             let started = Instant::now();
             let made = tokio::task::spawn_blocking(move || objects.read().plan());
-            // Its panic, if it had one, leaves the Plan that there was.
+            // If planning panicked, the previous Plan stays.
             if let Ok(plan) = made.await {
                 took = started.elapsed();
                 planned = Some(version);
@@ -227,7 +227,7 @@ impl Watches {
     }
 
     async fn watch(self, client: Client, list: List) {
-        // Kept while the kind is gone: what is not there when it comes back was deleted with it.
+        // Kept while the kind is gone: an object that is missing when the kind comes back was deleted with it.
         let mut known = HashSet::new();
         loop {
             match resource::served(&client, list.0).await {
@@ -302,7 +302,7 @@ impl Watches {
     }
 
     fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
-        // The items of a list do not say what they are.
+        // The items of a list do not name their own version and kind.
         object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
         if !matches!(kind, Kind::Deployment | Kind::StatefulSet) {
             object.managed_fields_mut().clear();

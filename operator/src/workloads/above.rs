@@ -1,4 +1,4 @@
-//! Tells the owners of workloads that need more than they may have: the cap binds without a word otherwise.
+//! Reports to the owners of workloads that need more replicas than their maximum, which would otherwise limit them silently.
 
 use std::{
     collections::HashMap,
@@ -21,15 +21,15 @@ use tokio::time::Instant;
 use super::reports::report;
 use crate::context::Context;
 
-/// A peak that is over before this is what a maximum is for.
+/// Time before an episode is reported: a shorter peak is what a maximum is for.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Tells what the demand of a workload asks for; `None` while nothing is known.
+/// Function that returns the replicas that a workload's demand asks for; `None` while nothing is known.
 pub type Needs = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<Desired> + Send + Sync>;
 
-/// Demand asks for more than the maximum, and has for a while.
+/// Demand has asked for more than the maximum for a while.
 ///
-/// It is one and the same for as long as it lasts, however much more is asked for.
+/// Two are equal if the maximum is, however much more is asked for: an episode is one notice for as long as it lasts.
 #[derive(Debug, Clone)]
 pub struct AboveMaximum {
     wanted: u32,
@@ -72,12 +72,12 @@ impl Notice for AboveMaximum {
     }
 }
 
-/// Since when each workload has asked for more than it may have.
+/// Since when each workload's demand has asked for more than the maximum.
 #[derive(Debug, Default)]
 struct Episodes(HashMap<WorkloadId, Instant>);
 
 impl Episodes {
-    /// What there is to tell of a workload now.
+    /// Updates the episode of a workload; returns the notice that is due, if any.
     fn look(&mut self, id: &WorkloadId, desired: Option<Desired>, now: Instant) -> Option<AboveMaximum> {
         let desired = desired?;
         if desired.limit != Some(Limit::MaxReplicas) {
@@ -93,7 +93,7 @@ impl Episodes {
     }
 }
 
-/// Tells of every episode, while this replica leads.
+/// Reports every episode, while this replica leads.
 pub async fn report_above(needs: Needs, context: Context) {
     let mut episodes = Episodes::default();
     let look = |plan: &Plan| {

@@ -1,4 +1,4 @@
-//! Whether what exists is what should exist, as far as it is ours.
+//! Whether an existing object is as it should be, in the fields that are ours.
 
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
-//! What workloads had when Tidegate found them, kept apart from their ScaledObjects.
+//! The replicas that workloads had when Tidegate found them, kept apart from their ScaledObjects.
 //!
 //! A ScaledObject may be deleted, restored or moved while its workload sleeps, and then nobody would know any more how many replicas
-//! it had. So the numbers stand in a ConfigMap of the release, too: one key per workload. Not in annotations of workloads, since who
-//! may patch a Deployment may run anything in it.
+//! it had. So the numbers are also kept in a ConfigMap of the release: one key per workload. Not in annotations of workloads, since
+//! the permission to patch a Deployment is enough to run anything in it.
 
 use std::collections::BTreeMap;
 
@@ -19,18 +19,18 @@ use crate::{
     writer::{FIELD_MANAGER, Unwritten, Writer},
 };
 
-/// A ConfigMap holds 1 MiB; at 60 bytes each this is half of it.
+/// Most entries: a ConfigMap holds 1 MiB; at 60 bytes each this is half of it.
 const MOST: usize = 8_000;
 
-/// What one workload had.
+/// The replicas that one workload had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) replicas: u32,
-    /// Of the workload: another one of the name may have come
+    /// The workload's UID: another one of the same name may have taken its place
     pub(super) uid: String,
 }
 
-/// By workload.
+/// The entries, by workload.
 pub(super) type Entries = BTreeMap<WorkloadId, Entry>;
 
 /// The ConfigMap.
@@ -43,12 +43,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// That of the release whose Lease this is.
+    /// The ledger of the release that this Lease belongs to.
     pub fn of(lease: &LeaseSettings) -> Self {
         Self { namespace: lease.namespace.clone(), name: format!("{}-adopted", lease.name), known: None }
     }
 
-    /// What it holds. It is read once for each term of leadership: nobody else writes it.
+    /// The entries. They are read once for each term of leadership: nobody else writes them.
     pub(super) async fn read(&mut self, writer: &Writer) -> Result<Entries, kube::Error> {
         if let Some(known) = &self.known {
             return Ok(known.clone());
@@ -60,12 +60,12 @@ impl Ledger {
         Ok(known)
     }
 
-    /// Another leader may have written it.
+    /// Forgets the entries: another leader may have written them.
     pub(super) fn forget(&mut self) {
         self.known = None;
     }
 
-    /// Makes it hold these.
+    /// Writes these entries, unless they are there already.
     pub(super) async fn write(&mut self, writer: &Writer, entries: Entries) -> Result<(), Unwritten> {
         if self.known.as_ref() == Some(&entries) {
             return Ok(());
@@ -92,7 +92,7 @@ impl Ledger {
     }
 }
 
-/// `shop.deployment.api`: a namespace has no dot, a name may have some.
+/// The key of a workload, `shop.deployment.api`: a namespace has no dot, a name may have some.
 fn key(id: &WorkloadId) -> String {
     format!("{}.{}.{}", id.namespace, id.kind.as_str().to_ascii_lowercase(), id.name)
 }

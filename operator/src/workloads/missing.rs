@@ -1,4 +1,4 @@
-//! Tells the owners of workloads which of their signals is not known: a source that fails changes nothing, so nobody would see.
+//! Reports to the owners of workloads which of their signals are not known: a failing source changes nothing, so nobody would notice.
 
 use std::{
     fmt,
@@ -16,12 +16,12 @@ use tidegate_core::{
 use super::reports::report;
 use crate::context::Context;
 
-/// Tells which signals of a workload nobody knows now, and why.
+/// Function that returns the signals of a workload that are not known now, and why.
 pub type Missing = Arc<dyn Fn(&str, &PlannedWorkload) -> Vec<(Signal, String)> + Send + Sync>;
 
 /// A signal that is not known.
 ///
-/// It is one and the same for as long as it lasts, although the reason may be told in other words by each broker.
+/// Two are equal whatever their reasons, which each broker may word differently: it is one notice for as long as it lasts.
 #[derive(Debug, Clone)]
 pub struct SignalMissing {
     workload: WorkloadRef,
@@ -60,7 +60,7 @@ impl Notice for SignalMissing {
     }
 }
 
-/// Reports each, while this replica leads.
+/// Reports each missing signal, while this replica leads.
 pub async fn report_missing(missing: Missing, context: Context) {
     let look = |plan: &Plan| {
         let all = notices(plan, &missing).filter(|(_, notices)| !notices.is_empty());

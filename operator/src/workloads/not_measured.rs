@@ -1,4 +1,4 @@
-//! Tells the owners of workloads that their traffic is not measured: replicas are held then, which looks like a quiet day.
+//! Reports to the owners of workloads that their traffic is not measured: replicas are held then, which looks like a quiet day.
 
 use std::{
     fmt,
@@ -15,12 +15,12 @@ use tidegate_core::{
 use super::reports::report;
 use crate::context::Context;
 
-/// Gives the reason why the demand of a workload is not known now; `None` while it is.
+/// Function that returns the reason why the demand of a workload is not known now; `None` while it is.
 pub type Unmeasured = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<String> + Send + Sync>;
 
 /// The demand of a workload is not known.
 ///
-/// Two are equal whatever their reasons, which change from one proxy that fails to the next.
+/// Two are equal whatever their reasons, which change from one failing proxy to the next.
 #[derive(Debug, Clone)]
 pub struct NotMeasured {
     workload: WorkloadRef,

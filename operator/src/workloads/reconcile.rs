@@ -1,4 +1,4 @@
-//! Keeps one ScaledObject per annotated workload. Level-triggered: what is seen now decides, whatever was missed before.
+//! Keeps one ScaledObject per annotated workload. Level-triggered: only the present state decides, so a missed change does no harm.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,12 +30,12 @@ use crate::{
 
 /// Writes at one time.
 const AT_ONCE: usize = 8;
-/// When events are still to be told.
+/// Time until the next pass when events are still to be written.
 const TELL_AGAIN: Duration = Duration::from_secs(3);
-/// After a failed write of an object: doubled from the one to the other.
+/// Shortest and longest pause after a failed write of an object: it doubles from the one to the other.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
-/// Brings the cluster to what its annotations ask for.
+/// Brings the cluster to the state that its annotations ask for.
 pub struct Reconciler {
     writer: Writer,
     settings: Settings,
@@ -63,17 +63,17 @@ impl Pass for Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler that writes as this context does.
+    /// A reconciler with the writer and the events of this context.
     pub fn new(context: &Context, settings: Settings, ledger: Ledger, metrics: OperatorMetrics) -> Self {
         let (writer, events) = (context.writer.clone(), context.events());
         Self { writer, settings, ledger, events, metrics, failures: HashMap::new() }
     }
 
-    /// One pass. Returns when the next one should be at the latest, if something is to be tried again.
+    /// Runs one pass. Returns when the next one is due at the latest, if something is to be tried again.
     async fn reconcile(&mut self, plan: &Plan, watches: &Watches) -> Option<Instant> {
         self.failures.retain(|id, _| plan.workloads.contains_key(id));
         let now = Instant::now();
-        // Without it what was adopted could be lost: nothing is done until it was read.
+        // Without the ledger, adopted replicas could be lost: nothing is done until it was read.
         let had = match self.ledger.read(&self.writer).await {
             Ok(had) => had,
             Err(error) => {
@@ -86,7 +86,7 @@ impl Reconciler {
         };
         let Steps { steps, had, mut notices } =
             watches.objects(|objects| steps(plan, objects, &self.settings, &had, Utc::now()));
-        // Before anything is put to sleep.
+        // Written before anything is put to sleep.
         if let Err(error) = self.ledger.write(&self.writer, had).await {
             tracing::warn!(%error, "cannot write the ConfigMap of what workloads had; tries again");
             return Some(now + RETRY.0);
@@ -115,7 +115,7 @@ impl Reconciler {
         [again, soon].into_iter().flatten().min()
     }
 
-    /// Writes, several at one time. What is left when leadership ends is left to the next leader, and is no failure.
+    /// Carries out steps, several at one time. Those that remain when leadership ends are left to the next leader, and are no failures.
     async fn carry_out(&mut self, steps: Vec<Step>) {
         let (now, writer) = (Instant::now(), &self.writer);
         let outcomes: Vec<_> =
@@ -136,7 +136,7 @@ impl Reconciler {
         }
     }
 
-    /// Remembers a failed write, so that it is tried again later and later.
+    /// Remembers a failed write, so that it is retried after ever longer pauses.
     fn remember(&mut self, id: WorkloadId, error: String, now: Instant) {
         tracing::warn!(%id, error, "cannot apply its ScaledObject");
         let times = self.failures.get(&id).map_or(0, |(times, ..)| times + 1);
@@ -190,7 +190,7 @@ async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(),
     }
 }
 
-/// An error for people, and what to do.
+/// The text of an error, for people, and what to do.
 fn advised(error: &Unwritten) -> String {
     let code = if let Unwritten::Refused(kube::Error::Api(status)) = error { status.code } else { 0 };
     let advice = match code {

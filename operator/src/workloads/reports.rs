@@ -1,4 +1,4 @@
-//! Reports to owners, again and again, what goes wrong at this moment.
+//! Reports current problems to owners, periodically.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const ROUND: Duration = Duration::from_secs(10);
 
-/// Looks every 10 s, while this replica leads; `look` gives the workloads of which there is something to report.
+/// Calls `look` every 10 s, while this replica leads; it returns the workloads that have something to report.
 pub(super) async fn report<N: Notice + Send + Sync>(
     look: impl FnMut(&Plan) -> Vec<(WorkloadId, Vec<N>)> + Send,
     context: Context,

@@ -1,4 +1,4 @@
-//! From what should be and what there is to what has to be written: a pure function of the Plan and the objects.
+//! Decides on the writes, from the desired and the present state: a pure function of the Plan and the objects.
 
 use std::{
     borrow::Cow,
@@ -27,34 +27,34 @@ use super::{
 pub(super) enum Step {
     /// The ScaledObject of a workload, by server-side apply
     Apply(WorkloadId, Value),
-    /// One that is left over
+    /// Deletes a ScaledObject that is left over
     Delete { namespace: String, name: String, uid: String },
-    /// Has KEDA give a workload that sleeps so many replicas, before its ScaledObject is deleted
+    /// Has KEDA scale a sleeping workload to this many replicas, before its ScaledObject is deleted
     GiveBack { namespace: String, name: String, replicas: u32 },
-    /// Has KEDA go on with one that was to be deleted
+    /// Has KEDA resume a ScaledObject that was to be deleted
     Resume { namespace: String, name: String },
-    /// Says on it what is wrong with its workload, or that nothing is any more
+    /// Reports on the ScaledObject the problem of its workload, or that there is none any more
     Report { namespace: String, name: String, problem: Option<String> },
 }
 
-/// The annotation of a ScaledObject that says what is wrong: events are gone after an hour, and GitOps reads none.
+/// Annotation of a ScaledObject with the problems of its workload: events are gone after an hour, and GitOps reads none.
 pub(super) const PROBLEM: &str = "tidegate.dev/problem";
-/// In characters; as long as an event may be.
+/// Longest text of a problem, in characters; as long as an event may be.
 const LONGEST_PROBLEM: usize = 1000;
 
-/// Marks that it was Tidegate that paused it.
+/// Annotation of a ScaledObject that Tidegate itself has paused.
 pub(super) const GIVING_BACK: &str = "tidegate.dev/giving-back";
 
-/// What is to be written, and what is to be said.
+/// The writes that are due, and the notices.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     pub(super) steps: Vec<Step>,
-    /// What is to be kept of what workloads had
+    /// The replicas of workloads that are to be kept
     pub(super) had: Entries,
     pub(super) notices: BTreeMap<WorkloadId, Vec<WorkloadNotice>>,
 }
 
-/// `had` is what is kept of what workloads had when they were found.
+/// The steps that are due. `had` are the replicas that workloads had when they were found, as they are kept.
 pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &Entries, now: DateTime<Utc>) -> Steps {
     let mut todo = Steps { had: still_there(had, objects), ..Steps::default() };
     let mut kept = HashSet::new();
@@ -89,7 +89,7 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         } else {
             ScaledObjectPlan { scaled_object: None, notices: in_the_way }
         };
-        // What somebody had stopped is left alone until somebody starts it.
+        // A workload that someone had stopped is left alone until someone starts it.
         let stopped = existing.is_none() && workload.adopted == Some(0);
         let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
         if let Some(object) = scaled_object.filter(|wanted| !stopped && !is_right(wanted)) {
@@ -102,7 +102,7 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         }
         if let (Some(state), Ok(_)) = (objects.workload(id), &workload.intent) {
             let before = had.get(id).filter(|entry| entry.uid == state.uid).map(|entry| entry.replicas);
-            // Where traffic decides, what it had when it was found is what it is given back, if it is at zero then.
+            // Where traffic decides, a workload is given back the replicas that it had when it was found, if it is at zero then.
             let replicas = workload.adopted.or(before).unwrap_or(state.replicas.wanted);
             if replicas > 0 && !state.uid.is_empty() {
                 todo.had.insert(id.clone(), Entry { replicas, uid: state.uid.to_owned() });
@@ -128,7 +128,7 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
     todo
 }
 
-/// One whose workload is no longer Tidegate's. What sleeps gets back first what it had.
+/// Removes a ScaledObject whose workload is no longer Tidegate's. A sleeping workload gets its replicas back first.
 fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut Steps) {
     let Meta { namespace, name, uid, annotations, .. } = object.metadata.clone();
     let id = object.workload();
@@ -139,7 +139,7 @@ fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut St
         let wanted = state.replicas.wanted;
         let replicas = match adopted {
             Some(adopted) => adopted,
-            // Where traffic decides, whatever it has now is right, if that is not nothing.
+            // Where traffic decides, its present number of replicas is right, unless it is zero.
             None if wanted == 0 => found.unwrap_or(1).max(1),
             None => wanted,
         };
@@ -155,7 +155,7 @@ fn remove(object: &ScaledObject, objects: &Objects, had: &Entries, todo: &mut St
     todo.steps.push(Step::Delete { namespace, name, uid });
 }
 
-/// All that is wrong, without what often passes by itself.
+/// All problems, except those that often pass by themselves.
 fn problem(notices: &[WorkloadNotice]) -> Option<String> {
     let wrong = notices.iter().filter(|notice| notice.reason().is_warning() && !notice.reason().may_pass());
     let texts: Vec<_> = wrong.map(|notice| format!("{}: {notice}", notice.reason().as_str())).collect();
@@ -166,13 +166,13 @@ fn is_given_back(existing: &ScaledObject) -> bool {
     existing.metadata.annotations.contains_key(GIVING_BACK)
 }
 
-/// What is kept of workloads in namespaces that are still there. A workload may come back: from a backup, or by another way.
+/// The entries of workloads in namespaces that are still there. A workload may come back: from a backup, or in another way.
 fn still_there(had: &Entries, objects: &Objects) -> Entries {
     let there = |id: &WorkloadId| objects.may_have_namespace(&id.namespace);
     had.iter().filter(|(id, _)| there(id)).map(|(id, entry)| (id.clone(), entry.clone())).collect()
 }
 
-/// A workload with what is kept of it, where its ScaledObject does not say what it had.
+/// A workload with the replicas that are kept elsewhere, where its ScaledObject does not say how many it had.
 fn remembered<'a>(
     workload: &'a PlannedWorkload,
     existing: Option<&ScaledObject>,
@@ -181,9 +181,9 @@ fn remembered<'a>(
 ) -> Cow<'a, PlannedWorkload> {
     let says = existing.is_some_and(|existing| existing.metadata.annotations.contains_key(ADOPTED_REPLICAS));
     let Some((_, state)) = workload.adopted.filter(|_| !says).zip(state) else { return Cow::Borrowed(workload) };
-    // Of another workload of that name it only counts while this one sleeps.
+    // The entry of another workload of that name only applies while this one sleeps.
     let kept = entry.filter(|entry| entry.uid == state.uid || state.replicas.wanted == 0).map(|entry| entry.replicas);
-    // What put it to sleep before may have kept its number in its own way.
+    // Another downscaler that put it to sleep before may have kept the number in its own annotation.
     let by_others = state.annotations.get(DOWNSCALERS).and_then(|replicas| replicas.parse().ok());
     match kept.or(by_others.filter(|_| state.replicas.wanted == 0)) {
         Some(replicas) => Cow::Owned(PlannedWorkload { adopted: Some(replicas), ..workload.clone() }),
@@ -191,27 +191,27 @@ fn remembered<'a>(
     }
 }
 
-/// Where kube-downscaler and GoKubeDownscaler keep what a workload had.
+/// Annotation in which kube-downscaler and GoKubeDownscaler keep a workload's replicas.
 const DOWNSCALERS: &str = "downscaler/original-replicas";
 
-/// The release that a ScaledObject is of, if it is not ours. One that says nothing is of a version before there were labels.
+/// The release that a ScaledObject belongs to, if it is not ours. One without a label is from a version before there were labels.
 fn of_another<'a>(existing: &'a ScaledObject, settings: &Settings) -> Option<&'a str> {
     existing.release().filter(|release| existing.is_tidegates() && *release != settings.release)
 }
 
-/// The number that somebody gave a workload inside its hours, and who: where nothing but hours decides, that is the one to come
-/// back to from now on.
+/// The replicas that someone set on a workload inside its hours, and who: where only hours decide, the workload comes back to
+/// that number from now on.
 fn set_by_hand(workload: &PlannedWorkload, state: &WorkloadState<'_>, now: DateTime<Utc>) -> Option<(u32, String)> {
     let (adopted, schedule) = (workload.adopted?, workload.schedule.as_ref()?);
     let by = state.replicas_by.filter(|by| !by.starts_with("keda") && !SCALERS.contains(by))?;
     let replicas = state.replicas.wanted;
-    // What was at zero in the night, by whomever, is for a moment when its hours begin.
+    // A workload that was at zero in the night, whoever scaled it down, still is for a moment when its hours begin.
     let opens = replicas == 0 && schedule.floor_since(now).is_some();
     let open = schedule.limits(now).cap.is_none();
     (open && !opens && replicas != adopted).then(|| (replicas, by.to_owned()))
 }
 
-/// Those who write `spec.replicas` on behalf of a ScaledObject, besides KEDA: the HPA.
+/// Field managers that write `spec.replicas` on behalf of a ScaledObject, besides KEDA: the HPA.
 const SCALERS: [&str; 1] = ["kube-controller-manager"];
 
 fn is_right(existing: &ScaledObject, wanted: &Value, workload: &PlannedWorkload) -> bool {

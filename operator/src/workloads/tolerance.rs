@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-/// Beta, and on, since Kubernetes 1.35 (feature `HPAConfigurableTolerance`). Before, the field is dropped in silence, and
+/// Beta, and on, since Kubernetes 1.35 (feature `HPAConfigurableTolerance`). Before, the field is silently dropped, and
 /// KEDA would write the HPA again at every look.
 const SINCE: (u32, u32) = (1, 35);
 

@@ -36,7 +36,7 @@ fn steps_of(objects: &Objects) -> Steps {
     steps(&objects.plan(), objects, &settings(), &Entries::new(), monday("12:00"))
 }
 
-/// As the API server keeps what was applied.
+/// The applied object, as the API server keeps it.
 fn applied(steps: &Steps) -> Value {
     let [Step::Apply(_, object)] = &steps.steps[..] else { panic!("{steps:?}") };
     object.clone()
@@ -97,7 +97,7 @@ fn what_a_workload_had_when_it_was_found_is_its_floor_inside_hours_whatever_it_h
     assert_eq!(steps_of(&objects).steps, [], "the night changes nothing in the ScaledObject");
 }
 
-/// A workload of which nothing but hours is asked, with replicas that this field manager wrote.
+/// A workload with nothing but hours, with replicas that this field manager wrote.
 fn hours_only(replicas: u32, manager: &str) -> Value {
     let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
     let mut workload = workload("Deployment", "api", &hours);
@@ -110,7 +110,7 @@ fn hours_only(replicas: u32, manager: &str) -> Value {
     workload
 }
 
-/// A cluster in which this was adopted with three replicas.
+/// A cluster in which such a workload was adopted with three replicas.
 fn adopted_with_three() -> Objects {
     let mut objects = cluster([hours_only(3, "argocd")]);
     objects.apply(applied(&steps_of(&objects))).unwrap();
@@ -172,7 +172,7 @@ fn what_was_stopped_is_left_alone_until_somebody_starts_it() {
     assert_eq!((adopted(&applied(&stopped)), notices(&stopped)), (&json!("0"), vec!["Stopped", "Adopted"]));
 }
 
-/// Outside hours, with what is kept of what workloads had.
+/// The steps outside hours, with the replicas of workloads that are kept.
 fn at_night(objects: &Objects, had: &Entries) -> Steps {
     steps(&objects.plan(), objects, &settings(), had, monday("22:00"))
 }
