@@ -1,4 +1,4 @@
-//! Where signals come from.
+//! The sources of signals.
 
 mod ai_gateway;
 pub mod envoy;
@@ -26,24 +26,24 @@ use self::{
 };
 use crate::store::SignalStore;
 
-/// What is measured, and where.
+/// Settings of all sources: which signals are measured, and where.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
-    /// Where traffic is measured
+    /// The source of traffic
     pub traffic: TrafficSource,
-    /// Where tokens are counted
+    /// The source of token counts
     pub tokens: TokenSource,
-    /// Where metrics are pushed to, where some are
+    /// The listener for pushed metrics, if any are pushed
     pub otlp: Option<OtlpListener>,
-    /// The Prometheus of users' own queries, and of traffic where it is measured there
+    /// The Prometheus for users' own queries, and for traffic and tokens where it is their source
     pub prometheus: Option<PrometheusSettings>,
-    /// The Kafka clusters whose lag counts
+    /// The Kafka clusters whose lag is measured
     #[cfg(feature = "kafka")]
     pub kafka: kafka::KafkaSettings,
 }
 
 impl SourceSettings {
-    /// Traffic alone.
+    /// Settings for traffic alone, from this source.
     pub fn of(traffic: TrafficSource) -> Self {
         Self {
             traffic,
@@ -56,49 +56,49 @@ impl SourceSettings {
     }
 }
 
-/// Where traffic is measured.
+/// The source of traffic.
 #[derive(Debug, Clone)]
 pub enum TrafficSource {
-    /// On the proxies that the Plan names, and on these
+    /// Scraped from the proxies that the Plan names, and from these
     Envoy(Vec<Proxy>),
-    /// By the Prometheus that scrapes them
+    /// Queried from the Prometheus that scrapes them
     Prometheus,
-    /// They push by OTLP
+    /// Pushed by them over OTLP
     Otlp,
 }
 
-/// Where tokens are counted.
+/// The source of token counts.
 #[derive(Debug, Clone)]
 pub enum TokenSource {
-    /// On the AI gateways that the Plan names, and on these
+    /// Scraped from the AI gateways that the Plan names, and from these
     Scrape(Vec<AiGateway>),
-    /// By the Prometheus that scrapes them
+    /// Queried from the Prometheus that scrapes them
     Prometheus,
-    /// They push by OTLP
+    /// Pushed by them over OTLP
     Otlp,
 }
 
-/// Where what is pushed arrives.
+/// The listener for pushed metrics.
 #[derive(Debug, Clone)]
 pub struct OtlpListener {
-    /// Where calls are answered
+    /// The address to listen on
     pub address: SocketAddr,
-    /// Host and port that lead to all of Tidegate's pods, such as the headless Service's
+    /// Host and port that resolve to all of Tidegate's pods, such as the headless Service's
     pub peers: Option<String>,
 }
 
-/// Why nothing can be measured.
+/// An error that keeps the sources from running.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Settings of the Prometheus
+    /// Wrong settings of the Prometheus
     #[error("--prometheus-…: {0}")]
     Prometheus(#[from] PrometheusError),
-    /// Settings of the OTLP listener
+    /// Wrong settings of the OTLP listener, or a failure of it
     #[error("--otlp-address: {0}")]
     Otlp(#[from] OtlpError),
 }
 
-/// Measures until `shutdown` says so, and keeps in `signals` what the Plan names. Fails only on settings.
+/// Runs all sources until `stop` is cancelled; `signals` keeps the series that the Plan names. Fails only on settings.
 pub async fn run(
     settings: SourceSettings,
     signals: Arc<SignalStore>,
@@ -171,7 +171,7 @@ async fn keep(signals: Arc<SignalStore>, mut plan: watch::Receiver<Option<Arc<Pl
     }
 }
 
-/// All of an answer, unless it is longer than `most` bytes.
+/// Reads the whole body of an answer. An error when it is longer than `most` bytes.
 pub(crate) async fn body_of(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error))? {
@@ -183,7 +183,7 @@ pub(crate) async fn body_of(mut answer: reqwest::Response, most: usize) -> Resul
     Ok(body)
 }
 
-/// "error sending request" alone helps nobody: the reason is in the chain.
+/// Formats an error with its chain of causes: "error sending request" alone does not give the reason.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

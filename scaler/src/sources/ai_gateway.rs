@@ -23,10 +23,10 @@ use crate::store::SignalStore;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// Gateways that are asked at one time.
+/// Most gateways that are scraped at one time.
 const AT_ONCE: usize = 32;
 
-/// Asks every AI gateway of the Plan, and these, until `shutdown` says so.
+/// Scrapes every AI gateway of the Plan, and these, until `stop` is cancelled.
 pub(super) async fn run(
     also: Vec<AiGateway>,
     signals: Arc<SignalStore>,
@@ -55,7 +55,7 @@ pub(super) async fn run(
     }
 }
 
-/// Asks all of them, and takes each answer in as it comes.
+/// Scrapes all of them, and processes each answer as it comes.
 async fn ask(pages: &Pages, gateways: &[AiGateway], processes: &mut HashMap<String, Process>, signals: &SignalStore) {
     let there: HashSet<&str> = gateways.iter().map(|gateway| gateway.name.as_str()).collect();
     processes.retain(|name, _| there.contains(name.as_str()));

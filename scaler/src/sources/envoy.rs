@@ -1,8 +1,8 @@
 //! The proxies themselves: `/stats/prometheus` of each, once a second.
 //!
-//! Making the answer takes Envoy's main thread about 60 ms for 1,000 clusters with traffic (measured with Envoy 1.40), so a
-//! proxy with very many is asked less often: never for more than a quarter of its time. What it contributes meanwhile is
-//! what it did at its last answer.
+//! Making the answer takes Envoy's main thread about 60 ms for 1,000 clusters with traffic (measured with Envoy 1.40), so a proxy
+//! with very many is scraped less often: never for more than a quarter of its time. Between answers its last contribution is
+//! held.
 
 mod exposition;
 mod fields;
@@ -32,18 +32,18 @@ use crate::store::SignalStore;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// A proxy that is there accepts within this.
+/// Timeout for connecting to a proxy.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// A proxy with 50,000 clusters answers within this; nobody waits for it.
+/// Timeout for an answer. A proxy with 50,000 clusters answers within this; no round waits for it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Whoever has not answered by then, waiting for its turn included, never will.
+/// Time after which a scrape is given up, waiting for its turn included.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-/// The part of its time that a proxy may be busy answering.
+/// A proxy may be busy answering for one in this many parts of its time.
 const BUSY: u32 = 4;
-/// Answers that are read at one time: each takes memory for the clusters that are kept.
+/// Most answers that are read at one time: each takes memory for the clusters that are kept.
 const AT_ONCE: usize = 64;
 
-/// Measures on every proxy of the Plan, and on these, until `shutdown` says so.
+/// Scrapes every proxy of the Plan, and these, until `stop` is cancelled.
 pub async fn run(
     also: Vec<Proxy>,
     signals: Arc<SignalStore>,
@@ -64,7 +64,7 @@ pub async fn run(
                 }
             }
             Some(answer) = fleet.scrapes.join_next() => {
-                // A panic in a task that reads one answer is that proxy's failure at most: it is asked again.
+                // A panic in a task that reads one answer affects that proxy alone: it is scraped again.
                 if let Ok(answer) = answer {
                     fleet.answered(answer);
                 }
@@ -74,18 +74,18 @@ pub async fn run(
     }
 }
 
-/// The proxies, and who is being asked.
+/// The proxies, and the scrapes that are under way.
 struct Scraped {
     signals: Arc<SignalStore>,
     scraper: Scraper,
     room: Arc<Semaphore>,
     proxies: Vec<Proxy>,
     scrapes: JoinSet<Answer>,
-    /// Those that are being asked, and since when
+    /// Proxies that are being scraped, and since when
     asking: HashMap<SocketAddr, Instant>,
-    /// Those that are not asked again before
+    /// Proxies that are not scraped again before this time
     resting: HashMap<SocketAddr, Instant>,
-    /// Those of this round that have not answered yet; `None` when the round is closed
+    /// Proxies of this round that have not answered yet; `None` when the round is closed
     awaited: Option<HashSet<SocketAddr>>,
 }
 
@@ -142,14 +142,14 @@ impl Scraped {
         let Answer { proxy, asked, scrape } = answer;
         let took = asked.elapsed();
         self.asking.remove(&proxy.stats);
-        // One that fails is asked again soon, but not all the time.
+        // A proxy that fails is scraped again soon, but not all the time.
         let rest = took * if scrape.is_ok() { BUSY } else { 2 };
         if rest > ROUND {
             // A round may begin a little early or late.
             self.resting.insert(proxy.stats, asked + rest - ROUND / 10);
         }
         if !self.proxies.iter().any(|there| (there.stats, &there.name) == (proxy.stats, &proxy.name)) {
-            // It is gone since.
+            // The proxy is gone by now.
             return;
         }
         let metrics = self.signals.metrics();
@@ -175,7 +175,7 @@ impl Scraped {
         }
     }
 
-    /// Those that have not answered by the end of the second contribute what they last did.
+    /// Closes the round. For proxies that have not answered by the end of the second, their last contribution is held.
     fn close_round(&mut self) {
         if self.awaited.take().is_some() {
             self.signals.commit(&self.proxies);

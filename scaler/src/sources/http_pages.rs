@@ -1,23 +1,23 @@
-//! Pages of metrics of pods, over plain HTTP.
+//! Metrics pages of pods, over plain HTTP.
 
 use std::{net::SocketAddr, time::Duration};
 
 use super::{body_of, with_causes};
 
-/// A pod that is there accepts within this.
+/// Timeout for connecting to a pod.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// Nobody waits for a page for longer.
+/// Timeout for a whole page.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A page of a thousand models with all their buckets has 25 MiB.
+/// Largest page in bytes. One of a thousand models with all their buckets has 25 MiB.
 const MAX_PAGE: usize = 64 << 20;
 
-/// Asks for pages.
+/// A client for metrics pages.
 #[derive(Debug, Clone)]
 pub(super) struct Pages(Option<reqwest::Client>);
 
 impl Pages {
     pub(super) fn new() -> Self {
-        // A client cannot be made without, even for plain HTTP.
+        // A client cannot be created without a crypto provider, even for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_WITHIN)
@@ -29,7 +29,7 @@ impl Pages {
         Self(client.ok())
     }
 
-    /// The page, or why there is none.
+    /// Fetches a page. An error says why there is none.
     pub(super) async fn get(&self, address: SocketAddr, path: &str) -> Result<String, String> {
         let url = url(address, path);
         let client = self.0.as_ref().ok_or("no HTTP client could be made")?;
@@ -43,7 +43,7 @@ impl Pages {
     }
 }
 
-/// Where a page is.
+/// The URL of a page.
 pub(super) fn url(address: SocketAddr, path: &str) -> String {
     format!("http://{address}/{}", path.trim_start_matches('/'))
 }
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read from a server that answers with these bytes and closes the connection.
+    /// The page from a server that answers with these bytes and closes the connection.
     async fn answered(answer: &'static [u8]) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

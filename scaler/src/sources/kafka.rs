@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::store::SignalStore;
 
-/// Sweeps every cluster until `shutdown` says so.
+/// Sweeps every cluster until `stop` is cancelled.
 pub async fn run(settings: KafkaSettings, signals: Arc<SignalStore>, stop: CancellationToken) {
     let mut clusters = JoinSet::new();
     let names: BTreeSet<_> = settings.clusters.keys().cloned().collect();
@@ -42,7 +42,7 @@ pub async fn run(settings: KafkaSettings, signals: Arc<SignalStore>, stop: Cance
     stop.cancelled().await;
 }
 
-/// Lags of clusters that nobody has named get an error that says so.
+/// Answers lags of clusters that are not configured with an error that says so.
 async fn refuse_unknown(names: BTreeSet<String>, every: Duration, signals: Arc<SignalStore>) {
     let mut ticks = interval(every);
     loop {
@@ -106,7 +106,7 @@ async fn follow(name: String, settings: ClusterSettings, every: Duration, signal
     }
 }
 
-/// A cluster: the connection to it, and what is known from earlier sweeps.
+/// A cluster: the connection to it, and the state from earlier sweeps.
 struct Cluster {
     settings: ClusterSettings,
     connection: Option<(ClientConfig, Admin)>,
@@ -118,7 +118,7 @@ impl Cluster {
         Self { settings, connection: None, sweeper: Sweeper::default() }
     }
 
-    /// Blocks.
+    /// Sweeps the cluster. Blocks.
     fn sweep(&mut self, wanted: &[KafkaLag]) -> Answers {
         let admin = match connect(&mut self.connection, &self.settings) {
             Ok(admin) => admin,

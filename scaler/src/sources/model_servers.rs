@@ -17,12 +17,12 @@ use self::pods::{Pod, Pods};
 use super::http_pages::{Pages, url};
 use crate::store::SignalStore;
 
-/// The time between two rounds. A page of vLLM takes it about 10 ms.
+/// The time between two rounds. vLLM takes about 10 ms for a page.
 const ROUND: Duration = Duration::from_secs(1);
-/// Pods that are asked at one time.
+/// Most pods that are scraped at one time.
 const AT_ONCE: usize = 64;
 
-/// Asks the pods of the Plan until `shutdown` says so.
+/// Scrapes the pods of the Plan until `stop` is cancelled.
 pub(super) async fn run(signals: Arc<SignalStore>, plan: watch::Receiver<Option<Arc<Plan>>>, stop: CancellationToken) {
     let pages = Pages::new();
     let mut asked = Pods::default();
@@ -43,7 +43,7 @@ pub(super) async fn run(signals: Arc<SignalStore>, plan: watch::Receiver<Option<
     }
 }
 
-/// Asks all of them, and takes each answer in as it comes.
+/// Scrapes all of them, and processes each answer as it comes.
 async fn ask(pages: &Pages, asked: &mut Pods, signals: &SignalStore) {
     let pods: Vec<_> = asked.pods().cloned().collect();
     let asking = stream::iter(pods).map(|pod| page(pages, pod));

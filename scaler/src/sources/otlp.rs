@@ -1,11 +1,11 @@
-//! OTLP over gRPC: AI gateways that push the tokens of models, and Envoys that push what their clusters carry.
+//! OTLP over gRPC: AI gateways push the tokens of models, and Envoys push the statistics of their clusters.
 //!
-//! A call comes in by the `gate`, and is taken in before it is answered, so that the answer can say which points were refused
-//! (OTLP's partial success). What one of Tidegate's pods is told it tells the others (`peers`), so that all of them answer KEDA
-//! alike.
+//! A call passes the `gate`, and is processed before it is answered, so that the answer can report which points were refused
+//! (OTLP's partial success). A pod of Tidegate forwards each message to the others (`peers`), so that all of them give KEDA the
+//! same answers.
 //!
-//! Anybody may call. So nothing is kept of a proxy that the Plan does not have, there is room of its own for senders that it does,
-//! and nobody but Tidegate's pods may say that a message is another's.
+//! Callers are unauthenticated. So nothing is stored for a proxy that the Plan does not have, senders that it has get room of
+//! their own, and only Tidegate's pods may forward a message on behalf of its sender.
 
 mod clusters;
 mod gate;
@@ -35,53 +35,53 @@ use self::{
 };
 use crate::{service::connections::accept_plain, store::SignalStore};
 
-/// Where metrics are pushed to, and which of them count.
+/// Settings of the OTLP receiver: the metrics that are used, and the pods that they are forwarded to.
 #[derive(Debug, Clone)]
 pub struct OtlpSettings {
-    /// Whether Envoys push what their clusters carry
+    /// Whether Envoys push the statistics of their clusters
     pub clusters: bool,
     /// Whether AI gateways push tokens
     pub tokens: bool,
-    /// Host and port that lead to all of Tidegate's pods, such as the headless Service's
+    /// Host and port that resolve to all of Tidegate's pods, such as the headless Service's
     pub peers: Option<String>,
 }
 
-/// Why nothing can be pushed.
+/// An error that keeps the OTLP server from running.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
     /// The address is taken, or not one of this machine
     #[error("cannot listen on {address}: {source}")]
     Bind {
-        /// Which one
+        /// The address
         address: SocketAddr,
-        /// Why
+        /// The cause
         source: std::io::Error,
     },
-    /// The connections
+    /// The server failed while it ran
     #[error("the OTLP server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// The SDKs of OpenTelemetry and Envoy put all that they know into one message. A thousand models are 8 MiB. Compressed ones count
-/// as they are after.
+/// Largest message in bytes, after decompression. OpenTelemetry's SDKs and Envoy put everything into one message. A thousand
+/// models are 8 MiB.
 const LARGEST_MESSAGE: usize = 16 << 20;
-/// A message is read within 10 s, and the calls before it are over in milliseconds.
+/// Timeout of a call. Its message is read within 10 s, and the calls ahead of it are over in milliseconds.
 const LONGEST_CALL: Duration = Duration::from_secs(20);
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Streams of one connection: a sender has one call open at a time.
+/// Most streams of one connection: a sender has one call open at a time.
 const MOST_STREAMS: u32 = 64;
-/// Bytes that one connection, and one of its calls, may send before they are read.
+/// Flow-control windows: the bytes that one connection, and one of its calls, may send before they are read.
 const UNREAD: u32 = 256 << 10;
 const UNREAD_OF_CALL: u32 = 128 << 10;
 
-/// The socket that metrics are pushed to.
+/// Opens the socket that metrics are pushed to.
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, OtlpError> {
     let listener = TcpListener::bind(address).await.map_err(|source| OtlpError::Bind { address, source })?;
     tracing::info!(%address, "takes in OTLP metrics");
     Ok(listener)
 }
 
-/// Takes in what is pushed until `shutdown` says so.
+/// Receives pushed metrics until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
     settings: OtlpSettings,

@@ -18,18 +18,18 @@ use tokio_util::sync::CancellationToken;
 pub use self::client::{Prometheus, PrometheusError};
 use crate::store::SignalStore;
 
-/// A Prometheus, and how to ask it.
+/// A Prometheus, and how to query it.
 #[derive(Debug, Clone)]
 pub struct PrometheusSettings {
-    /// Such as `http://prometheus.monitoring:9090`. Its query parameters go with every query: `…:9090/?dedup=true`
+    /// The base URL, such as `http://prometheus.monitoring:9090`. Its query parameters go with every query: `…:9090/?dedup=true`
     pub url: String,
-    /// How the client says who it is
+    /// How the client authenticates
     pub credentials: Credentials,
     /// The CA (PEM) of the server's certificate, instead of the system's
     pub ca_file: Option<PathBuf>,
     /// A client certificate and its key (PEM)
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// Of every query: names and values
+    /// Headers of every query: names and values
     pub headers: Vec<(String, String)>,
     /// How long one query may take
     pub timeout: Duration,
@@ -37,7 +37,7 @@ pub struct PrometheusSettings {
     pub interval: Duration,
 }
 
-/// How the client says who it is. Files are read again for every query, so that they may be replaced.
+/// How the client authenticates. Files are read again for every query, so that they may be replaced.
 #[derive(Debug, Clone, Default)]
 pub enum Credentials {
     /// Not at all
@@ -54,20 +54,20 @@ pub enum Credentials {
     },
 }
 
-/// Queries of users that are asked at one time, one of a namespace: a Prometheus in trouble is not made worse.
+/// Most users' queries at one time, one per namespace: this spares a Prometheus in trouble.
 const AT_ONCE: usize = 4;
 
-/// What is asked for besides users' queries.
+/// The queries that are made besides users' own.
 #[derive(Debug, Clone, Copy)]
 pub struct Questions {
-    /// The clusters that are kept
+    /// Whether to query the clusters that are kept
     pub clusters: bool,
-    /// The tokens of models
+    /// Whether to query the tokens of models
     pub tokens: bool,
 }
 
-/// Asks until `shutdown` says so. Each kind of question has a loop of its own: users' queries, however slow, never
-/// delay the query for clusters.
+/// Queries until `stop` is cancelled. Each kind of query has a loop of its own: users' queries, however slow, never delay the
+/// query for clusters.
 pub async fn run(
     prometheus: Prometheus,
     asked: Questions,
@@ -101,7 +101,7 @@ pub async fn run(
     }
 }
 
-/// The beginnings of rounds. Those that a slow round has missed are left out.
+/// The starts of rounds. Those that a slow round has missed are skipped.
 fn ticks(prometheus: &Prometheus) -> Interval {
     let mut ticks = interval(prometheus.interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -128,8 +128,8 @@ async fn ask_for_tokens(prometheus: &Prometheus, signals: &SignalStore) {
     signals.commit_token_rates(prometheus.name(), rates, prometheus.interval());
 }
 
-/// Each namespace's queries one after another, and the namespaces side by side: they take turns at the server, first come
-/// first served, and a namespace that is not done when a round begins has its next one later.
+/// Runs each namespace's queries one after another, and the namespaces concurrently. They take turns at the server, first come
+/// first served; a namespace that is not done when a round begins skips that round.
 async fn ask_for_numbers(prometheus: &Prometheus, signals: &SignalStore) {
     let (turns, mut ticks) = (Semaphore::new(AT_ONCE), ticks(prometheus));
     let (mut asking, mut busy) = (FuturesUnordered::new(), HashSet::new());
@@ -163,15 +163,15 @@ async fn ask_for_namespace(
     namespace
 }
 
-/// What a plain server answers at once.
+/// A query that a healthy server answers at once.
 const PLAIN: &str = "vector(1)";
 
 async fn ask_for_number(prometheus: &Prometheus, signals: &SignalStore, namespace: &str, query: &str) {
     let asked = Instant::now();
     let answer = prometheus.ask(query).await;
     let took = asked.elapsed();
-    // The server's health is one thing, what the query gives another: one that is slow or wrong says nothing of the server,
-    // which has to fail at a plain one, too.
+    // The server's health is separate from the query's result: a query that is slow or wrong says nothing about the server, which
+    // is failing only if a plain query fails, too.
     let failing = match &answer {
         Ok(_) => None,
         Err(_) => prometheus.ask(PLAIN).await.err(),

@@ -1,8 +1,8 @@
 //! Prometheus' text format 0.0.4, as AI gateways and model servers write it.
 //!
-//! The crate prometheus-parse knows neither names with colons (`vllm:…`) nor commas and escapes in the values of labels.
+//! The crate prometheus-parse supports neither names with colons (`vllm:…`) nor commas and escapes in the values of labels.
 //!
-//! A page is believed as a whole or not at all: one that is empty, cut off or something else (HTML, an error of a server in
+//! A page is accepted as a whole or not at all: one that is empty, cut off or something else (HTML, an error from a server in
 //! between) would read as "nothing was counted".
 
 use std::borrow::Cow;
@@ -16,12 +16,12 @@ pub(super) struct Line<'a> {
     /// Between the braces
     labels: &'a str,
     pub(super) value: f64,
-    /// All of it
+    /// The whole line
     text: &'a str,
 }
 
 impl<'a> Line<'a> {
-    /// `None` for comments, empty lines and anything else that is no series.
+    /// Parses a line. `None` for comments, empty lines and anything else that is not a series.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
         let text = line.trim();
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).filter(|end| *end > 0)?;
@@ -39,12 +39,12 @@ impl<'a> Line<'a> {
         let mut words = rest.split_ascii_whitespace();
         let value = words.next()?.parse().ok()?;
         let is_timestamp = |word: &str| word.parse::<f64>().is_ok();
-        // An exemplar may follow, which OpenMetrics has.
+        // In OpenMetrics, an exemplar may follow.
         let rest = words.next().filter(|word| !is_timestamp(word)).or_else(|| words.next());
         rest.is_none_or(|rest| rest.starts_with('#')).then_some(Self { name, labels, value, text })
     }
 
-    /// The value of a label; empty when it is not there, which Prometheus takes for the same.
+    /// The value of a label; empty when it is missing, which Prometheus treats as the same.
     pub(super) fn label(&self, wanted: &str) -> Cow<'a, str> {
         let mut rest = self.labels;
         while let Some((name, value, after)) = first_label(rest) {
@@ -56,7 +56,7 @@ impl<'a> Line<'a> {
         Cow::Borrowed("")
     }
 
-    /// Name and labels: what stays the same from page to page.
+    /// Name and labels, which stay the same from page to page.
     pub(super) fn series(&self) -> (&'a str, &'a str) {
         (self.name, self.labels)
     }
@@ -70,7 +70,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The lines of a whole exposition that are series of these names. An error says why the page is none.
+/// The series with these names on a complete page. An error says why the page is not a complete exposition.
 pub(super) fn series(page: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Line<'_>>, String> {
     if page.trim().is_empty() {
         return Err("its page is empty".to_owned());
@@ -89,7 +89,7 @@ pub(super) fn series(page: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Li
     if page.ends_with('\n') { Ok(found) } else { Err("its page is cut off: the last line has no end".to_owned()) }
 }
 
-/// `a="x",b="y"`, with or without a comma at the end.
+/// Whether these are labels: `a="x",b="y"`, with or without a comma at the end.
 fn are_labels(labels: &str) -> bool {
     let mut rest = labels;
     while !rest.trim_start().is_empty() {

@@ -12,46 +12,46 @@ use crate::{
     store::TokenCounters,
 };
 
-/// Tokens, in Envoy AI Gateway before 0.5, and since.
+/// Prefixes of the histogram of tokens, in Envoy AI Gateway before 0.5, and since.
 const TOKENS: [&str; 2] = ["gen_ai_client_token_usage_token_", "gen_ai_client_token_usage_"];
-/// Requests that ended, whether or not their answers had the numbers of tokens.
+/// Requests that ended, whether or not their answers had token counts.
 const ENDED: &str = "gen_ai_server_request_duration_seconds_count";
-/// All that OpenTelemetry's exporter writes before the first request.
+/// The only metric that OpenTelemetry's exporter writes before the first request.
 const TARGET: &str = "target_info";
 const OURS: &str = "gen_ai_";
 /// More tokens than any request has: the last bound of the histogram is 67,108,864.
 const MOST_OF_REQUEST: f64 = 1e8;
 
-/// What a page says.
+/// The content of a page.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) models: HashMap<TokenNames, Model>,
-    /// There is nothing on it but what a process shows that has done nothing yet
+    /// Whether it has only [`TARGET`], like that of a process that has had no request yet
     pub(super) is_new: bool,
 }
 
-/// What a page says of one model.
+/// The counters of one model, and the series that they were read from.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Model {
     pub(super) counters: TokenCounters,
     pub(super) series: Vec<Seen>,
 }
 
-/// What a number on the page is.
+/// The meaning of a number on the page.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Input,
     Cached,
     Output,
-    /// Requests with the numbers of their tokens
+    /// Requests with token counts
     Requests,
-    /// Requests that ended well
+    /// Requests that succeeded
     Answered,
-    /// Tokens that others contain, and how many requests had them
+    /// Tokens that other kinds contain already, and the number of requests that had them
     Other,
 }
 
-/// Reads a page. An error says why this is no page of an AI gateway, or what on it no gateway can have counted.
+/// Reads a page. An error says why this is not a page of an AI gateway, or which count is impossible for one.
 pub(super) fn read(page: &str, fleet: &Arc<str>) -> Result<Page, String> {
     let lines = series(page, |name| name == TARGET || name.starts_with(OURS))?;
     if lines.is_empty() {
@@ -106,7 +106,7 @@ impl Kind {
 }
 
 impl Model {
-    /// Operations and response models are counted together.
+    /// Adds a line. Operations and response models are added up.
     fn add(&mut self, kind: Kind, line: &Line<'_>) -> Result<(), String> {
         let value = line.amount()?;
         self.series.push(last_page::counter(line));
@@ -174,7 +174,7 @@ gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output
         assert_eq!(found, [("llm/a".to_owned(), 1.0), ("llm/b".to_owned(), 2.0)]);
     }
 
-    /// Envoy AI Gateway 1.0.0 as it is, without the buckets; no `llmRequestCosts` are configured.
+    /// A real page of Envoy AI Gateway 1.0.0, without the buckets; no `llmRequestCosts` are configured.
     const REAL: &str = include_str!("testdata/extproc-1.0.0.txt");
 
     #[test]

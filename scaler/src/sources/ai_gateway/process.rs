@@ -1,4 +1,4 @@
-//! What is remembered of the process behind an AI gateway's page.
+//! The last page of the process of an AI gateway.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,12 +10,12 @@ use tidegate_core::llm::TokenNames;
 use super::exposition::{Model, Page, read};
 use crate::{sources::last_page::LastPage, store::TokenCounters};
 
-/// The models of the last whole page.
+/// The series of each model on its last complete page.
 #[derive(Debug, Default)]
 pub(super) struct Process(HashMap<TokenNames, LastPage>);
 
 impl Process {
-    /// What the page says of each model. Those that lack a series that they had are left out: nothing is known of them.
+    /// Reads the counters of each model. Models that lack a series that they had are left out: they are unknown.
     pub(super) fn counted(&mut self, page: &str, fleet: &Arc<str>) -> Result<Vec<(TokenNames, TokenCounters)>, String> {
         let Page { models: mut found, is_new } = read(page, fleet)?;
         if is_new || self.has_counted_more(&found) {
@@ -32,7 +32,7 @@ impl Process {
         Ok(found.into_iter().map(|(names, model)| (names, model.counters)).collect())
     }
 
-    /// Whether the page is of a process that has started since.
+    /// Whether the page comes from a process that has restarted.
     fn has_counted_more(&self, found: &HashMap<TokenNames, Model>) -> bool {
         found.iter().any(|(names, model)| self.0.get(names).is_some_and(|known| known.is_more_than(&model.series)))
     }

@@ -1,20 +1,20 @@
-//! Reads the few series of Envoy's Prometheus exposition that demand is made of, a line at a time, without a copy.
+//! A parser for the few series of Envoy's Prometheus exposition that demand is computed from, a line at a time, without a copy.
 //!
-//! The format is Prometheus' text format 0.0.4. This is not a parser of all of it: a proxy answers megabytes a second, of
-//! which seven counters and gauges are wanted. Whatever is none of them is skipped, histograms included.
+//! The format is Prometheus' text format 0.0.4. This is not a full parser of it: a proxy answers megabytes a second, of which
+//! seven counters and gauges are wanted. Everything else is skipped, histograms included.
 
 use memchr::{memchr, memchr2, memmem};
 
 use super::Field;
 use crate::store::{Counters, Sample, Series, Shows};
 
-/// Why a page is no answer of an Envoy, although its status is 200.
+/// Why a page is not an Envoy's answer, although its status is 200.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// A page of HTML, for example
     #[error("something else than Prometheus metrics: {0}")]
     NotMetrics(String),
-    /// Each Envoy shows the cluster through which its own statistics are asked for
+    /// No cluster, although each Envoy shows the one through which its own statistics are asked for
     #[error(
         "no statistics of any cluster, although the question itself is counted in one: not an Envoy of Envoy Gateway, or \
          spec.telemetry.metrics.matches of its EnvoyProxy leaves them out"
@@ -27,14 +27,14 @@ pub enum PageError {
 
 const CONNECTION_MANAGER: &[u8] = b"envoy_http_conn_manager_prefix";
 const LISTENER: &[u8] = b"envoy_listener_address";
-/// Listeners of Envoy Gateway's own on every proxy: statistics and readiness.
+/// Ports of Envoy Gateway's own listeners on every proxy: statistics and readiness.
 const OWN_PORTS: std::ops::RangeInclusive<u16> = 19_000..=19_003;
 
-/// Longer lines than this are no series of Envoy's.
+/// Longest line in bytes: a longer one is not a series of Envoy's.
 const MAX_LINE: usize = 8192;
 const NAME_LABEL: &[u8] = b"envoy_cluster_name";
 
-/// Takes chunks as they come from the network. How the bytes are cut into chunks makes no difference.
+/// A parser that takes chunks as they come from the network. How the bytes are cut into chunks makes no difference.
 ///
 /// ```
 /// use tidegate_scaler::{store::Series, sources::envoy::Parser};
@@ -49,20 +49,20 @@ const NAME_LABEL: &[u8] = b"envoy_cluster_name";
 /// ```
 pub struct Parser<'a> {
     series: &'a Series,
-    /// Where what the listeners carry goes, if anywhere
+    /// The series for the traffic of the listeners, if that is kept
     fleet: Option<u32>,
     /// The start of a line whose end has not come yet
     partial: Vec<u8>,
     /// Whether the rest of this line is skipped because it is too long
     overlong: bool,
-    /// Up to the value of the label, as in the last series that was read: most lines begin like the one before
+    /// The start of the last series that was read, up to the value of the label: most lines begin like the one before
     prefix: Vec<u8>,
     prefix_field: Field,
-    /// Place in `found` by id
+    /// The index in `found`, by id
     places: Vec<u32>,
     found: Vec<(u32, Counters)>,
     scratch: Vec<u8>,
-    /// The signals that some cluster shows, whichever it is
+    /// The signals that at least one cluster shows
     shows: Shows,
     shows_clusters: bool,
     shows_listeners: bool,
@@ -91,13 +91,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes in what the proxy's listeners carry too, as the series of this fleet, if that is kept.
+    /// Reads the traffic of the proxy's listeners too, as the series of this fleet, if that is kept.
     #[must_use]
     pub fn with_fleet(self, fleet: Option<&str>) -> Self {
         Self { fleet: fleet.and_then(|fleet| self.series.of_cluster(fleet)), ..self }
     }
 
-    /// The next bytes.
+    /// Parses the next bytes.
     pub fn feed(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
@@ -123,12 +123,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Whether the last line has not ended. Envoy ends each.
+    /// Whether the last line has not ended. Envoy ends each line.
     pub fn is_mid_line(&self) -> bool {
         self.overlong || !self.partial.is_empty()
     }
 
-    /// What was found, or why this is no answer of an Envoy.
+    /// Returns the sample, or why this is not an Envoy's answer.
     pub fn finish(mut self) -> Result<Sample, PageError> {
         let last = std::mem::take(&mut self.partial);
         self.line(&last);
@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
 
     fn line(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // `None`: of another metric, or no series at all. Nothing for us.
+        // `None` means another metric, or no series at all: nothing to read.
         if !self.prefix.is_empty() && line.starts_with(&self.prefix) {
             let _ = self.label_and_value(&line[self.prefix.len()..], self.prefix_field, None);
         } else if let Some(series) = line.strip_prefix(b"envoy_cluster_") {
@@ -157,7 +157,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `upstream_rq_total{envoy_cluster_name="NAME"} 5`, where the rest of a name with dots may stand before `upstream_`.
+    /// Reads `upstream_rq_total{envoy_cluster_name="NAME"} 5`, where the rest of a name with dots may stand before `upstream_`.
     fn series_line(&mut self, line: &[u8], series: &[u8]) -> Option<()> {
         let brace = memchr(b'{', series)?;
         let (metric, labels) = (&series[..brace], &series[brace + 1..]);
@@ -177,7 +177,7 @@ impl<'a> Parser<'a> {
         self.label_and_value(rest, field, infix)
     }
 
-    /// `NAME"} 5`: Envoy's own form, in which the name is the only label and has no escapes.
+    /// Reads `NAME"} 5`: Envoy's own form, in which the name is the only label and has no escapes.
     fn label_and_value(&mut self, rest: &[u8], field: Field, infix: Option<&[u8]>) -> Option<()> {
         let end = memchr2(b'"', b'\\', rest)?;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -202,7 +202,7 @@ impl<'a> Parser<'a> {
         done
     }
 
-    /// `a="x",envoy_cluster_name="NAME",b="y"} 5`. Series that differ in other labels only add up.
+    /// Reads `a="x",envoy_cluster_name="NAME",b="y"} 5`. Series that differ only in other labels add up.
     fn any_labels(&mut self, labels: &[u8], field: Field, infix: Option<&[u8]>) -> Option<()> {
         let (mut series, value) = labelled(labels, NAME_LABEL)?;
         if let Some(infix) = infix {
@@ -212,8 +212,8 @@ impl<'a> Parser<'a> {
         self.add(self.id_of(&series), field, value)
     }
 
-    /// `envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http-10080"} 5`: Envoy Gateway calls the managers of
-    /// its Gateways' listeners by their ports, and its own otherwise.
+    /// Reads `envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http-10080"} 5`. Envoy Gateway names the connection
+    /// managers of its Gateways' listeners by their ports, and its own in other ways.
     fn listener_line(&mut self, line: &[u8], fleet: u32, field: Field, label: &[u8]) -> Option<()> {
         self.shows_listeners |= label == CONNECTION_MANAGER;
         let labels = &line[memchr(b'{', line)? + 1..];
@@ -241,7 +241,7 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// Those of a cluster, which it shows.
+    /// The counters of a cluster. They are added if they are not there yet, because the page shows the cluster.
     fn counters(&mut self, id: u32) -> &mut Counters {
         let index = id as usize;
         if self.places.len() <= index {
@@ -255,7 +255,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Where a metric of listeners goes, and the label that names the listener.
+/// The field of a listener's metric, and the label that names the listener.
 fn listener_field(line: &[u8]) -> Option<(Field, &'static [u8])> {
     let brace = memchr(b'{', line)?;
     match &line[..brace] {
@@ -281,7 +281,7 @@ fn labelled<'a>(mut labels: &'a [u8], wanted: &[u8]) -> Option<(Vec<u8>, &'a [u8
     Some((found?, labels.strip_prefix(b"} ")?))
 }
 
-/// What stands before `_upstream_…` or `_membership_total`, and where the metric goes.
+/// The part of the name before `_upstream_…` or `_membership_total`, and the field of the metric.
 fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
     let start = memmem::rfind(metric, b"upstream_").or_else(|| memmem::rfind(metric, b"membership_total"))?;
     let field = Field::of_metric(&metric[start..])?;
@@ -292,7 +292,7 @@ fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
     }
 }
 
-/// The value of a label up to its closing quote, with `\\`, `\"` and `\n` resolved, and what comes after the quote.
+/// The value of a label up to its closing quote, with `\\`, `\"` and `\n` resolved, and the rest after the quote.
 fn unescaped(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut value = Vec::new();
     loop {
@@ -313,7 +313,7 @@ fn unescaped(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// A value, which a timestamp may follow. Counters and gauges of Envoy are whole numbers, and at least 0.
+/// Parses a value, which a timestamp may follow. Counters and gauges of Envoy are whole numbers, and at least 0.
 fn number(text: &[u8]) -> Option<f64> {
     let text = match memchr(b' ', text) {
         Some(end) => &text[..end],
@@ -326,13 +326,13 @@ fn number(text: &[u8]) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value)
 }
 
-/// The start of a line, for people.
+/// The start of a line, for messages.
 fn excerpt(line: &[u8]) -> String {
     const LONGEST: usize = 60;
     String::from_utf8_lossy(&line[..line.len().min(LONGEST)]).into_owned()
 }
 
-/// A comment, nothing, or `name value` with or without labels.
+/// Whether a line is a comment, empty, or `name value` with or without labels.
 fn is_exposition(line: &[u8]) -> bool {
     match line {
         [] | [b'#', ..] => true,
@@ -384,7 +384,7 @@ envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="httproute/ns/overfl
         parser.finish()
     }
 
-    /// What every Envoy of Envoy Gateway shows: the cluster through which it is asked.
+    /// The cluster that every Envoy of Envoy Gateway shows: the one through which it is scraped.
     const OWN: &str = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"prometheus_stats\"} 7\n";
 
     /// The counters of the one cluster `c` in this text, on a page of an Envoy.
@@ -460,7 +460,7 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
 
     #[test]
     fn statistics_that_are_left_out_are_not_taken_for_zero() {
-        // As the configuration of `cases/trust/envoy-with-stats-matches.yaml` has it.
+        // As configured in `cases/trust/envoy-with-stats-matches.yaml`.
         let left_out = "envoy_cluster_membership_total{envoy_cluster_name=\"c\"} 1\n";
         let shows = |text: &str| parse(&Series::of(["c"]), &[text.as_bytes()]).unwrap().shows();
         assert_eq!(shows(left_out), [false; 3]);
@@ -575,7 +575,7 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
         proptest::collection::vec(line, 0..40).prop_map(|lines| lines.concat())
     }
 
-    /// The same, by the plain words of the format.
+    /// The same by a simple reading of the format.
     fn plain(text: &str, cluster: &str) -> Counters {
         let mut counters = Counters::default();
         for line in text.lines() {

@@ -1,4 +1,4 @@
-//! What Envoy counts of a cluster, by the names of its metrics, and where that goes.
+//! Envoy's statistics of a cluster, by the names of its metrics, and the counters that they go to.
 
 use crate::store::Counters;
 
@@ -14,7 +14,7 @@ pub(in crate::sources) enum Field {
 }
 
 impl Field {
-    /// By the name of a metric: `upstream_rq_total`. Several names may go to one field.
+    /// The field of a metric by its name: `upstream_rq_total`. Several names may go to one field.
     pub(in crate::sources) fn of_metric(metric: &[u8]) -> Option<Self> {
         Some(match metric {
             b"upstream_rq_total" => Self::Requests,
@@ -35,7 +35,7 @@ impl Field {
         matches!(self, Self::InFlight | Self::Connections | Self::Members)
     }
 
-    /// The signal that cannot be read where no cluster shows it: the order of all arrays of signals.
+    /// The signal that cannot be read if no cluster shows this field, as its index in all arrays of signals.
     pub(in crate::sources) fn proves(self) -> Option<usize> {
         match self {
             Self::Requests => Some(0),

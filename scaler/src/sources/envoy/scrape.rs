@@ -18,21 +18,22 @@ use tokio::time::{Instant, timeout};
 use super::exposition::{PageError, Parser};
 use crate::store::{Sample, Series};
 
-/// All that a proxy shows, on the listener that Envoy Gateway makes for it: the only path that is there.
+/// The path of a proxy's statistics, on the listener that Envoy Gateway makes for them: the only path that is there.
 const PATH: &str = "/stats/prometheus";
 /// Only stats that were used, and of these the nine that are read. Envoy looks for the pattern in names such as
-/// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`. `membership_total` counts as used in each cluster that has
-/// endpoints: it tells one that is idle from one that is not there.
+/// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`. `membership_total` is a used stat in each cluster that has
+/// endpoints: it distinguishes a cluster that is idle from one that is not there.
 const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.(membership_total%7Cupstream_\
     (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))$";
-/// These, and what the listeners carry: `http.http-10080.downstream_rq_total`, `listener.0.0.0.0_10080.downstream_cx_active`. That
-/// of the administration interface counts the question itself, so that it is shown wherever listeners are.
+/// The same, and the traffic of the listeners: `http.http-10080.downstream_rq_total`,
+/// `listener.0.0.0.0_10080.downstream_cx_active`. The administration interface's counts the scrape itself, so it is shown
+/// wherever listeners are.
 const QUERY_WITH_LISTENERS: &str = "usedonly&filter=%5E(cluster%5C..%2A%5C.(membership_total%7Cupstream_\
     (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))\
     %7Chttp%5C.(admin%7Chttps%3F-.%2A)%5C.downstream_rq_(total%7Cactive)%7Clistener%5C..%2A%5C.downstream_cx_active)$";
-/// An answer that comes within this was made when it came.
+/// An answer that comes within this is dated to its arrival.
 const PROMPT: Duration = Duration::from_millis(250);
-/// 100,000 clusters fit; more than that is no answer of an Envoy.
+/// Largest answer in bytes: 100,000 clusters fit, and a larger one is not an Envoy's.
 const MAX_BODY: usize = 64 << 20;
 
 /// Why a proxy gave no sample.
@@ -49,25 +50,25 @@ pub enum ScrapeError {
     /// No answer
     #[error("http://{0}: {1}")]
     Request(Endpoint, String),
-    /// Another status than 200
+    /// A status other than 200
     #[error("http://{0} answered {1}, wants 200")]
     Status(Endpoint, StatusCode),
     /// The answer ended too early
     #[error("http://{0} broke off: {1}")]
     Body(Endpoint, hyper::Error),
-    /// An answer without end
+    /// The answer is longer than the limit
     #[error("http://{0} answered more than {limit} MiB", limit = .1 >> 20)]
     TooLarge(Endpoint, usize),
     /// Its last line has no end, and nothing else says where the answer ends
     #[error("http://{0} was cut off in the middle of a line")]
     CutOff(Endpoint),
-    /// Not an Envoy's
+    /// The answer is not an Envoy's
     #[error("http://{0} answered {1}")]
     Page(Endpoint, PageError),
 }
 
 impl ScrapeError {
-    /// For metrics.
+    /// The class of the error, for metrics.
     pub fn class(&self) -> &'static str {
         match self {
             Self::Timeout(..) => "timeout",
@@ -84,7 +85,7 @@ impl ScrapeError {
     }
 }
 
-/// Address and path, without the query, which says nothing to people.
+/// Address and path, for messages. The query is left out, because it does not help people.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoint(std::net::SocketAddr);
 
@@ -97,15 +98,15 @@ impl std::fmt::Display for Endpoint {
 /// An answer, and when it was made.
 #[derive(Debug)]
 pub struct Scrape {
-    /// What it says
+    /// Its content
     pub sample: Sample,
     /// When the proxy made it
     pub at: Instant,
-    /// The size of the answer
+    /// The size of the answer in bytes
     pub bytes: usize,
 }
 
-/// Keeps connections to the proxies open.
+/// A client that keeps connections to the proxies open.
 #[derive(Debug, Clone)]
 pub struct Scraper {
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -114,7 +115,7 @@ pub struct Scraper {
 }
 
 impl Scraper {
-    /// With a deadline for connecting and one for the whole answer.
+    /// Creates a client with a deadline for connecting and one for the whole answer.
     pub fn new(connect_within: Duration, within: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -127,7 +128,7 @@ impl Scraper {
         Self { client, within, max_body: MAX_BODY }
     }
 
-    /// Asks one proxy for these series.
+    /// Scrapes these series from one proxy.
     pub async fn scrape(&self, proxy: &Proxy, series: &Series) -> Result<Scrape, ScrapeError> {
         let endpoint = Endpoint(proxy.stats);
         let fleet = proxy.fleet.as_deref().filter(|fleet| series.of_cluster(fleet).is_some());
@@ -173,14 +174,14 @@ impl Scraper {
     }
 }
 
-/// When the proxy made its answer, which it does in one go before it sends the first byte. Of one that took long nobody knows
-/// whether the question or the answer did: half way is off by the least at most.
+/// The time when the proxy made its answer, which it does in one go before it sends the first byte. If that took long, it is
+/// unknown whether the request or the answer was slow: the middle has the smallest possible error.
 fn made_at(asked: Instant, answered: Instant) -> Instant {
     let took = answered.duration_since(asked);
     if took < PROMPT { answered } else { asked + took / 2 }
 }
 
-/// "client error (Connect)" alone helps nobody.
+/// The innermost cause of an error: "client error (Connect)" alone does not help.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -1,4 +1,4 @@
-//! Whether a cluster can be used, step by step, so that the one that fails says what is missing.
+//! A check of whether a cluster can be used, in steps: the one that fails says what is missing.
 
 use std::{
     collections::HashMap,
@@ -13,23 +13,23 @@ use tidegate_kafka_admin::{Admin, End, Partition, advised};
 use super::oauth::OauthSettings;
 use super::{groups::Groups, settings::ClusterSettings};
 
-/// A connection that takes longer is none.
+/// Timeout for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// One step, and what came of it.
+/// One step, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// What was tried
+    /// The name of the step
     pub step: String,
-    /// Whether it went well
+    /// Whether it succeeded
     pub ok: bool,
-    /// What was found, or what is wrong and what to do
+    /// The finding, or the problem and what to do about it
     pub detail: String,
 }
 
-/// Tries the settings, the way to each broker, the credentials, and what they allow on these topics and groups. Steps that
-/// depend on one that failed are left out. Blocks, so it is not for a thread of the runtime.
+/// Checks the settings, the connection to each broker, the credentials, and their permissions on these topics and groups. Steps
+/// that depend on one that failed are left out. Blocks, so it must not run on a thread of the runtime.
 pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -> Vec<Step> {
     let (mut steps, within) = (Steps(Vec::new()), settings.timeout());
     let Some(config) =

@@ -1,4 +1,4 @@
-//! Groups without committed offsets: those that have committed nothing, and share groups, which never do.
+//! Groups without committed offsets: groups that have committed nothing yet, and share groups, which never commit.
 
 use std::{
     collections::HashMap,
@@ -7,10 +7,10 @@ use std::{
 
 use tidegate_kafka_admin::Offsets;
 
-/// A group may end, and another kind of it begin under its name.
+/// How long a group's kind is remembered: the group may end, and one of another kind may begin under its name.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// What is the matter with a group that [is of another kind](tidegate_kafka_admin::Admin::is_of_another_kind).
+/// The error for a group that [is of another kind](tidegate_kafka_admin::Admin::is_of_another_kind).
 pub(super) const ANOTHER_KIND: &str = "it is a share group, or a group of Kafka Streams that has committed nothing. A share group commits no offsets, so its lag is not \
      known: scale by something else, such as tidegate.dev/prometheus-query with the lag that an exporter reports";
 
@@ -24,8 +24,8 @@ struct KnownGroup {
 }
 
 impl Groups {
-    /// Puts an error in the place of what looks like nothing committed, and is not. `look` says whether a group is of another
-    /// kind; after it failed it is not called again, since it would wait for the same broker.
+    /// Puts an error in place of empty offsets, for groups that only look as if they had committed nothing. `look` says whether a
+    /// group is of another kind; after it failed it is not called again, since it would wait for the same broker.
     pub(super) fn refuse_others(
         &mut self,
         committed: &mut HashMap<String, Result<Offsets, String>>,

@@ -1,4 +1,4 @@
-//! What earlier sweeps saw: how fast partitions move, and which stand still.
+//! The history of sweeps: how fast partitions move, and which stand still.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,13 +9,13 @@ use tidegate_core::kafka::{KafkaLag, Lag, NothingCommitted, PartitionOffsets, Ra
 
 use tidegate_kafka_admin::Partition;
 
-/// The time that rates are of: consumers commit every 5 s by default, and a shorter time would show the moments of it. A longer one
-/// would keep those waiting who have to see a whole one with as many replicas as now.
+/// The window of rates. Consumers commit every 5 s by default, and a shorter window would show single commits. A longer one would
+/// delay the estimate of what a replica reads, which needs a whole window with the present number of replicas.
 const WINDOW: Duration = Duration::from_secs(30);
-/// After this, rates are told.
+/// Shortest time for which rates are reported.
 const SOONEST: Duration = Duration::from_secs(20);
 
-/// Of each lag that is asked for.
+/// The past of each lag that is asked for.
 #[derive(Default)]
 pub(super) struct History(HashMap<KafkaLag, Past>);
 
@@ -25,7 +25,7 @@ struct Past {
     still: HashMap<Partition, Still>,
 }
 
-/// All partitions together, as one sweep saw them.
+/// The sums over all partitions in one sweep.
 struct Seen {
     at: Instant,
     ends: i128,
@@ -34,14 +34,14 @@ struct Seen {
     partitions: u32,
 }
 
-/// Messages wait on a partition, and nothing is committed.
+/// A partition on which messages wait and nothing is committed.
 struct Still {
     committed: i64,
     since: Instant,
 }
 
 impl History {
-    /// The lag of these partitions now, with what is known from before.
+    /// The lag of these partitions now, with the rates and the stuck partitions that earlier sweeps show.
     pub(super) fn lag(
         &mut self,
         wanted: &KafkaLag,
@@ -49,7 +49,7 @@ impl History {
         now: Instant,
     ) -> Result<Lag, NothingCommitted> {
         let past = self.0.entry(wanted.clone()).or_default();
-        // While Kafka does not answer, nobody can commit either.
+        // After a gap the past is dropped: while Kafka does not answer, no consumer can commit either.
         if past.sweeps.back().is_some_and(|last| now.duration_since(last.at) > WINDOW) {
             *past = Past::default();
         }
@@ -65,7 +65,7 @@ impl History {
         Ok(Lag { rates: past.rates(&offsets, &lag, now), ..lag })
     }
 
-    /// Forgets what nobody asks for.
+    /// Forgets all lags but the wanted ones.
     pub(super) fn keep(&mut self, wanted: &[KafkaLag]) {
         if self.0.len() > wanted.len() {
             self.0.retain(|lag, _| wanted.binary_search(lag).is_ok());
@@ -74,7 +74,7 @@ impl History {
 }
 
 impl Past {
-    /// For how long nothing was committed while something waits.
+    /// The time for which nothing was committed while messages wait.
     fn stands_still(&mut self, partition: Partition, offsets: &PartitionOffsets, now: Instant) -> Duration {
         let Some(committed) = offsets.valid().filter(|committed| *committed < offsets.latest) else {
             self.still.remove(&partition);
@@ -92,12 +92,12 @@ impl Past {
         let seen = Seen {
             at: now,
             ends: sum(|partition| partition.latest),
-            // Nothing is read where nothing was committed.
+            // Without a committed offset nothing was read: the first offset stands in for it.
             committed: sum(|partition| partition.valid().unwrap_or(partition.earliest)),
             waiting: lag.messages.saturating_add(lag.stuck),
             partitions: lag.partitions,
         };
-        // Partitions were added, a topic was recreated or offsets were reset: the sums say nothing of what was read.
+        // If partitions were added, a topic was recreated or offsets were reset, the sums do not show how much was read.
         let goes_on = |last: &Seen| {
             last.partitions == seen.partitions && last.ends <= seen.ends && last.committed <= seen.committed
         };

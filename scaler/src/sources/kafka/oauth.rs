@@ -16,13 +16,13 @@ use tokio::runtime::Handle;
 use super::files::read;
 use crate::sources::{body_of, with_causes};
 
-/// Where tokens come from, and whose they are.
+/// The token endpoint, and the credentials of the client.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OauthSettings {
     /// The URL of the token endpoint
     pub token_endpoint: String,
-    /// The client
+    /// The client's id
     pub client_id: String,
     /// A file with the client's secret
     pub client_secret_file: PathBuf,
@@ -32,13 +32,13 @@ pub struct OauthSettings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Longest time for an answer, and its most bytes.
+/// Timeout of a request, and the largest answer in bytes.
 const WITHIN: Duration = Duration::from_secs(10);
 const MOST: usize = 1 << 20;
-/// RFC 6749 lets an endpoint leave the lifetime out.
+/// Lifetime in seconds of a token that comes without one: RFC 6749 lets an endpoint leave it out.
 const LIFETIME: u64 = 300;
 
-/// RFC 6749, sections 5.1 and 5.2.
+/// The endpoint's answer: RFC 6749, sections 5.1 and 5.2.
 #[derive(Deserialize)]
 struct Answer {
     access_token: Option<String>,
@@ -48,19 +48,21 @@ struct Answer {
 }
 
 impl OauthSettings {
-    /// Tokens for a connection. Asked for outside of the runtime that this is called in.
+    /// The source of tokens for a connection. It has to be called on a thread outside the runtime in which this function is
+    /// called.
     pub(super) fn tokens(self) -> TokenSource {
         let runtime = Handle::current();
         Box::new(move || self.token(&runtime))
     }
 
-    /// A token, with the secret and the CA that the files hold now. Blocks, so not for a thread of the runtime.
+    /// Requests a token, with the secret and the CA that the files have now. Blocks, so it must not run on a thread of the
+    /// runtime.
     fn token(&self, runtime: &Handle) -> Result<OAuthToken, String> {
         runtime.block_on(self.ask()).map_err(|error| format!("sasl.tokenEndpoint {}: {error}", self.token_endpoint))
     }
 
     async fn ask(&self) -> Result<OAuthToken, String> {
-        // reqwest panics where there is none. An error means that the process has one already.
+        // reqwest panics without a crypto provider. An error means that the process has one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder().timeout(WITHIN);
         if let Some(file) = &self.ca_file {
@@ -102,7 +104,7 @@ impl OauthSettings {
     }
 }
 
-/// RFC 6749, appendix B: names, secrets and scopes may hold any character.
+/// URL-encodes a text, as in RFC 6749, appendix B: names, secrets and scopes may have any character.
 fn url_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
@@ -118,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request, and tells what was asked.
+    /// Answers one request, and returns the token and the request.
     async fn asked(status: &str, body: &str) -> (Result<OAuthToken, String>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Kafka clusters by name, as a file says how to reach them.
+//! Settings of Kafka clusters by name, from a file.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{files::read, oauth::OauthSettings};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KafkaSettings {
-    /// By the name that annotations use
+    /// The clusters, by the name that annotations use
     pub clusters: BTreeMap<String, ClusterSettings>,
     /// Seconds between two sweeps of a cluster
     #[serde(default = "five")]
@@ -28,14 +28,14 @@ fn five() -> u64 {
 pub struct ClusterSettings {
     /// `HOST:PORT` of at least one broker
     pub brokers: Vec<String>,
-    /// TLS, where the brokers ask for it
+    /// TLS, if the brokers require it
     pub tls: Option<TlsSettings>,
-    /// SASL, where the brokers ask for it
+    /// SASL, if the brokers require it
     pub sasl: Option<SaslSettings>,
-    /// Lag up to the last stable offset: what open transactions hold does not wait
+    /// Whether lag ends at the last stable offset: messages of open transactions are not part of it
     #[serde(default)]
     pub read_committed: bool,
-    /// Seconds after which a request has failed
+    /// Timeout of a request, in seconds
     #[serde(default = "ten")]
     pub timeout_seconds: u64,
 }
@@ -56,7 +56,7 @@ pub struct TlsSettings {
     pub key_file: Option<PathBuf>,
     /// A file with the key's password
     pub key_password_file: Option<PathBuf>,
-    /// Whether the brokers' names are not to be those of their certificates
+    /// Whether the brokers' names may differ from those in their certificates
     pub skip_hostname_check: bool,
 }
 
@@ -64,10 +64,10 @@ pub struct TlsSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "mechanism", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum SaslSettings {
-    /// A user and a password, as they are
+    /// A user and a password, which are sent as they are
     #[serde(rename = "PLAIN")]
     Plain(PasswordSettings),
-    /// A user and a password that stay secret
+    /// A user and a password, which is not sent itself
     #[serde(rename = "SCRAM-SHA-256")]
     ScramSha256(PasswordSettings),
     /// The same with a longer hash
@@ -81,11 +81,11 @@ pub enum SaslSettings {
     Gssapi(KerberosSettings),
 }
 
-/// A user.
+/// A user and its password.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PasswordSettings {
-    /// Who
+    /// The user's name
     pub username: String,
     /// A file with the password
     pub password_file: PathBuf,
@@ -95,11 +95,11 @@ pub struct PasswordSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KerberosSettings {
-    /// Who, such as `tidegate@EXAMPLE.ORG`
+    /// The principal's name, such as `tidegate@EXAMPLE.ORG`
     pub principal: String,
-    /// The principal's keys
+    /// The keytab file with the principal's keys
     pub keytab_file: PathBuf,
-    /// The brokers' own principal, less host and realm
+    /// The brokers' own principal, without host and realm
     #[serde(default = "kafka")]
     pub service_name: String,
 }
@@ -116,12 +116,12 @@ impl KafkaSettings {
 }
 
 impl ClusterSettings {
-    /// Requests that take longer have failed.
+    /// Timeout of a request.
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.clamp(1, 600))
     }
 
-    /// Where tokens come from, if any are asked for.
+    /// The source of tokens, if the mechanism uses any.
     pub(super) fn oauth(&self) -> Option<&OauthSettings> {
         match &self.sasl {
             Some(SaslSettings::OauthBearer(oauth)) => Some(oauth),
@@ -129,12 +129,12 @@ impl ClusterSettings {
         }
     }
 
-    /// As librdkafka wants them, with what the files hold now. The error names the field and the file.
+    /// The settings in librdkafka's form, with the present content of the files. An error names the field and the file.
     pub(super) fn client(&self) -> Result<ClientConfig, String> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.brokers.join(","));
         config.set("client.id", "tidegate");
-        // The client joins no group; but one that has none crashes when a coordinator moves (confluentinc/librdkafka#5040).
+        // The client joins no group, but without a group.id it crashes when a coordinator moves (confluentinc/librdkafka#5040).
         config.set("group.id", "tidegate").set("enable.auto.commit", "false");
         let protocol = match (&self.tls, &self.sasl) {
             (None, None) => "plaintext",
@@ -166,7 +166,7 @@ impl ClusterSettings {
 }
 
 impl SaslSettings {
-    /// As brokers call it.
+    /// The mechanism's name, as brokers call it.
     pub(super) fn mechanism(&self) -> &'static str {
         match self {
             Self::Plain(_) => "PLAIN",
@@ -177,7 +177,7 @@ impl SaslSettings {
         }
     }
 
-    /// Who logs in.
+    /// The name of the user that logs in.
     pub(super) fn user(&self) -> &str {
         match self {
             Self::Plain(password) | Self::ScramSha256(password) | Self::ScramSha512(password) => &password.username,

@@ -12,20 +12,20 @@ use tidegate_kafka_admin::{Admin, End, Offsets, Partition, advised};
 
 use super::{groups::Groups, history::History};
 
-/// Topics whose partitions are looked up one by one; of more, all topics of the cluster are looked up at once.
+/// Most topics whose partitions are looked up one by one; if there are more, all topics of the cluster are looked up at once.
 const ONE_BY_ONE: usize = 20;
-/// Partitions are added, and topics are made, now and then.
+/// How long partitions are remembered: some are added, and topics are created, now and then.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 
-/// What was found of each lag.
+/// The result for each lag.
 pub(super) type Answers = Vec<(KafkaLag, Result<Lag, String>)>;
 
-/// None is known, all for the same reason.
+/// Gives all lags the same error.
 pub(super) fn none_known(wanted: &[KafkaLag], error: &str) -> Answers {
     wanted.iter().map(|lag| (lag.clone(), Err(error.to_owned()))).collect()
 }
 
-/// What is kept of a cluster from one sweep to the next.
+/// The state of a cluster that is kept from one sweep to the next.
 #[derive(Default)]
 pub(super) struct Sweeper {
     groups: Groups,
@@ -34,8 +34,8 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Finds the lags, which are sorted. Groups first, then the ends of partitions, so that no offset is beyond the end because
-    /// somebody committed meanwhile. Blocks.
+    /// Finds the wanted lags, which have to be sorted. Asks for the offsets of groups first, then for the ends of partitions, so
+    /// that no offset is beyond the end because a consumer committed meanwhile. Blocks.
     pub(super) fn sweep(
         &mut self,
         admin: &Admin,
@@ -92,8 +92,9 @@ impl Sweeper {
     }
 }
 
-/// Partitions on which a group has committed more than there is. Whether it is so is asked again, since a leader that was just
-/// replaced may answer with less than there is; and with open transactions, which a group that reads uncommitted messages passes.
+/// Partitions on which a group has committed an offset beyond the end. Their end is asked for again, because a leader that was
+/// just replaced may answer with less than there is; and with open transactions included, because a group that reads uncommitted
+/// messages passes those.
 fn beyond(committed: &HashMap<String, Result<Offsets, String>>, latest: &Offsets) -> Vec<Partition> {
     let is_beyond = |(partition, offset): &(&Partition, &Result<i64, String>)| match (offset, latest.get(*partition)) {
         (Ok(offset), Some(Ok(latest))) => offset > latest,
@@ -107,7 +108,7 @@ fn beyond(committed: &HashMap<String, Result<Offsets, String>>, latest: &Offsets
 struct Found {
     committed: HashMap<String, Result<Offsets, String>>,
     latest: Offsets,
-    /// With open transactions, of the partitions that are [`beyond`]
+    /// The ends with open transactions included, of the partitions that are [`beyond`]
     ends: Offsets,
     earliest: Offsets,
     at: Instant,
@@ -173,7 +174,7 @@ impl Topics {
         topics.iter().flat_map(|topic| self.of(topic))
     }
 
-    /// The partitions that count.
+    /// The partitions whose lag is wanted.
     fn counted(&self, wanted: &KafkaLag, committed: &Offsets) -> Result<Vec<Partition>, String> {
         let of_group: BTreeSet<_> = committed.keys().map(|(topic, _)| topic).collect();
         if wanted.topics.is_empty() && of_group.is_empty() {
@@ -187,7 +188,7 @@ impl Topics {
                 return Err(advised(format!("topic {topic}: {error}"), "topic", topic));
             }
         }
-        // Where none is named, the group may have offsets of a topic that was deleted: nothing waits there.
+        // If no topic is named, the group may have offsets of a topic that was deleted: nothing waits there.
         let topics: Vec<_> =
             if wanted.topics.is_empty() { of_group.into_iter().collect() } else { wanted.topics.iter().collect() };
         let all = topics.into_iter().flat_map(|topic| self.of(topic));
@@ -213,7 +214,7 @@ mod tests {
         [(partition(), Ok(offset))].into()
     }
 
-    /// The partition, whose end was answered first and, where it was asked again, then.
+    /// The offsets of the partition, with the first answer for its end and, if that was asked for again, the second.
     fn found(latest: i64, ends: Offsets) -> Result<PartitionOffsets, String> {
         let found =
             Found { committed: HashMap::new(), latest: offset(latest), ends, earliest: offset(0), at: Instant::now() };

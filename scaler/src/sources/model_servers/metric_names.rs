@@ -1,4 +1,4 @@
-//! How model servers name what they tell.
+//! The metric names of model servers.
 //!
 //! vLLM: `vllm/v1/metrics/loggers.py`; SGLang: `python/sglang/srt/metrics/collector.py`; Text Generation Inference:
 //! `docs/source/reference/metrics.md`; llama.cpp: `tools/server/README.md` of each.
@@ -11,7 +11,7 @@ use crate::{
     store::ServerCounters,
 };
 
-/// What a metric is.
+/// The meaning of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Meaning {
     /// Prompt tokens, cached ones included
@@ -22,18 +22,18 @@ enum Meaning {
     Cached,
     /// Generated tokens
     Output,
-    /// Requests that it works on
+    /// Requests that are being processed
     Running,
     /// Requests that wait
     Waiting,
-    /// The part of the KV cache that is used
+    /// The part of the KV cache that is in use
     KvCache,
 }
 
-/// The names of each meaning. A page may have several of them for the same thing, as vLLM 0.10 has while it renames: the first
-/// counts alone.
+/// The metric names for each meaning. A page may have several for the same, as that of vLLM 0.10 does during a rename: only the
+/// first of them is read.
 const NAMES: [(Meaning, &[&str]); 7] = [
-    // TGI's are histograms of requests, counted at their end. It tells nothing of its caches, so that its prompts count in whole.
+    // TGI's are histograms of requests, counted at their end. TGI does not report its caches, so its prompts are counted in full.
     (Meaning::Input, &["vllm:prompt_tokens_total", "sglang:prompt_tokens_total", "tgi_request_input_length_sum"]),
     (Meaning::Uncached, &["llamacpp:prompt_tokens_total"]),
     // The second is vLLM's before 0.9.
@@ -66,15 +66,15 @@ const NAMES: [(Meaning, &[&str]); 7] = [
     (Meaning::KvCache, &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage"]),
 ];
 
-/// What a page says, and the series that say it.
+/// The counters of a page, and the series that they were read from.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Page {
     pub(super) counters: ServerCounters,
     pub(super) series: Vec<Seen>,
 }
 
-/// Reads a page. Several engines (data parallel ranks) in one server are added up, but for their caches, of which the fullest
-/// counts. An error says why it is no page of a model server, or what no server can say.
+/// Reads a page. Several engines (data parallel ranks) in one server are added up, except for their KV caches: the fullest
+/// applies. An error says why this is not a page of a model server, or which value is impossible.
 pub(super) fn read(page: &str) -> Result<Page, String> {
     let lines = series(page, |name| NAMES.iter().any(|(_, names)| names.contains(&name)))?;
     let mut found = Page::default();

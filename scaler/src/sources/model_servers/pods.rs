@@ -1,4 +1,4 @@
-//! The pods that are asked, and what is remembered of each.
+//! The pods that are scraped, and the last page of each.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -15,17 +15,17 @@ pub(super) struct Pod {
     pub(super) path: Arc<str>,
 }
 
-/// Pods that are ready, or were. One that fails its readiness probe under load is the fullest of all; one that starts does not
-/// answer yet, and that is no failure of its.
+/// Pods that are ready, or were. A pod that fails its readiness probe under load is the fullest of all, so it has to be scraped.
+/// A pod that starts does not answer yet, which is not a failure, so it is left out.
 #[derive(Debug, Default)]
 pub(super) struct Pods(BTreeMap<Pod, Process>);
 
-/// What is remembered of the process in a pod.
+/// The last page of the process in a pod.
 #[derive(Debug, Default)]
 pub(super) struct Process(LastPage);
 
 impl Pods {
-    /// Takes in the pods that there are now.
+    /// Updates the pods to those of this Plan.
     pub(super) fn plan(&mut self, plan: &Plan) {
         let mut before = std::mem::take(&mut self.0);
         for pod in plan.workloads.values().flat_map(|workload| &workload.pods) {
@@ -49,7 +49,7 @@ impl Pods {
 }
 
 impl Process {
-    /// What its page says. A page that lacks a series that it had is an error, unless the process has started since.
+    /// Reads the counters on its page. A page that lacks a series that it had is an error, unless the process has restarted.
     pub(super) fn counters(&mut self, page: &str) -> Result<ServerCounters, String> {
         let Page { counters, series } = read(page)?;
         let has_started = self.0.is_more_than(&series);

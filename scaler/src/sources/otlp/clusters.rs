@@ -1,7 +1,8 @@
-//! What the clusters of one Envoy carry, as its OpenTelemetry stat sink pushes it: `cluster.upstream_rq_total` and the like, with
-//! the cluster in the attribute `envoy.cluster_name`.
+//! The cluster statistics of one Envoy, as its OpenTelemetry stat sink pushes them: `cluster.upstream_rq_total` and the like,
+//! with the cluster in the attribute `envoy.cluster_name`.
 //!
-//! A report without a cluster says that the proxy has no such cluster. One whose points are refused says nothing of it.
+//! A report that lacks a cluster means that the proxy has no such cluster. A report whose points for a cluster are refused says
+//! nothing about it.
 
 use std::collections::HashMap;
 
@@ -17,12 +18,13 @@ use crate::{
     store::{Counters, Sample, Series},
 };
 
-/// Whether a metric is about what clusters carry.
+/// Whether a metric is one of the cluster statistics that are read.
 pub(super) fn is_wanted(metric: &str) -> bool {
     field(metric).is_some()
 }
 
-/// The field, and where the name of a cluster has dots, the rest of it: Envoy cuts the name at the first.
+/// The field of a metric, and the rest of the cluster's name if that has dots: Envoy cuts the name at the first dot and puts the
+/// rest into the metric's.
 fn field(metric: &str) -> Option<(Field, Option<&str>)> {
     let metric = metric.strip_prefix("cluster.")?;
     let (rest, name) = match metric.rsplit_once('.') {
@@ -32,10 +34,10 @@ fn field(metric: &str) -> Option<(Field, Option<&str>)> {
     Some((Field::of_metric(name.as_bytes())?, rest))
 }
 
-/// Series of one cluster: a statistic has one, but for what a user's own tags split it into.
+/// Most series of one cluster. A statistic has one, unless a user's own tags split it.
 const MAX_STREAMS: usize = 200;
 
-/// What one Envoy has counted of the clusters that are kept.
+/// The counters and gauges of one Envoy, for the clusters that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
     known: HashMap<String, Cluster>,
@@ -43,30 +45,30 @@ pub(super) struct Clusters {
     report: Report,
 }
 
-/// The report that is being taken in.
+/// The report that is being received.
 #[derive(Debug, Default)]
 struct Report {
     number: u64,
-    /// Counters of kept clusters that counted, and those that told nothing new
+    /// Counter points of kept clusters that were accepted, and those that only repeated an earlier one
     counted: u64,
     repeated: u64,
-    /// Why the first one was refused that was
+    /// Why the first refused point was refused
     refused: Option<Dropped>,
-    /// By how many nanoseconds its clock is behind that of the reports before
+    /// Nanoseconds by which its clock is behind that of the reports before
     behind: u64,
-    /// A count that grew shows that the clock was set back
+    /// Whether the clock was set back: a point was accepted because its count grew, although its time is older
     is_set_back: bool,
-    /// It has `upstream_rq_total` of any cluster
+    /// Whether it has `upstream_rq_total` of any cluster
     shows_requests: bool,
 }
 
 #[derive(Debug, Default)]
 struct Cluster {
     streams: HashMap<u64, Stream>,
-    /// What goes up and down, as the report says
+    /// The gauges of the last report that shows the cluster
     gauges: HashMap<u64, (Field, f64)>,
     totals: Counters,
-    /// The last report that shows it
+    /// The number of the last report that shows it
     shown: u64,
     counted: bool,
     repeated: bool,
@@ -74,17 +76,17 @@ struct Cluster {
 }
 
 impl Clusters {
-    /// A new report begins.
+    /// Begins a new report.
     pub(super) fn begin(&mut self) {
         self.report = Report { number: self.report.number + 1, ..Report::default() };
     }
 
-    /// Series that are known.
+    /// The number of known series.
     pub(super) fn len(&self) -> usize {
         self.known.values().map(Cluster::len).sum()
     }
 
-    /// Takes in a part of the report. `room` is for so many series that are not known; what is left of it.
+    /// Processes a part of the report. `room` is how many new series may be added; returns how many still may.
     pub(super) fn take_in(
         &mut self,
         metric: &Metric,
@@ -143,8 +145,8 @@ impl Clusters {
         before > 0 && self.known.values().all(|cluster| cluster.shown != before)
     }
 
-    /// All that the report says, as a scrape would: what was counted since the proxy was first heard. `None` when it only repeats
-    /// what was told before, and an error when it says nothing that counts.
+    /// The sample of the whole report, like that of a scrape: the counts since the proxy was first heard. `None` when it only
+    /// repeats an earlier report, and an error when nothing in it can be used.
     pub(super) fn sample(&mut self, series: &Series) -> Option<Result<Sample, String>> {
         self.known.retain(|cluster, _| series.of_cluster(cluster).is_some());
         if let Some(error) = self.report.error() {
@@ -164,7 +166,7 @@ impl Clusters {
     }
 }
 
-/// One point, and where it goes.
+/// One point, with its field and the id of its series.
 struct Told<'a> {
     field: Field,
     temporality: Option<Temporality>,
@@ -198,7 +200,7 @@ impl Report {
         }
     }
 
-    /// Why the report as a whole says nothing.
+    /// Why the report as a whole cannot be used.
     fn error(&self) -> Option<String> {
         if !self.shows_requests {
             let missing = "its report has cluster.upstream_rq_total of no cluster, not even of Envoy's own";
@@ -211,7 +213,7 @@ impl Report {
     }
 }
 
-/// The error of a sender of which all points are so many nanoseconds older than its last ones.
+/// The error for a sender whose points are all older than its last ones, by this many nanoseconds.
 pub(super) fn clock_error(behind: u64) -> String {
     let (seconds, patience) = (behind / 1_000_000_000, PATIENCE.as_secs());
     format!(
@@ -224,7 +226,7 @@ impl Cluster {
         self.streams.len() + self.gauges.len()
     }
 
-    /// The report of this number shows it.
+    /// Records that the report of this number shows the cluster.
     fn show(&mut self, report: u64) {
         if self.shown != report {
             (self.counted, self.repeated, self.refused) = (false, false, false);
@@ -259,8 +261,8 @@ impl Cluster {
         Ok(added)
     }
 
-    /// Whether the report of this number says what it carries. Of a counter that stands still a clock that was set back makes a
-    /// repetition.
+    /// Whether the report of this number can be used for the cluster. After the clock was set back, a point of a counter that did
+    /// not move looks like a repetition: it is valid then.
     fn is_told(&self, report: u64, is_set_back: bool) -> bool {
         let only_repeats = self.repeated && !self.counted;
         self.shown == report && !self.refused && (is_set_back || !only_repeats)
@@ -275,7 +277,7 @@ impl Cluster {
     }
 }
 
-/// Clusters whose names Envoy writes alike are given the sum.
+/// Adds one cluster's counters to another's: clusters whose names Envoy writes alike get the sum.
 fn add(sum: &mut Counters, one: &Counters) {
     sum.requests += one.requests;
     sum.refused += one.refused;

@@ -1,7 +1,8 @@
-//! The way in for calls: whose each is, then its message, and only then one of the few places in which messages are taken in.
+//! Admission of calls: first the caller is identified, then its message is read, and only then it gets one of the few places in
+//! which messages are processed.
 //!
-//! So a caller that sends its message slowly holds up nobody but itself. Callers that the Plan knows have memory and places of their
-//! own, which strangers cannot take.
+//! So a caller that sends its message slowly delays only itself. Callers that the Plan knows have memory and places of their own,
+//! which strangers cannot take.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -30,33 +31,33 @@ use super::{
     who,
 };
 
-/// Calls of one kind of callers that are taken in at one time. Each may hold a message of [`LARGEST_MESSAGE`] once more, unpacked.
+/// Most calls of one lane that are processed at one time. Each may hold another [`LARGEST_MESSAGE`] for its decompressed message.
 const AT_ONCE: usize = 2;
-/// KiB of messages of one kind of callers that are being read or wait for a place.
+/// Most KiB of one lane's messages that are being read or wait for a place.
 const READING_KIB: usize = 40 << 10;
-/// … of one caller, a large message with the room in which it grew.
+/// The same for one caller: a large message with the spare capacity that it grew into.
 const READING_KIB_OF_ONE: usize = 24 << 10;
-/// A call costs this at least.
+/// Fewest KiB that a call holds.
 const CALL_KIB: usize = 16;
-/// Calls of one caller that are being read or wait for a place.
+/// Most calls of one caller that are being read or wait for a place.
 const CALLS_OF_ONE: usize = 32;
-/// A caller that sends nothing for so long is cut off, and one whose message takes longer than that in all.
+/// Timeouts of reading: a caller that sends nothing for this long is cut off, and so is one whose whole message takes too long.
 const NOTHING_FOR: Duration = Duration::from_secs(2);
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Whose a call is.
+/// The origin of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
     /// A sender at its own address
     Sender(IpAddr),
-    /// Another pod of Tidegate, which passes on what the sender at this address has pushed
+    /// Another pod of Tidegate, which forwards a message of the sender at this address
     Peer(IpAddr),
     /// This pod, which does not know its own address yet
     Myself,
 }
 
 impl Caller {
-    /// The address of the sender; `None` where what it says is known already.
+    /// The address of the sender; `None` for this pod's own calls, whose content is known already.
     pub(super) fn sender(self) -> Option<IpAddr> {
         match self {
             Self::Sender(address) | Self::Peer(address) => Some(address),
@@ -65,7 +66,7 @@ impl Caller {
     }
 }
 
-/// Lets calls in.
+/// Admits calls.
 pub(super) struct Gate {
     plan: watch::Receiver<Option<Arc<Plan>>>,
     peers: Option<Arc<Peers>>,
@@ -74,13 +75,13 @@ pub(super) struct Gate {
     callers: Mutex<HashMap<IpAddr, Reading>>,
 }
 
-/// What callers of one kind share.
+/// The memory and places that callers of one kind share: known ones, or strangers.
 struct Lane {
     kib: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
-/// What one caller has taken.
+/// The calls and memory that one caller holds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Reading {
     calls: usize,
@@ -92,7 +93,7 @@ impl Gate {
         Self { plan, peers, known: Lane::new(), strangers: Lane::new(), callers: Mutex::default() }
     }
 
-    /// The same call once its message is read and it has a place, which it keeps for as long as the second value.
+    /// Returns the call once its message is read and it has a place, which it keeps until the second value is dropped.
     async fn admit(
         self: &Arc<Self>,
         request: Request<Body>,
@@ -109,8 +110,9 @@ impl Gate {
         Ok((Request::from_parts(parts, Body::new(Full::new(message))), (visit, place)))
     }
 
-    /// Whose the call is. What other pods of Tidegate may say is refused from everybody else: as an ordinary message a forged one
-    /// would count for its own sender at best, and one of a pod that is not known yet would be lost, because it is no sender.
+    /// Identifies the caller. Headers that only Tidegate's pods may set are refused from any other address. If such a call were
+    /// taken as an ordinary message, a forged one would at best be attributed to its real sender, and one from a pod that is not
+    /// known yet would be lost, because a pod is not a sender.
     async fn caller(&self, headers: &HeaderMap, peer: IpAddr, local: Option<SocketAddr>) -> Result<Caller, Status> {
         let text = |key: &str| headers.get(key).map(|value| value.to_str().unwrap_or_default());
         let (forwarded_by, sender) = match (text(FORWARDED_BY), text(SENDER)) {
@@ -156,7 +158,7 @@ impl Lane {
     }
 }
 
-/// One call, for as long as it holds anything.
+/// One call, with the memory that it holds until it is dropped.
 struct Visit {
     gate: Arc<Gate>,
     peer: IpAddr,
@@ -165,7 +167,7 @@ struct Visit {
 }
 
 impl Visit {
-    /// The call holds that much now, of what its lane has.
+    /// Raises the memory that the call holds to this many KiB, taken from its lane.
     fn hold(&mut self, kib: usize, lane: &Arc<Semaphore>) -> Result<(), Status> {
         let more = kib.max(CALL_KIB).saturating_sub(self.kib);
         if more == 0 {
@@ -201,7 +203,7 @@ impl Drop for Visit {
     }
 }
 
-/// The message, of which memory of so many KiB is asked for before it is taken.
+/// Reads the message. `hold` reserves memory, in KiB, before it is allocated.
 async fn read(mut body: Body, mut hold: impl FnMut(usize) -> Result<(), Status>) -> Result<Bytes, Status> {
     let mut message = Vec::new();
     let end = Instant::now() + WHOLE_WITHIN;
@@ -224,7 +226,7 @@ async fn read(mut body: Body, mut hold: impl FnMut(usize) -> Result<(), Status>)
     }
 }
 
-/// Makes room for so many bytes more, a quarter more at least: neither each time anew nor for twice as many.
+/// Makes room for so many more bytes, and at least a quarter more: neither reallocates for each frame nor doubles the memory.
 fn grow(message: &mut Vec<u8>, by: usize, hold: &mut impl FnMut(usize) -> Result<(), Status>) -> Result<(), Status> {
     if message.capacity() - message.len() < by {
         let more = by.max(message.len() / 4);

@@ -1,10 +1,10 @@
-//! When a sender was heard, and how often that usually is.
+//! The times at which a sender was heard, and its usual interval.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Messages that are nearer than this to the one before are parts of one report.
+/// Messages that follow each other faster than this are parts of one report.
 const TOO_NEAR: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub(super) struct Heard {
     usual: Duration,
 }
 
-/// How long ago somebody was last heard, and how long that usually is.
+/// The time since a sender was last heard, and its usual interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Silence {
     pub(super) lasts: Duration,

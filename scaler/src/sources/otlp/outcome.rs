@@ -1,4 +1,4 @@
-//! What became of a call's points.
+//! The outcome of a call for each of its points.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use opentelemetry_proto::tonic::{
 
 use super::{peers::Passes, stream::Dropped};
 
-/// What became of the points of a call.
+/// The number of a call's points that were accepted, and of those that were dropped.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) accepted: u64,
     pub(super) dropped: HashMap<Dropped, u64>,
-    /// Of one that was refused: which, and why
+    /// The first refused point: its metric, and the reason
     example: Option<String>,
-    /// Whether it is for other pods too
+    /// Set if the call is to be forwarded to the other pods
     pub(super) passes: Option<Passes>,
 }
 
@@ -43,7 +43,7 @@ impl Outcome {
         self.passes = self.passes.max(Some(passes));
     }
 
-    /// Late points and duplicates are nothing that a sender can mend.
+    /// The rejected points, for the answer. Late points and duplicates are not among them: a sender cannot fix those.
     pub(super) fn rejected(&self) -> Option<ExportMetricsPartialSuccess> {
         let of = |why: Dropped| self.dropped.get(&why).copied().unwrap_or(0);
         let rejected = of(Dropped::Malformed) + of(Dropped::TooMany) + of(Dropped::Unknown);

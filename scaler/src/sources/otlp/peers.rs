@@ -1,10 +1,11 @@
-//! A sender's connection leads to one of Tidegate's pods; that one tells the others.
+//! Forwarding between Tidegate's pods: a sender's connection leads to one of them, which forwards its messages to the others.
 //!
-//! They are found by a host name that has the addresses of all, as a headless Service has. A pod does not know which address is its
-//! own until it finds its own mark in what comes to it.
+//! The pods are found by a host name that resolves to the addresses of all, like that of a headless Service. A pod does not know
+//! which address is its own until it receives a call with its own mark.
 //!
-//! Only a pod of Tidegate may say that a message is somebody else's, so that is believed from these addresses alone. A pod that has
-//! just started may call before the others know it: then they look again at once, and it tries again.
+//! Only a pod of Tidegate may forward a message on behalf of its sender, so forwarded calls are accepted from these addresses
+//! alone. A pod that has just started may call before the others know it: then they look the name up again at once, and it
+//! retries.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,31 +36,31 @@ use crate::store::SignalStore;
 
 /// How often the addresses are looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// … and at most how often, when an address that is not among them says that it is a peer.
+/// Shortest time between two lookups, when an address that is not among them claims to be a peer.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(1);
-/// For so long such a call waits for the addresses.
+/// Longest time that such a call waits for a lookup.
 const LOOKED_WITHIN: Duration = Duration::from_secs(2);
-/// Without an answer from DNS for so long, an address may be somebody else's.
+/// How long addresses are trusted without an answer from DNS: after that, one may belong to somebody else.
 const BELIEVED_FOR: Duration = Duration::from_secs(300);
-/// KiB of calls that wait for one peer, and how many. Cumulative points come again; so it is the newest that are dropped.
+/// Most KiB of calls that wait for one peer, and most calls. The newest are dropped, because cumulative points come again.
 const WAITING_KIB: usize = 32 << 10;
 const WAITING: usize = 1000;
-/// A peer that is there answers within this.
+/// Timeout for connecting to a peer, and for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A pod that does not know this one yet is told again so often, and so long after.
+/// Number of retries with a peer that does not know this pod yet, and the time before each.
 const TOLD_AGAIN: u32 = 3;
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// More pods than this are not Tidegate's.
+/// Most addresses that are used: Tidegate does not have more pods.
 const MAX_PEERS: usize = 32;
 
-/// In a call that was passed on: the pod that did, and the address of the sender.
+/// Headers of a forwarded call: the mark of the forwarding pod, and the address of the sender.
 pub(super) const FORWARDED_BY: &str = "tidegate-forwarded-by";
 pub(super) const SENDER: &str = "tidegate-sender";
 
-/// Whose a message is that other pods are told as well; of several, the one that counts most.
+/// The kind of sender of a message that is forwarded to other pods; of several in one message, the greatest applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Passes {
-    /// Of somebody that the Plan does not know by the address
+    /// A sender whose address the Plan does not know
     Stranger,
     Known,
 }
@@ -67,14 +68,14 @@ pub(super) enum Passes {
 /// The other pods.
 pub(super) struct Peers {
     host: String,
-    /// Of this process
+    /// Random mark of this process, by which it recognizes its own calls
     mark: String,
     signals: Arc<SignalStore>,
-    /// Where this process listens itself, once that is known
+    /// The address of this process itself, once that is known
     own: Mutex<Option<SocketAddr>>,
     queues: Mutex<HashMap<SocketAddr, Queue>>,
     found: watch::Sender<Found>,
-    /// An address that is not among those that were found says that it is a peer
+    /// Notified when an address that was not found claims to be a peer
     is_missed: Notify,
 }
 
@@ -91,7 +92,7 @@ impl Found {
     }
 }
 
-/// What waits for one peer.
+/// The calls that wait for one peer.
 struct Queue {
     calls: mpsc::Sender<(Passed, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
@@ -116,7 +117,7 @@ impl Peers {
         timeout(LOOKED_WITHIN, found.wait_for(|found| found.has(address))).await.is_ok_and(|found| found.is_ok())
     }
 
-    /// Whether a call with this mark, which came in at this address, is this pod's own. It needs to tell itself no more.
+    /// Whether a call with this mark, which came in at this address, is this pod's own. If so, it stops forwarding to itself.
     pub(super) fn is_self(&self, mark: &str, at: Option<SocketAddr>) -> bool {
         let own = mark == self.mark;
         if let Some(at) = at.filter(|_| own) {
@@ -126,7 +127,7 @@ impl Peers {
         own
     }
 
-    /// Tells all others, as soon as they can take it. Half of what may wait is kept for senders that the Plan knows.
+    /// Queues a message for all other pods. Half of each queue is reserved for senders that the Plan knows.
     pub(super) fn pass_on(&self, sender: IpAddr, request: ExportMetricsServiceRequest, whose: Passes) {
         let kib = u32::try_from(request.encoded_len() / 1024 + 1).unwrap_or(u32::MAX);
         let passed = Arc::new((sender, request));
@@ -143,7 +144,7 @@ impl Peers {
         }
     }
 
-    /// Finds the others until `shutdown` says so.
+    /// Looks up the other pods, and forwards to them, until `stop` is cancelled.
     pub(super) async fn run(&self, stop: CancellationToken) {
         let mut telling = JoinSet::new();
         let mut failing = false;
@@ -176,7 +177,7 @@ impl Peers {
         }
     }
 
-    /// These are all the pods now.
+    /// Updates the pods: these are all that there are now.
     fn find(&self, found: &HashSet<SocketAddr>, telling: &mut JoinSet<()>) {
         let addresses = found.iter().map(|address| address.ip().to_canonical()).collect();
         self.found.send_replace(Found { addresses, at: Some(Instant::now()) });
@@ -229,7 +230,7 @@ async fn tell_one(client: &mut MetricsServiceClient<Channel>, passed: &Passed, m
     client.export(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
-/// Nobody else has it.
+/// A random number that no other process has.
 fn rand_mark() -> u128 {
     use std::hash::{BuildHasher, RandomState};
     let half = || u128::from(RandomState::new().hash_one(std::process::id()));
@@ -246,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    /// Nobody listens there.
+    /// An address on which nothing listens.
     const ADDRESS: &str = "127.0.0.1:9";
 
     fn running() -> (Arc<Peers>, DropGuard) {

@@ -1,7 +1,7 @@
-//! Proxies that push what their clusters carry, by their addresses, and the reports of each.
+//! Proxies that push the statistics of their clusters, by address, and the reports of each.
 //!
-//! A report may come in several messages. It is over when the proxy shows again all the clusters that it showed before, or when
-//! nothing has come for a while: only then does it say which clusters are not there.
+//! A report may come in several messages. It is complete when it shows all the clusters that the one before showed, or when
+//! nothing has come for a while: only then is it known which clusters are missing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,12 +20,12 @@ use super::{
 };
 use crate::store::{Sample, Series};
 
-/// Series of all proxies together: some 70 MiB.
+/// Most series of all proxies together: some 70 MiB.
 const MAX_SERIES: usize = 500_000;
-/// Parts of a report are at most so far apart, or a quarter of the usual time between two reports.
+/// Longest time between two parts of a report, unless a quarter of the usual time between two reports is longer.
 const PART_AFTER: Duration = Duration::from_millis(250);
 
-/// What a proxy reported at a time, or why that says nothing.
+/// The time of a proxy's report, and its sample, or why it cannot be used.
 pub(super) type Report = (Instant, Result<Sample, String>);
 
 /// The proxies that have pushed.
@@ -38,15 +38,16 @@ pub(super) struct Proxies {
 #[derive(Debug, Default)]
 struct Pushing {
     clusters: Clusters,
-    /// When the last report began and went on
+    /// The times of the first and the latest part of the last report
     parts: Option<(Instant, Instant)>,
-    /// Whether that report was not told to anybody yet
+    /// Whether that report was not passed on yet
     is_open: bool,
     heard: Option<Heard>,
 }
 
 impl Proxies {
-    /// Takes in one message, or a part of it. When a new report begins before the one before was told, this tells it.
+    /// Processes one message, or a part of it. When that begins a new report while the one before is still open, returns the one
+    /// before.
     pub(super) fn take_in<'a>(
         &mut self,
         address: IpAddr,
@@ -68,7 +69,7 @@ impl Proxies {
         self.known.len()
     }
 
-    /// Tells the reports that are over.
+    /// Returns the reports that are complete, and closes them.
     pub(super) fn over(&mut self, now: Instant, series: &Series) -> Vec<(IpAddr, Report)> {
         let over = self.known.iter_mut().filter(|(_, pushing)| pushing.is_over(now));
         let told = over.filter_map(|(address, pushing)| Some((*address, pushing.tell(series)?))).collect();
@@ -81,14 +82,15 @@ impl Proxies {
         self.known.retain(|address, _| addresses.contains(address));
     }
 
-    /// For how long the proxy at this address has told nothing new; `None` when it never has.
+    /// The time since the proxy at this address last reported anything new; `None` when it never did.
     pub(super) fn silence(&self, address: IpAddr) -> Option<Silence> {
         self.known.get(&address)?.heard.map(Heard::silence)
     }
 }
 
 impl Pushing {
-    /// A part of a report comes: of a new one, unless the last part was a moment ago.
+    /// Registers a part of a report. It begins a new report, unless the last part was a moment ago; returns the one before if
+    /// that is still open.
     fn part(&mut self, at: Instant, series: &Series) -> Option<Report> {
         if let Some((begun, last)) = self.parts.filter(|(_, last)| at.saturating_duration_since(*last) <= self.gap()) {
             self.parts = Some((begun, last.max(at)));

@@ -1,4 +1,5 @@
-//! What is pushed goes to the signals: tokens of senders that there is room for, clusters of proxies that the Plan has.
+//! The receiver of pushed metrics. It stores the tokens of senders that there is room for, and the clusters of proxies that the
+//! Plan has.
 
 use std::{
     collections::HashMap,
@@ -34,12 +35,12 @@ use super::{
 };
 use crate::store::{Series, SignalStore};
 
-/// Proxies push every 5 s where nobody says more.
+/// Shortest silence of a proxy that is reported. Proxies push every 5 s by default.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
-/// Processes that one message tells of. A collector puts those of many into one.
+/// Most processes (OTLP resources) in one message. A collector puts those of many senders into one.
 const MOST_RESOURCES: usize = 10_000;
 
-/// Takes in calls.
+/// The OTLP metrics service.
 pub(super) struct Receiver {
     settings: OtlpSettings,
     signals: Arc<SignalStore>,
@@ -60,7 +61,7 @@ impl MetricsService for Receiver {
         let Some(address) = caller.sender() else {
             return Ok(Response::new(ExportMetricsServiceResponse::default()));
         };
-        // Without a Plan nobody is known, which is not to say that they are strangers.
+        // Without a Plan no sender is known, but that does not make it a stranger.
         let plan = self.plan.borrow().clone();
         let plan = plan.ok_or_else(|| Status::unavailable("Tidegate has not read the cluster yet: try again"))?;
         let request = request.into_inner();
@@ -77,12 +78,12 @@ impl MetricsService for Receiver {
     }
 }
 
-/// A call while it is taken in.
+/// A call that is being processed.
 struct Call<'a> {
     plan: &'a Plan,
     series: &'a Series,
     address: IpAddr,
-    /// Whether the Plan has somebody at this address
+    /// Whether the Plan has a proxy or an AI gateway at this address
     is_known: bool,
     now: Arrival,
 }
@@ -171,7 +172,7 @@ impl Receiver {
         }
     }
 
-    /// `unheard`: proxies that have pushed nothing so far, and since when they are known.
+    /// Closes a round. `unheard` has the proxies that have pushed nothing so far, and since when they are known.
     pub(super) fn close_second(&self, unheard: &mut HashMap<SocketAddr, Instant>) {
         let Some(plan) = self.plan.borrow().clone() else { return };
         let over = self.senders.lock().forget_over(FORGET_AFTER.max(self.signals.stale_after()));
@@ -197,7 +198,7 @@ impl Receiver {
         }
     }
 
-    /// Proxies that have to push and do not.
+    /// Reports an error for each proxy that has to push and does not.
     fn tell_silent(&self, plan: &Plan, unheard: &mut HashMap<SocketAddr, Instant>) {
         let proxies = self.proxies.lock();
         unheard.retain(|address, _| plan.proxies.iter().any(|proxy| proxy.stats == *address && proxy.ready));
@@ -224,7 +225,7 @@ impl Receiver {
 
 #[cfg(test)]
 impl Receiver {
-    /// Senders and proxies of which something is kept.
+    /// The numbers of senders and of proxies that are kept.
     pub(super) fn kept(&self) -> (usize, usize) {
         (self.senders.lock().len(), self.proxies.lock().len())
     }

@@ -1,6 +1,7 @@
-//! Processes that push tokens: what each has counted, and when it is over.
+//! Processes that push tokens: the counts of each, and when it has ended.
 //!
-//! Anybody may push, so there is room for senders by how the Plan knows them. Those that it knows always find theirs.
+//! Senders are unauthenticated, so each standing with the Plan has room of its own. Senders that the Plan knows always find
+//! theirs.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,16 +17,16 @@ use super::{
     who::Standing,
 };
 
-/// A process that ended is not called silent before this.
+/// Shortest silence after which a process that was replaced is taken to have ended.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(10);
 /// A sender silent for longer than this is forgotten once its last value is too old to be used; if it returns, it is new.
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(900);
 
-/// How much there may be of senders of one standing.
+/// The limits for senders of one standing.
 #[derive(Debug)]
 struct Room {
     senders: usize,
-    /// Of those that come from one address as one AI gateway, or as guests
+    /// Senders of one origin: from one address, as one AI gateway or as guests
     of_origin: usize,
     /// Series of tokens, at 400 bytes each
     series: usize,
@@ -45,7 +46,7 @@ impl Standing {
         }
     }
 
-    /// The index of what is taken of its room.
+    /// The index of its room in `Senders::taken`.
     fn index(&self) -> usize {
         match self {
             Self::Known => 0,
@@ -57,14 +58,14 @@ impl Standing {
 
 type Origin = (IpAddr, Standing);
 
-/// What is taken of a room.
+/// The part of a room that is in use.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
     senders: usize,
     series: usize,
 }
 
-/// Those that were heard, by what tells one process from another.
+/// The senders that were heard, by the name that distinguishes one process from another.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
     known: HashMap<String, Sender>,
@@ -86,7 +87,7 @@ impl Senders {
         self.known.len()
     }
 
-    /// A message of this process is taken in by `take_in`, which may make so many new series. `None` when there is no room for the
+    /// Processes a message of this process with `take_in`, which may add so many new series. `None` when there is no room for the
     /// sender.
     pub(super) fn hear<T>(
         &mut self,
@@ -106,7 +107,8 @@ impl Senders {
         Some(result)
     }
 
-    /// The sender is of this origin from now on: the Plan may have come to know it, or does no longer.
+    /// Adds the sender, or moves it to this origin: the Plan may have come to know it, or no longer does. `None` when there is no
+    /// room.
     fn admit(&mut self, name: &str, origin: Origin, at: Instant) -> Option<()> {
         let mut series = 0;
         if let Some(sender) = self.known.get_mut(name) {
@@ -143,10 +145,11 @@ impl Senders {
         }
     }
 
-    /// Forgets those that are over, or silent for longer than `patience`; their names.
+    /// Forgets senders that have ended, or were silent for longer than `patience`, and returns their names.
     ///
-    /// A process that starts again gets another name at the same address: what the one before contributed is over. Behind a
-    /// collector many have one address, so that only who began after the other was last heard can have taken its place.
+    /// A process that restarts gets another name at the same address: the contribution of the one before has ended. Behind a
+    /// collector many processes share an address, so only one that was first heard after the other was last heard can have
+    /// replaced it.
     pub(super) fn forget_over(&mut self, patience: Duration) -> Vec<String> {
         let mut youngest = HashMap::<IpAddr, Instant>::new();
         for Sender { origin: (address, _), heard, .. } in self.known.values() {
@@ -181,7 +184,7 @@ mod tests {
         senders.hear(name, (ADDRESS, standing), Instant::now(), |_, _| ()).is_some()
     }
 
-    /// These push every 5 s for so many seconds.
+    /// Has these senders push every 5 s for so many seconds, and returns the names of those that are forgotten.
     async fn push(senders: &mut Senders, names: &[&str], seconds: u64) -> Vec<String> {
         let mut over = Vec::new();
         for _ in 0..seconds / 5 {

@@ -1,14 +1,16 @@
-//! One counter as it is pushed: points become what was added since the last.
+//! One pushed counter: each point becomes the increase since the last one.
 //!
-//! Cumulative points say what was counted since a start, delta points since the last. A start that changed is a restart; its value
-//! is never read as a time, because Envoy writes microseconds into it (seen with 1.40), so that a restart is noticed all the same.
+//! A cumulative point has the count since a start time, a delta point the count since the last point. A start that changed is a
+//! restart. Its value is only compared and never read as a time, because Envoy writes microseconds into it (seen with 1.40): a
+//! restart is noticed all the same.
 //!
-//! Nor does it tell of when a series is: the SDKs of OpenTelemetry write when the process began. So the first cumulative point of a
-//! series is of no known time, until its sender was heard for so long that it would have been told of before.
+//! Nor does the start date a series: OpenTelemetry's SDKs write the time when the process began. So it is unknown which time the
+//! first cumulative point of a series covers, until its sender was heard for so long that an older series would have been
+//! reported before.
 //!
-//! A sender's clock may be set back, and its points look late then. Of one process the higher count is the newer one, whatever the
-//! clock says. Where that decides nothing, a point that is older than the last one is refused, so that nothing counts twice;
-//! when all are for [`PATIENCE`] by our own clock, the sender's clock is followed.
+//! A sender's clock may be set back, and its points look late then. Within one process the higher count is the newer one,
+//! whatever the clock says. Where that does not decide, a point that is older than the last one is refused, so that nothing is
+//! counted twice; when all points were older for [`PATIENCE`] by our own clock, the sender's clock is followed.
 
 use std::{
     fmt,
@@ -19,18 +21,18 @@ use std::{
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use tokio::time::Instant;
 
-/// Why a point does not count.
+/// Why a point is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Dropped {
-    /// An older one than the last
+    /// It is older than the last one
     Late,
-    /// Nothing that was not told before
+    /// It repeats an earlier one
     Duplicate,
-    /// Not what a counter can say
+    /// A counter cannot have such values
     Malformed,
-    /// One sender tells of too many
+    /// Its sender has too many series
     TooMany,
-    /// Nobody knows its sender
+    /// Its sender is unknown
     Unknown,
 }
 
@@ -62,17 +64,17 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// What the points of a metric say.
+/// The time that the points of a metric cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Temporality {
-    /// All since the start
+    /// The time since the start
     Cumulative,
-    /// What came since the last
+    /// The time since the last point
     Delta,
 }
 
 impl Temporality {
-    /// `AGGREGATION_TEMPORALITY_…`; `None` for what is none of them.
+    /// Reads OTLP's `AGGREGATION_TEMPORALITY_…`; `None` for any other number.
     pub(super) fn of(number: i32) -> Option<Self> {
         match number {
             1 => Some(Self::Delta),
@@ -91,12 +93,12 @@ pub(super) struct Point {
     pub(super) count: f64,
 }
 
-/// When a message came in.
+/// The time when a message came in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     /// Nanoseconds since 1970
     pub(super) wall: u64,
-    /// By the clock that nobody sets
+    /// By the monotonic clock
     pub(super) at: Instant,
 }
 
@@ -107,18 +109,18 @@ impl Arrival {
     }
 }
 
-/// A sender whose points are all older than those before for so long has another clock now. Late messages of a sender that works
-/// come between newer ones.
+/// How long all points of a sender have to be older than those before, until its clock is taken to have changed. Late messages of
+/// a sender that works come between newer ones.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// The same where a count is lower too, and its process the same: old messages that come again look like that.
+/// The same where a count is lower too and the process is the same: old messages that are sent again look like that.
 const PATIENCE_IF_LOWER: Duration = Duration::from_secs(300);
-/// Points from the future by more than this would make all that follow late.
+/// Nanoseconds by which a point may be in the future: one further ahead would make all later points late.
 const AHEAD: u64 = 3_600_000_000_000;
 
-/// No sender that is of use is slower.
+/// Longest interval of a sender that is used, in nanoseconds: a slower one is of no use.
 const SLOWEST: u64 = 300_000_000_000;
 
-/// For how long one sender was heard, and how often it tells of a series, by its own clock.
+/// The time when one sender was first heard, and its interval between two points of a series: nanoseconds of its own clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reports {
     first: u64,
@@ -133,46 +135,48 @@ impl Reports {
         self.every = self.every.max(since_last.min(SLOWEST));
     }
 
-    /// Whether each series that there was when it was first heard has been told of by now, also where a report comes in parts.
+    /// Whether each series that existed when the sender was first heard has been reported by now, even if a report comes in
+    /// parts.
     fn have_told_all(&self, time: u64) -> bool {
         self.every > 0 && time.saturating_sub(self.first) > self.every + self.every / 2
     }
 }
 
-/// What is known of one counter.
+/// The state of one counter.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     last: Point,
-    /// The highest time that was heard: a count that is lower has begun anew only after it
+    /// The highest time of any point: a lower count is a restart only if its time is after this
     newest: u64,
-    /// The start of the process before, whose points are over. The present one's where that began anew without saying so.
+    /// The start of the process before, whose points are refused. It is the current start if the count restarted without a new
+    /// one
     ended: u64,
     behind: Option<Box<Behind>>,
 }
 
-/// Points that are older than the last one, as long as none is newer.
+/// Points that are older than the last one, with no newer one among them.
 #[derive(Debug)]
 struct Behind {
     since: Instant,
-    /// Of the last of them
+    /// The time of the last of them
     time: u64,
-    /// What delta points have added
+    /// The sum and count that delta points have added
     added: [f64; 2],
 }
 
-/// How a point relates to the last one that counted.
+/// How a point relates to the last one that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Order {
     Newer,
     Again,
-    /// Of a process that ended
+    /// From a process that has ended
     Over,
-    /// By its time, which is believed after so long
+    /// Older by its time, which is believed after this long
     Older(Duration),
 }
 
 impl Stream {
-    /// What the point adds: sum and count. `reports` are those of its sender.
+    /// Accepts a point, and returns the sum and count that it adds. `reports` are those of its sender.
     pub(super) fn accept(
         &mut self,
         point: Point,
@@ -207,7 +211,7 @@ impl Stream {
         Ok(since(before, point))
     }
 
-    /// By how many nanoseconds a time is behind the last point that counted.
+    /// Nanoseconds by which a time is behind the last point that was accepted.
     pub(super) fn lead(&self, time: u64) -> u64 {
         self.last.time.saturating_sub(time)
     }
@@ -236,7 +240,7 @@ impl Stream {
         if grew && is_one_process { Order::Newer } else { is_after(last.time, PATIENCE) }
     }
 
-    /// A point that is older by its time: it counts once all have been for `patience`.
+    /// Handles a point that is older by its time: it is accepted once all points were older for `patience`.
     fn older(
         &mut self,
         point: Point,
@@ -252,7 +256,7 @@ impl Stream {
         let behind = self.behind.get_or_insert_with(new);
         let goes_on = point.time > behind.time;
         if point.time < behind.time {
-            // One of the two came late: which of them counted before is not known.
+            // One of the two came late, and it is unknown which of them was counted before.
             behind.added = [0.0; 2];
         } else if goes_on {
             behind.added = [behind.added[0] + point.sum, behind.added[1] + point.count];
@@ -267,7 +271,7 @@ impl Stream {
         Ok(if temporality == Temporality::Delta { added } else { since(before, point) })
     }
 
-    /// This is the last point now; the one before.
+    /// Makes this the last point, and returns the one before.
     fn replace(&mut self, point: Point) -> Point {
         let before = std::mem::replace(&mut self.last, point);
         if before.time > 0 && is_anew(before, point) {
@@ -277,7 +281,7 @@ impl Stream {
     }
 }
 
-/// What a cumulative counter has counted between two points.
+/// The increase of a cumulative counter between two points.
 fn since(before: Point, now: Point) -> [f64; 2] {
     if is_anew(before, now) { [now.sum, now.count] } else { [now.sum - before.sum, now.count - before.count] }
 }
@@ -290,11 +294,11 @@ fn is_lower(point: Point, than: Point) -> bool {
     point.sum < than.sum || point.count < than.count
 }
 
-/// The same for the same attributes in whatever order.
+/// A hash of a metric and its attributes, in which their order does not matter.
 pub(super) fn identity(metric: &str, attributes: &[KeyValue]) -> u64 {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let one = |attribute: &KeyValue| {
-        // Values are texts nearly always; others are told apart by how they print.
+        // Values are nearly always strings; others are distinguished by their debug output.
         let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
         match value {
             Some(opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text)) => {

@@ -228,7 +228,7 @@ async fn a_sender_that_becomes_known_later_is_not_counted_twice() {
     assert!(all < 500.0 && own < 500.0, "{all} tokens/s, of which {own} of the fleet");
 }
 
-/// As a gateway of one's own would push: with the SDK of OpenTelemetry, in its two temporalities, compressed.
+/// Pushes like a custom gateway: with OpenTelemetry's SDK, in its two temporalities, compressed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_sdk_of_opentelemetry_pushes_is_understood() {
     use opentelemetry_otlp::{Compression, MetricExporter, WithExportConfig, WithTonicConfig};
@@ -335,7 +335,7 @@ async fn a_message_that_is_too_large_is_refused_and_the_server_lives() {
 
 #[tokio::test]
 async fn what_one_pod_is_told_all_pods_know() {
-    // It believes what comes from 127.0.0.1, where nobody listens to what it passes on itself.
+    // It accepts forwarded calls from 127.0.0.1. Nothing listens on port 9 for those that it forwards itself.
     let other = Served::new(Some("127.0.0.1:9".to_owned())).await;
     let first = Served::new(Some(other.address.to_string())).await;
     let told = async {

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::store::TokenCounters;
 
-/// Series of one sender: models times token types times operations.
+/// Most series of one sender: models times token types times operations.
 const MAX_STREAMS: usize = 50_000;
-/// No model has a longer name.
+/// Longest name in bytes: no model has a longer one.
 const LONGEST_NAME: usize = 512;
 
 /// Whether a metric is about tokens.
@@ -26,7 +26,7 @@ pub(super) fn is_wanted(metric: &str) -> bool {
     matches!(metric, "gen_ai.client.token.usage" | "gen_ai.client.token.usage.token")
 }
 
-/// What one sender has counted.
+/// The counts of one sender.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     streams: HashMap<u64, (Stream, Place)>,
@@ -36,18 +36,18 @@ pub(super) struct Tokens {
     call: Call,
 }
 
-/// What the call says that is being taken in.
+/// The call that is being processed.
 #[derive(Debug, Default)]
 struct Call {
-    /// The models that it tells of
+    /// The models that it reports, as indexes of `Tokens::totals`
     told: Vec<usize>,
-    /// Those of which a point was too late, so that not all is known
+    /// Models with a late point: their counts are incomplete
     late: Vec<usize>,
-    /// By how many nanoseconds its clock is behind that of the calls before
+    /// Nanoseconds by which its clock is behind that of the calls before
     behind: u64,
 }
 
-/// Where a series goes.
+/// The model and the counter that a series adds to.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     model: usize,
@@ -59,17 +59,17 @@ enum Kind {
     Input,
     Cached,
     Output,
-    /// In others already: cache creation in input, reasoning in output
+    /// Already part of another kind: cache creation of input, reasoning of output
     Within,
 }
 
 impl Tokens {
-    /// Series that are known.
+    /// The number of known series.
     pub(super) fn len(&self) -> usize {
         self.streams.len()
     }
 
-    /// `most` series are known after that.
+    /// Processes a metric. No more than `most` series are known afterwards.
     pub(super) fn take_in(&mut self, metric: &Metric, now: Arrival, most: usize, outcome: &mut Outcome) {
         let most = most.min(MAX_STREAMS);
         let mut take =
@@ -156,8 +156,8 @@ impl Tokens {
         Ok(Place { model, kind })
     }
 
-    /// The counts since the sender began of the models that the call told of, as those of a proxy of this set; an error where its
-    /// clock kept all from counting. `None` when it only repeated what was told before.
+    /// The counts of the models that the call reports, since the sender was first heard, under this set of proxies. An error when
+    /// its clock made all of them late. `None` when it only repeats earlier points.
     pub(super) fn counted(&mut self, fleet: &Arc<str>) -> Option<Result<Vec<(TokenNames, TokenCounters)>, String>> {
         let Call { mut told, late, behind } = std::mem::take(&mut self.call);
         told.retain(|model| !late.contains(model));

@@ -1,4 +1,4 @@
-//! Whose a message is, as the Plan knows it and as its resource says.
+//! The identity of a sender, by the Plan and by the resource attributes of its message.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ pub(super) enum Standing {
     Known,
     /// It comes through a collector, and its attributes name the pod of this AI gateway
     Named(Arc<str>),
-    /// Neither, as behind a collector that adds no attributes
+    /// Neither, for example behind a collector that adds no attributes
     Guest,
 }
 
@@ -30,8 +30,8 @@ pub(super) fn is_proxy(plan: &Plan, address: IpAddr) -> bool {
     plan.proxies.iter().any(|proxy| proxy.stats.ip() == address)
 }
 
-/// How the Plan knows the sender, and the set of proxies that it is part of: by the pod that it says it is, which a collector may
-/// have added, else by its address.
+/// The standing of the sender, and the set of proxies that it is part of. The AI gateway is found by the pod in the attributes,
+/// which a collector may have added, else by the address.
 pub(super) fn standing(
     plan: &Plan,
     address: IpAddr,
@@ -54,7 +54,8 @@ pub(super) fn standing(
     (standing, fleet)
 }
 
-/// What tells one process from another: its address, and behind a collector what it says of itself.
+/// The name that distinguishes one process from another: its address, and for processes behind one collector the instance in
+/// their attributes.
 pub(super) fn sender_name(address: IpAddr, resource: &ResourceMetrics) -> String {
     let attributes = attributes(resource);
     let named = ["service.instance.id", "k8s.pod.uid", "k8s.pod.name", "host.name"];

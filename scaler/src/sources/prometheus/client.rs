@@ -1,4 +1,4 @@
-//! How a Prometheus is asked: TLS, credentials, headers, a deadline, a size.
+//! The client of a Prometheus: TLS, credentials, headers, a deadline, a size limit.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -19,28 +19,28 @@ use crate::{
     text::shortened,
 };
 
-/// 10,000 clusters with traffic fit five times.
+/// Largest answer in bytes: five times that for 10,000 clusters with traffic.
 const MAX_BODY: usize = 64 << 20;
-/// A file of credentials is no longer than this.
+/// Largest file of credentials, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
 
-/// What is wrong with the settings of a Prometheus.
+/// An error in the settings of a Prometheus.
 #[derive(Debug, thiserror::Error)]
 pub enum PrometheusError {
     /// A file that cannot be read
     #[error("cannot read {path}: {source}")]
     File {
-        /// Which file
+        /// The file
         path: String,
-        /// Why
+        /// The cause
         source: std::io::Error,
     },
-    /// A certificate, a key or a URL that is none
+    /// An invalid certificate, key, header or URL
     #[error("{what}: {source}")]
     Invalid {
-        /// What it was to be
+        /// The file, the header or the URL
         what: String,
-        /// Why it is not
+        /// Why it is invalid
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -55,9 +55,9 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// A client with these settings. Nothing is asked yet.
+    /// Creates a client with these settings. Nothing is queried yet.
     pub fn new(settings: PrometheusSettings) -> Result<Self, PrometheusError> {
-        // reqwest panics where there is none. An error means that the process has one already.
+        // reqwest panics without a crypto provider. An error means that the process has one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder().connect_timeout(settings.timeout);
         if let Some(path) = &settings.ca_file {
@@ -75,7 +75,7 @@ impl Prometheus {
         for (name, value) in &settings.headers {
             let header = HeaderName::try_from(name).map_err(invalid(&format!("header {name}")))?;
             let mut value = HeaderValue::try_from(value).map_err(invalid(&format!("header {name}")))?;
-            // It may be a key.
+            // It may be an API key.
             value.set_sensitive(true);
             headers.append(header, value);
         }
@@ -86,7 +86,7 @@ impl Prometheus {
         Ok(Self { client, settings, headers, name, max_body: MAX_BODY })
     }
 
-    /// For people: host and port.
+    /// The name for messages: host and port.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -95,7 +95,7 @@ impl Prometheus {
         self.settings.interval
     }
 
-    /// The number of each row of an answer, by the value of one of its labels.
+    /// Runs a query, and returns the number of each row by the value of one of its labels.
     pub async fn by_label(&self, promql: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
         let answer = self.ask(promql).await?;
         let rows = answer.data.as_vector().ok_or_else(|| format!("{promql}: wants a vector"))?;
@@ -103,7 +103,7 @@ impl Prometheus {
         Ok(rows.iter().filter_map(row).filter(|(_, value)| value.is_finite()).collect())
     }
 
-    /// An instant query, now.
+    /// Runs an instant query at the present time.
     pub(super) async fn ask(&self, promql: &str) -> Result<Answer, String> {
         let within = self.settings.timeout;
         let answer = timeout(within, self.answer(promql)).await;
@@ -148,23 +148,23 @@ impl Prometheus {
     }
 }
 
-/// What the server found.
+/// The data that the server found.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) data: Data,
-    /// Why that is not all that there is: behind Thanos or Mimir are many servers, of which one may be away
+    /// Why the data is incomplete, if it is: behind Thanos or Mimir are many servers, and one may be away
     pub(super) partial: Option<String>,
 }
 
 impl Answer {
     fn new(data: PromqlResult, warnings: &[String]) -> Self {
-        // PromQL's own remarks are of the query, which means the same every time.
+        // PromQL's own annotations are about the query, which means the same every time, and not about missing data.
         let mut of_servers = warnings.iter().filter(|warning| !warning.starts_with("PromQL "));
         let partial = of_servers.next().map(|first| format!("answered in part: {}", shortened(first)));
         Self { data: data.into_inner().0, partial }
     }
 
-    /// What was made of the data: no more than a lower bound where they are not all.
+    /// The value that `read` makes of the data: only a lower bound when the data is incomplete.
     pub(super) fn measured<T>(self, read: impl FnOnce(&Data) -> Result<T, String>) -> Measured<T, String> {
         match (read(&self.data), self.partial) {
             (Ok(value), None) => Measured::Exact(value),
@@ -190,7 +190,7 @@ enum ApiAnswer {
     },
 }
 
-/// The one type of result that [`PromqlResult`] does not know: `"abc"` as a query.
+/// Whether the result is a string, the one type that [`PromqlResult`] does not know: `"abc"` as a query.
 fn is_string(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Outer {

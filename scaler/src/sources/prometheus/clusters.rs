@@ -11,7 +11,7 @@ use tidegate_core::plan::Proxy;
 use super::client::Answer;
 use crate::store::{ClusterValues, Series};
 
-/// What is asked for: the metric's end, whether it is a counter, and what it adds to.
+/// The metrics that are queried: the end of the name, whether it is a counter, and the signal that it adds to.
 const METRICS: [(&str, Kind); 8] = [
     ("rq_total", Kind::Demand(1.0)),
     ("rq_pending_overflow", Kind::Demand(1.0)),
@@ -28,7 +28,7 @@ const WINDOWS: [&str; 2] = ["30s", "6s"];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    /// A counter, and how it counts
+    /// A counter, and the factor with which it is added
     Demand(f64),
     InFlight,
     Connections,
@@ -40,14 +40,14 @@ impl Kind {
     }
 }
 
-/// One row for each cluster, metric and window: `{envoy_cluster_name, part="rq_total:30s"}`, which are put together
-/// here, so that a series that is not there spoils nothing. Beside them:
+/// The query. It gives one row for each cluster, metric and window: `{envoy_cluster_name, part="rq_total:30s"}`. The rows are
+/// combined here, so that a missing series spoils nothing. Beside them:
 /// - `part="there"` for each cluster that has endpoints on some proxy: it may be idle, and one without this row and
 ///   without traffic is unknown;
 /// - `part="counters"` and `part="rates"` with the number of proxies that show the cluster's counter, and that have a
 ///   rate of it: after a failed scrape there are more of the former, and the sum of the rates is too low;
-/// - `{instance, pod, part="proxy"}` for each proxy that Prometheus hears of, and `part="rated"` for each that has a rate
-///   of [`SENTINEL`]: without them a Prometheus that cannot reach the proxies would look like no traffic.
+/// - `{instance, pod, part="proxy"}` for each proxy with samples of [`SENTINEL`], and `part="rated"` for each with a rate of it:
+///   without them a Prometheus that cannot reach the proxies would look like no traffic.
 pub(super) fn query(series: &Series, proxies: &[Proxy]) -> String {
     let mut query = String::new();
     let mut part = |aggregation: &str, expression: &str, part: &str| {
@@ -78,8 +78,9 @@ pub(super) fn query(series: &Series, proxies: &[Proxy]) -> String {
     query
 }
 
-/// The metrics of clusters whose names have dots have the rest of the name in their own (see [`Series`]). `rate` drops a
-/// metric's name, so that the rest is put into a label first; that can only be done to an instant, hence the sub-queries.
+/// Selects the metrics of clusters whose names have dots: the rest of the cluster's name is in the metric's (see [`Series`]).
+/// `rate` drops a metric's name, so the rest is put into a label first; that works only on an instant vector, hence the
+/// subqueries.
 fn with_dots(metric: &str) -> String {
     format!(
         "label_replace({{__name__=~\"envoy_cluster_.+_{metric}\"}}, \"rest\", \"$1\", \"__name__\", \
@@ -87,11 +88,11 @@ fn with_dots(metric: &str) -> String {
     )
 }
 
-/// Envoy Gateway's own cluster, which counts each scrape of a proxy. It goes through the same relabelling as the counters
-/// of the workloads' clusters, which `envoy_server_live` would survive.
+/// Envoy Gateway's own cluster, which counts each scrape of a proxy. It goes through the same relabelling as the counters of the
+/// workloads' clusters; `envoy_server_live` would survive a rule that drops those.
 const SENTINEL: &str = r#"envoy_cluster_upstream_rq_total{envoy_cluster_name="prometheus_stats"}"#;
 
-/// The Envoys of which Prometheus has this, by the labels that a PodMonitor or a scrape configuration gives.
+/// Query for the proxies that have [`SENTINEL`] in Prometheus, by the labels that a PodMonitor or a scrape configuration adds.
 fn of_proxies(function: &str, proxies: &[Proxy], part: &str) -> String {
     let having = |matcher: &str| {
         let selector = SENTINEL.replace('}', &format!("{matcher}}}"));
@@ -112,20 +113,20 @@ fn of_proxies(function: &str, proxies: &[Proxy], part: &str) -> String {
     format!("label_replace(group by (instance, pod) ({found}), \"part\", \"{part}\", \"\", \"\")")
 }
 
-/// Proxies are named by namespace and pod.
+/// The pod of a proxy, which is named by namespace and pod.
 fn pod(proxy: &Proxy) -> &str {
     proxy.name.rsplit('/').next().unwrap_or(&proxy.name)
 }
 
-/// As a regular expression within a PromQL string.
+/// Escapes a text for a regular expression within a PromQL string.
 fn literal(text: &str) -> String {
     text.chars()
         .flat_map(|c| (!c.is_ascii_alphanumeric()).then_some("\\\\").into_iter().flat_map(str::chars).chain([c]))
         .collect()
 }
 
-/// Puts the rows together. A cluster that no proxy shows is in none of the values: it is unknown. One whose rate cannot
-/// be known now is `None`, unless a proxy is missing, or some part of the answer: then all values are lower bounds anyway.
+/// Combines the rows. A cluster that no proxy shows has no value: it is unknown. A cluster whose rate is not complete now is
+/// `None`, unless a proxy or a part of the answer is missing: then all values are lower bounds anyway.
 pub(super) fn values(answer: &Answer, proxies: &[Proxy]) -> Result<ClusterValues, String> {
     let Data::Vector(rows) = &answer.data else {
         return Err("answered the query for clusters with something else than a vector".to_owned());
@@ -176,7 +177,8 @@ impl<'a> Heard<'a> {
     }
 }
 
-/// Where the Plan names no proxies, all that Prometheus has heard of must have a rate.
+/// Why proxies are missing from the answer, if any are. When the Plan names no proxies, all that Prometheus has samples of must
+/// have a rate.
 fn missing(heard: &Heard, rated: &Heard, proxies: &[Proxy]) -> Option<String> {
     if proxies.is_empty() {
         let (instance, pod) = heard.0.difference(&rated.0).min()?;
@@ -204,11 +206,11 @@ fn missing(heard: &Heard, rated: &Heard, proxies: &[Proxy]) -> Option<String> {
 /// The rows of one cluster.
 #[derive(Debug, Default)]
 struct Parts {
-    /// It has endpoints on some proxy
+    /// Whether it has endpoints on some proxy
     there: bool,
-    /// A number came that no Envoy can have
+    /// Whether a number came that no Envoy can have
     absurd: bool,
-    /// Proxies with its counter of requests, and with a rate of it
+    /// The number of proxies with its counter of requests, and with a rate of that
     counters: f64,
     rates: f64,
     /// Requests/s, in flight and connections, over the long window and the short one
@@ -242,13 +244,14 @@ impl Parts {
         }
     }
 
-    /// Counters that stand still prove nothing: only endpoints make a cluster idle.
+    /// Whether any proxy shows the cluster. Counters that do not move prove nothing: only endpoints make a cluster idle.
     fn is_shown(&self) -> bool {
         let carries = self.windows.as_flattened().iter().any(|value| *value != 0.0);
         self.there || self.absurd || carries || self.rates < self.counters
     }
 
-    /// `None` when there is traffic and no rate of it, or, where the sum is not a lower bound anyway, no rate of a part.
+    /// The value of each signal. `None` when a number is absurd, when proxies show the counter and none has a rate of it, or,
+    /// unless the sum is a lower bound anyway, when one of them has none.
     fn values(&self, is_lower_bound: bool) -> Option<[f64; 3]> {
         let is_rated = self.rates >= self.counters || (is_lower_bound && self.rates > 0.0);
         let [long, short] = self.windows;
@@ -278,7 +281,7 @@ mod tests {
         values(&Answer { data: serde_json::from_value(data).unwrap(), partial: None }, &[])
     }
 
-    /// With one proxy of which all is known.
+    /// The values with one proxy, for which nothing is missing.
     fn of_one_proxy(rows: &[Value]) -> HashMap<String, Option<[f64; 3]>> {
         let told = told(&[&[proxy("proxy", "a"), proxy("rated", "a")], rows].concat()).unwrap();
         assert_eq!(told.missing, None);

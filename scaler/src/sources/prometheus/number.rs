@@ -2,7 +2,7 @@
 
 use prometheus_http_query::response::Data;
 
-/// Whatever is not exactly one number is an error that says so: an empty answer is not a zero (kedacore/keda#3065).
+/// Reads exactly one number. Anything else is an error that says so: an empty answer is not a zero (kedacore/keda#3065).
 pub(super) fn one(answer: &Data) -> Result<f64, String> {
     let value = match answer {
         Data::Scalar(sample) => sample.value(),

@@ -21,7 +21,7 @@ pub(super) const QUERY: &str = r#"sum by (
 )
 or label_replace(count({__name__=~"gen_ai_client_token_usage(_token)?_count"}), "part", "seen", "", "")"#;
 
-/// The set of proxies, where a PodMonitor adds the labels of their pods.
+/// The set of proxies of a row, if a PodMonitor adds the labels of their pods.
 fn fleet<'a>(label: impl Fn(&str) -> &'a str) -> Arc<str> {
     let of = |label_of: &str| label(&format!("gateway_envoyproxy_io_owning_{label_of}"));
     match (of("gatewayclass"), of("gateway_namespace"), of("gateway_name")) {

@@ -13,12 +13,12 @@ fn now() -> Arrival {
     Arrival { wall: NOW, at: Instant::now() }
 }
 
-/// What points add that come all at once.
+/// The sums that points add when they all come at once.
 fn sums(temporality: Temporality, points: &[Point]) -> Vec<Result<f64, Dropped>> {
     arriving(temporality, &points.iter().map(|point| (0, *point)).collect::<Vec<_>>())
 }
 
-/// The same of points that come at these seconds.
+/// The same for points that come at these seconds.
 fn arriving(temporality: Temporality, points: &[(u64, Point)]) -> Vec<Result<f64, Dropped>> {
     let (mut stream, mut reports, first) = (Stream::default(), Reports::default(), Instant::now());
     let mut accept = |(second, point): &(u64, Point)| {

@@ -1,4 +1,4 @@
-//! Callers that nobody should believe, or wait for.
+//! Callers that must neither be trusted nor hold up others.
 
 use std::{convert::Infallible, net::IpAddr};
 

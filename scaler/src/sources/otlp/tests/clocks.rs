@@ -1,10 +1,10 @@
-//! Senders whose clocks are set.
+//! Senders whose clocks are set back or forward.
 
 use super::*;
 use tokio::time::{Instant, advance};
 
-/// A thousand requests/s and as many tokens/s for four minutes, of a proxy that reports every 5 s and whose clock is off by so many
-/// seconds in each second: what is told at the end of each.
+/// The values at the end of each second: a thousand requests/s and as many tokens/s for four minutes, from a proxy that reports
+/// every 5 s and whose clock is off by so many seconds in each second.
 async fn told(temporality: i32, off_by: impl Fn(i64) -> i64) -> Vec<[f64; 2]> {
     let (signals, plan) = (Arc::new(SignalStore::new(Duration::from_secs(300))), plan());
     signals.keep(&plan);
@@ -59,7 +59,7 @@ async fn a_clock_that_is_set_back_or_forward_and_back_changes_nothing_of_what_is
             |second| if second < 90 { 0 } else { -2400 },
         ];
         for (clock, off_by) in clocks.into_iter().enumerate() {
-            // A delta is over with its report: while a clock is not followed, what stands is its last rate.
+            // A delta covers no more than its own report: until the new clock is followed, the last rate is held.
             for (second, told) in told(temporality, off_by).await.iter().enumerate().skip(60) {
                 let (low, high) = if temporality == CUMULATIVE { (950.0, 1050.0) } else { (800.0, 1200.0) };
                 let all_well = told.iter().all(|told| (low..high).contains(told));

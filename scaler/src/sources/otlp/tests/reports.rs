@@ -1,4 +1,4 @@
-//! What reports of proxies say of clusters, and what they do not.
+//! The conclusions about clusters that reports of proxies allow, and those that they do not.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ impl Pushed {
         self.proxies.take_in(ADDRESS, metrics.iter(), &self.series, arrival, &mut Outcome::default())
     }
 
-    /// What is told of a report that came 5 s after the one before.
+    /// The result of a report that came 5 s after the one before.
     fn report(&mut self, metrics: &[Metric]) -> Option<Result<Sample, String>> {
         self.now += Duration::from_secs(5);
         assert!(self.part(metrics).is_none());
@@ -137,15 +137,15 @@ fn a_counter_that_stands_still_on_a_clock_that_another_one_shows_to_be_set_back_
     assert_eq!(told.iter().map(|(id, counters)| (*id, counters.requests)).collect::<Vec<_>>(), [(0, 50.0), (1, 0.0)]);
 }
 
-/// What happens between two reports of a proxy.
+/// The events between two reports of a proxy.
 #[derive(Debug, Clone)]
 struct Step {
     /// Requests of each cluster
     grow: [u16; 2],
-    /// By how many seconds the clock is set
+    /// Seconds by which the clock is set forward or back
     set: i64,
     restarts: bool,
-    /// Messages before this one that come again first
+    /// An earlier message that is sent again first: 0 for the one before this
     repeats: Option<usize>,
     in_two_parts: bool,
 }
@@ -158,11 +158,11 @@ fn step() -> impl Strategy<Value = Step> {
         .prop_map(|(grow, set, restarts, repeats, in_two_parts)| Step { grow, set, restarts, repeats, in_two_parts })
 }
 
-/// A proxy, as it counts.
+/// The true counts of a proxy.
 struct Truth {
     start: u64,
     clock: u64,
-    /// Since it started, and in all
+    /// Requests of each cluster since the proxy started, and in all
     counted: [f64; 2],
     in_all: [f64; 2],
 }
@@ -199,7 +199,7 @@ proptest! {
         let mut truth = Truth { start: 9, clock: nanos() - 40_000_000_000_000, counted: [0.0; 2], in_all: [0.0; 2] };
         let mut sent: Vec<Vec<Metric>> = vec![truth.message()];
         pushed.report(&sent[0]);
-        // What was counted when each cluster was last told, and what was told.
+        // The true and the reported count of each cluster when it was last reported.
         let mut last = [(0.0, 0.0); 2];
         for step in &steps {
             truth.takes(step);
