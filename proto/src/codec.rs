@@ -1,4 +1,4 @@
-//! How messages are encoded: as tonic does it, with buffers of the messages' size.
+//! The codec of the messages: tonic's own, with buffers of the messages' size.
 
 use std::marker::PhantomData;
 
@@ -6,10 +6,10 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-/// The messages have some hundred bytes, and a buffer grows where one has more. tonic's 8 KiB, kept for each of the streams
-/// that KEDA holds open (two for each ScaledObject), would be most of the scaler's memory.
+/// Initial size of a buffer, in bytes. The messages have a few hundred bytes, and the buffer grows for a larger one. tonic's 8 KiB
+/// for each of the streams that KEDA holds open (two for each ScaledObject) would be most of the scaler's memory.
 const BUFFER: usize = 512;
-/// tonic's own: so many bytes are gathered before they are sent.
+/// Bytes that are gathered before they are sent; tonic's own value.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// `application/grpc+proto` with small buffers.

@@ -1,7 +1,7 @@
-//! KEDA's external scaler contract: what KEDA calls, and what Tidegate answers.
+//! KEDA's external scaler contract: KEDA's calls and Tidegate's answers.
 //!
-//! Generated from `proto/externalscaler.proto`, which is KEDA 2.21's own file. This crate holds no logic but for how large
-//! a buffer is.
+//! Generated from `proto/externalscaler.proto`, which is KEDA 2.21's own file. This crate holds no logic besides the size of its
+//! buffers.
 //!
 //! ```
 //! use tidegate_proto::MetricSpec;

@@ -1,4 +1,4 @@
-//! 5,000 workloads that open at the same minute: how long after it KEDA is told of each, and what an evaluation costs.
+//! 5,000 workloads that open at the same minute: the delay until KEDA learns of each, and the cost of an evaluation.
 //!
 //! `cargo bench -p tidegate-scaler --bench opening`. The server is the real one, on loopback; the client holds a
 //! StreamIsActive for each workload, as KEDA does.
@@ -83,7 +83,7 @@ fn object(index: usize) -> ScaledObjectRef {
     ScaledObjectRef { name, namespace, scaler_metadata }
 }
 
-/// How late each is told, with the clock set so that they open in a few seconds.
+/// Delays of the answers after opening, with the clock set so that the workloads open in a few seconds.
 async fn opening() -> Vec<Duration> {
     let opens: DateTime<Utc> = "2026-03-03T07:00:00Z".parse().unwrap();
     let (started, ahead) = (Instant::now(), Duration::from_secs(6));
@@ -120,7 +120,8 @@ async fn opening() -> Vec<Duration> {
     late
 }
 
-/// What it costs to work out the limits of one workload anew, which is done when they change, and at most once a day besides.
+/// Prints the cost of computing the limits of one workload from scratch, which happens when they change, and at most once a day
+/// otherwise.
 fn evaluation() {
     let schedules: Vec<Arc<Schedule>> =
         plan().workloads.into_values().filter_map(|workload| workload.schedule).collect();

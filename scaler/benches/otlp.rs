@@ -1,9 +1,9 @@
-//! Tokens that are pushed: points per second on one core, and memory with 1,000 models on each of 50 senders.
+//! Pushed tokens: points per second on one core, and memory with 1,000 models on each of 50 senders.
 //!
 //! `cargo bench -p tidegate-scaler --bench otlp`. The server is the real one on loopback, on a runtime with one thread; the
-//! client is another thread that has its messages encoded and sends the next one when the last is answered, as exporters do.
-//! A point is a histogram of one model and one token type, with the 14 buckets of Envoy AI Gateway. At last all is passed on to
-//! another server, as pods of Tidegate do.
+//! client is another thread that encodes its messages and sends the next one when the last is answered, as exporters do.
+//! A point is a histogram of one model and one token type, with the 14 buckets of Envoy AI Gateway. In the last run, the server
+//! passes everything on to another one, as Tidegate's pods do.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run fails")]
 
 use std::{
@@ -61,7 +61,7 @@ fn main() {
     );
 }
 
-/// The server on a thread of its own; its thread's id, by which the kernel tells what it used.
+/// Starts the server on a thread of its own. Returns its address and its thread's id, by which the kernel reports the thread's CPU time.
 fn start(peers: Option<String>) -> (SocketAddr, u32) {
     let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -80,7 +80,7 @@ fn start(peers: Option<String>) -> (SocketAddr, u32) {
     told.recv().unwrap()
 }
 
-/// A rule that takes any model, and an AI gateway at the client's address: strangers may not have as many series.
+/// A Plan with a rule that takes any model, and an AI gateway at the client's address: an unknown sender may not have as many series.
 fn plan() -> Plan {
     let route = RouteRef { kind: "AIGatewayRoute".into(), namespace: "llm".into(), name: "chat".into(), rule: Some(0) };
     let destination = Destination::External("api.openai.com".into());
@@ -91,7 +91,7 @@ fn plan() -> Plan {
     Plan { ai_rules: vec![Arc::new(rule)], ai_gateways: vec![gateway], ..Plan::default() }
 }
 
-/// Points, seconds, and the server's seconds of CPU.
+/// Pushes for the measured time. Returns points, seconds, and the server's CPU seconds.
 async fn push(address: SocketAddr, gzip: bool, server: &u32) -> (u64, f64, f64) {
     let mut client: MetricsServiceClient<Channel> =
         MetricsServiceClient::connect(format!("http://{address}")).await.unwrap();
@@ -109,7 +109,7 @@ async fn push(address: SocketAddr, gzip: bool, server: &u32) -> (u64, f64, f64) 
                 points += (MODELS * TYPES.len()) as u64;
             }
         }
-        // The first round makes all series.
+        // The first round creates all series, so it is not measured.
         let (at, cpu) = *begun.get_or_insert_with(|| (Instant::now(), cpu(*server)));
         if at.elapsed() > MEASURED {
             return (points, at.elapsed().as_secs_f64(), self::cpu(*server) - cpu);
@@ -117,7 +117,7 @@ async fn push(address: SocketAddr, gzip: bool, server: &u32) -> (u64, f64, f64) 
     }
 }
 
-/// All of one sender, as the SDKs tell it: 4,000 points, 8 MiB.
+/// All points of one sender in one message, as the SDKs export them: 4,000 points, 8 MiB.
 fn message(sender: usize, round: u64) -> ExportMetricsServiceRequest {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let point = |model: usize, kind: &str| {
@@ -159,14 +159,14 @@ fn thread_id() -> u32 {
     fs::read_link("/proc/thread-self").unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 
-/// Seconds of CPU of a thread, in user space and in the kernel (`man proc_pid_stat`; 100 ticks a second on Linux).
+/// CPU seconds of a thread, in user space and in the kernel (`man proc_pid_stat`; 100 ticks a second on Linux).
 fn cpu(thread: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
     let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-/// Of this process, in KiB.
+/// Resident memory of this process, in KiB.
 fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -1,9 +1,9 @@
-//! How much sooner demand follows a step of LLM load when requests in flight count, than when only the tokens of streams that have
-//! ended do.
+//! Time until demand follows a step in LLM load: with requests in flight included, and with only the tokens of streams that have
+//! ended.
 //!
-//! `cargo bench -p tidegate-scaler --bench reaction`. Requests are those of the Azure trace: for three minutes every fourth of
-//! them comes, from then on all of them do, at 40 places of the trace. Time is simulated, a second at a time, and the code that
-//! makes demand of what a gateway counts is the one that KEDA asks. A stream is written at a fixed pace from its beginning.
+//! `cargo bench -p tidegate-scaler --bench reaction`. The requests come from the Azure trace: every fourth of them for three
+//! minutes, then all of them, at 40 places of the trace. Time is simulated, a second at a time, and the code that computes demand
+//! from a gateway's counts is the one that answers KEDA. A stream is written at a fixed pace from its beginning.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run fails")]
 
 use std::{sync::Arc, time::Duration};
@@ -27,13 +27,13 @@ use tokio::time::{Instant, advance};
 
 const CLUSTER: &str = "httproute/llm/chat/rule/0";
 const STALE_AFTER: Duration = Duration::from_secs(300);
-/// Before the step, and watched after it.
+/// Seconds before the step, and seconds watched after it.
 const BEFORE: f64 = 180.0;
 const AFTER: usize = 90;
 const STEPS: usize = 40;
 /// Generated tokens/s of one stream.
 const PACES: [f64; 4] = [80.0, 40.0, 20.0, 10.0];
-/// What counts as having followed.
+/// Part of the arriving tokens/s at which demand has followed the step.
 const REACHED: f64 = 0.9;
 
 fn main() {
@@ -58,7 +58,7 @@ fn main() {
     }
 }
 
-/// Seconds from a step until the demand for output tokens is there.
+/// Seconds from a step until the demand for output tokens has followed it.
 fn reaction(requests: &[Recorded], step: usize, pace: f64, in_flight: bool) -> f64 {
     let last = requests.last().map_or(0.0, |request| request.at);
     let at = BEFORE + (last - BEFORE - AFTER as f64) * step as f64 / STEPS as f64;
@@ -68,7 +68,7 @@ fn reaction(requests: &[Recorded], step: usize, pace: f64, in_flight: bool) -> f
         .filter(|(begins, _)| (0.0..BEFORE + AFTER as f64).contains(begins))
         .map(|(begins, prompt)| Stream { begins, ends: begins + prompt.output as f64 / pace, output: prompt.output })
         .collect();
-    // What arrives after the step, per second.
+    // Output tokens that arrive after the step; divided by its seconds below.
     let arriving = sent.iter().filter(|stream| stream.begins >= BEFORE).map(|stream| stream.output as f64).sum::<f64>();
     let wanted = REACHED * arriving / AFTER as f64;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -153,7 +153,7 @@ impl Model {
         Self { plan, trigger, demands, proxy }
     }
 
-    /// The demand after a second in which the proxy and its AI gateway were asked.
+    /// Simulates a second in which the proxy and its AI gateway are asked, and returns the demand after it.
     fn second(&self, sent: &[Stream], now: f64, in_flight: bool) -> Option<f64> {
         let signals = self.demands.signals();
         let began = sent.iter().filter(|stream| stream.begins <= now);

@@ -1,9 +1,9 @@
-//! What KEDA's calls cost at 10,000 workloads: answers/s, how long an answer takes, memory.
+//! Cost of KEDA's calls at 10,000 workloads: answers/s, latency, memory.
 //!
 //! `cargo bench -p tidegate-scaler --bench rpc`. The server is a process of its own on one thread (so at most one core),
-//! which also takes in a round of 20 proxies every second and keeps 20,000 streams open, two for each workload as KEDA does.
-//! The load comes from this process: first at a fixed rate, where an answer's time counts from when the call was due (so that
-//! a stall of the server counts in full), then as fast as it goes. Reading the proxies' answers is another benchmark:
+//! which also processes a round of 20 proxies every second and keeps 20,000 streams open, two for each workload as KEDA does.
+//! The load comes from this process: first at a fixed rate, where an answer's latency starts when the call is due (so that
+//! a stall of the server is measured in full), then as fast as possible. Reading the proxies' answers is another benchmark:
 //! `signals`.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run fails")]
 
@@ -42,11 +42,11 @@ use tonic::transport::Channel;
 
 const WORKLOADS: usize = 10_000;
 const PROXIES: u8 = 20;
-/// KEDA makes about 3,000 calls/s for 10,000 objects; the aim is stated at 5,000.
+/// Calls/s. KEDA makes about 3,000 for 10,000 objects; our goal is stated for 5,000.
 const RATES: [u32; 3] = [3000, 5000, 8000];
 const SECONDS: u64 = 15;
 const CONNECTIONS: [usize; 3] = [1, 4, 16];
-/// Calls that are under way at one time on each connection when it goes as fast as it can.
+/// Concurrent calls on each connection when the load is as fast as possible.
 const AT_ONCE: usize = 32;
 
 type Client = ExternalScalerClient<Channel>;
@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// Serves until stdin ends, which is when its parent does.
+/// Serves until stdin ends, which happens when the parent process ends.
 async fn server() {
     let plan = plan();
     let stale_after = Duration::from_secs(300);
@@ -80,7 +80,7 @@ async fn server() {
     let _ = end.await;
 }
 
-/// A round of all proxies, once a second.
+/// Commits a round of all proxies once a second.
 async fn measure(signals: Arc<SignalStore>) {
     let proxies: Vec<_> = (0..PROXIES)
         .map(|index| Proxy {
@@ -96,7 +96,7 @@ async fn measure(signals: Arc<SignalStore>) {
         ticks.tick().await;
         let series = signals.series();
         for proxy in &proxies {
-            // What the source does: one sample after another as they come in.
+            // As the source does: one sample after another, as they arrive.
             let counters = |id| Counters { requests: f64::from(round * (id % 50)), ..Counters::default() };
             let sample = Sample::new(&series, (0..series.len() as u32).map(|id| (id, counters(id))).collect());
             signals.sampled(proxy, Instant::now(), Ok(sample));
@@ -111,7 +111,7 @@ fn id(index: usize) -> WorkloadId {
     WorkloadId { namespace, kind: WorkloadKind::Deployment, name: format!("service-number-{index}") }
 }
 
-/// Workloads of one route each, in both forms of the cluster's name.
+/// A Plan of workloads with one route each, in both forms of the cluster's name.
 fn plan() -> Plan {
     let annotations = Annotations::from([("tidegate.dev/requests-per-second".to_owned(), "100".to_owned())]);
     let intent = Intent::of_workload(&annotations, "", &Annotations::new()).unwrap().unwrap();
@@ -195,7 +195,7 @@ async fn load() {
     drop((streams, specs));
 }
 
-/// Times from when each call was due.
+/// Latencies of calls at a fixed rate, each from when the call was due.
 async fn at_rate(clients: &[Client], rate: u32) -> Vec<Duration> {
     let (done, mut times) = mpsc::unbounded_channel();
     let start = Instant::now();
@@ -204,7 +204,7 @@ async fn at_rate(clients: &[Client], rate: u32) -> Vec<Duration> {
         sleep_until(due).await;
         let index = call as usize;
         let (mut client, done) = (clients[index % clients.len()].clone(), done.clone());
-        // The timer wakes once a millisecond, so a call may start that much late; the server is not to blame for it.
+        // The timer wakes once a millisecond, so a call may start that much late, which is not the server's latency.
         let started = Instant::now();
         tokio::spawn(async move {
             match index % 3 {
@@ -259,7 +259,7 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("{:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms", at(0.5), at(0.99), at(0.999), at(1.0))
 }
 
-/// The process that is measured.
+/// The measured process.
 struct Server {
     process: Child,
     address: String,
@@ -286,7 +286,7 @@ impl Server {
         clients
     }
 
-    /// Resident, in MiB.
+    /// Resident memory, in MiB.
     fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
@@ -307,7 +307,7 @@ impl Server {
         // The fields after the name, which is in parentheses: utime and stime are the 12th and 13th.
         let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
         let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        // Linux counts them in hundredths of a second on every machine it shows them to.
+        // Linux reports them in hundredths of a second on every machine.
         ticks as f64 / 100.0
     }
 }

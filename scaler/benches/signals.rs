@@ -1,4 +1,4 @@
-//! What a second of measuring costs: reading a proxy's answer, and making a round of all proxies into signals.
+//! Cost of a second of measuring: reading a proxy's answer, and turning a round of all proxies into signals.
 //!
 //! `cargo bench -p tidegate-scaler --bench signals`. The sizes are those that Tidegate is made for: 10,000 clusters on 100
 //! proxies, once a second.
@@ -34,7 +34,7 @@ fn cluster(index: usize) -> String {
     format!("httproute/team-{:02}/service-number-{index}/rule/0", index % 50)
 }
 
-/// As Envoy 1.40 answers the scraper's request: by metric, then by cluster.
+/// Envoy 1.40's answer to the scraper's request: by metric, then by cluster.
 fn answer() -> String {
     let metrics = [
         ("upstream_cx_none_healthy", "counter", 10),
@@ -69,7 +69,7 @@ fn parse(criterion: &mut Criterion) {
         group.bench_function(what, |bencher| {
             bencher.iter(|| {
                 let mut parser = Parser::new(&series);
-                // As the kernel gives it.
+                // In chunks, as the kernel delivers it.
                 answer.as_bytes().chunks(16 << 10).for_each(|chunk| parser.feed(chunk));
                 black_box(parser.finish())
             });
@@ -78,7 +78,7 @@ fn parse(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The same with all that belongs to it: the request, the connection, the kernel. The server is a thread of this process
+/// Measures the same with everything around it: the request, the connection, the kernel. The server is a thread of this process
 /// that has the answer ready.
 fn scrape(criterion: &mut Criterion) {
     let names: Vec<_> = (0..CLUSTERS).map(cluster).collect();
@@ -109,7 +109,7 @@ fn serve(server: &TcpListener, answer: &str) {
     }
 }
 
-/// A Plan with as many clusters, each in both forms.
+/// A Plan with all clusters, each in both forms of its name.
 fn plan() -> Plan {
     let service = ServiceId { namespace: "shop".into(), name: "api".into() };
     let share = |index: usize| ClusterShare {
@@ -136,7 +136,7 @@ fn proxies() -> Vec<Proxy> {
     (0..PROXIES).map(proxy).collect()
 }
 
-/// What a proxy answers in that second.
+/// A proxy's answer in that second.
 fn sample(series: &Series, second: u64) -> Sample {
     let counters = |index: usize| {
         let requests = (second * 100 + index as u64) as f64;
@@ -153,7 +153,7 @@ fn store(criterion: &mut Criterion) {
     let (series, proxies) = (signals.series(), proxies());
     let samples: Vec<_> = (0..64).map(|second| sample(&series, second)).collect();
     let around = resident();
-    // A clock that goes on by a second from round to round: otherwise each answer is one of the future.
+    // A clock that advances by a second from round to round: otherwise each answer would be one of the future.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let clock = runtime.enter();
     let mut second = 0;
@@ -183,7 +183,7 @@ fn store(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// MiB of memory that the process holds.
+/// Resident memory of this process, in MiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,4 +1,4 @@
-//! Why a workload has its replicas and a Gateway its proxies: the answer first, then how it came about, then what is wrong.
+//! Explanations of a workload's replicas and a Gateway's proxies: the answer first, then its derivation, then the problems.
 
 mod gateway;
 mod hours;
@@ -31,53 +31,53 @@ use crate::{
     store::{Reading, SourceStatus},
 };
 
-/// The workload is none that the Plan knows; says which are.
+/// The workload is not in the Plan; the message names workloads that are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct UnknownWorkload(NoDemand);
 
-/// All that is known of one workload. As text it is one page for people; the same as JSON is for programs.
+/// All that is known about one workload: as text one page for people, as JSON for programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// Which one
+    /// The workload
     pub workload: WorkloadId,
-    /// What the annotations ask for; `None` when they are wrong
+    /// Settings from the annotations; `None` when the annotations are wrong
     pub intent: Option<ExplainedIntent>,
-    /// What its own object asks for and has
+    /// Replicas that its own object asks for and has
     pub replicas: Replicas,
-    /// What the signals that are known ask for; `None` when none is
+    /// Replicas that the known signals ask for; `None` when no signal is known
     pub desired: Option<Desired>,
-    /// Whether all signals are known. While one is not, the HPA may go up and does not go down.
+    /// Whether all signals are known. While one is not, the HPA may scale up but does not scale down.
     pub complete: bool,
     /// Its business hours
     pub hours: Option<ExplainedHours>,
-    /// The consumer group whose lag counts, once it was swept
+    /// The consumer group whose lag it scales on, after the first sweep of the group
     pub kafka: Option<ExplainedKafka>,
-    /// The model that it serves, where it scales on one
+    /// The model that it serves, if it scales on the model's signals
     pub model: Option<ExplainedModel>,
     /// Each signal, in the order of the annotations' documentation
     pub signals: Vec<ExplainedSignal>,
     /// The rules that lead to it
     pub traffic: Vec<ExplainedRoute>,
-    /// What is wrong, and what to do
+    /// Problems, and what to do about them
     pub problems: Vec<String>,
-    /// What is worth knowing
+    /// Facts worth knowing that are not problems
     pub notices: Vec<String>,
-    /// Where signals come from
+    /// The sources of signals
     pub sources: Vec<SourceStatus>,
 }
 
-/// What the annotations ask for, besides targets.
+/// Settings from the annotations, besides targets.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedIntent {
-    /// The least and the most replicas
+    /// The fewest and the most replicas
     pub bounds: Bounds,
-    /// The window whose maximum holds replicas up
+    /// The scale-down window: the highest need within it holds replicas up
     #[serde(rename = "scaleDownAfterSeconds", serialize_with = "seconds")]
     pub scale_down_after: Duration,
-    /// Whether what exists is left as it is
+    /// Whether everything that exists is left as it is
     pub paused: bool,
 }
 
@@ -85,17 +85,17 @@ pub struct ExplainedIntent {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedSignal {
-    /// What is measured
+    /// The signal
     pub signal: Signal,
-    /// Of all numbers
+    /// Unit of all numbers
     pub unit: &'static str,
-    /// What one replica carries
+    /// Target: the load that one replica carries
     pub per_replica: PerReplica,
-    /// The whole workload's demand, as KEDA is told it
+    /// The whole workload's demand, as it is reported to KEDA
     pub value: Option<f64>,
-    /// Since the oldest measurement in it
+    /// Age of the oldest measurement in it
     pub age_seconds: Option<f64>,
-    /// How many replicas carry it
+    /// Replicas needed to carry it
     pub replicas: Option<u32>,
     /// Why there is no value, or why it is the last known one
     pub problem: Option<String>,
@@ -121,11 +121,11 @@ pub struct ExplainedRoute {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedCluster {
-    /// As it stands in the label `envoy_cluster_name`
+    /// Name, as in the label `envoy_cluster_name`
     pub name: String,
     /// The workload's part of it, from 0 to 1
     pub part: f64,
-    /// Of each traffic signal that the workload has a target for
+    /// One reading for each traffic signal that the workload has a target for
     pub readings: Vec<ExplainedReading>,
 }
 
@@ -133,17 +133,17 @@ pub struct ExplainedCluster {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedReading {
-    /// What is measured
+    /// The signal
     pub signal: Signal,
-    /// All that the cluster carries
+    /// Value for the whole cluster
     pub value: Option<f64>,
-    /// Since it was measured
+    /// Age of the measurement
     pub age_seconds: Option<f64>,
     /// Why there is no value
     pub problem: Option<String>,
 }
 
-/// Why this workload has its replicas.
+/// Explains why this workload has its replicas.
 pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explanation, UnknownWorkload> {
     let workload = plan.workloads.get(id).ok_or_else(|| UnknownWorkload(unknown_workload(id, plan)))?;
     let mut explanation = Explanation {
@@ -209,7 +209,7 @@ impl Explanation {
             ));
         }
         self.problems.extend(self.signals.iter().filter_map(|signal| signal.problem.clone()));
-        // Every signal says the same when no route leads to the workload.
+        // Every signal has the same problem when no route leads to the workload.
         self.problems.dedup();
         if paused {
             self.notices.push("tidegate.dev/paused is true: nothing is changed until it is taken away".to_owned());
@@ -276,7 +276,7 @@ fn traffic(workload: &PlannedWorkload, targets: &[Target], demands: &Demands) ->
     workload.traffic.iter().map(route).collect()
 }
 
-/// One signal of one of a share's clusters. Envoy Gateway makes one or the other of them: the one that is not there carries nothing.
+/// Reads one signal of one of a share's clusters. Envoy Gateway makes one or the other of them: the missing one carries nothing.
 fn reading(name: &str, signal: Signal, share: &ClusterShare, demands: &Demands) -> ExplainedReading {
     let measured = |name: &str| of_clusters(&[(name, 1.0)], signal, demands.signals());
     let is_there = |name: &str| !matches!(measured(name), Measured::Unknown(_));
@@ -295,7 +295,7 @@ fn reading(name: &str, signal: Signal, share: &ClusterShare, demands: &Demands) 
     }
 }
 
-/// What a source that does not answer means for the values.
+/// Problems of sources that do not answer, with the consequence for the values.
 fn of_sources(sources: &[SourceStatus]) -> impl Iterator<Item = String> {
     sources.iter().filter_map(|source| {
         let error = source.error.as_ref()?;

@@ -23,7 +23,7 @@ pub(crate) fn deployment(name: &str) -> WorkloadId {
     WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: name.into() }
 }
 
-/// All of `httproute/shop/ROUTE/rule/0`.
+/// A share of 1.0 in the cluster `httproute/shop/ROUTE/rule/0`.
 pub(crate) fn share(route: &str) -> ClusterShare {
     ClusterShare {
         cluster: format!("httproute/shop/{route}/rule/0").into(),
@@ -38,7 +38,7 @@ pub(crate) fn share(route: &str) -> ClusterShare {
     }
 }
 
-/// A Plan of one Deployment in the namespace `shop`, with annotations less their prefix.
+/// A Plan of one Deployment in the namespace `shop`; the annotations are given without their prefix.
 pub(crate) fn plan(name: &str, annotations: &[(&str, &str)], traffic: Vec<ClusterShare>) -> Plan {
     let annotations: Annotations =
         annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
@@ -62,7 +62,7 @@ pub(crate) fn plan(name: &str, annotations: &[(&str, &str)], traffic: Vec<Cluste
     plan
 }
 
-/// One round of measurements: requests/s, requests in flight and connections of clusters. No proxy shows the others.
+/// Commits one round of measurements: requests/s, requests in flight and connections of clusters. No proxy shows the others.
 pub(crate) fn measure(signals: &SignalStore, values: &[(&str, [f64; 3])]) {
     let values: HashMap<_, _> = values.iter().map(|(name, values)| ((*name).to_owned(), *values)).collect();
     signals.commit_values("test", Ok(values));

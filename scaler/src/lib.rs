@@ -1,7 +1,7 @@
-//! From signals to KEDA: what is measured, what it needs, and the external scaler that says so.
+//! The path from signals to KEDA: measurements, the demand made of them, and the external scaler that reports it.
 //!
-//! [`sources`] measure and write into [`store`]; [`demand`] adds up what belongs to a workload; [`service`] answers KEDA
-//! from that, and never waits for I/O; [`explain`] says the same to people.
+//! [`sources`] measure and write into [`store`]; [`demand`] adds up the parts that belong to a workload; [`service`] answers KEDA
+//! from that, and never waits for I/O; [`explain`] shows the same to people.
 
 pub mod demand;
 pub mod explain;

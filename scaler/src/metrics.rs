@@ -1,4 +1,4 @@
-//! What the scaler tells of itself, in Prometheus' base units.
+//! The scaler's metrics about itself, in Prometheus' base units.
 
 pub(crate) mod table;
 mod workloads;
@@ -31,7 +31,7 @@ struct Method {
     method: &'static str,
 }
 
-/// Counts and times calls: `tidegate_scaler_…`.
+/// Counters, durations and open streams of calls: `tidegate_scaler_…`.
 #[derive(Debug, Clone)]
 pub struct ScalerMetrics {
     rpcs: Family<Rpc, Counter<u64, AtomicU64>>,
@@ -41,7 +41,7 @@ pub struct ScalerMetrics {
 }
 
 impl ScalerMetrics {
-    /// Registers them.
+    /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let histogram: fn() -> Histogram =
             || Histogram::new([0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.005, 0.01, 0.1, 1.0]);
@@ -82,7 +82,7 @@ impl ScalerMetrics {
     }
 }
 
-/// Counted as open until it is dropped.
+/// A stream, which is counted as open until this is dropped.
 pub(crate) struct OpenStream(Gauge<i64, AtomicI64>);
 
 impl Drop for OpenStream {
@@ -91,7 +91,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// As gRPC's specification writes the codes that the scaler gives.
+/// The name of a code in gRPC's specification, for the codes that the scaler gives.
 fn code(code: Code) -> &'static str {
     match code {
         Code::InvalidArgument => "INVALID_ARGUMENT",

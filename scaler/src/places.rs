@@ -1,7 +1,7 @@
-//! Places for connections: so many in all, and so many for each peer.
+//! Places for connections: a limit in total, and one per peer.
 //!
-//! Whoever connects takes a place for as long as the connection lasts. One peer cannot take all of them, and nobody waits for one:
-//! what finds no place is closed at once.
+//! Each connection holds a place for as long as it lasts. One peer cannot take all places, and there is no queue: a connection that
+//! finds no place is closed at once.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -15,7 +15,7 @@ pub struct Places {
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A place, until it is dropped.
+/// One place, which is free again when this is dropped.
 #[derive(Debug)]
 pub struct Place {
     peer: IpAddr,
@@ -23,12 +23,12 @@ pub struct Place {
 }
 
 impl Places {
-    /// So many in all, of which one peer gets so many.
+    /// Creates `most` places, of which one peer gets at most `of_peer`.
     pub fn new(most: usize, of_peer: usize) -> Self {
         Self { most, of_peer, taken: Arc::default() }
     }
 
-    /// `None` where there is none for this peer, which is one by whichever form of its address it comes.
+    /// Takes a place; `None` when there is none left for this peer. An IPv4 address and its IPv4-mapped IPv6 form are one peer.
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
         let peer = peer.to_canonical();
         let mut taken = self.taken.lock();

@@ -1,4 +1,4 @@
-//! What schedules and scale-to-zero save: replicas that would be there without them, and what those would reserve.
+//! Savings by schedules and scale-to-zero: replicas that would run without them, and the resources that these would reserve.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -26,21 +26,21 @@ use tokio_util::sync::CancellationToken;
 use crate::{demand::Demands, metrics::table::unit};
 
 const ROUND: Duration = Duration::from_secs(10);
-/// Time in which nobody looked is not counted.
+/// Longest time that one round adds: a longer gap was not observed, so it is not counted.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What was saved since this process began:
+/// Savings since this process started:
 ///
 /// - `tidegate_saved_replica_seconds_total{namespace}`
-/// - `tidegate_saved_cpu_core_seconds_total{namespace}` and `tidegate_saved_memory_byte_seconds_total{namespace}`: what the
-///   containers of those replicas request
+/// - `tidegate_saved_cpu_core_seconds_total{namespace}` and `tidegate_saved_memory_byte_seconds_total{namespace}`: CPU and memory
+///   that the containers of those replicas request
 ///
-/// Only the replica that holds the Lease counts, so that the sum over all of them is right. Prometheus' `increase()` goes
-/// over restarts.
+/// Only the replica that holds the Lease counts, so that the sum over all of them is right. Prometheus' `increase()` handles
+/// restarts.
 #[derive(Debug, Clone, Default)]
 pub struct Savings(Arc<Mutex<BTreeMap<String, Saved>>>);
 
-/// Of one namespace.
+/// Savings in one namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Saved {
@@ -53,14 +53,14 @@ pub struct Saved {
 }
 
 impl Savings {
-    /// Registered as `tidegate_saved_…`.
+    /// Registers the counters `tidegate_saved_…`.
     pub fn register(registry: &mut Registry) -> Self {
         let savings = Self::default();
         registry.register_collector(Box::new(savings.clone()));
         savings
     }
 
-    /// Counts what is saved now, for as long as it was.
+    /// Adds the replicas that are saved now, times `lasted`.
     pub fn account(&self, plan: &Plan, demands: &Demands, lasted: Duration) {
         for (id, workload) in &plan.workloads {
             self.add(&id.namespace, saved_replicas(id, workload, plan, demands), workload.requests, lasted);
@@ -72,7 +72,7 @@ impl Savings {
         }
     }
 
-    /// What was saved so far.
+    /// Returns the savings so far, by namespace.
     pub fn per_namespace(&self) -> BTreeMap<String, Saved> {
         self.0.lock().clone()
     }
@@ -111,8 +111,8 @@ impl Collector for Savings {
     }
 }
 
-/// Without hours there would be the floor that holds inside them, and whatever the traffic needs. Without scale-to-zero there
-/// would be one.
+/// Replicas that are saved now. Outside hours, the workload would otherwise have the floor that applies inside them, or more if its
+/// traffic needs more, up to its maximum. Without scale-to-zero it would have one.
 fn saved_replicas(id: &WorkloadId, workload: &PlannedWorkload, plan: &Plan, demands: &Demands) -> u32 {
     let Some(intent) = workload.intent.as_ref().ok().filter(|intent| !intent.paused) else { return 0 };
     let trigger = Trigger::of_workload(id, intent);
@@ -134,7 +134,7 @@ fn saved_proxies(fleet: &Fleet, demands: &Demands) -> u32 {
     without.saturating_sub(fleet.current) * u32::try_from(fleet.series.len()).unwrap_or(1)
 }
 
-/// Counts, while this replica `leads`, until `shutdown` says so.
+/// Adds up savings while this replica `leads`, until `stop` is cancelled.
 pub async fn run(
     savings: Savings,
     demands: Arc<Demands>,

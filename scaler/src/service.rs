@@ -1,7 +1,7 @@
 //! KEDA's external scaler, answered from memory.
 //!
 //! KEDA's client sets no deadline (`pkg/scalers/external_scaler.go`), so a call that waits would stall all polls of its
-//! object: nothing here does I/O. The rules of the contract that KEDA's documentation does not tell are at the answers.
+//! object: nothing here does I/O. Rules of the contract that KEDA's documentation leaves out are noted at the answers.
 
 mod activity;
 pub(crate) mod connections;
@@ -35,7 +35,7 @@ use crate::{
     metrics::ScalerMetrics,
 };
 
-/// What KEDA calls. [`serve()`] puts it on a socket and keeps its streams going.
+/// The service that KEDA calls. [`serve()`] puts it on a socket and feeds its streams.
 pub struct Scaler {
     demands: Arc<Demands>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
@@ -45,30 +45,30 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// A scaler that answers from these.
+    /// Creates a scaler that answers from `demands` and `plan` and counts its calls in `metrics`.
     pub fn new(demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>, metrics: ScalerMetrics) -> Self {
         Self { demands, plan, metrics, subscribers: Subscribers::default(), closing: watch::Sender::new(false) }
     }
 
-    /// Ends all streams, so that a graceful shutdown does not wait for KEDA. It comes back after 2 s.
+    /// Ends all streams, so that a graceful shutdown does not wait for KEDA. KEDA reconnects after 2 s.
     fn close(&self) {
         self.subscribers.close();
         self.closing.send_replace(true);
     }
 
-    /// From the metadata alone, whatever else is broken: KEDA's fallback never fires when this fails
-    /// (kedacore/keda#8056).
+    /// Makes the specs from the metadata alone, so that they do not depend on anything that may be broken: KEDA's fallback never fires
+    /// when this call fails (kedacore/keda#8056).
     fn metric_specs(object: &ScaledObjectRef) -> Result<GetMetricSpecResponse, RpcRefusal> {
         let spec = |target: &Target| MetricSpec {
             metric_name: target.signal.metric_name().to_owned(),
-            // KEDA takes the float if it is above zero; a client that knows the integer alone must not get 0.
+            // KEDA takes the float if it is above zero; a client that reads only the integer must not get 0.
             target_size: (target.per_replica.get().ceil() as i64).max(1),
             target_size_float: target.per_replica.get(),
         };
         Ok(GetMetricSpecResponse { metric_specs: parse(object)?.targets.iter().map(spec).collect() })
     }
 
-    /// Exactly the metric that was asked for: KEDA gives whatever comes back that name, and the HPA would sum it all up.
+    /// Returns exactly the metric that was asked for: KEDA gives every value in the answer that name, and the HPA would sum them up.
     fn metric(&self, object: &ScaledObjectRef, asked: &str) -> Result<GetMetricsResponse, RpcRefusal> {
         let trigger = parse(object)?;
         let signal: Option<Signal> = asked.parse().ok().or_else(|| without_index(asked)?.parse().ok());
@@ -78,7 +78,7 @@ impl Scaler {
         let value = self.demands.answer(&trigger, *target, &plan)?.min(MOST);
         let value = MetricValue {
             metric_name: asked.to_owned(),
-            // Rounded up: a client that knows the integer alone would take 0 for "nothing to do".
+            // Rounded up: a client that reads only the integer would take 0 for "nothing to do".
             metric_value: value.ceil() as i64,
             metric_value_float: value,
         };
@@ -94,8 +94,8 @@ impl Scaler {
     }
 }
 
-/// KEDA counts in thousandths in 64 bits (`GenerateMetricInMili` in `pkg/scalers/scaler.go`), unchecked: what is larger
-/// would become negative.
+/// Largest value that is sent. KEDA converts values to thousandths in 64 bits (`GenerateMetricInMili` in `pkg/scalers/scaler.go`),
+/// unchecked: a larger one would become negative.
 const MOST: f64 = 9e15;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -139,7 +139,7 @@ impl ExternalScaler for Scaler {
 
     type StreamMetricSpecStream = Answers<GetMetricSpecResponse>;
 
-    /// The specs at once. They are made of the metadata, which stays as it is for as long as the stream is open: KEDA opens
+    /// Sends the specs once, at the start. They are made of the metadata, which does not change while the stream is open: KEDA opens
     /// another one when the ScaledObject changes. So the stream is then quiet until it ends.
     async fn stream_metric_spec(
         &self,
@@ -167,7 +167,7 @@ fn parse(object: &ScaledObjectRef) -> Result<Trigger, RpcRefusal> {
     Trigger::parse(namespace, scaler_metadata).map_err(|problems| RpcRefusal::metadata(namespace, name, &problems))
 }
 
-/// `s0-requests-per-second` is KEDA's name for the metric in the HPA.
+/// Strips KEDA's prefix: the metric's name in the HPA is `s0-requests-per-second`.
 fn without_index(name: &str) -> Option<&str> {
     let (index, rest) = name.strip_prefix('s')?.split_once('-')?;
     (!index.is_empty() && index.bytes().all(|b| b.is_ascii_digit())).then_some(rest)

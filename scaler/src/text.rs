@@ -1,6 +1,6 @@
-//! Text of others in our messages.
+//! Callers' text in our messages.
 
-/// What a caller wrote, short enough to stand in a message.
+/// Shortens a caller's text so that it fits into a message.
 pub(crate) fn shortened(text: &str) -> String {
     const ROOM: usize = 120;
     match text.char_indices().nth(ROOM) {

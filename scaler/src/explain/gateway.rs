@@ -1,4 +1,4 @@
-//! Why a Gateway has its proxies.
+//! Explanation of a Gateway's proxies.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::demand::{Demands, of_cluster};
 
-/// The Gateway is none that the Plan knows; says which are.
+/// The Gateway is not in the Plan; the message names Gateways that are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{id} has no annotations of Tidegate, or does not exist; {known}")]
 pub struct UnknownGateway {
@@ -24,31 +24,31 @@ pub struct UnknownGateway {
     known: String,
 }
 
-/// All that is known of the proxies of one Gateway. As text it is one page for people.
+/// All that is known about the proxies of one Gateway; as text, one page for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayExplanation {
-    /// Which one
+    /// The Gateway
     pub gateway: GatewayId,
-    /// The EnvoyProxy that says how many proxies there are
+    /// The EnvoyProxy that sets the number of proxies
     pub envoy_proxy: Option<String>,
-    /// Who decides: `replicas`, `hpa` or `daemon-set`
+    /// The mechanism that decides on the number: `replicas`, `hpa` or `daemon-set`
     pub scaling: &'static str,
-    /// Proxies now
+    /// Current number of proxies
     pub current: u32,
-    /// What is asked for now, before a scale-down is waited for; `None` while it is not known
+    /// Number of proxies wanted now, without the delay of a scale-down; `None` while it is not known
     pub wanted: Option<u32>,
-    /// The most that it may have
+    /// The most proxies that it may have
     pub max: Option<u32>,
-    /// Its hours
+    /// Its business hours
     pub hours: Option<ExplainedHours>,
-    /// What the proxies carry
+    /// Load of the proxies, by signal
     pub signals: Vec<ExplainedFleetSignal>,
     /// Other Gateways that the EnvoyProxy configures
     pub shared_with: Vec<GatewayId>,
-    /// What the operator last decided, as it stands in `tidegate.dev/status`
+    /// The operator's last decision, as in `tidegate.dev/status`
     pub status: Option<serde_json::Value>,
-    /// What is wrong, and what to do
+    /// Problems, and what to do about them
     pub problems: Vec<String>,
 }
 
@@ -56,19 +56,19 @@ pub struct GatewayExplanation {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedFleetSignal {
-    /// What is measured
+    /// The signal
     pub signal: Signal,
-    /// What one proxy carries
+    /// Target: the load that one proxy carries
     pub per_replica: PerReplica,
-    /// What all of them carry
+    /// Load of all of them together
     pub value: Option<f64>,
-    /// Proxies that carry it
+    /// Proxies needed to carry it
     pub replicas: Option<u32>,
     /// Why there is no value
     pub problem: Option<String>,
 }
 
-/// Why this Gateway has its proxies.
+/// Explains why this Gateway has its proxies.
 pub fn explain_gateway(plan: &Plan, demands: &Demands, id: &GatewayId) -> Result<GatewayExplanation, UnknownGateway> {
     let found = plan.fleets.iter().find_map(|fleet| Some((fleet, fleet.gateways.get(id)?)));
     let Some((fleet, gateway)) = found else {
@@ -128,7 +128,7 @@ fn of_signal(series: &str, target: Target, demands: &Demands) -> ExplainedFleetS
     }
 }
 
-/// As the operator works it out, before it waits for anything.
+/// The number of proxies as the operator computes it, before any delay.
 fn wanted(fleet: &Fleet, policy: &Policy, signals: &[ExplainedFleetSignal]) -> Option<u32> {
     if fleet.scaling == Scaling::DaemonSet {
         return None;

@@ -1,4 +1,4 @@
-//! What business hours say now, and until when.
+//! Effect of business hours now, and until when it lasts.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -17,15 +17,15 @@ pub struct ExplainedHours {
     pub hours: String,
     /// Their IANA zone
     pub time_zone: String,
-    /// The Calendar that they are of
+    /// The Calendar that they come from
     pub calendar: Option<String>,
-    /// Where in them it is
+    /// The phase at that instant
     pub phase: Phase,
     /// The fewest and the most replicas now
     pub limits: Limits,
-    /// When the phase is another, in the zone of the hours; absent when it stays as it is for years
+    /// Time of the next phase, in the zone of the hours; `None` when nothing changes for years
     pub next_change: Option<String>,
-    /// What it still waits for at opening
+    /// The object that the opening still waits for
     pub waits_for: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl ExplainedHours {
         }
     }
 
-    /// Open by the clock, but not yet: the other one is not Ready.
+    /// Adds the object that the opening waits for: hours have begun by the clock, but that object is not Ready.
     pub(super) fn waiting(self, after: Option<&Prerequisite>) -> Self {
         let waits = self.phase != Phase::Closed && self.limits.cap.is_some();
         Self { waits_for: after.filter(|_| waits).map(|after| after.id.to_string()), ..self }

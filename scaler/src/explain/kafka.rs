@@ -1,4 +1,4 @@
-//! What a consumer group does, and what is left for it.
+//! Explanation of a consumer group: its lag, and the rate at which it reads.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use tidegate_core::{
 
 use crate::demand::KafkaNow;
 
-/// What happened to a partition that ends before the offset that a group has committed.
+/// Explanation for partitions that end before the offset that a group has committed.
 const BEYOND: &str = "beyond the end, as after a topic was recreated: kafka-no-offset says what that counts.";
 
 /// A consumer group and its lag.
@@ -22,25 +22,25 @@ pub struct ExplainedKafka {
     pub cluster: String,
     /// The consumer group
     pub group: String,
-    /// Its topics; empty for all that it has offsets for
+    /// Its topics; empty for all topics that it has offsets for
     pub topics: Vec<String>,
     /// Messages that wait
     pub messages: u64,
-    /// Partitions that count
+    /// Partitions that are taken into account
     pub partitions: u32,
     /// Partitions on which messages wait
     pub partitions_with_lag: u32,
-    /// Messages that wait on partitions that are stuck, and do not count
+    /// Messages that wait on stuck partitions, which are not part of the lag
     pub stuck_messages: u64,
-    /// Partitions whose committed offset is beyond their end, and no offset
+    /// Partitions whose committed offset is beyond their end, which is treated as no offset
     pub partitions_beyond_end: u32,
     /// Messages/s that arrive
     pub arriving_per_second: Option<f64>,
     /// Messages/s that the group reads
     pub consumed_per_second: Option<f64>,
-    /// Messages/s that one replica reads, where seconds are asked for
+    /// Messages/s that one replica reads, for a target in seconds
     pub consumed_per_replica: Option<f64>,
-    /// Whether that is all that a replica can read
+    /// Whether that is the most that a replica can read
     pub replicas_are_busy: bool,
     /// Replicas that are kept until the group has settled
     pub held_at: Option<u32>,
@@ -73,7 +73,7 @@ impl ExplainedKafka {
         }
     }
 
-    /// The most replicas that partitions can feed, where they bound them.
+    /// The most replicas that partitions can feed; `None` where partitions are no limit.
     pub(super) fn most(&self) -> Option<u32> {
         match self.cap {
             PartitionCap::All => Some(self.partitions),

@@ -1,4 +1,4 @@
-//! What a model's users ask for, who counts it, and who else answers them.
+//! Explanation of a model: its tokens, by gateways' and servers' counts, and all backends that answer for it.
 
 use std::fmt::{self, Formatter};
 
@@ -21,23 +21,23 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedModel {
-    /// What AI gateways count of it
+    /// Its tokens as AI gateways count them
     pub gateways: Option<ExplainedTokens>,
-    /// What its own servers tell
+    /// Its load as its own servers report it
     pub servers: Option<ExplainedServers>,
     /// Pods that are ready
     pub ready: u32,
     /// Pods that were asked for and are not ready yet
     pub starting: u32,
-    /// How long a pod counts as starting
+    /// Time for which a pod counts as starting, in seconds
     pub startup_seconds: u64,
-    /// Whether that is what the last pods took, instead of what was said
+    /// Whether that time was measured on the last pods, instead of configured
     pub startup_measured: bool,
-    /// The rules that lead to it, with all who answer
+    /// The rules that lead to it, with all of their backends
     pub rules: Vec<ExplainedRule>,
 }
 
-/// What AI gateways count.
+/// Tokens as AI gateways count them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedTokens {
@@ -45,15 +45,15 @@ pub struct ExplainedTokens {
     pub input: f64,
     /// Output tokens/s of requests that ended
     pub output: f64,
-    /// Input tokens/s of those that began and have not ended
+    /// Input tokens/s of requests that began and have not ended
     pub input_in_flight: f64,
-    /// Output tokens/s of these
+    /// Output tokens/s of requests that began and have not ended
     pub output_in_flight: f64,
-    /// The mean of a request: uncached input and output tokens
+    /// Mean tokens of a request: uncached input and output
     pub of_request: Option<[f64; 2]>,
 }
 
-/// What model servers tell.
+/// Load as model servers report it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedServers {
@@ -61,7 +61,7 @@ pub struct ExplainedServers {
     pub input: f64,
     /// Output tokens/s
     pub output: f64,
-    /// Requests that they work on
+    /// Requests in progress
     pub running: Option<f64>,
     /// Requests that wait
     pub waiting: Option<f64>,
@@ -77,23 +77,23 @@ pub struct ExplainedRule {
     pub route: RouteRef,
     /// The models that it takes; empty for any
     pub models: Vec<String>,
-    /// Who answers
+    /// The backends that answer
     pub backends: Vec<ExplainedBackend>,
 }
 
-/// A backend of such a rule.
+/// A backend of a rule of an AIGatewayRoute.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedBackend {
     /// Namespace and name
     pub name: String,
-    /// What it is asked for instead of what the client asked for
+    /// The model that it is asked for, if it is not the client's
     pub model: Option<String>,
-    /// Those of a higher number stand in
+    /// Priority: backends with a higher number are stand-ins
     pub priority: u32,
-    /// Who answers
+    /// The destination of its requests
     pub destination: Destination,
-    /// Uncached input tokens/s and output tokens/s, when gateways count
+    /// Uncached input tokens/s and output tokens/s, when gateways count them
     pub tokens: Option<[f64; 2]>,
 }
 

@@ -1,4 +1,4 @@
-//! The page for people: for somebody who was woken up, the answer stands first.
+//! The page for people. The answer comes first, for somebody who was woken up.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -13,9 +13,9 @@ use tidegate_core::{
 
 use super::{ExplainedCluster, ExplainedReading, ExplainedRoute, ExplainedSignal, Explanation};
 
-/// What terminals have at least.
+/// Columns that every terminal has.
 const WIDTH: usize = 80;
-/// Routes, problems and the like that are shown; the rest is in the JSON.
+/// Most routes, problems and the like that are shown; the rest is in the JSON.
 const SHOWN: usize = 20;
 
 impl Display for Explanation {
@@ -103,8 +103,8 @@ impl Explanation {
         }
     }
 
-    /// What it has, what it may have, and where to look when these do not come together. Commands have lines of their own,
-    /// so that they can be copied.
+    /// Writes the current, ready and allowed replicas, and where to look when they differ from the answer. Commands have lines of
+    /// their own, so that they can be copied.
     fn replicas(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Replicas { wanted, ready } = self.replicas;
         let WorkloadId { namespace, name, .. } = &self.workload;
@@ -190,7 +190,7 @@ impl Explanation {
                     writeln!(f, "    {} of {value:.1} {unit} = {:.1}", percent(*part), value * part)?;
                 }
                 Some(value) => writeln!(f, "    {value:.1} {unit}")?,
-                // The name stands above already.
+                // The cluster's name is in the line above already.
                 None => {
                     let problem = problem.as_deref().unwrap_or("no value");
                     let problem = problem.strip_prefix(&format!("cluster {name}: ")).unwrap_or(problem);
@@ -228,7 +228,7 @@ fn verb(count: usize) -> &'static str {
 
 fn percent(part: f64) -> String {
     let percent = part * 100.0;
-    // Half of a third is worth a digit, 90 is not.
+    // Half of a third (16.7 %) needs a decimal, 90 % does not.
     if (percent - percent.round()).abs() < 0.05 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
 }
 
@@ -250,7 +250,7 @@ fn more(f: &mut Formatter<'_>, all: usize) -> fmt::Result {
     }
 }
 
-/// Breaks lines at spaces. What has none, such as a cluster's name, stays whole so that it can be copied.
+/// Breaks lines at spaces. A word without spaces, such as a cluster's name, stays whole so that it can be copied.
 pub(super) fn paragraph(f: &mut Formatter<'_>, bullet: &str, text: &str) -> fmt::Result {
     let indent = bullet.chars().count();
     let mut column = indent;

@@ -1,4 +1,4 @@
-//! Registers metrics as the table in `core` has them.
+//! Registration of metrics as the table in `core` defines them.
 
 use prometheus_client::registry::{self, Registry, Unit};
 use tidegate_core::metric::Metric;

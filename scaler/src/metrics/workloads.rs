@@ -1,4 +1,4 @@
-//! What each workload of the Plan needs, worked out when somebody asks for it.
+//! Demand and replicas of each workload of the Plan as metrics, computed at each scrape.
 
 use std::{fmt, sync::Arc};
 
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::table::unit;
 use crate::demand::{Demand, Demands};
 
-/// Registers the needs of each annotated workload: `tidegate_workload_…`. A value that is unknown has no series: it is not a zero.
+/// Registers the needs of each annotated workload: `tidegate_workload_…`. An unknown value has no series, because it is not zero.
 /// There are as many series as the Plan has workloads and signals.
 pub fn register_workloads(registry: &mut Registry, demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>) {
     registry.register_collector(Box::new(Workloads { demands, plan }));

@@ -1,4 +1,4 @@
-//! Who listens to StreamIsActive, and what each is told.
+//! Subscribers to StreamIsActive, and the states sent to them.
 
 use std::{future::pending, time::Duration};
 
@@ -15,7 +15,7 @@ use tonic::Status;
 use super::Scaler;
 use crate::metrics::OpenStream;
 
-/// What a stream is told: `None` until it is known.
+/// The activity sent to a stream; `None` until it is known.
 type State = Option<bool>;
 
 /// The open streams; `None` once the scaler closes.
@@ -32,7 +32,7 @@ impl Default for Subscribers {
     }
 }
 
-/// The state when it is first known, and then every change. KEDA acts on `true` alone, and every `true` delays scaling to
+/// Streams the state when it is first known, and then every change. KEDA acts on `true` alone, and every `true` delays scaling to
 /// zero (it patches `lastActiveTime`), so nothing is sent twice.
 pub(super) fn changes(
     states: watch::Receiver<State>,
@@ -49,16 +49,16 @@ pub(super) fn changes(
     })
 }
 
-/// Streams that are looked at before others get their turn: about a tenth of a millisecond, so that calls do not wait for
+/// Streams per batch, after which other tasks get their turn: about a tenth of a millisecond, so that calls do not wait for
 /// thousands of streams.
 const AT_ONCE: usize = 64;
-/// The least time between two passes over all streams: answers of many queries may come one after another.
+/// Shortest time between two passes over all streams: the answers to many queries may come one after another.
 const PASS: Duration = Duration::from_millis(200);
-/// Without any news from sources: hours change by themselves, and streams that KEDA closed are let go.
+/// Longest wait for news from sources before the next pass: hours change by themselves, and streams that KEDA closed are dropped.
 const IDLE: Duration = Duration::from_secs(1);
 
 impl Scaler {
-    /// A stream's states from now on.
+    /// Registers a stream and returns its states from now on.
     pub(super) fn subscribe(&self, trigger: Trigger) -> watch::Receiver<State> {
         // Under the lock, so that no round is missed between the first look and the next pass.
         let mut subscribers = self.subscribers.0.lock();
@@ -69,7 +69,7 @@ impl Scaler {
         states
     }
 
-    /// Tells every stream what changed, after each round of samples and at least once a second. Never ends.
+    /// Sends every stream its changes, after each round of samples and at least once a second. Never returns.
     ///
     /// One task serves all streams and yields between batches; a task per stream would wake by the thousand each second and delay
     /// RPCs.
@@ -88,7 +88,7 @@ impl Scaler {
         }
     }
 
-    /// Whether there are more.
+    /// Updates the next batch of streams, beginning at index `from`. Returns whether there may be more.
     fn tell_some(&self, from: &mut usize) -> bool {
         let mut subscribers = self.subscribers.0.lock();
         let Some(subscribers) = subscribers.as_mut() else { return false };
@@ -108,7 +108,7 @@ impl Scaler {
 }
 
 impl Subscribers {
-    /// Ends all streams, and those that are opened later at once.
+    /// Ends all streams; a stream that is opened later ends at once.
     pub(super) fn close(&self) {
         *self.0.lock() = None;
     }

@@ -1,4 +1,4 @@
-//! Connections as they come in: in plain text or over TLS, and not without end.
+//! Incoming connections: in plain text or over TLS, and limited in number.
 
 use std::{
     io,
@@ -23,25 +23,26 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use super::tls::Certificates;
 use crate::places::{Place, Places};
 
-/// KEDA makes one connection per TLS setting of its users. More than this is no KEDA.
+/// Most connections in total. KEDA makes one per TLS setting of its users, so it cannot be KEDA that makes more than this.
 const MOST: usize = 1000;
-/// Nor is who makes more than this.
+/// Most connections of one peer, by the same reasoning.
 const MOST_OF_PEER: usize = 100;
-/// A client that connects and says nothing is let go.
+/// Time for the TLS handshake, and again for the start of HTTP/2: a client that connects and sends nothing is disconnected.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The preface of HTTP/2, and the settings that follow it (RFC 9113, 3.4): before these nothing bounds how long a client may take.
+/// Bytes of HTTP/2's preface and of the header of the SETTINGS frame that follows it (RFC 9113, 3.4): before these, nothing else
+/// limits how long a client may take.
 const PREFACE: usize = 24 + 9;
-/// Connections that wait to be taken by the server.
+/// Connections that may wait for the server to take them.
 const BACKLOG: usize = 64;
-/// After an error such as "too many open files" it is no use to try again at once.
+/// Pause after a failed accept: with an error such as "too many open files", an immediate retry is useless.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// The same in plain text, for other servers than KEDA's.
+/// Accepts connections in plain text, for servers other than KEDA's external scaler.
 pub(crate) fn accept_plain(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
     accept(listener, None)
 }
 
-/// Accepts for as long as the stream is kept. Handshakes run side by side: a slow one holds up no other.
+/// Accepts connections until the stream is dropped. Handshakes run concurrently: a slow one does not delay others.
 pub(super) fn accept(
     listener: TcpListener,
     certificates: Option<Arc<Certificates>>,
@@ -56,7 +57,7 @@ pub(super) fn accept(
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    // Without a place it is closed at once: who waits in line would wait for the others' good will.
+                    // Without a place it is closed at once: in a queue, it would depend on the others' goodwill.
                     let Some(place) = places.take(peer.ip()) else { continue };
                     let handshake = shake_hands(stream, peer, certificates.clone(), place);
                     let done = done.clone();
@@ -83,8 +84,8 @@ async fn shake_hands(
     certificates: Option<Arc<Certificates>>,
     place: Place,
 ) -> Option<Connection> {
-    // Answers are small and each is waited for: the kernel must not collect them. An error means that the peer is gone,
-    // which the first read tells.
+    // Answers are small and the client waits for each: the kernel must not hold them back to send several at once. An error
+    // means that the peer is gone, which the first read reports.
     let _ = stream.set_nodelay(true);
     let Some(certificates) = certificates else {
         return Some(Connection::new(Io::Plain(stream), peer, place));
@@ -102,7 +103,7 @@ async fn shake_hands(
 pub(crate) struct Connection {
     io: Io,
     peer: SocketAddr,
-    /// Until when the preface has to be there; `None` once it is
+    /// Deadline for the preface; `None` once it has arrived
     begins_by: Option<Pin<Box<Sleep>>>,
     read: usize,
     _place: Place,
@@ -113,7 +114,7 @@ impl Connection {
         Self { io, peer, begins_by: Some(Box::pin(sleep(HANDSHAKE))), read: 0, _place: place }
     }
 
-    /// Whether the peer has taken too long to say anything that a server could bound.
+    /// Whether the peer has missed the deadline for the preface, from which on the server can limit it.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         if self.read >= PREFACE {
             self.begins_by = None;

@@ -14,49 +14,50 @@ use super::{
     tls::{Certificates, TlsError, TlsSettings},
 };
 
-/// How the scaler is served.
+/// Settings of the gRPC server.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSettings {
-    /// Plain text without
+    /// TLS; `None` for plain text
     pub tls: Option<TlsSettings>,
 }
 
-/// Why the server ended.
+/// Reason why the server ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The certificates
+    /// The certificates could not be loaded
     #[error("TLS of the gRPC server: {0}")]
     Tls(#[from] TlsError),
-    /// The connections
+    /// The server failed on its connections
     #[error("the gRPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// Reflection
+    /// The reflection service could not be built
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// A KEDA that is gone without a word (a node lost) is noticed after half a minute.
+/// A KEDA that vanishes without closing its connection (a lost node) is noticed after half a minute.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Two streams stay open for every push object on KEDA's one connection: 10,000 objects must fit, and 40,000 do.
+/// Most streams on one connection. KEDA keeps two open for every push object on its one connection: 10,000 objects must fit, and
+/// 40,000 do.
 const MOST_STREAMS: u32 = 100_000;
-/// Streams of one connection that may be reset before the server has looked at them. KEDA resets all streams of a
-/// namespace at once when that is deleted; at the default of 20 the connection of all others would be closed.
+/// Streams of one connection that may be reset before the server has handled them. KEDA resets all streams of a namespace at once
+/// when the namespace is deleted; at the default of 20 the connection would be closed, and with it all other streams.
 const MOST_RESETS: usize = 10_000;
-/// Kubernetes bounds all annotations of an object by 256 KiB, and ours come from them.
+/// Largest request: its metadata comes from annotations, and Kubernetes limits all annotations of an object to 256 KiB.
 const LARGEST_MESSAGE: usize = 256 << 10;
-/// Answers come from memory, so whatever takes longer is a caller that does not send its message.
+/// Timeout of a call: answers come from memory, so a call that takes longer has a caller that does not send its message.
 const SLOWEST_CALL: Duration = Duration::from_secs(10);
-/// Calls are over in milliseconds and the scaler's streams end by themselves: what is still open after this (a health
-/// watch, say) is left to the end of the process.
+/// Time for connections to end at shutdown. Calls take milliseconds and the scaler's streams end by themselves: a connection that is
+/// still open after this (with a health watch, say) is left to the end of the process.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Answers KEDA until `shutdown` says so, and then lets calls end and closes streams.
+/// Answers KEDA until `stop` is cancelled, and then lets calls end and closes streams.
 ///
-/// `grpc.health.v1` knows the services `""` and `externalscaler.ExternalScaler`, and both reflection versions are there, so
+/// `grpc.health.v1` knows the services `""` and `externalscaler.ExternalScaler`, and both versions of reflection are served, so
 /// that `grpcurl` needs no `.proto` file.
 ///
-/// Errors come before the first connection (certificates, reflection), or when the server itself fails.
+/// Fails before the first connection (certificates, reflection), or when the server itself fails.
 pub async fn serve(
     listener: TcpListener,
     settings: ServiceSettings,

@@ -1,11 +1,11 @@
-//! Why a call is refused, as gRPC codes and sentences that name what to do.
+//! Refusals of calls, as gRPC codes and messages that say what to do.
 
 use tidegate_core::{problem::Problem, trigger::Trigger};
 use tonic::{Code, Status};
 
 use crate::{demand::NoDemand, text::shortened};
 
-/// Why a call has no answer.
+/// Reason why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RpcRefusal {
     #[error("GetMetrics needs a scaledObjectRef")]
@@ -18,7 +18,7 @@ pub(crate) enum RpcRefusal {
     NoDemand(#[from] NoDemand),
 }
 
-/// Messages travel in an HTTP header, of which clients take a limited size (16 KiB is common).
+/// Longest message, in characters: it travels in an HTTP header, whose size clients limit (16 KiB is common).
 const LONGEST_MESSAGE: usize = 4000;
 
 impl RpcRefusal {
@@ -41,9 +41,9 @@ impl RpcRefusal {
             Self::NoObject | Self::Metadata { .. } | Self::NoDemand(NoDemand::NoTraffic) => Code::InvalidArgument,
             Self::UnknownMetric { .. }
             | Self::NoDemand(NoDemand::UnknownWorkload { .. } | NoDemand::UnknownService { .. }) => Code::NotFound,
-            // Only a change of the cluster helps, so trying again does not.
+            // Only a change in the cluster helps, so a retry does not.
             Self::NoDemand(NoDemand::NoRoute(_)) => Code::FailedPrecondition,
-            // Data will come, or come again.
+            // Data will arrive, or arrive again, so a retry helps.
             Self::NoDemand(
                 NoDemand::NothingKnown
                 | NoDemand::NobodyReady { .. }
@@ -62,7 +62,7 @@ impl From<RpcRefusal> for Status {
     }
 }
 
-/// As many as there is room for, and how many more there are.
+/// Joins as many sentences as fit into `room` bytes, and says how many more there are.
 fn joined(sentences: &[String], room: usize) -> String {
     let mut all = String::new();
     for (index, sentence) in sentences.iter().enumerate() {

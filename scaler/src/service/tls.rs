@@ -1,4 +1,4 @@
-//! TLS with certificates that are read again when their files change.
+//! TLS with certificates that are reloaded when their files change.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -24,11 +24,11 @@ pub struct TlsSettings {
     pub cert_file: PathBuf,
     /// Private key (PEM)
     pub key_file: PathBuf,
-    /// Clients must show a certificate of this CA (PEM)
+    /// CA (PEM) that must have issued the client's certificate; `None` if clients need no certificate
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// Why there is no TLS.
+/// Reason why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that cannot be read
@@ -39,12 +39,12 @@ pub enum TlsError {
         /// Why
         source: std::io::Error,
     },
-    /// A file that holds something else than what it is for
+    /// A file without the expected content
     #[error("{path}: {source}, wants {wants} as PEM")]
     Pem {
         /// The file
         path: String,
-        /// What is in it by its setting
+        /// The expected content
         wants: &'static str,
         /// Why
         source: rustls::pki_types::pem::Error,
@@ -59,16 +59,16 @@ pub enum TlsError {
     },
 }
 
-/// How often the files are looked at: Kubernetes itself takes up to a minute to bring a new Secret into a pod.
+/// Interval at which the files are read: Kubernetes itself takes up to a minute to bring a new Secret into a pod.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// The newest good certificates.
+/// The newest valid certificates.
 pub(super) struct Certificates {
     settings: TlsSettings,
     current: Mutex<Arc<ServerConfig>>,
 }
 
-/// What the files hold.
+/// Contents of the files.
 struct Files {
     cert: Vec<u8>,
     key: Vec<u8>,
@@ -81,17 +81,18 @@ impl Certificates {
         Ok(Self { settings, current: Mutex::new(Arc::new(config)) })
     }
 
-    /// For the next connection.
+    /// The configuration for the next connection.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.lock())
     }
 
-    /// Looks at the files again and again, and takes what is good. While it is not, the last good ones stay. Never ends.
+    /// Reads the files again and again, and takes new certificates when they are valid. Until they are, the last valid ones stay.
+    /// Never returns.
     pub(super) async fn keep_up_to_date(&self, metrics: &ScalerMetrics) {
         let mut seen = None;
         loop {
             let files = Files::read(&self.settings).await;
-            // What was seen is told once, not every time. Contents are compared, not times: they can't be mistaken.
+            // New contents are reported once, not every time. Contents are compared, not times: they can't be mistaken.
             let now = hash(&files);
             let first = seen.is_none();
             if seen.replace(now) != Some(now) {
@@ -144,7 +145,7 @@ impl Files {
         };
         let chain = certificates(&settings.cert_file, &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(pem(&settings.key_file, "a private key"))?;
-        // A key that is not the certificate's is an error here.
+        // Fails if the key does not belong to the certificate.
         let mut config = builder.with_single_cert(chain, key).map_err(invalid(&settings.cert_file))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)

@@ -1,4 +1,4 @@
-//! What the unary calls answer.
+//! Answers of the unary calls.
 
 use tidegate_core::{measured::Measured, metric::Metric, plan::Plan};
 use tidegate_proto::{GetMetricsRequest, MetricSpec, MetricValue};
@@ -32,7 +32,7 @@ async fn the_specs_are_made_of_the_metadata_alone_whatever_else_is_broken() {
     let expected = [
         spec(RPS, 100, 100.0),
         spec("concurrency", 8, 8.0),
-        // A client that knows the integer alone must not get 0, and rather too few replicas' worth than too much.
+        // A client that reads only the integer must not get 0. Rounding up asks for too few replicas rather than too many.
         spec("connections", 1, 0.4),
         spec("prometheus-query", 3, 2.5),
     ];
@@ -100,7 +100,7 @@ async fn a_hand_written_object_asks_for_a_service_or_for_clusters_without_any_an
     let mut client = server.client().await;
     let service = object(&[("service", "api"), ("requestsPerSecond", "10")]);
     let clusters = object(&[("clusters", "else, other"), ("requestsPerSecond", "10")]);
-    // The first question makes the clusters kept.
+    // The first question makes the store keep these clusters.
     assert_eq!(metric(&mut client, &clusters, RPS).await.unwrap_err().code(), Code::Unavailable);
     server.measure(&[(&cluster("api"), [5.0, 0.0, 0.0]), ("else", [1.0, 0.0, 0.0]), ("other", [2.5, 0.0, 0.0])]);
     assert_eq!(metric(&mut client, &service, RPS).await.unwrap(), 5.0);
@@ -212,7 +212,7 @@ async fn the_metrics_page_tells_what_each_workload_needs_and_how_calls_went() {
     }
 }
 
-/// Each sample of the page has a name and labels that the table of metrics has, and so has its help.
+/// The name, labels and help of each sample on the page are those of the table of metrics.
 #[tokio::test]
 async fn the_page_of_metrics_is_as_the_table_says() {
     let server = Server::start(Plan::default()).await;

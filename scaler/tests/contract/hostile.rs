@@ -1,4 +1,4 @@
-//! Whatever is written into metadata and names, there is an answer, and the next call has one too.
+//! Arbitrary metadata and names: each call gets an answer, and so does the next one.
 
 use std::net::SocketAddr;
 
@@ -78,12 +78,12 @@ fn no_metadata_or_name_stops_the_server() {
     outcome.unwrap();
 }
 
-/// Connections that say nothing, or only the start of HTTP/2's preface.
+/// Opens a connection that sends nothing, or only the start of HTTP/2's preface.
 async fn silent(from: [u8; 4], to: SocketAddr, says: &[u8]) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
     let mut stream = socket.connect(to).await.ok()?;
-    // One beyond the peer's places may be closed already.
+    // A connection beyond the peer's places may be closed already.
     let _ = stream.write_all(says).await;
     Some(stream)
 }

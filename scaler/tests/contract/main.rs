@@ -1,4 +1,4 @@
-//! KEDA's contract, asked by a real client over a real socket.
+//! KEDA's contract, tested by a real client over a real socket.
 //!
 //! Each test is a sentence about what KEDA does or expects, as its sources say it (`pkg/scalers/external_scaler.go`,
 //! `pkg/scalers/externalscaler/externalscaler.proto`, KEDA 2.21).

@@ -1,4 +1,4 @@
-//! Calls that have no answer, and what is said instead.
+//! Calls without an answer, and the messages that they get instead.
 
 use tidegate_core::plan::Plan;
 use tidegate_proto::{GetMetricsRequest, ScaledObjectRef};
@@ -10,7 +10,7 @@ use crate::support::{
 
 const RPS: &str = "requests-per-second";
 
-/// The same refusal from each of the five calls.
+/// Asserts that each of the five calls gets the same refusal, and returns it.
 async fn refused_by_all(client: &mut Client, object: &ScaledObjectRef) -> Status {
     let request = GetMetricsRequest { scaled_object_ref: Some(object.clone()), metric_name: RPS.into() };
     let refusals = [
@@ -64,7 +64,7 @@ async fn an_unknown_metric_is_not_found_and_those_of_the_trigger_are_named() {
     let server = Server::start(plan(&["api"])).await;
     let mut client = server.client().await;
     let object = object(&[("service", "api"), ("requestsPerSecond", "10"), ("concurrency", "8")]);
-    // `connections` is a metric, but none of this trigger; the others are none at all.
+    // `connections` is a metric, but not one of this trigger; the others are not metrics at all.
     for name in ["connections", "requests", "s0-", "s-requests-per-second", "sx-concurrency", "", "s0-s0-concurrency"] {
         let refused = metric(&mut client, &object, name).await.unwrap_err();
         let expected = format!("this trigger has no metric \"{name}\"; it has requests-per-second, concurrency");

@@ -1,4 +1,4 @@
-//! What stands around the scaler on its port: health, reflection, limits, the end.
+//! Everything around the scaler on its port: health, reflection, limits, shutdown.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn clients_that_speak_no_http2_are_let_go_and_hold_up_nobody() {
     }
     assert_eq!(metric(&mut server.client().await, &of_deployment("api"), "requests-per-second").await.unwrap(), 1.0);
     for stream in &mut rude {
-        // The end, after a GOAWAY perhaps.
+        // The end of the stream, perhaps after a GOAWAY.
         let mut rest = Vec::new();
         let _ = in_time(stream.read_to_end(&mut rest)).await;
     }

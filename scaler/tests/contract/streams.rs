@@ -17,7 +17,7 @@ async fn the_first_state_is_told_at_once_and_then_only_changes() {
     server.measure(&[]);
     let mut stream = in_time(client.stream_is_active(of_deployment("api"))).await.unwrap().into_inner();
     assert_eq!(next(&mut stream).await, Some(false));
-    // Of many rounds with the same state one message comes: KEDA would patch `lastActiveTime` at every `true`.
+    // Many rounds with the same state yield one message: KEDA would patch `lastActiveTime` at every `true`.
     for active in [true, false, true] {
         for rate in 1..=5 {
             let rate = if active { f64::from(rate) } else { 0.0 };
@@ -67,11 +67,11 @@ async fn the_specs_are_sent_at_once_agree_with_the_call_and_are_then_quiet() {
     server.replace_plan(plan(&["api"]));
     server.measure(&[(&cluster("api"), [1.0, 0.0, 0.0])]);
     server.stop.cancel();
-    // A clean end (EOF) is what makes KEDA come back after 2 s instead of a growing time.
+    // After a clean end (EOF), KEDA reconnects after 2 s instead of a growing delay.
     assert_eq!(in_time(stream.message()).await.unwrap(), None);
 }
 
-/// KEDA opens two streams per object on one connection, and resets those of a namespace that is deleted at one time.
+/// KEDA opens two streams per object on one connection, and resets the streams of a deleted namespace all at once.
 #[tokio::test]
 async fn thousands_of_streams_share_a_connection_with_calls_and_may_all_go_at_once() {
     const OBJECTS: usize = 3000;
@@ -107,7 +107,7 @@ async fn streams_that_open_while_the_scaler_stops_end_too() {
     let mut stream = in_time(client.stream_is_active(of_deployment("api"))).await.unwrap().into_inner();
     assert_eq!(next(&mut stream).await, Some(false));
     server.stop.cancel();
-    // It comes in before the end, or is refused: both let KEDA go elsewhere.
+    // The call arrives before the end, or is refused: both let KEDA go elsewhere.
     if let Ok(stream) = in_time(client.stream_metric_spec(of_deployment("api"))).await {
         let mut stream = stream.into_inner();
         while let Ok(Some(_)) = in_time(stream.message()).await {}

@@ -1,4 +1,4 @@
-//! A server on a free port, what it measures, and clients.
+//! A server on a free port, its measurements, and clients.
 
 use std::{
     collections::HashMap,
@@ -27,14 +27,14 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
 
-/// How long the tests' values stay good.
+/// Time for which the tests' values stay valid.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(300);
-/// Whatever takes longer hangs.
+/// Time after which a wait is a hang.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) type Client = ExternalScalerClient<Channel>;
 
-/// A scaler that runs.
+/// A running scaler.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) signals: Arc<SignalStore>,
@@ -66,8 +66,8 @@ impl Server {
         Self { address, signals, plan, stop, task, registry: Mutex::new(registry) }
     }
 
-    /// One round in which only these clusters carry anything: requests/s, requests in flight and connections. The others of the
-    /// Plan are there, and idle.
+    /// Commits a round in which only these clusters carry anything: requests/s, requests in flight and connections. The other clusters
+    /// of the Plan exist, and are idle.
     pub(crate) fn measure(&self, values: &[(&str, [f64; 3])]) {
         let plan = self.plan.borrow().clone();
         let idle = plan.iter().flat_map(|plan| plan.shares()).map(|share| (share.cluster.to_string(), [0.0; 3]));
@@ -90,7 +90,7 @@ impl Server {
         in_time(endpoint.connect()).await.unwrap()
     }
 
-    /// What `/metrics` shows.
+    /// The page of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
         let mut page = String::new();
         text::encode(&mut page, &self.registry.lock().unwrap()).unwrap();
@@ -98,12 +98,12 @@ impl Server {
     }
 }
 
-/// Fails when it does not end in time.
+/// Awaits a future, and fails when it does not end in time.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     time::timeout(DEADLINE, future).await.expect("it ends in time")
 }
 
-/// Looks until it is so.
+/// Waits until the condition holds.
 pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let until = std::time::Instant::now() + DEADLINE;
     while !so() {
@@ -112,7 +112,7 @@ pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Moves the clock without waiting. The sockets know nothing of it.
+/// Advances the clock without waiting. Sockets are not affected.
 pub(crate) async fn later(time: Duration) {
     time::pause();
     time::advance(time).await;
@@ -160,7 +160,7 @@ pub(crate) fn plan(names: &[&str]) -> Plan {
 /// A ScaledObject of the namespace `shop` whose trigger holds this metadata.
 pub(crate) fn object(metadata: &[(&str, &str)]) -> ScaledObjectRef {
     let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    // What KEDA passes on of its own.
+    // A key that KEDA itself uses and passes on.
     let own = [("scalerAddress".to_owned(), "tidegate.tidegate-system.svc:9090".to_owned())];
     ScaledObjectRef { name: "api".into(), namespace: "shop".into(), scaler_metadata: metadata.chain(own).collect() }
 }

@@ -41,7 +41,7 @@ async fn connect(server: &Server, authority: &Authority, identity: Option<&(Stri
     }
     let endpoint = Channel::from_shared(format!("https://{}", server.address)).unwrap().tls_config(tls).unwrap();
     let mut client = Client::new(in_time(endpoint.connect()).await.ok()?);
-    // With TLS 1.3 a client learns only after the handshake that its certificate is not wanted.
+    // With TLS 1.3 a client learns only after the handshake that its certificate is not accepted.
     in_time(client.get_metric_spec(of_deployment("api"))).await.ok()?;
     Some(client)
 }

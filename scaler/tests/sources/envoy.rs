@@ -12,7 +12,7 @@ use crate::server::{
 };
 
 const RULE: &str = "httproute/shop/web/rule/0";
-/// What every Envoy of Envoy Gateway shows: the cluster through which it is asked.
+/// A series that every Envoy of Envoy Gateway shows: the cluster through which it is scraped.
 const OWN: &str = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"prometheus_stats\"} 7\n";
 const METRICS: &str = "# TYPE envoy_cluster_upstream_rq_total counter\n\
     envoy_cluster_upstream_rq_total{envoy_cluster_name=\"httproute/shop/web/rule/0\"} 42\n";

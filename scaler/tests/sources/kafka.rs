@@ -1,5 +1,5 @@
-//! Kafka as it is on a bad day: librdkafka's own mock of a cluster gives errors and delays that a real broker gives by bad luck
-//! only. What a real one answers is tested end to end.
+//! Kafka on a bad day: librdkafka's own mock of a cluster gives errors and delays that a real broker gives only by bad luck. The
+//! answers of a real broker are tested end to end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ const STALE_AFTER: Duration = Duration::from_secs(300);
 const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 3;
 
-/// A cluster of two brokers, and Tidegate that sweeps it each second. The mock does not tell all that a group has committed, so
-/// groups begin at the start.
+/// A cluster of two brokers, and Tidegate that sweeps it each second. The mock does not report all offsets that a group has
+/// committed, so groups begin at the start.
 struct Mock {
     cluster: MockCluster<'static, DefaultProducerContext>,
     signals: Arc<SignalStore>,
@@ -58,7 +58,7 @@ impl Mock {
         Self { cluster, signals, _stop: stop.drop_guard(), sweeping }
     }
 
-    /// So many messages on each partition.
+    /// Produces this many messages on each partition.
     async fn produce(&self, messages: u32) {
         let producer: BaseProducer =
             ClientConfig::new().set("bootstrap.servers", self.cluster.bootstrap_servers()).create().unwrap();
@@ -72,7 +72,7 @@ impl Mock {
         .unwrap();
     }
 
-    /// Waits until a sweep has found this lag of a group, or an error that says this.
+    /// Waits until a sweep has found this lag of a group, or an error that contains this text.
     async fn finds(&self, group: &str, wanted: Result<u64, &str>) {
         let lag = lag(group);
         let mut rounds = self.signals.rounds();
@@ -167,7 +167,7 @@ async fn one_group_that_fails_leaves_the_others_alone() {
     }
     mock.finds("billing", Ok(30)).await;
     mock.finds("ledger", Ok(30)).await;
-    // One of the two of the next sweep, and nobody knows which.
+    // One of the two groups fails in the next sweep, and either may be it.
     let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED];
     mock.cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
     tokio::select! {
@@ -177,7 +177,7 @@ async fn one_group_that_fails_leaves_the_others_alone() {
 }
 
 /// Both have ended the process: librdkafka forgets that such a client has no group of its own (confluentinc/librdkafka#5040), and
-/// frees what an answer that comes too late still needs (confluentinc/librdkafka#4605).
+/// frees memory that a late answer still needs (confluentinc/librdkafka#4605).
 #[tokio::test]
 async fn a_coordinator_that_moves_or_is_away_ends_nothing() {
     let mock = Mock::new();

@@ -39,7 +39,7 @@ fn settings(server: &Server) -> PrometheusSettings {
     }
 }
 
-/// One Deployment behind one rule, which also has a query.
+/// A Plan of one Deployment behind one rule, which also has a query.
 fn plan() -> Plan {
     let annotations = [("requests-per-second", "10"), ("prometheus-query", QUERY), ("prometheus-target", "5")];
     let annotations: Annotations =
@@ -85,7 +85,7 @@ async fn answered(data: &Value) -> (Server, Arc<SignalStore>) {
     answered_with(data, &json!({})).await
 }
 
-/// With these fields beside the data.
+/// Like `answered`, with these fields beside the data.
 async fn answered_with(data: &Value, more: &Value) -> (Server, Arc<SignalStore>) {
     let mut body = json!({"status": "success", "data": data});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -123,7 +123,7 @@ async fn no_row_several_rows_and_nan_are_errors_that_say_so() {
     assert!(bad(&nan).contains("NaN"), "{}", bad(&nan));
 }
 
-/// As Thanos answers while one of its stores is away.
+/// Warnings in Thanos' answer while one of its stores is away.
 fn in_part() -> Value {
     json!({"warnings": ["PromQL info: metric might not be a counter", "No StoreAPIs matched for this query"]})
 }
@@ -210,7 +210,7 @@ async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters()
     }
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let stop = CancellationToken::new();
-    // Four of the slow queries at a time take longer than the test.
+    // The slow queries, four at a time, take longer than the test.
     let slow = PrometheusSettings { timeout: Duration::from_secs(60), ..settings(&server) };
     let source = SourceSettings { prometheus: Some(slow), ..SourceSettings::of(TrafficSource::Prometheus) };
     let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
@@ -229,7 +229,7 @@ async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters()
 const ONE: &str =
     r#"{"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1.0, "1"]}]}}"#;
 
-/// Asks these queries with a deadline of a minute, longer than a test, until `wanted` is so.
+/// Asks these queries until `wanted` holds.
 async fn ask_until(
     settings: PrometheusSettings,
     queries: &[(&str, String)],
@@ -257,7 +257,7 @@ async fn ask_until(
 #[tokio::test]
 async fn a_namespace_whose_queries_never_return_does_not_delay_that_of_another() {
     let server = Server::that(SilenceTo("slow", answer("200 OK", ONE))).await;
-    // Its name comes before the other's, and so do its turns.
+    // Its name sorts before the other's, and so its turns come first.
     let mut queries: Vec<_> = (0..50).map(|number| ("a-slow", format!("slow_{number}"))).collect();
     queries.push(("b-other", QUERY.to_owned()));
     let slow = PrometheusSettings { timeout: Duration::from_secs(60), ..settings(&server) };

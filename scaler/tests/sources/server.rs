@@ -1,4 +1,4 @@
-//! A server that says what it is told to.
+//! A server with scripted behaviour.
 
 use std::{
     net::SocketAddr,
@@ -10,19 +10,19 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What is done with a request.
+/// Reaction to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Behaviour {
-    /// This, and the connection stays open
+    /// Sends this answer; the connection stays open
     Answer(Vec<u8>),
-    /// This, and the connection ends
+    /// Sends this answer and ends the connection
     AnswerAndClose(Vec<u8>),
     Silence,
-    /// Silence to requests that hold this text, and this answer to all others
+    /// Silence to requests that contain this text, and this answer to all others
     SilenceTo(&'static str, Vec<u8>),
 }
 
-/// `HTTP/1.1` with a length.
+/// An `HTTP/1.1` answer with a `Content-Length`.
 pub(crate) fn answer(status: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -71,7 +71,7 @@ async fn converse(mut stream: TcpStream, behaviour: Arc<Mutex<Behaviour>>, reque
         requests.lock().unwrap().push(request);
         match behaviour {
             _ if is_ignored => std::future::pending().await,
-            // The client may have gone, which is its right.
+            // The client may be gone already, which is fine.
             Behaviour::Answer(bytes) | Behaviour::SilenceTo(_, bytes) => drop(stream.write_all(&bytes).await),
             Behaviour::AnswerAndClose(bytes) => {
                 let _ = stream.write_all(&bytes).await;
@@ -82,7 +82,7 @@ async fn converse(mut stream: TcpStream, behaviour: Arc<Mutex<Behaviour>>, reque
     }
 }
 
-/// Up to the end of the body; `None` when the connection ends.
+/// Reads a request up to the end of its body; `None` when the connection ends.
 async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     loop {
