@@ -1,5 +1,4 @@
-//! The admin server: is it alive, is it ready, what does it measure, and why does a workload have its replicas and a Gateway
-//! its proxies.
+//! The admin server: liveness, readiness, metrics, savings, and why a workload has its replicas and a Gateway its proxies.
 
 use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,17 +31,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// One thing that readiness depends on, or that is worth knowing.
+/// One condition that readiness depends on, or that is shown for information.
 pub(crate) struct Check {
-    /// What is checked
+    /// Name of the check
     pub(crate) name: String,
-    /// What is missing, if anything is
+    /// Why the check fails, if it does
     pub(crate) missing: Option<String>,
-    /// Whether the process is not ready while it is missing
+    /// Whether the process is not ready while the check fails
     pub(crate) required: bool,
 }
 
-/// What the admin server shows.
+/// The data that the admin server shows.
 pub(crate) struct Admin {
     pub(crate) registry: Registry,
     pub(crate) savings: Savings,
@@ -51,18 +50,18 @@ pub(crate) struct Admin {
     pub(crate) demands: Arc<Demands>,
 }
 
-/// Connections at one time: a kubelet, a Prometheus and some people.
+/// Most connections at one time: enough for a kubelet, a Prometheus and some people.
 const MOST: usize = 256;
-/// Of one peer, so that the kubelet always finds a place.
+/// Most connections of one peer, so that there is always room for the kubelet.
 const MOST_OF_PEER: usize = 32;
-/// A request's head comes in one packet.
+/// Timeout for a request's head, which comes in one packet.
 const HEADERS: Duration = Duration::from_secs(5);
-/// Answers come from memory; this is for who reads them slowly.
+/// Timeout for a whole connection. Answers come from memory, so only a slow reader needs it.
 const ANSWERED: Duration = Duration::from_secs(30);
-/// After an error such as "too many open files" it is no use to try again at once.
+/// Delay after an error such as "too many open files", which would only repeat if accepting were retried at once.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown` says so.
+/// Serves until `stop` is cancelled.
 pub(crate) async fn serve(address: SocketAddr, admin: Admin, stop: CancellationToken) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("--admin-address {address}"))?;
     let router = Router::new()
@@ -76,14 +75,13 @@ pub(crate) async fn serve(address: SocketAddr, admin: Admin, stop: CancellationT
     Ok(())
 }
 
-/// One request a connection, from whoever sends it in time.
+/// Serves one request per connection, if it is sent in time.
 async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) {
     let service = TowerToHyperService::new(router);
     let places = Places::new(MOST, MOST_OF_PEER);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // An error means that the sender is gone, which is a stop too.
             () = stop.cancelled() => return,
         };
         match accepted {
@@ -95,7 +93,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), service.clone());
                 tokio::spawn(async move {
-                    // A peer that goes, or takes too long, is no error of ours.
+                    // A peer that disconnects, or takes too long, is no error of ours.
                     let _ = timeout(ANSWERED, serving).await;
                     drop(place);
                 });
@@ -108,7 +106,7 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
     }
 }
 
-/// In the manner of the Kubernetes components: a line per check, `[+]` fine, `[-]` missing, `[ ]` missing but not needed.
+/// In the format of the Kubernetes components: a line per check, `[+]` fine, `[-]` failed, `[ ]` failed but not required.
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     let checks = (admin.checks)();
     let line = |check: &Check| match &check.missing {
@@ -206,7 +204,7 @@ mod tests {
         let mut halves = Vec::new();
         for _ in 0..300 {
             let mut stream = connect([127, 0, 0, 2], address).await;
-            // One beyond the peer's places is closed already.
+            // A connection beyond the peer's limit is closed already.
             let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await;
             halves.push(stream);
         }
@@ -218,7 +216,7 @@ mod tests {
         let asked = Instant::now();
         for mut half in halves {
             let mut rest = Vec::new();
-            // An error is an end, too.
+            // An error means that the connection is closed, too.
             let _ = timeout(2 * HEADERS, half.read_to_end(&mut rest)).await.unwrap();
         }
         assert!(asked.elapsed() < 2 * HEADERS);

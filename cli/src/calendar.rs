@@ -1,4 +1,4 @@
-//! `tidegate calendar show`: when it is open, in local time and UTC, and a week as a picture.
+//! `tidegate calendar show`: the opening and closing times of a Calendar, in local time and UTC, and a week as a picture.
 
 mod ics;
 mod import;
@@ -26,7 +26,7 @@ use crate::{
     run::install_crypto,
 };
 
-/// Transitions that are listed.
+/// Most transitions that are listed.
 const LISTED: usize = 10;
 /// Columns of a day in the picture: half an hour each.
 const COLUMNS: i64 = 48;
@@ -81,7 +81,7 @@ async fn of_cluster(name: &str) -> Result<KnownCalendar> {
     spec.resolve().map_err(|error| anyhow!("Calendar {name}: {error}"))
 }
 
-/// A time that it is open.
+/// An interval in which the calendar is open.
 #[derive(Serialize)]
 struct Open {
     open: String,
@@ -127,7 +127,7 @@ impl Page<'_> {
         writeln!(f)
     }
 
-    /// Seven days from the first one on.
+    /// Draws seven days from the first one on.
     fn week(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let first = self.within.start.with_timezone(&self.calendar.zone).date_naive();
         writeln!(f, "{:<16}0     3     6     9     12    15    18    21    24", "")?;
@@ -143,7 +143,7 @@ impl Page<'_> {
         let open = |column: i64| {
             let local =
                 date.and_hms_opt(0, 0, 0).map(|midnight| midnight + Duration::minutes(column * 24 * 60 / COLUMNS));
-            // In the hour that an autumn day has twice the first time is drawn; one that a spring day lacks is left out.
+            // Of the hour that an autumn day has twice, the first is drawn; the hour that a spring day lacks is left out.
             let at = local.and_then(|local| self.calendar.zone.from_local_datetime(&local).earliest());
             at.map(|at| self.calendar.is_open(at.to_utc()))
         };
@@ -165,7 +165,7 @@ impl Page<'_> {
             let midnight = date.and_hms_opt(0, 0, 0).unwrap_or_default();
             self.calendar.zone.offset_from_utc_datetime(&midnight).fix().local_minus_utc()
         };
-        // Between the UTC midnights around the day.
+        // The difference between the offsets at the UTC midnights around the day.
         match (offset(date.succ_opt()?) - offset(date)) / 60 {
             0 => None,
             change if change > 0 => Some(format!("clocks go forward {change} min")),

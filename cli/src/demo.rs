@@ -1,7 +1,7 @@
 //! `tidegate demo`: the whole loop on one machine.
 //!
-//! Real: Envoy, the load, the backends, the Plan made of the example's manifests, the source, the gRPC scaler. In place of
-//! a cluster: KEDA's and the HPA's algorithm of the crate `replay`, which is checked against the real ones.
+//! Real: Envoy, the load, the backends, the Plan built from the example's manifests, the source, the gRPC scaler. In place of
+//! a cluster: KEDA's and the HPA's algorithms from the crate `tidegate-sim`, which are checked against the real ones.
 
 mod backends;
 mod envoy;
@@ -67,7 +67,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     let address = start_scaler(&example, &envoy, &stop).await?;
     let scaler = ExternalScalerClient::connect(format!("http://{address}")).await?;
     let object = example.scaled_object(&address.to_string())?;
-    // The stock flags of kube-controller-manager: what is seen here is how fast a stock cluster is.
+    // The default flags of kube-controller-manager: the demo shows how fast a stock cluster is.
     let (_keda, reports) = KedaLoop::start(&object, ControllerFlags::default(), scaler, backends.clone());
 
     let profile = profile(args.duration);
@@ -93,7 +93,7 @@ fn profile(duration: Duration) -> Profile {
         .hold(part(32))
 }
 
-/// What the manifests say.
+/// The example as its manifests define it.
 struct Example {
     plan: Plan,
     id: WorkloadId,
@@ -126,7 +126,7 @@ impl Example {
         })
     }
 
-    /// What the operator would apply, read as KEDA reads it.
+    /// The ScaledObject that the operator would apply, parsed as KEDA parses it.
     fn scaled_object(&self, scaler_address: &str) -> Result<ScaledObject> {
         let scaler = ScalerEndpoint { address: scaler_address.to_owned(), ..ScalerEndpoint::default() };
         let settings = Settings { scaler, release: "demo".to_owned(), tolerance: true };
@@ -173,9 +173,9 @@ fn container(manifest: &Path, deployment: &str, task_api: Option<PathBuf>) -> Re
     Ok(Container { program, args, port })
 }
 
-/// The real scaler on a free port of this machine.
+/// Starts the real scaler on a free port of this machine.
 async fn start_scaler(example: &Example, envoy: &Envoy, stop: &CancellationToken) -> Result<std::net::SocketAddr> {
-    // Nothing changes this Plan, so its sender may go.
+    // Nothing changes this Plan, so its sender may be dropped.
     let (_, plan) = watch::channel(Some(Arc::new(example.plan.clone())));
     let stale_after = Duration::from_secs(300);
     let signals = Arc::new(SignalStore::new(stale_after));

@@ -18,7 +18,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
         (Config::new(url), String::new())
     } else {
         let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin URL")?;
-        // The API server forwards to the Service: whoever may get `services/proxy` needs no port-forward.
+        // The API server forwards to the Service: with the permission to get `services/proxy`, no port-forward is needed.
         let service =
             format!("/api/v1/namespaces/{}/services/{}:admin/proxy", args.installed.system_namespace, args.service);
         (config, service)
@@ -28,7 +28,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
     let format = if args.output == Output::Json { "json" } else { "page" };
     let path = format!("{prefix}/explain/{namespace}/{kind}/{name}?format={format}");
     let answer = client.request_text(Request::get(path).body(Vec::new())?).await.map_err(|error| match error {
-        // What the scaler itself says is the answer: it names what it knows.
+        // An error from the scaler itself is shown as it is: it names the objects that the scaler knows.
         kube::Error::Api(status) if !status.message.is_empty() => anyhow!("{}", status.message.trim_end()),
         error => anyhow!(error).context(format!(
             "no answer from Service {} in namespace {} (--system-namespace and --service say where Tidegate is)",
@@ -39,7 +39,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<()> {
     Ok(())
 }
 
-/// Kind and name as the admin server wants them.
+/// Kind and name in the form that the admin server expects.
 fn object(given: &str) -> Result<(String, String)> {
     if let Some(("gateway" | "gateways" | "gtw", name)) = given.split_once('/') {
         return Ok(("gateway".to_owned(), name.to_owned()));

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use crate::args::{KafkaCheckArgs, KafkaCommand, Output};
 
-/// Reads the clusters of a file.
+/// Reads the Kafka clusters from a file.
 pub(crate) fn settings(file: &Path) -> Result<KafkaSettings> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}"))?;

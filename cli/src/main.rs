@@ -1,4 +1,4 @@
-//! `tidegate`: what Envoy carries decides how many replicas KEDA gives a Deployment.
+//! `tidegate`: scales Deployments through KEDA by the traffic that Envoy carries.
 #![allow(rustdoc::bare_urls, reason = "the help of flags is for terminals")]
 
 mod admin;

@@ -22,11 +22,11 @@ use crate::{
     run::install_crypto,
 };
 
-/// How long the first look at a cluster may take.
+/// Timeout for reading a cluster once.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
-    // Without a cluster to ask, what is rendered is for a current one.
+    // Without a cluster to ask for its version, the output is for a current one.
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
     let objects = read(&args.files)?;
     let (plan, now) = (objects.plan(), Utc::now());
@@ -86,7 +86,7 @@ fn read(files: &[PathBuf]) -> Result<Objects> {
     Ok(read_manifests(files)?)
 }
 
-/// The same watches as the service has, until each has seen everything once.
+/// Runs the same watches as the service until each has read everything once.
 async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
     let (watches, _tasks) = watch::start(client, &[], &[], Managed::default());
     let deadline = Instant::now() + FIRST_LOOK;

@@ -52,7 +52,7 @@ use crate::{
     args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source, TokenSourceKind},
 };
 
-/// What a process does.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Operator and scaler
@@ -61,7 +61,7 @@ pub(crate) enum Role {
     Operator,
 }
 
-/// How long calls may take to end once the process was asked to.
+/// How long calls may take to end once the process was asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
@@ -99,7 +99,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     service.admin(plan, demands, None).await
 }
 
-/// Ring, for every TLS connection of the process.
+/// Installs ring as the crypto provider of every TLS connection of the process.
 pub(crate) fn install_crypto() {
     // An error means that it was installed before.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -110,7 +110,7 @@ async fn connect() -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// The parts that run, and what makes them stop.
+/// The running parts of the process, and the token that stops them.
 struct Service {
     args: ServeArgs,
     registry: Registry,
@@ -126,7 +126,7 @@ impl Service {
         Self { args, registry, savings, parts: JoinSet::new(), stop: CancellationToken::new() }
     }
 
-    /// Runs until the service stops; a part that ends earlier ends it.
+    /// Adds a part, which runs until the service stops. If it ends earlier, it ends the service.
     fn part(&mut self, part: impl Future<Output = ()> + Send + 'static) {
         self.parts.spawn(async move {
             part.await;
@@ -134,7 +134,7 @@ impl Service {
         });
     }
 
-    /// Signals and their sources.
+    /// Starts the store of signals and their sources.
     fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>) -> Result<Arc<Demands>> {
         let signals = Arc::new(SignalStore::new(self.args.stale_after));
         let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
@@ -148,7 +148,7 @@ impl Service {
         Ok(demands)
     }
 
-    /// The gRPC server.
+    /// Starts the gRPC server.
     async fn answer(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>, demands: &Arc<Demands>) -> Result<()> {
         let address = self.args.grpc_address;
         let listener = TcpListener::bind(address).await.with_context(|| format!("--grpc-address {address}"))?;
@@ -161,7 +161,7 @@ impl Service {
         Ok(())
     }
 
-    /// The Lease, and the parts that write while it is held.
+    /// Starts competing for the Lease, and starts the parts that write while it is held.
     fn operator(
         &mut self,
         client: Client,
@@ -195,7 +195,7 @@ impl Service {
         self.part(lease::compete(client, lease, term, self.stop.clone()));
     }
 
-    /// Events on workloads about their signals, besides those about their annotations.
+    /// Starts the parts that write events about the signals of workloads; other events are about their annotations.
     fn report_signals(&mut self, context: &OperatorContext, demands: &Arc<Demands>) {
         let (signals, of_needs, of_measured) =
             (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
@@ -207,7 +207,7 @@ impl Service {
         self.part(workloads::report_not_measured(unmeasured, context.clone()));
     }
 
-    /// What the listeners of each set of proxies carry, for the operator.
+    /// The traffic of the listeners of each set of proxies, for the operator.
     fn listeners(&self, demands: &Arc<Demands>) -> Measure {
         if self.args.source.source == Source::Prometheus {
             let why = "Gateways are measured on the proxies themselves, and --source is prometheus";
@@ -220,7 +220,7 @@ impl Service {
         })
     }
 
-    /// Counts what is saved while this replica leads.
+    /// Starts to count savings, for as long as this replica leads.
     fn count_savings(
         &mut self,
         demands: &Arc<Demands>,
@@ -231,7 +231,7 @@ impl Service {
         self.part(savings::run(savings, demands, plan, leads, stop));
     }
 
-    /// Serves the admin server, and waits for the end.
+    /// Starts the admin server, and waits until the process should stop.
     async fn admin(
         mut self,
         plan: watch::Receiver<Option<Arc<Plan>>>,
@@ -266,7 +266,7 @@ impl Service {
     }
 }
 
-/// Keeps ScaledObjects, once the API server has said what its HPAs take.
+/// Reconciles ScaledObjects, once it is known whether the API server's HPAs take a `tolerance`.
 async fn scaled_objects(
     client: Client,
     context: OperatorContext,
@@ -279,7 +279,7 @@ async fn scaled_objects(
     workloads::run(Reconciler::new(&context, settings, Ledger::of(&lease), metrics), context).await;
 }
 
-/// Asks until the API server answers.
+/// Asks the API server until it answers.
 async fn supports_tolerance(client: &Client) -> bool {
     loop {
         match takes_tolerance(client).await {
@@ -312,7 +312,7 @@ fn lease_settings(args: &ServiceArgs) -> LeaseSettings {
     LeaseSettings {
         namespace: namespace.map_or_else(|| "tidegate-system".to_owned(), Clone::clone),
         name: args.lease_name.clone(),
-        // Out of a cluster the process is told apart by its id.
+        // Outside a cluster, the process id makes the holder unique.
         holder: args.pod_name.clone().unwrap_or_else(|| format!("tidegate-{}", std::process::id())),
     }
 }

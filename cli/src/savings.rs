@@ -1,4 +1,4 @@
-//! `tidegate savings`: what nights and week-ends saved.
+//! `tidegate savings`: the savings of nights and week-ends.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ pub(crate) async fn savings(args: SavingsArgs) -> Result<()> {
     Ok(())
 }
 
-/// What one namespace saved.
+/// The savings of one namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -113,7 +113,7 @@ async fn of_prometheus(url: &str, args: &SavingsArgs) -> Result<BTreeMap<String,
     Ok(saved)
 }
 
-/// The sum over all pods: each counted while it led.
+/// The sum over all pods, because each counts only while it leads.
 async fn of_pods(args: &SavingsArgs) -> Result<BTreeMap<String, Saved>> {
     if let Some(url) = &args.installed.admin {
         let url = url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;

@@ -65,13 +65,13 @@ pub(crate) async fn wake(args: WakeArgs) -> Result<()> {
     Ok(())
 }
 
-/// What has no hours does not sleep, so an override would be a mistake that nobody notices.
+/// Annotates one object. Without hours it never sleeps: an override on it would be a mistake that nobody notices, and is refused.
 async fn one<T>(api: &Api<T>, client: Client, namespace: &str, name: &str, until: &str) -> Result<()>
 where
     T: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let object = api.get(name).await.with_context(|| format!("{name} in namespace {namespace}"))?;
-    // Whether the Namespace may be read makes no difference to who may write the workload.
+    // A user who may write the workload may lack permission to read the Namespace; that is no error.
     let defaults = Api::<Namespace>::all(client).get(namespace).await.is_ok_and(|namespace| has_hours(&namespace));
     if !has_hours(&object) && !defaults {
         bail!(

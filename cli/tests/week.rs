@@ -1,7 +1,7 @@
-//! A week of a namespace by its hours: from manifests through the Plan, the ScaledObjects and what the scaler answers, to the
-//! replicas that KEDA and the HPA make of it. The clock is the test's.
+//! A week of a namespace with hours: from manifests through the Plan, the ScaledObjects and the scaler's answers, to the
+//! replicas that KEDA and the HPA set. The test controls the clock.
 //!
-//! It is the week in which Berlin's clocks go back, with a holiday, a maintenance window, an evening awake, and two restarts.
+//! It is the week in which Berlin's clocks go back, with a holiday, a maintenance window, an evening kept awake, and two restarts.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -43,7 +43,7 @@ const EXPECTED: [(&str, [&str; 7]); 3] = [
             "0222200000000000000000000",
         ],
     ),
-    // Its traffic of 3 replicas never ends; 1 is left of it outside.
+    // Its traffic needs 3 replicas at all times; outside hours 1 of them is left.
     (
         "capped",
         [
@@ -56,7 +56,7 @@ const EXPECTED: [(&str, [&str; 7]); 3] = [
             "1333311111111111111111111",
         ],
     ),
-    // No annotation of its own: what it had when Tidegate came, or nothing.
+    // No annotation of its own: the replicas it had when Tidegate came, or none.
     (
         "worker",
         [
@@ -124,7 +124,7 @@ fn gateway() -> Value {
         "spec": {"gatewayClassName": "eg", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}})
 }
 
-/// What a process knows that has just begun.
+/// The state of a process that has just started.
 struct Process {
     objects: Objects,
     demands: Demands,
@@ -178,7 +178,7 @@ async fn a_week_of_hours_is_as_the_table_says() {
     // All run as if nobody had ever scaled them; it is Monday, midnight.
     let mut process = Process::begin(rest().chain([namespace(None)]).chain(deployments([2, 2, 3])), &time);
     let objects = scaled_objects(&process.objects.plan());
-    // From now on the ScaledObjects are in the cluster, and keep what was adopted.
+    // From now on the ScaledObjects are in the cluster, and keep the adopted replicas.
     let in_cluster = || objects.iter().map(|(_, object)| object.clone());
     in_cluster().for_each(|object| assert!(process.objects.apply(object).unwrap()));
     let triggers: Vec<_> = objects.iter().map(|(_, object)| trigger(object)).collect();
@@ -189,7 +189,7 @@ async fn a_week_of_hours_is_as_the_table_says() {
         let now = start + TimeDelta::minutes(minute);
         *time.lock().unwrap() = now;
         tokio::time::advance(Duration::from_secs(60)).await;
-        // At a restart at night all are down, and nothing is remembered but what the cluster holds.
+        // At a restart at night all workloads are down, and only the objects in the cluster are known.
         let restart = |awake| {
             let asleep = rest().chain([namespace(awake)]).chain(deployments([0, 1, 0])).chain(in_cluster());
             Process::begin(asleep, &time)

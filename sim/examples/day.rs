@@ -12,7 +12,7 @@ use tidegate_sim::{
 };
 
 const PER_REPLICA: f64 = 100.0;
-/// What one replica can serve at most; more fails.
+/// The most that one replica can serve; requests beyond it fail.
 const BREAKS_AT: f64 = 160.0;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,14 +1,14 @@
 //! The Horizontal Pod Autoscaler's algorithm for External metrics with an `AverageValue` target, as of Kubernetes 1.37.
 //!
-//! A port, step by step, of `pkg/controller/podautoscaler`: `reconcileAutoscaler` and what it calls in `horizontal.go`,
+//! A port, step by step, of `pkg/controller/podautoscaler`: `reconcileAutoscaler` and its callees in `horizontal.go`,
 //! `GetExternalPerPodMetricReplicas` in `replica_calculator.go`, and the defaults of `pkg/apis/autoscaling/v2/defaults.go`.
-//! Its table tests are ported as well. Time is the caller's, so a day replays in a millisecond.
+//! Its table tests are ported as well. The caller supplies the time, so a day replays in a millisecond.
 //!
-//! 1. Proposals: every metric proposes replicas, the largest wins; one that fails never lets them fall.
+//! 1. Proposals: every metric proposes replicas, the largest wins; while a metric fails, replicas never fall.
 //! 2. Stabilisation: the proposals of the last minutes hold replicas up (or down).
-//! 3. Rates: policies say how much may change within a period.
+//! 3. Rates: policies limit the change within a period.
 //!
-//! Left out because KEDA never makes such an HPA: `minReplicas: 0`, and metrics that are not External.
+//! Left out because KEDA never creates such an HPA: `minReplicas: 0`, and metrics that are not External.
 
 mod behavior;
 mod decision;
@@ -34,7 +34,7 @@ use self::{
     stabilize::Recommendations,
 };
 
-/// What an HPA object says, its metrics apart.
+/// The spec of an HPA object, without its metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HpaSpec {
     /// `minReplicas`; KEDA never writes less than 1, and 0 is taken as 1
@@ -45,14 +45,14 @@ pub struct HpaSpec {
     pub behavior: Option<Behavior>,
 }
 
-/// What kube-controller-manager's command line says.
+/// The flags of kube-controller-manager that affect the HPA.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ControllerFlags {
-    /// `--horizontal-pod-autoscaler-tolerance`: how far a metric may be off its target, as a share; 0.1
+    /// `--horizontal-pod-autoscaler-tolerance`: how far a metric may be off its target, as a share; default 0.1
     pub tolerance: f64,
-    /// `--horizontal-pod-autoscaler-downscale-stabilization`; 5 minutes
+    /// `--horizontal-pod-autoscaler-downscale-stabilization`; default 5 minutes
     pub downscale_stabilization: Duration,
-    /// `--horizontal-pod-autoscaler-sync-period`: from the end of one sync to the next; 15 seconds
+    /// `--horizontal-pod-autoscaler-sync-period`: from the end of one sync to the next; default 15 seconds
     pub sync_period: Duration,
 }
 
@@ -65,9 +65,9 @@ impl Default for ControllerFlags {
 /// The target's scale subresource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
-    /// `spec.replicas`: what was asked for
+    /// `spec.replicas`: the requested replicas
     pub spec: u32,
-    /// `status.replicas`: pods that exist, ready or not. Averages and the tolerance go by this one
+    /// `status.replicas`: pods that exist, ready or not. Averages and the tolerance are based on it
     pub status: u32,
 }
 
@@ -77,7 +77,7 @@ impl From<u32> for Scale {
     }
 }
 
-/// One HPA and what its controller remembers of it.
+/// One HPA and the state that its controller keeps for it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -103,7 +103,7 @@ pub struct Hpa {
 }
 
 impl Hpa {
-    /// A fresh HPA, with the defaults that the API server and the controller fill in.
+    /// A new HPA, with the defaults that the API server and the controller fill in.
     pub fn new(spec: HpaSpec, flags: ControllerFlags) -> Self {
         let tolerances = Tolerances::of(spec.behavior.as_ref(), flags.tolerance);
         let rules = spec.behavior.map(|behavior| Rules::with_defaults(behavior, flags.downscale_stabilization));
@@ -117,7 +117,7 @@ impl Hpa {
         }
     }
 
-    /// One sync whose decision is carried out: [`decide`](Self::decide) and [`rescaled`](Self::rescaled).
+    /// Runs one sync whose decision is carried out: [`decide`](Self::decide) and [`rescaled`](Self::rescaled).
     ///
     /// `now` is the time since any fixed instant and must not go backwards.
     pub fn sync(&mut self, now: Duration, scale: impl Into<Scale>, metrics: &[MetricResult]) -> Decision {
@@ -126,7 +126,7 @@ impl Hpa {
         decision
     }
 
-    /// What it wants now (`reconcileAutoscaler`). The caller sets the scale and then calls [`rescaled`](Self::rescaled).
+    /// Decides on the replicas now (`reconcileAutoscaler`). The caller sets the scale and then calls [`rescaled`](Self::rescaled).
     pub fn decide(&mut self, now: Duration, scale: impl Into<Scale>, metrics: &[MetricResult]) -> Decision {
         let scale = scale.into();
         let current = scale.spec;
@@ -147,12 +147,12 @@ impl Hpa {
         }
     }
 
-    /// Whether a sync at this many replicas looks at metrics at all: not at zero, and not outside the bounds.
+    /// Whether a sync at this many replicas reads the metrics: not at zero, and not outside the bounds.
     pub const fn looks_at_metrics(&self, replicas: u32) -> bool {
         0 < replicas && self.bounds.min <= replicas && replicas <= self.bounds.max
     }
 
-    /// The scale was set as decided: policies count it from now on (`storeScaleEvent`).
+    /// Records that the scale was set as decided: policies include this change from now on (`storeScaleEvent`).
     pub fn rescaled(&mut self, now: Duration, decision: &Decision) {
         if let Some(rules) = &self.rules {
             self.events.store(now, decision.current, decision.desired, rules);

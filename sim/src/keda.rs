@@ -1,6 +1,6 @@
-//! KEDA 2.21's side of an external scaler, for one ScaledObject: its loops, and the HPA that it makes.
+//! KEDA 2.21's side of an external scaler, for one ScaledObject: its loops, and the HPA that it creates.
 //!
-//! - [`ScaledObject`]: what the user (or Tidegate's operator) wrote.
+//! - [`ScaledObject`]: the object as the user (or Tidegate's operator) wrote it.
 //! - [`Keda`]: all decisions, as a state machine without I/O or a clock: activation, cooldown, fallback, the HPA.
 //! - [`Simulation`]: feeds it metric values over simulated time.
 //! - [`KedaLoop`]: feeds it a real gRPC scaler in real time and scales a real [`ScaleTarget`].

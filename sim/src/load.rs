@@ -1,7 +1,7 @@
-//! An open-loop load generator: requests leave when the [`Profile`] says, whether or not earlier ones were answered.
+//! An open-loop load generator: requests are sent at the times of the [`Profile`], whether or not earlier ones were answered.
 //!
-//! That is how users behave, and it is what shows an overload: a closed loop would slow down with the server. Latency
-//! counts from the instant a request was *due*, so a generator that lags cannot hide it.
+//! That is how users behave, and it reveals an overload: a closed loop would slow down with the server. Latency is measured
+//! from the instant a request was *due*, so a generator that lags cannot hide it.
 
 mod arrivals;
 mod client;
@@ -25,7 +25,7 @@ pub use self::{
     stats::{Counts, Snapshot},
 };
 
-/// What to send. Load goes to the addresses that it is given only, whatever the host says.
+/// The kind of load to send. It goes only to the addresses given to [`Load`], regardless of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traffic(Kind);
 
@@ -35,7 +35,7 @@ enum Kind {
     Connections,
 }
 
-/// A host and a path that make no URI.
+/// A host and a path that do not form a URI.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "\"{host}\" and \"{path}\": got {source}, wants a host such as \"tasks.example.com\" and a path such as \"/tasks\""
@@ -57,8 +57,8 @@ impl Traffic {
         Ok(Self(Kind::Requests(Protocol::Grpc, uri(host, method)?)))
     }
 
-    /// TCP connections that send one byte, expect it back, and then stay open. The profile says how many are open at a
-    /// time, rather than a rate.
+    /// TCP connections that send one byte, expect it back, and then stay open. The profile gives the number of open
+    /// connections rather than a rate.
     pub const fn tcp() -> Self {
         Self(Kind::Connections)
     }
@@ -69,21 +69,21 @@ fn uri(host: &str, path: &str) -> Result<Uri, TrafficError> {
     built.map_err(|source| TrafficError { host: host.to_owned(), path: path.to_owned(), source })
 }
 
-/// One load: what, how much over time, and its limits.
+/// One load: its traffic, its profile over time, and its limits.
 #[derive(Debug, Clone)]
 pub struct LoadSpec {
-    /// What is sent
+    /// The requests or connections
     pub traffic: Traffic,
     /// Requests per second (or open connections) over time
     pub profile: Profile,
-    /// What bounds it
+    /// Its limits
     pub limits: LoadLimits,
 }
 
-/// What bounds a load.
+/// The limits of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadLimits {
-    /// Requests in flight (or open connections) at most; a request that is due beyond that is counted as skipped
+    /// Most requests in flight (or open connections); a request that is due beyond that is counted as skipped
     pub max_in_flight: usize,
     /// How long a request (or opening a connection) may take before it counts as an error
     pub timeout: Duration,
@@ -153,7 +153,7 @@ impl Load {
         self.stats.snapshot()
     }
 
-    /// Sends nothing more. Requests in flight still end.
+    /// Stops sending. Requests in flight still complete.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
@@ -163,7 +163,7 @@ impl Load {
         self.driver.is_finished()
     }
 
-    /// Waits until the last request was answered, and tells the counts.
+    /// Waits until the last request was answered, and returns the counts.
     pub async fn finished(mut self) -> Snapshot {
         let _ = (&mut self.driver).await;
         self.stats.snapshot()

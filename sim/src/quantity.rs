@@ -1,8 +1,8 @@
-//! Quantities in thousandths, as metrics and targets travel between KEDA, the metrics API and the HPA.
+//! Quantities in thousandths: KEDA, the metrics API and the HPA exchange metrics and targets in this form.
 
 use std::fmt;
 
-/// A number of thousandths: a rate of 83.5 requests/s is `Milli(83_500)`. At least zero wherever KEDA made it.
+/// A number of thousandths: a rate of 83.5 requests/s is `Milli(83_500)`. Never negative when KEDA produced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Milli(pub i64);
 
@@ -12,8 +12,8 @@ impl Milli {
         Self(value.saturating_mul(1000))
     }
 
-    /// As KEDA converts (`quantityFromFloat64` in `pkg/scalers/scaler.go`): rounded to three decimals; NaN, infinities and
-    /// negative numbers are zero.
+    /// Converts as KEDA does (`quantityFromFloat64` in `pkg/scalers/scaler.go`): rounds to three decimals; NaN, infinities and
+    /// negative numbers become zero.
     ///
     /// ```
     /// use tidegate_sim::quantity::Milli;
@@ -25,7 +25,7 @@ impl Milli {
         if !value.is_finite() || value < 0.0 {
             return Self(0);
         }
-        // Printed and read back like in Go: `value * 1000.0` would round twice.
+        // Printed and read back as in Go: `value * 1000.0` would round twice.
         let digits: String = format!("{value:.3}").chars().filter(char::is_ascii_digit).collect();
         Self(digits.parse().unwrap_or(i64::MAX))
     }

@@ -1,5 +1,5 @@
-//! A recorded run as one HTML file: what was asked, what was carried, how many replicas, and why. No scripts, nothing from
-//! outside, readable in the light and in the dark.
+//! A recorded run as one HTML file: the load, the share of it that was served, the replicas, and the reasons for their
+//! changes. No scripts, no external resources, readable in light and dark mode.
 
 mod chart;
 pub mod comparison;
@@ -13,7 +13,7 @@ use std::{fmt, io, path::Path, time::Duration};
 pub use self::summary::Summary;
 use crate::keda;
 
-/// What happened during a run.
+/// The record of a run.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,9 +38,9 @@ pub struct Recording {
     pub title: String,
     /// One sentence under it
     pub subtitle: String,
-    /// What the load is counted in: `requests/s`
+    /// Unit of the load: `requests/s`
     pub unit: String,
-    /// What one replica is meant to carry, in that unit
+    /// Target load of one replica, in that unit
     pub per_replica: f64,
     /// In the order of time
     pub points: Vec<Point>,
@@ -52,7 +52,7 @@ pub struct Recording {
     pub latency: Option<Latency>,
 }
 
-/// Requests by their end.
+/// Requests by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Requests {
     /// All
@@ -64,37 +64,37 @@ pub struct Requests {
 /// Two quantiles of the latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Latency {
-    /// Half of the answers came within this
+    /// Half of the answers took at most this long
     pub p50: Duration,
-    /// 99 of 100 did
+    /// 99 of 100 answers took at most this long
     pub p99: Duration,
 }
 
-/// What was measured at one instant; it holds until the next.
+/// The measurements at one instant; they hold until the next.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Point {
     /// Since the start
     pub at: Duration,
-    /// What was asked for, in the recording's unit
+    /// The load that was offered, in the recording's unit
     pub load: f64,
-    /// What the scaler reported, in the same unit and in all
+    /// The scaler's metric over all replicas, in the same unit
     pub metric: Option<f64>,
-    /// The replicas that were asked for
+    /// The requested replicas
     pub desired: u32,
-    /// The replicas that could serve
+    /// The replicas that were ready to serve
     pub ready: u32,
     /// The part of the load that did not end in a 200, in the same unit
     pub not_ok: f64,
 }
 
-/// Something worth telling.
+/// A change of the replicas, or another event to report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Since the start
     pub at: Duration,
     /// The replicas before and after, when they changed
     pub replicas: Option<(u32, u32)>,
-    /// Why, as a sentence
+    /// The reason, as a sentence
     pub why: String,
 }
 
@@ -113,7 +113,7 @@ impl Recording {
         }
     }
 
-    /// Takes over a decision of KEDA or the HPA, if it changed the replicas.
+    /// Adds a decision of KEDA or the HPA as an event, if it changed the replicas.
     pub fn note(&mut self, report: &keda::Report) {
         if report.desired != report.replicas {
             let value = |m: &keda::MetricReport| Some(format!("{} at {} each", m.value.as_ref().ok()?, m.target));

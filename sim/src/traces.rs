@@ -1,21 +1,21 @@
-//! Recorded requests to LLM servers: `traces/README.md` says whose, and under which licence.
+//! Recorded requests to LLM servers; `traces/README.md` names their sources and licences.
 
 use std::{fs, io, path::Path};
 
 use serde::Deserialize;
 
-/// A request: tokens, and the ids of the prompt's blocks of 512 where they were recorded.
+/// A request: its tokens, and the ids of the prompt's blocks of 512 tokens where they were recorded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompt {
     /// Tokens of the prompt
     pub input: u64,
     /// Tokens of the answer
     pub output: u64,
-    /// Equal ids are the same text; a prompt whose first blocks were seen may be in a prefix cache so far
+    /// Equal ids mean equal text; the first blocks of a prompt, as far as they were seen before, may be in a prefix cache
     pub blocks: Vec<u64>,
 }
 
-/// A request, and when it came.
+/// A request, and its arrival time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// Seconds from the start of the trace
@@ -24,32 +24,32 @@ pub struct Recorded {
     pub prompt: Prompt,
 }
 
-/// Why there is no trace.
+/// Why a trace could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The file
+    /// The file could not be read
     #[error("{file}: {source}")]
     Read {
-        /// Which one
+        /// Path of the file
         file: String,
-        /// Why
+        /// The cause
         source: io::Error,
     },
-    /// A line of it
+    /// A line could not be parsed
     #[error("{file}, line {line}: wants {wanted}, got {got:?}")]
     Line {
-        /// Which file
+        /// Path of the file
         file: String,
-        /// From 1
+        /// Number of the line, from 1
         line: usize,
-        /// What
+        /// The expected content
         wanted: &'static str,
-        /// What is there
+        /// The start of the line
         got: String,
     },
 }
 
-/// A trace that came with this crate's source, in the order of time.
+/// A trace that is part of this crate's source, in the order of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trace {
     /// Conversations on Azure, 2023
@@ -59,7 +59,7 @@ pub enum Trace {
 }
 
 impl Trace {
-    /// Reads all of it.
+    /// Reads the whole trace.
     pub fn read(self) -> Result<Vec<Recorded>, TraceError> {
         match self {
             Self::Azure => {
@@ -89,7 +89,7 @@ fn lines(
     text.lines().enumerate().skip(head).map(row).collect()
 }
 
-/// `2023-11-16 18:15:46.6805900,374,44`; all are of one day.
+/// `2023-11-16 18:15:46.6805900,374,44`; all rows are from one day.
 fn azure(line: &str) -> Option<Recorded> {
     let [time, input, output] = line.trim_end().split(',').collect::<Vec<_>>().try_into().ok()?;
     let [hours, minutes, seconds] = time.split_once(' ')?.1.split(':').collect::<Vec<_>>().try_into().ok()?;

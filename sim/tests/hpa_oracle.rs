@@ -1,4 +1,4 @@
-//! The HPA against Kubernetes' own controller: `oracle/hpa.json` is what it decided, `oracle/run.sh` writes it.
+//! The HPA against Kubernetes' own controller: `oracle/hpa.json` holds that controller's decisions, `oracle/run.sh` writes it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn metrics(targets: &[i64], values: &[Option<i64>]) -> Vec<MetricResult> {
     targets.iter().zip(values).enumerate().map(metric).collect()
 }
 
-/// The conditions tell only what was decided in this very sync when the metrics were looked at.
+/// The conditions reflect the decision of this sync only when it read the metrics.
 fn assert_conditions(decision: &Decision, step: &Step, context: &str) {
     if decision.wanted.is_none() {
         return;

@@ -150,7 +150,7 @@ impl ExternalScaler for FakeScaler {
     }
 }
 
-/// Where the scaler can be reached, as long as it is up.
+/// Connects to the scaler, as long as it is up.
 #[derive(Clone)]
 struct Network {
     to_server: mpsc::Sender<io::Result<DuplexStream>>,

@@ -7,7 +7,7 @@ use petgraph::{algo::tarjan_scc, graph::DiGraph};
 
 use crate::modules::Crate;
 
-/// The crates that are read: those that are shipped, and what holds them to it.
+/// The crates that are read: the shipped ones, and those that test and check them.
 const CRATES: [&str; 9] =
     ["core", "cluster", "kafka-admin", "scaler", "operator", "cli", "sim", "tests/stack", "xtask"];
 
@@ -26,7 +26,7 @@ pub(crate) fn check(root: &Path) -> Result<ExitCode> {
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Each circle with what ties it.
+/// Each circle with the names that tie it.
 fn circles(of_crate: &Crate, root: &Path) -> Vec<String> {
     let uses = of_crate.uses();
     let mut graph = DiGraph::<usize, ()>::new();

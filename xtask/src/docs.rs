@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: `docs/reference/`, the README's table and the chart's read rules, made from the tables that the code itself uses.
+//! `cargo xtask docs`: `docs/reference/`, the README's table and the chart's read rules, generated from the tables that the code itself uses.
 
 mod calendar;
 mod commands;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 const BEGIN: &str = "<!-- keys: `cargo xtask docs` writes this table -->\n";
 const END: &str = "<!-- end of keys -->";
 
-/// Writes all pages; with `check`, only says which are stale, and fails then.
+/// Writes all pages; with `check`, only reports the stale ones, and fails if there are any.
 pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
     let pages = [
         ("docs/reference/annotations.md", tables::annotations()),

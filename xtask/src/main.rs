@@ -1,4 +1,4 @@
-//! What the project makes and checks of itself, besides what cargo does.
+//! Tasks that generate and check parts of the project, besides cargo's own.
 
 mod circles;
 mod docs;

@@ -1,8 +1,8 @@
-//! The files of a crate as modules, and which names each uses of which other.
+//! The files of a crate as modules, and the names that each uses from each other.
 //!
 //! Read from the syntax alone: `use`, and paths in types and expressions that begin with `crate`, `self`, `super`, a module or a
-//! name that was imported. A name that a module hands on is followed to where it is defined. What a part takes from the modules that
-//! it is in is no use: these are its own. What is for tests alone is read over, and so is what stands inside the arguments of macros.
+//! name that was imported. A re-exported name is followed to its definition. Names from an enclosing module do not make a use,
+//! because a module is a part of it. Items for tests alone are ignored, and so are the arguments of macros.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,13 +16,13 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// Which file uses which names of which other.
+/// The names that a file (the first index) uses from another (the second).
 pub(crate) type Uses = BTreeMap<(usize, usize), BTreeSet<String>>;
 
-/// How often a name may be handed on.
+/// Most re-exports through which a name is followed.
 const DEEPEST: usize = 16;
 
-/// All modules that are files.
+/// All modules of a crate that are files.
 pub(crate) struct Crate {
     modules: Vec<Module>,
 }
@@ -32,11 +32,11 @@ struct Module {
     parent: usize,
     syntax: syn::File,
     names: HashMap<String, Name>,
-    /// What is imported by `*`
+    /// Paths that are imported by `*`
     globs: Vec<Vec<String>>,
 }
 
-/// What a name stands for in a module.
+/// The meaning of a name in a module.
 enum Name {
     Module(usize),
     Defined,
@@ -53,7 +53,7 @@ impl Crate {
         Ok(read)
     }
 
-    /// Adds a module and those that are in it. `folder` is where their files are.
+    /// Adds a module and its submodules, whose files are in `folder`.
     fn add(&mut self, path: &Path, folder: &Path, parent: usize) -> Result<usize> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let mut syntax = syn::parse_file(&text).with_context(|| path.display().to_string())?;
@@ -80,17 +80,17 @@ impl Crate {
         Ok(index)
     }
 
-    /// How many files there are.
+    /// The number of files.
     pub(crate) fn files(&self) -> usize {
         self.modules.len()
     }
 
-    /// The file of one.
+    /// The path of a file.
     pub(crate) fn path(&self, file: usize) -> &Path {
         &self.modules[file].path
     }
 
-    /// What each file uses of each other.
+    /// The names that each file uses from each other.
     pub(crate) fn uses(&self) -> Uses {
         let mut uses = Uses::new();
         for (index, module) in self.modules.iter().enumerate() {
@@ -106,7 +106,7 @@ impl Crate {
         uses
     }
 
-    /// Whether a module is the other, or has it in itself.
+    /// Whether `outer` is `inner` or encloses it.
     fn is_around(&self, outer: usize, inner: usize) -> bool {
         let mut at = inner;
         while at != outer && at != 0 {
@@ -115,7 +115,7 @@ impl Crate {
         at == outer
     }
 
-    /// The file in which a path ends, and the name that it has there. `None` where it leads to a module alone, or out of the crate.
+    /// The file in which a path ends, and its name there. `None` if it leads to a module alone, or out of the crate.
     fn resolve(&self, from: usize, path: &[String], depth: usize) -> Option<(usize, String)> {
         let (mut at, mut rest) = (from, path);
         while let Some((first, after)) = rest.split_first() {
@@ -153,7 +153,7 @@ struct Found {
 
 impl<'ast> Visit<'ast> for Found {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        // What is handed on is used by those who take it.
+        // A re-export is a use by the files that import it, not by this one.
         if !is_of_tests(&item.attrs) && matches!(item.vis, Visibility::Inherited) {
             imported(&item.tree, &mut Vec::new(), &mut |_, path| self.paths.push(path));
         }

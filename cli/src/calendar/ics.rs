@@ -1,7 +1,7 @@
 //! The whole days of an iCalendar file (RFC 5545), with their names.
 //!
-//! The crate `icalendar` reads lines and components, the crate `rrule` expands recurrences. What an event means in days is
-//! decided here: `DTEND` is the first day after it, a changed occurrence (`RECURRENCE-ID`) replaces the one of its series, and
+//! The crate `icalendar` reads lines and components, the crate `rrule` expands recurrences. This module maps events to days:
+//! `DTEND` is the first day after an event, a changed occurrence (`RECURRENCE-ID`) replaces the one of its series, and
 //! `TRANSP` is ignored, because holiday calendars do not agree on it.
 
 use std::{
@@ -19,13 +19,13 @@ const LONGEST_NAME: usize = 256;
 const WANTED: &str = "wants iCalendar (BEGIN:VCALENDAR) with a BEGIN:VEVENT for each holiday";
 /// Calendars hold events, and these hold alarms: deeper nesting would only use up the parser's stack.
 const DEEPEST: usize = 8;
-/// Occurrences of one event: the yearly ones since the year 0 are fewer.
+/// Most occurrences of one event; a yearly event since the year 0 has fewer.
 const MOST_OCCURRENCES: u16 = 10_000;
 
-/// What a file has.
+/// The contents of a file.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct WholeDays {
-    /// Whole days of the years that were asked for, from today on
+    /// Whole days of the requested years, from today on
     pub(super) days: BTreeMap<NaiveDate, String>,
     /// Days of those years that are past
     pub(super) past: BTreeSet<NaiveDate>,
@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &[u8], years: &RangeInclusive<i32>, today: NaiveDate) 
     if text.is_empty() {
         bail!("empty: {WANTED}");
     }
-    // The parser looks for CRLF first, through the whole rest of the file where there is none.
+    // The parser looks for CRLF first: without one it would search the whole rest of the file.
     let lines = unfold(text).replace('\r', "").replace('\n', "\r\n") + "\r\n";
     if deepest(&lines) > DEEPEST {
         bail!("BEGIN within BEGIN, more than {DEEPEST} deep: wants BEGIN:VCALENDAR with BEGIN:VEVENT in it");
@@ -106,7 +106,7 @@ fn add(
     Ok(())
 }
 
-/// Whole days that an event takes: `DTEND` is the first one after it. Without an end it is one day.
+/// Number of whole days of an event: `DTEND` is the first day after it. An event without an end takes one day.
 fn length(event: &Component<'_>, start: NaiveDate) -> Result<i64> {
     const LONGEST: i64 = 366;
     let days = match (value(event, "DTEND"), value(event, "DURATION")) {
@@ -116,7 +116,7 @@ fn length(event: &Component<'_>, start: NaiveDate) -> Result<i64> {
         (None, None) => 1,
     };
     match days {
-        // Some exporters write the day itself.
+        // Some exporters write the event's own day as its end.
         0 => Ok(1),
         1..=LONGEST => Ok(days),
         _ => bail!("lasts {days} days: wants an end after its start, and at most {LONGEST} days"),
@@ -155,7 +155,7 @@ fn recurrences(rule: &str, start: NaiveDate, years: &RangeInclusive<i32>) -> Res
     if !parts.iter().all(of_holidays) {
         bail!("wants FREQ=YEARLY or MONTHLY, by days: what recurs each week belongs in spec.hours");
     }
-    // All days are midnights of UTC here, and the crate wants UNTIL to be of DTSTART's kind.
+    // All days are UTC midnights here, and the crate requires UNTIL to be of DTSTART's type.
     let parts: Vec<_> = parts
         .into_iter()
         .map(|(key, value)| match (key, value.get(..8)) {
@@ -168,7 +168,7 @@ fn recurrences(rule: &str, start: NaiveDate, years: &RangeInclusive<i32>) -> Res
     let midnight = |year: i32| -> Option<DateTime<Tz>> {
         Some(NaiveDate::from_ymd_opt(year, 1, 1)?.and_time(NaiveTime::MIN).and_utc().with_timezone(&Tz::UTC))
     };
-    // One of the year before may reach into the first.
+    // An occurrence of the year before may reach into the first year.
     let within = midnight(years.start() - 1).zip(midnight(years.end() + 1)).context("years that are no years")?;
     let found = set.after(within.0).before(within.1).all(MOST_OCCURRENCES);
     if found.limited {
@@ -177,7 +177,7 @@ fn recurrences(rule: &str, start: NaiveDate, years: &RangeInclusive<i32>) -> Res
     Ok(found.dates.into_iter().map(|at| at.date_naive()).collect())
 }
 
-/// The series and the day whose occurrence an event is in place of.
+/// Series and day of the occurrence that an event replaces.
 fn replaces(event: &Component<'_>) -> Option<(String, NaiveDate)> {
     let day = date("RECURRENCE-ID", value(event, "RECURRENCE-ID")?).ok()?;
     Some((value(event, "UID").unwrap_or_default().to_owned(), day))

@@ -49,7 +49,7 @@ pub(crate) fn import(args: &CalendarImportArgs) -> Result<()> {
     Ok(write!(stdout().lock(), "{}", serde_yaml_ng::to_string(&calendar)?)?)
 }
 
-/// Sets `spec.holidays.dates`. Dates that the Calendar has keep their names, unless they are to be replaced.
+/// Sets `spec.holidays.dates`. Dates that the Calendar already has keep their names, unless `replace` is set.
 fn set_dates<'a>(calendar: &mut Value, found: impl Iterator<Item = (NaiveDate, &'a str)>, replace: bool) -> Result<()> {
     let mut spec: CalendarSpec =
         serde_yaml_ng::from_value(calendar.get("spec").cloned().unwrap_or_default()).context("Calendar: spec")?;
@@ -82,7 +82,7 @@ fn set_dates<'a>(calendar: &mut Value, found: impl Iterator<Item = (NaiveDate, &
     Ok(())
 }
 
-/// The Calendar of that name among the manifests of a file, or the only one.
+/// The Calendar with that name among the manifests of a file; without a name, the only one.
 fn of_file(file: &Path, name: Option<&str>) -> Result<Value> {
     let bytes = bounded(file)?;
     let all = serde_yaml_ng::Deserializer::from_slice(&bytes)

@@ -18,10 +18,10 @@ use tokio::{
 
 use super::envoy::Envoy;
 
-/// How the container of the Deployment is run.
+/// The Deployment's container, to be run as a process.
 #[derive(Debug, Clone)]
 pub(super) struct Container {
-    /// What is run in place of the image
+    /// The program that runs in place of the image
     pub(super) program: PathBuf,
     /// `args` of the container, with `$(POD_IP)` in them
     pub(super) args: Vec<String>,
@@ -43,7 +43,7 @@ struct Shared {
 #[derive(Default)]
 struct Replicas {
     running: Vec<Replica>,
-    /// How many were ever started: a new one never takes the address of one that still drains
+    /// Number of replicas ever started, so that a new one never takes the address of one that still drains
     started: u32,
 }
 
@@ -54,12 +54,12 @@ struct Replica {
 
 impl Backends {
     pub(super) fn new(container: Container, envoy: Arc<Envoy>) -> Self {
-        // Demos that run side by side take different addresses of 127.0.0.0/8, all of which is this machine.
+        // Demos that run side by side take different addresses of 127.0.0.0/8, all of which are loopback.
         let subnet = 1 + (std::process::id() % 250) as u8;
         Self(Arc::new(Shared { container, envoy, replicas: Mutex::default(), subnet }))
     }
 
-    /// How many replicas run.
+    /// Returns the number of running replicas.
     pub(super) async fn count(&self) -> u32 {
         u32::try_from(self.0.replicas.lock().await.running.len()).unwrap_or(u32::MAX)
     }
@@ -105,7 +105,7 @@ impl Shared {
     }
 }
 
-/// SIGTERM by way of `kill`, because the standard library only knows SIGKILL; then a while to finish requests.
+/// Sends SIGTERM through `kill`, because the standard library can only send SIGKILL; then waits for requests to finish.
 async fn end(mut replica: Replica) {
     if let Some(pid) = replica.process.id() {
         let _ = Command::new("kill").arg(pid.to_string()).status().await;

@@ -16,9 +16,9 @@ use tokio::{
 
 /// A running Envoy. It ends when this is dropped.
 pub(super) struct Envoy {
-    /// Where requests go in
+    /// Address that takes requests
     pub(super) listener: SocketAddr,
-    /// Where `/stats/prometheus` is
+    /// Address of `/stats/prometheus`
     pub(super) admin: SocketAddr,
     cluster: String,
     folder: PathBuf,
@@ -51,7 +51,7 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Tells Envoy where the replicas are. It watches the file and acts within milliseconds.
+    /// Sets Envoy's endpoints to the replicas. It watches the file and applies a change within milliseconds.
     pub(super) fn set_endpoints(&self, endpoints: &[SocketAddr]) -> Result<()> {
         write_endpoints(&self.folder, &self.cluster, endpoints)
     }
@@ -75,7 +75,7 @@ impl Envoy {
     }
 }
 
-/// A port that is free now. Envoy takes no listener from us, so another process could be faster; the start then fails.
+/// A port that is free now. Envoy cannot inherit a listener from us, so another process could take it; the start then fails.
 fn free_address() -> Result<SocketAddr> {
     let socket = std::net::TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).context("no free port")?;
     Ok(socket.local_addr()?)

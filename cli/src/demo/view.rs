@@ -1,4 +1,4 @@
-//! The demo as people see it while it runs: one table and two charts in a terminal, one line per change when piped.
+//! The live view of the demo: one table and two charts in a terminal, one line per change when piped.
 
 use std::{
     io::{IsTerminal, Write, stdout},
@@ -16,14 +16,14 @@ use ratatui::{
     widgets::{Axis, Block, Cell, Chart, Dataset, GraphType, Row, Table},
 };
 
-/// What is known at one moment of the demo.
+/// The state of the demo at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Moment {
     /// Since the load began
     pub(super) time: Duration,
     /// Requests/s that users send
     pub(super) load: f64,
-    /// Requests/s that the metric says
+    /// Requests/s that the metric reports
     pub(super) metric: Option<f64>,
     /// Requests/s that one replica carries
     pub(super) target: f64,
@@ -33,13 +33,13 @@ pub(super) struct Moment {
     pub(super) replicas: u32,
     /// Answers since the start: 200s, and all others
     pub(super) answers: (u64, u64),
-    /// Why the HPA wants what it wants
+    /// Why the HPA wants this many
     pub(super) why: String,
 }
 
 /// Shows moments as they come.
 pub(super) enum View {
-    /// A terminal that somebody looks at
+    /// An interactive terminal
     Screen { terminal: Box<DefaultTerminal>, past: Vec<Moment>, duration: Duration },
     /// A pipe or a file
     Lines { last: Option<(u32, u32)> },
@@ -49,7 +49,7 @@ impl View {
     pub(super) fn open(duration: Duration) -> Self {
         if stdout().is_terminal() {
             let terminal = Box::new(ratatui::init());
-            // In raw mode Ctrl-C would be a key, and no signal. Where this fails, the demo ends by itself.
+            // In raw mode Ctrl-C would be a key press rather than a signal. If this fails, the demo still ends by itself.
             let _ = disable_raw_mode();
             Self::Screen { terminal, past: Vec::new(), duration }
         } else {
@@ -87,7 +87,7 @@ fn print_line(moment: &Moment) -> Result<()> {
     let metric = moment.metric.map_or_else(|| "-".to_owned(), |metric| format!("{metric:.0}/s"));
     let Moment { load, desired, replicas, why, .. } = moment;
     let time = clock(moment.time);
-    // A reader that went away (`| head`) ends the demo with an error rather than a panic.
+    // A closed pipe (`| head`) ends the demo with an error rather than a panic.
     Ok(writeln!(stdout(), "{time:>6}  {load:>8.0}/s  {metric:>10}  {desired:>7}  {replicas:>8}  {why}")?)
 }
 
@@ -139,7 +139,7 @@ impl Series {
     fn take(&mut self, past: &[Moment], values: &[fn(&Moment) -> f64]) -> &[Vec<(f64, f64)>] {
         let points = |value: &fn(&Moment) -> f64| {
             let points = past.iter().map(|m| (m.time.as_secs_f64(), value(m)));
-            // Where there is no value yet there is no point either.
+            // No point is drawn while there is no value yet.
             points.filter(|(_, y)| y.is_finite()).collect()
         };
         self.0 = values.iter().map(points).collect();
@@ -182,7 +182,7 @@ fn chart<'a>(
     Chart::new(datasets).block(Block::bordered().title(title)).x_axis(x.dim_style()).y_axis(y.dim_style())
 }
 
-/// Axes are quieter than what they measure.
+/// A dim style for axes, so that the data stands out.
 trait DimStyle {
     fn dim_style(self) -> Self;
 }

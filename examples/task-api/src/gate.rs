@@ -1,4 +1,4 @@
-//! What one replica carries: so many requests at once, so many in the queue, and no more.
+//! The capacity of one replica: a limit on concurrent requests, and one on the queue.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Gate {
         Self { places: Semaphore::new(concurrency + queue), slots: Semaphore::new(concurrency), service_time }
     }
 
-    /// Waits for its turn, then works for the service time. A request whose client leaves gives its place back.
+    /// Waits for its turn, then works for the service time. A request whose client disconnects gives its place back.
     pub(crate) async fn work(&self) -> Result<(), Full> {
         let _place = self.places.try_acquire().map_err(|_| Full)?;
         let _slot = self.slots.acquire().await.map_err(|_| Full)?;

@@ -26,7 +26,7 @@ enum Code {
     Unimplemented = 12,
 }
 
-/// The gRPC face of one replica.
+/// The gRPC service of one replica.
 #[derive(Clone)]
 pub(crate) struct TasksOverGrpc {
     replica: Arc<str>,
@@ -73,7 +73,7 @@ impl TasksOverGrpc {
         self.response(BodyExt::boxed(body))
     }
 
-    /// A "trailers-only" answer: the status stands in the headers, for there is no message.
+    /// A "trailers-only" answer: the status is in the headers, because there is no message.
     fn refusal(&self, code: Code, message: &'static str) -> Response<BoxBody<Bytes, Infallible>> {
         let mut response = self.response(BodyExt::boxed(FullBody::default()));
         response.headers_mut().insert("grpc-status", (code as u16).into());

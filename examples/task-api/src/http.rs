@@ -1,4 +1,4 @@
-//! The task list over HTTP: `/healthz` says whether this replica is ready, every other path answers with the list.
+//! The task list over HTTP: `/healthz` reports whether this replica is ready, every other path answers with the list.
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{gate::Gate, server::PhaseWatch, tasks::TASKS};
 
 /// The header that names the replica that answered.
 pub(crate) const REPLICA: HeaderName = HeaderName::from_static("x-replica");
-/// A body of a request is read and thrown away, so that its connection can be used again.
+/// Largest body of a request. It is read and discarded, so that the connection can be used again.
 const LONGEST_BODY: usize = 1 << 20;
 
-/// The HTTP face of one replica.
+/// The HTTP service of one replica.
 #[derive(Clone)]
 pub(crate) struct TasksOverHttp {
     replica: Arc<str>,

@@ -1,6 +1,6 @@
 //! The backend of Tidegate's example: a task list over HTTP and gRPC, and a TCP echo server that holds connections.
 //!
-//! What makes it worth scaling: every request takes `--service-time`, `--concurrency` are served at once, `--queue` wait,
+//! It needs scaling because every request takes `--service-time`, `--concurrency` are served at once, `--queue` wait,
 //! and the rest are refused (503, `RESOURCE_EXHAUSTED`). So one replica carries `concurrency / service-time` requests per
 //! second and not one more. The tests run it as a pod, at the pod's own IP; the demo runs it as local processes.
 
@@ -128,7 +128,7 @@ async fn stop_signal(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// One line on stdout, which may be a pipe that nobody reads any more.
+/// Writes a line to stdout. Errors are ignored: it may be a pipe that nobody reads any more.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Accepting connections, and leaving in two steps: still accept while the proxy learns of it, then drain.
+//! Accepting connections, and shutting down in two steps: still accept while the proxy learns of it, then drain.
 
 use std::{convert::Infallible, future::Future, time::Duration};
 
@@ -13,18 +13,18 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Where a replica is in its life. Only ever moves down this list.
+/// The phase of a replica's life. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(crate) enum Phase {
     /// Ready
     Serving,
-    /// Not ready any more; what comes is still served, for proxies learn late
+    /// Not ready any more; new requests are still served, because proxies learn of it late
     Leaving,
     /// Nothing new is accepted, idle connections are closed, requests end
     Draining,
 }
 
-/// The one that says which phase it is.
+/// The sender of the phase.
 pub(crate) struct Phases(watch::Sender<Phase>);
 
 impl Phases {
@@ -41,7 +41,7 @@ impl Phases {
     }
 }
 
-/// One that wants to know.
+/// A receiver of the phase.
 #[derive(Clone)]
 pub(crate) struct PhaseWatch(watch::Receiver<Phase>);
 
@@ -50,7 +50,7 @@ impl PhaseWatch {
         *self.0.borrow() == Phase::Serving
     }
 
-    /// Ends when draining begins, or when nobody is left to say so.
+    /// Waits until draining begins, or until the sender is gone.
     pub(crate) async fn draining(&mut self) {
         let _ = self.0.wait_for(|phase| *phase >= Phase::Draining).await;
     }
@@ -73,7 +73,7 @@ where
                 _ = connection.as_mut() => return,
                 () = phase.draining() => connection.as_mut().graceful_shutdown(),
             }
-            // A client that breaks off is its own business.
+            // A client that disconnects is no error of ours.
             let _ = connection.await;
         }
     })
@@ -93,11 +93,11 @@ where
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Answers are small: waiting for more of them to send together only adds latency.
+                    // Answers are small: batching them (Nagle's algorithm) only adds latency.
                     let _ = stream.set_nodelay(true);
                     connections.spawn(handle(stream));
                 }
-                // Out of file descriptors, most likely: they come back as connections end.
+                // Out of file descriptors, most likely: they become free as connections end.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }

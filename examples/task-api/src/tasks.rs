@@ -1,4 +1,4 @@
-//! The task list: always the same one, for the load is what matters here.
+//! The task list: always the same one, because only the load matters here.
 
 /// One task of the list.
 pub(crate) struct Task {

@@ -1,4 +1,4 @@
-//! A TCP echo server: what it is for is holding connections, which is what `tidegate.dev/connections` counts.
+//! A TCP echo server: its purpose is to hold connections, which `tidegate.dev/connections` counts.
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -12,7 +12,7 @@ pub(crate) async fn serve(listener: TcpListener, phase: PhaseWatch) {
 async fn echo(mut stream: TcpStream, mut phase: PhaseWatch) {
     let (mut reader, mut writer) = stream.split();
     tokio::select! {
-        // A client that breaks off is its own business.
+        // A client that disconnects is no error of ours.
         _ = tokio::io::copy(&mut reader, &mut writer) => {}
         () = phase.draining() => {}
     }

@@ -1,4 +1,4 @@
-//! The binary as a pod runs it: listens where it is told, leaves when it is told.
+//! The binary as a pod runs it: it listens on the given addresses and leaves on a signal.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{
@@ -21,7 +21,7 @@ impl Replica {
         Self { process, lines }
     }
 
-    /// Connects to where it says it listens.
+    /// Connects to the address that it reports to listen on.
     fn connect(&mut self, what: &str) -> TcpStream {
         let line = self.lines.next().unwrap().unwrap();
         TcpStream::connect(line.strip_prefix(&format!("listening {what} ")).unwrap()).unwrap()
@@ -54,7 +54,7 @@ fn answer(mut connection: &TcpStream) -> String {
     answer
 }
 
-/// Occupies the only place of a replica that has `--concurrency 1 --queue 0`: a request, and the proof that it is in.
+/// Occupies the only place of a replica that has `--concurrency 1 --queue 0` with a request, and waits until others are refused.
 fn occupy(replica: &mut Replica) -> TcpStream {
     let connection = replica.connect("http");
     send(&connection);

@@ -1,4 +1,4 @@
-//! `behavior`: how fast an HPA may go up and down, and the defaults of what it leaves out
+//! `behavior`: how fast an HPA may scale up and down, and the defaults of omitted fields
 //! (`pkg/apis/autoscaling/v2/defaults.go`).
 
 use std::time::Duration;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Behavior {
-    /// Growing
+    /// Scaling up
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_up: Option<ScalingRules>,
-    /// Shrinking
+    /// Scaling down
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_down: Option<ScalingRules>,
 }
@@ -21,21 +21,21 @@ pub struct Behavior {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScalingRules {
-    /// Recommendations of this many seconds hold; 0 up, the controller's flag (300) down
+    /// How long a recommendation holds the replicas; default 0 up, the controller's flag (300) down
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stabilization_window_seconds: Option<u32>,
-    /// Which policy counts; the one that allows the most
+    /// Which policy applies; default the one that allows the largest change
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<SelectPolicy>,
-    /// Up: the larger of 4 pods and 100 % per 15 s. Down: 100 % per 15 s
+    /// Default up: the larger of 4 pods and 100 % per 15 s. Default down: 100 % per 15 s
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<Policy>>,
-    /// How far off its target a metric may be, as a share; the controller's flag (0.1)
+    /// How far off its target a metric may be, as a share; default the controller's flag (0.1)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Tolerance>,
 }
 
-/// Which of several policies counts.
+/// Which of several policies applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SelectPolicy {
     /// The one that allows the largest change
@@ -46,11 +46,11 @@ pub enum SelectPolicy {
     Disabled,
 }
 
-/// `HPAScalingPolicy`: at most so much within so many seconds.
+/// `HPAScalingPolicy`: the largest change within a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
-    /// What `value` counts
+    /// The unit of `value`
     #[serde(rename = "type")]
     pub kind: PolicyKind,
     /// Pods, or percent of the replicas at the start of the period
@@ -59,7 +59,7 @@ pub struct Policy {
     pub period_seconds: u32,
 }
 
-/// What a policy's value counts.
+/// The unit of a policy's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PolicyKind {
     /// Replicas
@@ -73,13 +73,13 @@ pub enum PolicyKind {
 #[serde(try_from = "NumberOrText", into = "String")]
 pub struct Tolerance(f64);
 
-/// A tolerance that is no non-negative quantity.
+/// A tolerance that is not a non-negative quantity.
 #[derive(Debug, thiserror::Error)]
 #[error("tolerance: got \"{0}\", wants a quantity of at least zero such as \"0.05\" or \"50m\"")]
 pub struct ToleranceError(String);
 
 impl Tolerance {
-    /// No tolerance: every change of the metric counts.
+    /// No tolerance: every deviation from the target is acted on.
     pub const ZERO: Self = Self(0.0);
 
     /// The share itself.
@@ -136,14 +136,14 @@ pub(super) enum Direction {
     Down,
 }
 
-/// Both directions with everything filled in.
+/// Both directions with all defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rules {
     up: DirectionRules,
     down: DirectionRules,
 }
 
-/// One direction with everything filled in.
+/// One direction with all defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct DirectionRules {
     pub(super) window: Duration,
@@ -152,8 +152,8 @@ pub(super) struct DirectionRules {
 }
 
 impl Rules {
-    /// `SetDefaults_HorizontalPodAutoscalerBehavior` and `maybeInitScaleDownStabilizationWindow`. As soon as there is a
-    /// behavior, a direction that it leaves out has the default policies, not none.
+    /// `SetDefaults_HorizontalPodAutoscalerBehavior` and `maybeInitScaleDownStabilizationWindow`. When a behavior is set, a
+    /// direction that it omits has the default policies, not none.
     pub(super) fn with_defaults(behavior: Behavior, downscale_stabilization: Duration) -> Self {
         let pods = Policy { kind: PolicyKind::Pods, value: 4, period_seconds: 15 };
         let percent = Policy { kind: PolicyKind::Percent, value: 100, period_seconds: 15 };

@@ -1,23 +1,23 @@
-//! What one sync decided, and why.
+//! The decision of one sync, and its reason.
 
 use std::fmt;
 
 use crate::quantity::Milli;
 
-/// What one sync decided. `desired == current` means that nothing is written.
+/// The decision of one sync. `desired == current` means that nothing is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// The replicas that were asked for before
+    /// The requested replicas before the sync
     pub current: u32,
-    /// The replicas that are asked for now
+    /// The requested replicas after the sync
     pub desired: u32,
-    /// What the metrics alone propose; `None` when they were not looked at, or failed
+    /// The replicas that the metrics alone propose; `None` when they were not read, or failed
     pub wanted: Option<u32>,
-    /// What moves it
+    /// Why replicas change, or do not
     pub reason: Reason,
-    /// Whether earlier recommendations hold it (condition AbleToScale)
+    /// Whether earlier recommendations hold the replicas (condition AbleToScale)
     pub stabilized: Option<Stabilized>,
-    /// What cut it off (condition ScalingLimited)
+    /// The limit that cut off the change (condition ScalingLimited)
     pub limited_by: Option<HpaLimit>,
     /// For each metric the value per pod that `kubectl get hpa` shows; `None` for one that failed
     pub averages: Vec<Option<Milli>>,
@@ -26,23 +26,23 @@ pub struct Decision {
 /// Why replicas change, or do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// The metric that asks for the most asks for more than there are
+    /// The largest proposal, of this metric, is above the current replicas
     AboveTarget(String),
     /// "All metrics below target"
     AllBelowTarget,
-    /// The metrics ask for what there is, or are within the tolerance
+    /// The metrics propose the current replicas, or are within the tolerance
     OnTarget,
     /// "Current number of replicas above Spec.MaxReplicas"
     AboveMax,
     /// "Current number of replicas below Spec.MinReplicas"
     BelowMin,
-    /// At zero the HPA stands still; waking is KEDA's
+    /// At zero replicas the HPA does nothing; KEDA wakes the workload
     ScalingDisabled,
     /// All metrics failed, or some did and the others would scale down
     MetricsFailed(String),
 }
 
-/// Earlier recommendations that are still in the window hold the replicas.
+/// How earlier recommendations that are still in the window hold the replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stabilized {
     /// `ScaleUpStabilized`: a lower one keeps them down
@@ -51,7 +51,7 @@ pub enum Stabilized {
     Down,
 }
 
-/// What cut a change off: the reason of the condition ScalingLimited.
+/// The limit that cut off a change: the reason of the condition ScalingLimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HpaLimit {
     /// Policies allow no faster growth
@@ -65,7 +65,7 @@ pub enum HpaLimit {
 }
 
 impl Decision {
-    /// Why, without the numbers before and after.
+    /// Describes the reason, without the numbers before and after.
     pub fn why(&self) -> impl fmt::Display {
         Why(self)
     }

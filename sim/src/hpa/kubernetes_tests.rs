@@ -12,7 +12,7 @@ use super::{
 use crate::quantity::Milli;
 use HpaLimit::{ScaleDownLimit, ScaleUpLimit, TooFewReplicas, TooManyReplicas};
 
-/// Somewhere in the middle of time, so that there is a past.
+/// An instant far from zero, so that events can lie before it.
 const NOW: Duration = Duration::from_secs(100_000);
 
 fn seconds_ago(seconds: u64) -> Duration {

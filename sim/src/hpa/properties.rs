@@ -1,4 +1,4 @@
-//! What holds for every HPA, and the sentences that people rely on.
+//! Properties of every HPA, and the guarantees that people rely on.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn hpa(max_replicas: u32, behavior: Option<Behavior>) -> Hpa {
     Hpa::new(HpaSpec { min_replicas: 1, max_replicas, behavior }, ControllerFlags::default())
 }
 
-/// What Tidegate's operator writes: no tolerance, at once up, the window's maximum down.
+/// The behavior that Tidegate's operator writes: no tolerance, immediately up, and down to the maximum of the window.
 fn eager() -> Behavior {
     let policy = |value| vec![Policy { kind: PolicyKind::Percent, value, period_seconds: 1 }];
     let rules = |window, value| ScalingRules {

@@ -4,7 +4,7 @@
 use super::{Behavior, Scale, Tolerance};
 use crate::quantity::Milli;
 
-/// One External metric of the HPA, and what the metrics API answered.
+/// One External metric of the HPA, and the metrics API's answer for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricResult {
     /// Its name in the HPA, such as `s0-requests-per-second`
@@ -21,7 +21,7 @@ impl MetricResult {
         Self { name: name.into(), target, values: Ok(vec![value]) }
     }
 
-    /// A metric that could not be had.
+    /// A metric that could not be read.
     pub fn failed(name: impl Into<String>, target: Milli, error: impl Into<String>) -> Self {
         Self { name: name.into(), target, values: Err(error.into()) }
     }
@@ -56,14 +56,14 @@ impl Tolerances {
     }
 }
 
-/// The most that any metric asks for.
+/// The largest number of replicas that a metric proposes, and that metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proposal {
     pub(super) replicas: u32,
     pub(super) metric: String,
 }
 
-/// The largest proposal. An error when no metric could be had, or when one could not and the others would scale down.
+/// Returns the largest proposal. An error when no metric could be read, or when one could not and the others would scale down.
 pub(super) fn propose(scale: Scale, metrics: &[MetricResult], tolerances: Tolerances) -> Result<Proposal, String> {
     let mut largest: Option<Proposal> = None;
     let mut first_error = None;
@@ -71,7 +71,7 @@ pub(super) fn propose(scale: Scale, metrics: &[MetricResult], tolerances: Tolera
         match metric.usage() {
             Ok(usage) => {
                 let replicas = replicas_for(scale.status, usage, metric.target, tolerances);
-                // In Go zero stands for "none yet", so of several zeros the last one's name stays.
+                // In Go zero stands for "none yet", so among several zeros the last metric's name is kept.
                 if largest.as_ref().is_none_or(|l| l.replicas == 0 || replicas > l.replicas) {
                     largest = Some(Proposal { replicas, metric: metric.name.clone() });
                 }
@@ -94,7 +94,7 @@ pub(super) fn replicas_for(pods: u32, usage: Milli, target: Milli, tolerances: T
     if tolerances.allow(usage / (target * f64::from(pods))) {
         return pods;
     }
-    // Kubernetes counts replicas in 32 bits with a sign.
+    // Kubernetes stores replicas as a signed 32-bit integer.
     (usage / target).ceil().clamp(0.0, f64::from(i32::MAX)) as u32
 }
 

@@ -1,5 +1,5 @@
-//! How much may change at once: `convertDesiredReplicasWithRules`, `convertDesiredReplicasWithBehaviorRate` and what
-//! they call, and `storeScaleEvent` (`horizontal.go`).
+//! Limits on a single change: `convertDesiredReplicasWithRules`, `convertDesiredReplicasWithBehaviorRate` and their
+//! callees, and `storeScaleEvent` (`horizontal.go`).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) struct RateBounds {
     pub(super) max: u32,
 }
 
-/// Without a behavior: at most double, or 4, per sync, whatever the sync period is. Down there is no limit but the minimum.
+/// Without a behavior: at most double, or 4, per sync, regardless of the sync period. Only the minimum limits scaling down.
 pub(super) fn limit_without_behavior(current: u32, desired: u32, bounds: RateBounds) -> (u32, Option<HpaLimit>) {
     let fastest = current.saturating_mul(2).max(4);
     let (highest, limit) =
@@ -29,7 +29,7 @@ pub(super) fn limit_without_behavior(current: u32, desired: u32, bounds: RateBou
     }
 }
 
-/// Changes that policies still count.
+/// Changes that policies still take into account.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events {
     up: Vec<Event>,
@@ -44,8 +44,8 @@ struct Event {
 }
 
 impl Events {
-    /// Keeps a change for as long as the longest policy *of its own direction* needs it: a longer policy of the other
-    /// direction can lose it, in Kubernetes as here.
+    /// Keeps a change for as long as the longest policy *of its own direction* needs it. A longer policy of the other
+    /// direction can miss it, in Kubernetes as here.
     pub(super) fn store(&mut self, now: Duration, before: u32, after: u32, rules: &Rules) {
         let (events, rules) = match after.cmp(&before) {
             std::cmp::Ordering::Greater => (&mut self.up, rules.of(Direction::Up)),
@@ -74,7 +74,7 @@ impl Events {
     ) -> (u32, Option<HpaLimit>) {
         match desired.cmp(&current) {
             std::cmp::Ordering::Greater => {
-                // Below the current replicas after many changes: wait until they are no longer counted.
+                // After many changes the limit can be below the current replicas: wait until those changes have left the period.
                 let fastest = self.highest(now, current, rules.of(Direction::Up)).max(current);
                 let (highest, limit) = if bounds.max > fastest {
                     (fastest, HpaLimit::ScaleUpLimit)
@@ -128,7 +128,7 @@ impl Events {
         }
     }
 
-    /// The replicas at the start of the period, from the changes since.
+    /// Returns the replicas at the start of the period, derived from the changes since.
     fn replicas_before(&self, now: Duration, current: u32, period_seconds: u32) -> i64 {
         let period = Duration::from_secs(period_seconds.into());
         i64::from(current) - changes(&self.up, now, period) + changes(&self.down, now, period)
@@ -149,7 +149,7 @@ impl Events {
     }
 }
 
-/// `getReplicasChangePerPeriod`: one at the very edge of the period is no longer counted.
+/// `getReplicasChangePerPeriod`: a change exactly at the edge of the period is no longer included.
 fn changes(events: &[Event], now: Duration, period: Duration) -> i64 {
     events.iter().filter(|event| event.at.saturating_add(period) > now).map(|event| i64::from(event.change)).sum()
 }

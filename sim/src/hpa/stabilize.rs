@@ -1,9 +1,9 @@
-//! Recommendations of the last minutes hold the replicas: `stabilizeRecommendation` and
+//! Stabilisation by the recommendations of the last minutes: `stabilizeRecommendation` and
 //! `stabilizeRecommendationWithBehaviors` (`horizontal.go`).
 
 use std::time::Duration;
 
-/// The latest unstabilised recommendations. One that is too old for any window gives its place to the next.
+/// The latest unstabilised recommendations. A new one replaces one that is too old for any window.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recommendations(Vec<Recommendation>);
 
@@ -14,7 +14,7 @@ struct Recommendation {
 }
 
 impl Recommendation {
-    /// At the window's edge or younger. Kubernetes draws the edge differently with and without a behavior.
+    /// Whether it is at the window's edge or younger. Kubernetes treats the edge differently with and without a behavior.
     fn is_within_or_at_edge(self, now: Duration, window: Duration) -> bool {
         self.at.saturating_add(window) >= now
     }
@@ -25,7 +25,7 @@ impl Recommendation {
 }
 
 impl Recommendations {
-    /// `recordInitialRecommendation`: what there was when the controller first saw it counts as recommended.
+    /// `recordInitialRecommendation`: the replicas at the controller's first sync are the first recommendation.
     pub(super) fn remember_initial(&mut self, now: Duration, current: u32) {
         if self.0.is_empty() {
             self.0.push(Recommendation { replicas: current, at: now });

@@ -1,4 +1,4 @@
-//! What a scaler answers, as KEDA understands it (`pkg/scalers/external_scaler.go`, `pkg/scalers/scaler.go`).
+//! A scaler's answers, as KEDA interprets them (`pkg/scalers/external_scaler.go`, `pkg/scalers/scaler.go`).
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use crate::quantity::Milli;
 /// One metric of the HPA: an External metric with an `averageValue`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricSpec {
-    /// The scaler's name for it behind the trigger's index: `s0-requests-per-second`
+    /// The scaler's name for it, prefixed with the trigger's index: `s0-requests-per-second`
     pub name: String,
-    /// What one replica should see
+    /// The target value per replica
     pub target: Milli,
 }
 
-/// What one metric reads, and whether its trigger is active.
+/// The values of one metric, and whether its trigger is active.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reading {
     /// All values that the scaler returned; the HPA sums them
@@ -27,16 +27,16 @@ pub struct Reading {
 /// A reading, or why there is none.
 pub type Answer = Result<Reading, String>;
 
-/// What one trigger answered.
+/// The answers of one trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TriggerAnswer {
-    /// `GetMetricSpec`, or what `StreamMetricSpec` sent last; an empty one is an error
+    /// The answer to `GetMetricSpec`, or the last message of `StreamMetricSpec`; an empty one is an error
     pub specs: Result<Vec<MetricSpec>, String>,
-    /// The metrics that were asked for, by name
+    /// The requested metrics, by name
     pub metrics: HashMap<String, Answer>,
 }
 
-/// What all triggers of a ScaledObject answered, in their order.
+/// The answers of all triggers of a ScaledObject, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answers {
     /// One for each trigger
@@ -44,7 +44,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The specs of all triggers that have some, in order.
+    /// Returns the specs of all triggers that have any, in order.
     pub fn specs(&self) -> Vec<MetricSpec> {
         self.triggers.iter().filter_map(|trigger| trigger.specs.as_ref().ok()).flatten().cloned().collect()
     }
@@ -55,12 +55,12 @@ pub(super) fn indexed_name(trigger: usize, name: &str) -> String {
     format!("s{trigger}-{name}")
 }
 
-/// `RemoveIndexFromMetricName`: what the scaler is asked for.
+/// `RemoveIndexFromMetricName`: the name that is sent to the scaler.
 pub(super) fn plain_name(trigger: usize, indexed: &str) -> Option<&str> {
     indexed.strip_prefix(&format!("s{trigger}-"))
 }
 
-/// `buildMetricSpecs`: the float counts when it is above zero, else the integer does.
+/// `buildMetricSpecs`: the target is the float when it is above zero, otherwise the integer.
 pub(super) fn metric_specs(trigger: usize, response: &GetMetricSpecResponse) -> Vec<MetricSpec> {
     let spec = |spec: &tidegate_proto::MetricSpec| MetricSpec {
         name: indexed_name(trigger, &spec.metric_name),
@@ -73,7 +73,7 @@ pub(super) fn metric_specs(trigger: usize, response: &GetMetricSpecResponse) -> 
     response.metric_specs.iter().map(spec).collect()
 }
 
-/// The values of `GetMetricsAndActivity`, which relabels whatever comes with the name that it asked for.
+/// The values of `GetMetricsAndActivity`, which gives every returned value the name that it asked for.
 pub(super) fn metric_values(response: &GetMetricsResponse) -> Vec<Milli> {
     let value = |value: &tidegate_proto::MetricValue| {
         if value.metric_value_float > 0.0 { value.metric_value_float } else { value.metric_value as f64 }

@@ -1,17 +1,17 @@
-//! Between zero and one: `RequestScale` (`pkg/scaling/executor/scale_scaledobjects.go`). All else is the HPA's.
+//! Scaling between zero and one: `RequestScale` (`pkg/scaling/executor/scale_scaledobjects.go`). The HPA does the rest.
 
 use std::time::Duration;
 
 use super::ScaledObjectSpec;
 
-/// A change that KEDA itself makes, past the HPA.
+/// A change that KEDA makes itself, bypassing the HPA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Active at zero (or below the minimum while idle): to the minimum, at least 1
     Activate(u32),
     /// Inactive for the cooldown period: to zero, or the idle replicas
     Deactivate(u32),
-    /// Inactive, and someone left fewer than the minimum
+    /// Inactive, and fewer replicas than the minimum, set by someone else: to the minimum
     RaiseToMinimum(u32),
 }
 
@@ -24,7 +24,7 @@ impl Change {
     }
 }
 
-/// What a poll of all triggers came to.
+/// The outcome of a poll of all triggers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Activity {
     /// At least one is active, or fell back
@@ -33,7 +33,7 @@ pub(super) struct Activity {
     pub(super) error: bool,
 }
 
-/// What KEDA remembers of the activity.
+/// KEDA's record of past activity.
 #[derive(Debug, Clone)]
 pub(super) struct Executor {
     created: Duration,
@@ -67,7 +67,7 @@ impl Executor {
             match spec.fallback {
                 None => return None,
                 Some(fallback) if fallback.replicas != 0 => return None,
-                // A fallback to 0 replicas does not hold: KEDA goes on as if there were no error.
+                // A fallback to 0 replicas does not hold the current ones: KEDA continues as if there were no error.
                 Some(_) => {}
             }
         }
@@ -79,7 +79,7 @@ impl Executor {
         }
     }
 
-    /// Both times are kept in whole seconds in the API, so at exactly the period's end it is over.
+    /// Whether the cooldown is over. The API keeps both times in whole seconds, so it is over exactly at the period's end.
     fn cooled_down(&self, spec: &ScaledObjectSpec, now: Duration) -> bool {
         match self.last_active {
             Some(last) => last.saturating_add(spec.cooldown) <= now,
@@ -101,7 +101,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Runs (seconds, replicas, activity) and tells the changes.
+    /// Runs steps of (seconds, replicas, activity) and returns the changes.
     fn changes(fields: &str, steps: &[(u64, u32, Activity)]) -> Vec<Option<Change>> {
         let (spec, mut executor) = (spec(fields), Executor::new(Duration::ZERO));
         let mut step =

@@ -1,23 +1,23 @@
-//! What stands in for a metric that fails: `GetMetricsWithFallback` and `doFallback` (`pkg/fallback/fallback.go`).
+//! The fallback for a metric that fails: `GetMetricsWithFallback` and `doFallback` (`pkg/fallback/fallback.go`).
 
 use std::collections::HashMap;
 
 use super::{Answer, Fallback, FallbackBehavior, MetricSpec};
 use crate::quantity::Milli;
 
-/// What a metric amounts to after the fallback.
+/// A metric's values and activity after the fallback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Observation {
-    /// The values, the fallback's if it stood in
+    /// The values, or those of the fallback if it was used
     pub(super) values: Result<Vec<Milli>, String>,
-    /// What the scaler said of its activity; false when it said nothing
+    /// The activity that the scaler reported; false when it reported none
     pub(super) active: bool,
-    /// Whether the fallback stood in
+    /// Whether the fallback was used
     pub(super) fell_back: bool,
 }
 
-/// Failures in a row, for each metric. The scale loop and the HPA count together, so a threshold of 3 is over after two
-/// polls and two syncs.
+/// Consecutive failures of each metric. The scale loop and the HPA share the count, so a threshold of 3 is exceeded after
+/// two polls and two syncs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Health(HashMap<String, u32>);
 
@@ -48,7 +48,7 @@ impl Health {
     }
 }
 
-/// As many times the target as replicas are wanted.
+/// Returns the target times the replicas that the fallback wants.
 fn stand_in(fallback: &Fallback, target: Milli, current: u32) -> Milli {
     let replicas = match fallback.behavior {
         FallbackBehavior::Static => fallback.replicas,

@@ -1,4 +1,4 @@
-//! The ScaledObject, as far as it is replayed.
+//! The parts of a ScaledObject that are replayed.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::hpa::{Behavior, HpaSpec};
 
-/// A ScaledObject, parsed from its YAML or JSON. What cannot be replayed exactly is refused.
+/// A ScaledObject, parsed from its YAML or JSON. Settings that cannot be replayed exactly are refused.
 ///
 /// ```
 /// use tidegate_sim::keda::ScaledObject;
@@ -27,16 +27,16 @@ use crate::hpa::{Behavior, HpaSpec};
 pub struct ScaledObject {
     /// Its name and namespace
     pub metadata: Metadata,
-    /// What it asks for
+    /// Its spec
     pub spec: ScaledObjectSpec,
 }
 
-/// Who it is.
+/// Name and namespace of a ScaledObject.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Metadata {
     /// `metadata.name`
     pub name: String,
-    /// `metadata.namespace`; `default`
+    /// `metadata.namespace`; default `default`
     #[serde(default = "default_namespace")]
     pub namespace: String,
 }
@@ -45,21 +45,21 @@ fn default_namespace() -> String {
     "default".to_owned()
 }
 
-/// What it asks for, defaults filled in.
+/// The spec of a ScaledObject, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct ScaledObjectSpec {
-    /// `pollingInterval`; 30 s
+    /// `pollingInterval`; default 30 s
     pub polling_interval: Duration,
-    /// `cooldownPeriod`: from the last activity to zero; 300 s
+    /// `cooldownPeriod`: from the last activity to zero; default 300 s
     pub cooldown: Duration,
-    /// `initialCooldownPeriod`: from creation to zero, while never active; 0 s
+    /// `initialCooldownPeriod`: from creation to zero, while never active; default 0 s
     pub initial_cooldown: Duration,
     /// `idleReplicaCount`: replicas while inactive; KEDA takes only 0
     pub idle_replicas: Option<u32>,
-    /// `minReplicaCount`; 0
+    /// `minReplicaCount`; default 0
     pub min_replicas: u32,
-    /// `maxReplicaCount`; 100
+    /// `maxReplicaCount`; default 100
     pub max_replicas: u32,
     /// `advanced.horizontalPodAutoscalerConfig.behavior`
     pub behavior: Option<Behavior>,
@@ -69,31 +69,31 @@ pub struct ScaledObjectSpec {
     pub triggers: Vec<Trigger>,
 }
 
-/// `fallback`: what stands in for a metric that fails.
+/// `fallback`: the replacement for a metric that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fallback {
-    /// So many failures in a row still count as errors
+    /// Up to this many consecutive failures are errors; from the next one on, the fallback is used
     pub failure_threshold: u32,
-    /// The replicas to have
+    /// The replicas of the fallback
     pub replicas: u32,
-    /// How `replicas` and those that there are combine
+    /// How `replicas` and the current replicas combine
     #[serde(default)]
     pub behavior: FallbackBehavior,
 }
 
-/// How the fallback's replicas and those that there are combine.
+/// How the fallback's replicas and the current replicas combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FallbackBehavior {
-    /// The fallback's
+    /// The fallback's replicas
     #[default]
     Static,
-    /// Those that there are
+    /// The current replicas
     CurrentReplicas,
-    /// The larger
+    /// The larger of the two
     CurrentReplicasIfHigher,
-    /// The smaller
+    /// The smaller of the two
     CurrentReplicasIfLower,
 }
 
@@ -102,11 +102,11 @@ pub enum FallbackBehavior {
 pub struct Trigger {
     /// `external-push`, which also streams, rather than `external`
     pub push: bool,
-    /// What the scaler is given. Keys ending in `FromEnv` are left out: there is no container to resolve them from
+    /// Metadata sent to the scaler. Keys ending in `FromEnv` are left out: there is no container to resolve them from
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What cannot be replayed.
+/// Why a ScaledObject is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScaledObjectError {
     /// No triggers at all
@@ -142,7 +142,7 @@ pub enum ScaledObjectError {
 }
 
 impl ScaledObjectSpec {
-    /// The HPA that KEDA makes of it: `GetHPAMinReplicas`, `GetHPAMaxReplicas` and `newHPAForScaledObject`.
+    /// The HPA that KEDA creates from it: `GetHPAMinReplicas`, `GetHPAMaxReplicas` and `newHPAForScaledObject`.
     pub fn hpa(&self) -> HpaSpec {
         HpaSpec {
             min_replicas: self.min_replicas.max(1),
@@ -151,8 +151,8 @@ impl ScaledObjectSpec {
         }
     }
 
-    /// Whether the scale loop takes over what the HPA saw instead of asking the scaler itself (`UsesHPAObservations`):
-    /// so it is when nothing but the HPA can move the replicas. `pollingInterval` then has no effect.
+    /// Whether the scale loop reuses the HPA's observations instead of asking the scaler itself (`UsesHPAObservations`). It
+    /// does when only the HPA can change the replicas; `pollingInterval` then has no effect.
     pub const fn uses_hpa_observations(&self) -> bool {
         self.min_replicas > 0 && self.idle_replicas.is_none()
     }

@@ -1,4 +1,4 @@
-//! What was decided, for a live view or a record.
+//! Reports of decisions, for a live view or a record.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::{
     quantity::Milli,
 };
 
-/// One decision of KEDA or of the HPA, changes or not.
+/// One decision of KEDA or of the HPA, whether or not it changes the replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Since the start
     pub at: Duration,
-    /// Who decided
+    /// The loop that decided
     pub source: Source,
-    /// What it saw of the metrics
+    /// The metrics as they were seen
     pub metrics: Vec<MetricReport>,
     /// The replicas before
     pub replicas: u32,
-    /// The replicas that were set; the same if nothing was
+    /// The replicas that were set; equal to `replicas` if none were
     pub desired: u32,
-    /// Why, as a sentence
+    /// The reason, as a sentence
     pub why: String,
 }
 
-/// Who decides.
+/// The loop that makes a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The HPA's sync
@@ -36,12 +36,12 @@ pub enum Source {
     Push,
 }
 
-/// What was seen of one metric.
+/// One metric as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricReport {
     /// Its name in the HPA: `s0-requests-per-second`
     pub name: String,
-    /// What one replica should see
+    /// The target value per replica
     pub target: Milli,
     /// The sum over all replicas, or why there is none
     pub value: Result<Milli, String>,

@@ -1,4 +1,4 @@
-//! KEDA and the HPA at work: the real calls to a scaler, in real time, on anything that can be scaled.
+//! KEDA's and the HPA's loops in real time: they call a real scaler and scale any [`ScaleTarget`].
 
 use std::{
     future::Future,
@@ -22,14 +22,14 @@ pub type TargetError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Something with replicas: a Deployment's scale subresource, or local processes.
 pub trait ScaleTarget: Send + Sync + 'static {
-    /// The replicas that were asked for, and those that exist.
+    /// Returns the requested replicas and those that exist.
     fn replicas(&self) -> impl Future<Output = Result<Scale, TargetError>> + Send;
 
-    /// Asks for this many.
+    /// Requests this many replicas.
     fn scale(&self, replicas: u32) -> impl Future<Output = Result<(), TargetError>> + Send;
 }
 
-/// How long KEDA's reconciler waits after a failure: doubled from the one to the other (client-go's default).
+/// First and longest delay of KEDA's reconciler after a failure; it doubles in between (client-go's default).
 const RECONCILE_RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1000));
 
 /// Reports that a slow reader may lag behind before it loses the oldest.
@@ -37,8 +37,8 @@ const REPORTS: usize = 4096;
 
 /// KEDA for one ScaledObject, and its HPA. Runs until it is dropped.
 ///
-/// First the metrics are asked for, again and again until they come. Then run side by side: the scale loop every polling
-/// interval, the HPA every sync period, and for push triggers the two streams.
+/// It first asks the scaler for its metric specs, and retries until it has them. Then these run side by side: the scale loop
+/// every polling interval, the HPA every sync period, and for push triggers the two streams.
 #[derive(Debug)]
 pub struct KedaLoop {
     reports: broadcast::Sender<Report>,
@@ -67,7 +67,7 @@ impl KedaLoop {
         (Self { reports, task }, receiver)
     }
 
-    /// One more reader of every decision from now on.
+    /// Returns another receiver, which gets every decision from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Report> {
         self.reports.subscribe()
     }
@@ -83,14 +83,14 @@ struct Shared<T> {
     keda: Mutex<Keda>,
     scaler: Scaler,
     target: T,
-    /// KEDA's own: a poll and a push never scale at once. The HPA does not know it.
+    /// KEDA's lock: a poll and a push never scale at the same time. The HPA does not take it.
     scaling: tokio::sync::Mutex<()>,
     hpa_changed: Notify,
     reports: broadcast::Sender<Report>,
     start: Instant,
 }
 
-/// The scale loop and the HPA only exist once the HPA's metrics are known.
+/// Starts the scale loop and the HPA only once the HPA's metrics are known.
 async fn run<T: ScaleTarget>(shared: Arc<Shared<T>>, object: ScaledObject, sync_period: Duration) {
     shared.reconcile().await;
     let mut tasks = JoinSet::new();
@@ -140,7 +140,7 @@ async fn run<T: ScaleTarget>(shared: Arc<Shared<T>>, object: ScaledObject, sync_
 }
 
 impl<T: ScaleTarget> Shared<T> {
-    /// Makes or changes the HPA, and tries until that works. Says whether it changed.
+    /// Creates or changes the HPA, and retries until that works. Returns whether it changed.
     async fn reconcile(&self) -> bool {
         let (mut retry, longest) = RECONCILE_RETRY;
         loop {
@@ -215,7 +215,7 @@ impl<T: ScaleTarget> Shared<T> {
     }
 
     fn report(&self, report: Report) {
-        // Without a reader there is nobody to tell.
+        // An error means only that there is no receiver.
         let _ = self.reports.send(report);
     }
 

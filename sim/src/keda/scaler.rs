@@ -1,5 +1,5 @@
 //! The calls that KEDA makes (`pkg/scalers/external_scaler.go`, `pkg/scaling/cache/scalers_cache.go`): no deadline, one
-//! retry at once, and streams that come back after 2 s, 4 s, … 1 min.
+//! immediate retry, and streams that are reopened after 2 s, 4 s, … 1 min.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 pub(super) struct Scaler {
     client: ExternalScalerClient<Channel>,
     references: Vec<ScaledObjectRef>,
-    /// What `StreamMetricSpec` sent last, for each trigger. It takes precedence over `GetMetricSpec`.
+    /// The last message of `StreamMetricSpec` for each trigger. It takes precedence over `GetMetricSpec`.
     streamed: Mutex<HashMap<usize, Vec<MetricSpec>>>,
 }
 
@@ -39,8 +39,8 @@ impl Scaler {
         Self { client, references, streamed: Mutex::default() }
     }
 
-    /// Asks every trigger for its specs, and then for those of its metrics that are wanted. An error drops the streamed specs,
-    /// like KEDA's cache of scalers.
+    /// Asks every trigger for its specs, and then for its wanted metrics. An error drops the streamed specs, as in KEDA's cache
+    /// of scalers.
     pub(super) async fn answers(&self, wanted: impl Fn(&str) -> bool) -> Answers {
         let mut triggers = Vec::with_capacity(self.references.len());
         for trigger in 0..self.references.len() {
@@ -118,14 +118,14 @@ impl Scaler {
         Ok(())
     }
 
-    /// `runStreamMetricSpec`: keeps what is streamed and says so, until the scaler answers that it does not implement it.
+    /// `runStreamMetricSpec`: keeps the streamed specs and signals each update, until the scaler answers `UNIMPLEMENTED`.
     pub(super) async fn stream_specs(&self, trigger: usize, updated: mpsc::Sender<()>) {
         let mut retry = FIRST_RETRY;
         loop {
             let mut received = false;
             match self.specs_until_they_end(trigger, &updated, &mut received).await {
                 Err(status) if status.code() == Code::Unimplemented => return,
-                // One that breaks before it sent anything is left alone for longer and longer.
+                // A stream that breaks before it sent anything is retried after ever longer delays.
                 Err(status) if !received => tracing::debug!(%status, ?retry, "StreamMetricSpec broke"),
                 _ => retry = FIRST_RETRY,
             }

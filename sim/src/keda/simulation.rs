@@ -8,7 +8,7 @@ use crate::{
     quantity::Milli,
 };
 
-/// What the scaler says from `at` until the next sample.
+/// The scaler's answer from `at` until the next sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Since the start
@@ -19,7 +19,7 @@ pub struct Sample {
     pub active: bool,
 }
 
-/// A ScaledObject with one trigger, fed with samples. Pods exist the moment they are asked for.
+/// A ScaledObject with one trigger, fed with samples. Pods exist as soon as they are requested.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,10 +47,10 @@ pub struct Simulation {
     flags: ControllerFlags,
 }
 
-/// What came of a simulation.
+/// The result of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The replicas before it
+    /// The replicas at the start
     pub start: u32,
     /// Every decision, in the order of time
     pub reports: Vec<Report>,
@@ -63,7 +63,7 @@ impl Run {
         before.last().map_or(self.start, |report| report.desired)
     }
 
-    /// The changes alone: when, and to what.
+    /// Returns only the changes: the time and the new replicas.
     pub fn changes(&self) -> impl Iterator<Item = (Duration, u32)> {
         self.reports.iter().filter(|r| r.desired != r.replicas).map(|r| (r.at, r.desired))
     }
@@ -90,7 +90,7 @@ impl Simulation {
         let unknown = Sample { at: Duration::ZERO, values: vec![None; self.metrics.len()], active: false };
         let mut answers = self.answers(&unknown);
         let mut was_active = false;
-        // What the specs are is known from the start; only an impossible target could be refused.
+        // The specs are known from the start; only an impossible target could be refused.
         let _ = running.keda.reconcile(&answers);
         let polls = ticks(self.spec.polling_interval).map(|at| (at, Tick::Poll));
         let syncs = ticks(self.flags.sync_period).map(|at| (at, Tick::Sync));
@@ -133,7 +133,7 @@ fn ticks(period: Duration) -> impl Iterator<Item = Duration> {
     std::iter::successors(Some(Duration::ZERO), move |at| at.checked_add(period.max(Duration::from_millis(1))))
 }
 
-/// Both in the order of time; of two at one instant the one of `first` comes first.
+/// Merges both in the order of time; at the same instant, `first` comes first.
 fn merged<'a>(
     first: impl Iterator<Item = (Duration, Tick<'a>)>,
     second: impl Iterator<Item = (Duration, Tick<'a>)>,

@@ -16,16 +16,16 @@ use crate::{
     quantity::Milli,
 };
 
-/// Why KEDA makes no HPA of what the scaler said. It tries again.
+/// Why KEDA creates no HPA from the scaler's answers. KEDA retries.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReconcileError {
     /// Every `GetMetricSpec` failed or was empty
     #[error("no metric specs returned from scalers: {0}")]
     NoSpecs(String),
-    /// Two metrics of one name
+    /// Two metrics with the same name
     #[error("metric {0} is defined more than once")]
     Twice(String),
-    /// The API server would refuse the HPA
+    /// A target for which the API server would refuse the HPA
     #[error("the target of metric {name} is {target}, wants one above zero")]
     Target {
         /// The metric
@@ -35,18 +35,18 @@ pub enum ReconcileError {
     },
 }
 
-/// What a poll of the triggers came to.
+/// The outcome of a poll of the triggers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Poll {
     /// Whether a trigger is active or fell back
     pub active: bool,
     /// Whether a trigger failed
     pub error: bool,
-    /// What KEDA changes because of it
+    /// The change that KEDA makes because of it
     pub change: Option<Change>,
 }
 
-/// The decisions of KEDA and of the HPA that it makes. `now` is the time since any fixed instant.
+/// The decisions of KEDA and of the HPA that it creates. `now` is the time since any fixed instant.
 #[derive(Debug, Clone)]
 pub struct Keda {
     spec: ScaledObjectSpec,
@@ -60,7 +60,7 @@ pub struct Keda {
 }
 
 impl Keda {
-    /// A ScaledObject created now.
+    /// The state for a ScaledObject created at `now`.
     pub fn new(spec: ScaledObjectSpec, flags: ControllerFlags, now: Duration) -> Self {
         let hpa = Hpa::new(spec.hpa(), flags);
         Self {
@@ -74,17 +74,17 @@ impl Keda {
         }
     }
 
-    /// What the ScaledObject says.
+    /// The ScaledObject's spec.
     pub const fn spec(&self) -> &ScaledObjectSpec {
         &self.spec
     }
 
-    /// The metrics of the HPA; empty until it is made.
+    /// The metrics of the HPA; empty until it is created.
     pub fn metrics(&self) -> &[MetricSpec] {
         &self.metrics
     }
 
-    /// Makes the HPA, or changes its metrics (`getScaledObjectMetricSpecs`). Says whether it changed: then it syncs at once.
+    /// Creates the HPA, or changes its metrics (`getScaledObjectMetricSpecs`). Returns whether it changed: then it syncs at once.
     pub fn reconcile(&mut self, answers: &Answers) -> Result<bool, ReconcileError> {
         let specs = answers.specs();
         if specs.is_empty() {
@@ -105,7 +105,7 @@ impl Keda {
         Ok(changed)
     }
 
-    /// Whether a poll asks the scaler for this metric, or takes over what the HPA last saw of it (`hpaObservedRecord`).
+    /// Whether a poll asks the scaler for this metric, rather than reusing the HPA's last observation (`hpaObservedRecord`).
     pub fn polls(&self, metric: &str) -> bool {
         self.taken_over(metric).is_none()
     }
@@ -114,7 +114,7 @@ impl Keda {
         if self.spec.uses_hpa_observations() && self.hpa_is_querying { self.observed.get(metric) } else { None }
     }
 
-    /// One turn of the scale loop (`checkScalers`): what the answers come to, and what KEDA changes.
+    /// Runs one turn of the scale loop (`checkScalers`): evaluates the answers and decides on KEDA's change.
     pub fn poll(&mut self, now: Duration, replicas: u32, answers: &Answers) -> Poll {
         let mut activity = Activity::default();
         for trigger in &answers.triggers {
@@ -122,7 +122,7 @@ impl Keda {
                 activity.error = true;
                 continue;
             };
-            // Of several metrics of a trigger the last good one decides (`getScalerState`).
+            // Among several metrics of a trigger, the last one without an error decides (`getScalerState`).
             let mut trigger_active = false;
             for spec in specs {
                 let observation = match self.taken_over(&spec.name) {
@@ -145,15 +145,15 @@ impl Keda {
         Poll { active: activity.active, error: activity.error, change }
     }
 
-    /// A push stream said `true`; a `false` is ignored by KEDA. Nothing happens before the HPA knows the trigger's metric.
+    /// Handles a `true` from a push stream; KEDA ignores a `false`. Nothing happens before the HPA knows the trigger's metric.
     pub fn pushed(&mut self, now: Duration, replicas: u32, trigger: usize) -> Option<Change> {
         let prefix = indexed_name(trigger, "");
         self.metrics.iter().find(|metric| metric.name.starts_with(&prefix))?;
         self.executor.request_scale(&self.spec, now, replicas, Activity { active: true, error: false })
     }
 
-    /// What KEDA's metrics server answers the HPA for one metric (`GetScaledObjectMetrics`). One trigger whose specs fail
-    /// fails the metrics of all, unless the fallback stands in.
+    /// Returns the answer of KEDA's metrics server to the HPA for one metric (`GetScaledObjectMetrics`). One trigger whose specs
+    /// fail makes the metrics of all triggers fail, unless the fallback is used.
     pub fn serve(&mut self, metric: &str, answers: &Answers, replicas: u32) -> Result<Vec<Milli>, String> {
         let mut error = answers.triggers.iter().find_map(|trigger| trigger.specs.as_ref().err()).cloned();
         let mut served = None;
@@ -182,8 +182,8 @@ impl Keda {
         self.metrics.iter().filter(move |_| asks).map(|metric| metric.name.as_str())
     }
 
-    /// One sync of the HPA with what was served for its metrics, in their order. The caller sets the scale if the decision
-    /// changes it, and then calls [`rescaled`](Self::rescaled).
+    /// Runs one sync of the HPA with the values served for its metrics, in their order. The caller sets the scale if the
+    /// decision changes it, and then calls [`rescaled`](Self::rescaled).
     pub fn sync(
         &mut self,
         now: Duration,
@@ -202,7 +202,7 @@ impl Keda {
         (decision, metrics)
     }
 
-    /// The scale was set as the HPA decided.
+    /// Records that the scale was set as the HPA decided.
     pub fn rescaled(&mut self, now: Duration, decision: &Decision) {
         self.hpa.rescaled(now, decision);
     }

@@ -1,4 +1,4 @@
-//! Requests at the instants that the profile gives.
+//! Sending requests at the instants that the profile gives.
 
 use std::sync::Arc;
 

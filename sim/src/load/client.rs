@@ -1,4 +1,4 @@
-//! HTTP/1.1 and gRPC clients that connect to the addresses they are given, whatever the request's host is.
+//! HTTP/1.1 and gRPC clients that connect to the addresses they are given, regardless of the request's host.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use super::stats::Outcome;
 
-/// A proxy allows some streams per connection (Envoy Gateway: 100), so gRPC spreads over several.
+/// A proxy limits the streams per connection (Envoy Gateway: 100), so gRPC is spread over several connections.
 const GRPC_CONNECTIONS: usize = 8;
 /// One empty message: not compressed, 0 bytes long.
 const EMPTY_MESSAGE: Bytes = Bytes::from_static(&[0; 5]);
@@ -33,7 +33,7 @@ const GRPC_STATUS: &str = "grpc-status";
 
 type FixedClient = Client<FixedAddress, Full<Bytes>>;
 
-/// How requests are carried.
+/// The protocol of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
@@ -99,7 +99,7 @@ impl Protocol {
         }
     }
 
-    /// Reads the whole answer: only then is its connection free again, and a gRPC status stands in the trailers.
+    /// Reads the whole answer: only then is its connection free again, and a gRPC status may be in the trailers.
     async fn outcome(self, response: Response<Incoming>) -> Result<Outcome, hyper::Error> {
         let status = response.status();
         let early_code = response.headers().get(GRPC_STATUS).cloned();
@@ -110,7 +110,7 @@ impl Protocol {
             (Self::Http1, StatusCode::OK) => Outcome::Ok,
             (Self::Grpc, StatusCode::OK) => match early_code.or(late_code).as_ref().map(HeaderValue::as_bytes) {
                 Some(b"0") => Outcome::Ok,
-                // RESOURCE_EXHAUSTED and UNAVAILABLE; Envoy says the latter when no endpoint is left.
+                // RESOURCE_EXHAUSTED and UNAVAILABLE; Envoy answers the latter when no endpoint is left.
                 Some(b"8" | b"14") => Outcome::Unavailable,
                 _ => Outcome::Other,
             },
@@ -119,7 +119,7 @@ impl Protocol {
     }
 }
 
-/// Connects to one address, whatever the URI says.
+/// Connects to one address, regardless of the URI.
 #[derive(Debug, Clone, Copy)]
 struct FixedAddress(SocketAddr);
 

@@ -1,4 +1,4 @@
-//! As many open TCP connections as the profile says.
+//! Holding as many open TCP connections as the profile gives.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
     stats::{Outcome, Stats},
 };
 
-/// How often the number of connections follows the profile.
+/// How often the number of connections is adjusted to the profile.
 const STEP: Duration = Duration::from_millis(50);
 
 /// Opens and closes connections until the profile ends or the load is stopped, then closes them all.
@@ -58,7 +58,7 @@ pub(super) async fn drive(
     tasks.shutdown().await;
 }
 
-/// One connection: proven by an echo, then held until it is aborted here or closed there.
+/// Opens one connection, verifies it by an echo, and holds it until it is aborted here or closed by the peer.
 async fn hold(address: SocketAddr, limit: Duration, stats: Stats) {
     let start = Instant::now();
     let _in_flight = stats.in_flight();

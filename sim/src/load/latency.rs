@@ -65,7 +65,7 @@ impl Latencies {
         Some(upper_edge(bucket))
     }
 
-    /// What was recorded after `earlier`, which is an earlier reading of the same load.
+    /// Returns the latencies recorded after `earlier`, which is an earlier reading of the same load.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.0.iter().chain(std::iter::repeat(&0));

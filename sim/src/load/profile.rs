@@ -1,8 +1,8 @@
-//! How much load when: piecewise linear over time.
+//! The amount of load over time, piecewise linear.
 
 use std::time::Duration;
 
-/// A rate over time: requests per second, or open connections. Built from the start on, and zero after its end.
+/// A rate over time: requests per second, or open connections. Built segment by segment from the start; zero after its end.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,19 +29,19 @@ struct Segment {
 }
 
 impl Profile {
-    /// A profile without length yet, at this rate. Negative and non-finite rates are zero, here and below.
+    /// An empty profile that starts at this rate. Negative and non-finite rates are zero, here and below.
     pub fn starting_at(rate: f64) -> Self {
         Self { segments: Vec::new(), next: non_negative(rate) }
     }
 
-    /// Stays where it is.
+    /// Keeps the current rate.
     #[must_use]
     pub fn hold(self, length: Duration) -> Self {
         let rate = self.next;
         self.ramp_to(rate, length)
     }
 
-    /// Goes to a rate in a straight line.
+    /// Changes to a rate linearly.
     #[must_use]
     pub fn ramp_to(mut self, rate: f64, length: Duration) -> Self {
         let to = non_negative(rate);
@@ -50,14 +50,14 @@ impl Profile {
         self
     }
 
-    /// Goes to a rate at once.
+    /// Changes to a rate immediately.
     #[must_use]
     pub fn step_to(mut self, rate: f64) -> Self {
         self.next = non_negative(rate);
         self
     }
 
-    /// Swings around the current rate, upwards first: 24 straight lines a period.
+    /// Oscillates around the current rate, upwards first, in 24 straight lines per period.
     #[must_use]
     pub fn sine(mut self, amplitude: f64, period: Duration, length: Duration) -> Self {
         let (mean, step) = (self.next, period / 24);
@@ -71,12 +71,12 @@ impl Profile {
         self
     }
 
-    /// How long it lasts.
+    /// Returns its total length.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.segments.iter().map(|segment| segment.seconds).sum())
     }
 
-    /// The rate at an instant since the start.
+    /// Returns the rate at a time since the start.
     pub fn at(&self, since_start: Duration) -> f64 {
         let mut left = since_start.as_secs_f64();
         for segment in &self.segments {
@@ -88,12 +88,12 @@ impl Profile {
         0.0
     }
 
-    /// How many requests it makes in all.
+    /// Returns the total number of requests.
     pub fn total(&self) -> f64 {
         self.segments.iter().map(Segment::area).sum()
     }
 
-    /// When each request is due, since the start, evenly spaced under the curve: the k-th when the area reaches k + ½.
+    /// Returns when each request is due, since the start, evenly spaced under the curve: the k-th when the area reaches k + ½.
     pub fn arrivals(&self) -> impl Iterator<Item = Duration> + use<> {
         let segments = self.segments.clone();
         let (mut index, mut seconds_before, mut area_before) = (0, 0.0, 0.0);
@@ -119,7 +119,7 @@ impl Segment {
         f64::midpoint(self.from, self.to) * self.seconds
     }
 
-    /// The seconds after which the area under this line is `area`, which is below the whole:
+    /// Returns the seconds after which the area under this line is `area`, which is less than its whole area:
     /// the root of `from·t + slope·t²/2 = area`, in the form that loses no digits for a small slope.
     fn reaches(&self, area: f64) -> f64 {
         let slope = (self.to - self.from) / self.seconds;

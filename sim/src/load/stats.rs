@@ -1,4 +1,4 @@
-//! What became of the requests.
+//! Outcomes and latencies of the requests.
 
 use std::{
     sync::{
@@ -35,17 +35,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All that were due: answered, failed or skipped.
+    /// The number of all that were due: answered, failed or skipped.
     pub fn total(&self) -> u64 {
         self.ok + self.unavailable + self.other + self.errors + self.skipped
     }
 
-    /// The share (0 to 1) of [`ok`](Self::ok) among all; 1 when there were none.
+    /// The share (0 to 1) of [`ok`](Self::ok) in the total; 1 when there were none.
     pub fn ok_share(&self) -> f64 {
         if self.total() == 0 { 1.0 } else { self.ok as f64 / self.total() as f64 }
     }
 
-    /// What came after `earlier`, which are earlier counts of the same load.
+    /// Returns the counts after `earlier`, which are earlier counts of the same load.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -61,9 +61,9 @@ impl Counts {
 /// A reading of a running load.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
-    /// Since the start
+    /// Counts since the start
     pub counts: Counts,
-    /// Of every answer, from the instant its request was due
+    /// Latencies of every answer, from the instant its request was due
     pub latencies: Latencies,
     /// Requests without an answer yet, or open connections
     pub in_flight: u64,

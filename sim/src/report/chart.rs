@@ -1,4 +1,4 @@
-//! Two panels over one time axis, as SVG: the load against what the replicas carry, and the replicas.
+//! Two panels over one time axis, as SVG: the load against the capacity of the replicas, and the replicas.
 
 use std::{
     fmt::{self, Write},
@@ -73,7 +73,7 @@ fn replica_panel(f: &mut impl Write, recording: &Recording, x: Scale, clock: Clo
         let x = x.at(event.at.as_secs_f64());
         let place = match event.replicas {
             Some(_) => format!("M{x:.1} {} l-4.5 8 h9 z", REPLICAS.1 + 3.0),
-            // From outside: a line through both panels.
+            // An event from outside: a line through both panels.
             None => format!("M{x:.1} {} V{} M{x:.1} {} V{}", LOAD.0, LOAD.1, REPLICAS.0, REPLICAS.1),
         };
         let class = if event.replicas.is_some() { "change" } else { "incident" };
@@ -102,7 +102,7 @@ fn lines(points: &[Point], x: Scale, y: Scale, value: &dyn Fn(&Point) -> f64) ->
     points.iter().map(|point| (x.at(point.at.as_secs_f64()), y.at(value(point)))).collect()
 }
 
-/// The corners of a line that stays until the next point. Only changes make corners.
+/// The corners of a line that stays level until the next point. Only a change makes corners.
 fn steps(points: &[Point], x: Scale, y: Scale, value: &dyn Fn(&Point) -> f64) -> Vec<(f64, f64)> {
     let mut corners: Vec<(f64, f64)> = Vec::new();
     for (x, y) in lines(points, x, y, value) {
@@ -139,7 +139,7 @@ impl fmt::Display for Corners<'_> {
     }
 }
 
-/// A column over both panels for each point (or group of points) that tells its numbers when pointed at.
+/// A column over both panels for each point (or group of points) that shows its numbers on hover.
 fn tooltips(f: &mut impl Write, recording: &Recording, x: Scale, clock: Clock) -> fmt::Result {
     let group = recording.points.len().div_ceil(400).max(1);
     for pair in recording.points.chunks(group).collect::<Vec<_>>().windows(2) {

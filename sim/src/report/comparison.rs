@@ -1,4 +1,4 @@
-//! Several ways to scale the same load, below each other as one SVG file: what was needed, what was ready, what was wanted.
+//! Several ways to scale the same load, below each other as one SVG file: the replicas needed, ready and wanted.
 
 use std::{
     fmt::{self, Write},
@@ -13,7 +13,7 @@ use super::{
 const WIDTH: f64 = 1040.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = WIDTH - 20.0;
-/// Of one panel, with its title and the space below
+/// Height of one panel, with its title and the space below
 const PANEL: f64 = 250.0;
 const HEAD: f64 = 74.0;
 const TOP: f64 = 34.0;
@@ -28,46 +28,46 @@ pub struct Comparison {
     pub runs: Vec<Run>,
 }
 
-/// One of them.
+/// One run of a [`Comparison`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// What scaled it
+    /// Name of the scaling method
     pub title: String,
     /// In the order of time
     pub moments: Vec<Moment>,
 }
 
-/// What was known at one instant; it holds until the next.
+/// The replicas at one instant; they hold until the next.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moment {
     /// Since the start
     pub at: Duration,
     /// Replicas that the load needs, not rounded
     pub needed: f64,
-    /// Replicas that were asked for
+    /// Requested replicas
     pub wanted: u32,
-    /// Replicas that could serve
+    /// Replicas that were ready to serve
     pub ready: u32,
 }
 
-/// A run in a few numbers. The first two are what the SPEC RG cloud group calls the time share and the accuracy of
-/// under-provisioning (Herbst et al., "Ready for Rain?", 2018).
+/// A run in a few numbers. The first two are the time share and the accuracy of under-provisioning as defined by the SPEC RG
+/// cloud group (Herbst et al., "Ready for Rain?", 2018).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judged {
     /// The share (0 to 1) of the time in which fewer replicas were ready than needed
     pub time_under: f64,
     /// The mean over time of the share (0 to 1) of needed replicas that was missing
     pub missing: f64,
-    /// Replicas × hours, from when they were asked for
+    /// Replicas × hours, from the time they were requested
     pub replica_hours: f64,
-    /// The most replicas that were asked for
+    /// The most replicas that were requested
     pub peak: u32,
-    /// How often the number that was asked for changed
+    /// How often the requested number changed
     pub changes: usize,
 }
 
 impl Run {
-    /// What became of it.
+    /// Computes the numbers of this run.
     pub fn judged(&self) -> Judged {
         let (mut under, mut missing, mut paid, mut all) = (0.0, 0.0, 0.0, 0.0);
         for pair in self.moments.windows(2) {
@@ -90,7 +90,7 @@ impl Run {
     }
 }
 
-/// A whole SVG file, readable in the light and in the dark.
+/// A complete SVG file, readable in light and dark mode.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let height = HEAD + PANEL * self.runs.len() as f64;
@@ -158,7 +158,7 @@ fn panel(f: &mut impl Write, run: &Run, top: f64, end: Duration, highest: f64) -
     writeln!(f, "<path class=\"wanted\" d=\"{}\"/>", Between(&steps(&|moment| moment.wanted.into()), &[]))
 }
 
-/// The corners of a line that stays until the next moment. Only changes make corners.
+/// The corners of a line that stays level until the next moment. Only a change makes corners.
 fn steps(moments: &[Moment], x: Scale, y: Scale, value: &dyn Fn(&Moment) -> f64) -> Vec<(f64, f64)> {
     let mut corners: Vec<(f64, f64)> = Vec::new();
     for moment in moments {

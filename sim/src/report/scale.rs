@@ -1,4 +1,4 @@
-//! From values to places, and the round numbers on an axis.
+//! The map from values to positions, and the round numbers on an axis.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) fn time_ticks(max: Duration, most: u64) -> Vec<Duration> {
     (0..=seconds / step).map(|index| Duration::from_secs(index * step)).collect()
 }
 
-/// How the times of one run are written.
+/// The format of the times of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
     /// `1:05`
@@ -70,7 +70,7 @@ impl Clock {
         }
     }
 
-    /// What a tick's two numbers are.
+    /// The units of a tick's two numbers.
     pub(super) const fn unit(self) -> &'static str {
         match self {
             Self::Minutes => "min:s",
@@ -79,7 +79,7 @@ impl Clock {
     }
 }
 
-/// `12,345` or `0.25`: at most three digits after a leading zero, none from ten on.
+/// `12,345` or `0.25`: two decimals, but none from ten on and for whole numbers.
 pub(super) fn number(value: f64) -> String {
     let decimals = if value == value.round() || value.abs() >= 10.0 { 0 } else { 2 };
     let plain = format!("{value:.decimals$}");

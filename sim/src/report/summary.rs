@@ -13,17 +13,17 @@ pub struct Summary {
     pub requests: u64,
     /// The share (0 to 1) of them that was answered with 200; 1 when there were none
     pub ok_share: f64,
-    /// The most replicas that were asked for
+    /// The most replicas that were requested
     pub peak_replicas: u32,
-    /// Replicas that were asked for, integrated over time: replicas × hours
+    /// Requested replicas, integrated over time: replicas × hours
     pub replica_hours: f64,
-    /// What the peak held all the time would have cost: replicas × hours
+    /// The same if the peak had been held all the time: replicas × hours
     pub static_replica_hours: f64,
     /// Latencies, when they were measured
     pub latency: Option<Latency>,
 }
 
-/// For a terminal: a line each.
+/// For a terminal: one line per number.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let saved =

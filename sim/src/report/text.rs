@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-/// Text that stays text in HTML.
+/// Text that is escaped for HTML.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl fmt::Display for Text<'_> {

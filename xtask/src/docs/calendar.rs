@@ -33,7 +33,7 @@ fn write_fields(page: &mut String, path: &str, schema: &Value) {
     }
 }
 
-/// The type, or the values that there are.
+/// The type, or the allowed values.
 fn values(field: &Value, kind: &str) -> String {
     let listed: Vec<_> = field["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if !listed.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Those that are not there, each as the page writes it. Only paths with a folder and an extension are looked at.
+/// The files that do not exist, each as the page writes it. Only paths with a folder and an extension are checked.
 pub(super) fn missing<'a>(root: &Path, page: &'a str) -> Vec<&'a str> {
     let quoted = page.split('`').skip(1).step_by(2);
     let path = |text: &&str| {

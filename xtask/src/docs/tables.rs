@@ -8,7 +8,7 @@ use tidegate_core::{
     metric::Metric,
 };
 
-/// What a section of the page of annotations is called.
+/// The title of a section of the page of annotations.
 fn title(topic: Topic) -> &'static str {
     match topic {
         Topic::Traffic => "Traffic",
@@ -61,7 +61,7 @@ fn places(key: Key) -> String {
     key.places().iter().map(letter).collect::<Vec<_>>().join(" ")
 }
 
-/// Words stand as they are, a value as code.
+/// The default of a key: words as they are, a value as code.
 fn default(key: Key) -> String {
     match key.default() {
         None => "none".to_owned(),

@@ -19,7 +19,7 @@ pub(super) fn page(yaml: &str) -> String {
     page
 }
 
-/// Values in the order of the file. A section's own comment is no value's.
+/// Values in the order of the file. The comment of a section itself belongs to no value.
 fn values(yaml: &str) -> Vec<Value> {
     let (mut path, mut comment, mut found): (Vec<(usize, &str)>, Option<String>, Vec<Value>) = Default::default();
     for line in yaml.lines() {
@@ -47,7 +47,7 @@ fn values(yaml: &str) -> Vec<Value> {
     found
 }
 
-/// Markdown would take these for columns and for HTML.
+/// Escapes the characters that Markdown would take for columns and for HTML.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "\\<")
 }
