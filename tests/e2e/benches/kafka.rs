@@ -1,4 +1,4 @@
-//! What sweeps of a Kafka cluster cost, beside KEDA's own kafka trigger: requests and connections at the broker, time, memory.
+//! Cost of sweeps of a Kafka cluster, compared with KEDA's own kafka trigger: requests and connections at the broker, time, memory.
 //!
 //! `make bench-kafka`, on the real stack. Groups have committed offsets on a topic of 10 partitions. Tidegate's scaler runs on
 //! its own, from files; KEDA has a ScaledObject for each group.
@@ -24,7 +24,7 @@ const PARTITIONS: i32 = 10;
 const OURS: [usize; 3] = [1, 100, 3_000];
 const THEIRS: [usize; 2] = [1, 100];
 const MEASURED: Duration = Duration::from_secs(60);
-/// Until the first sweeps, connections and look-ups are over.
+/// Time until the first sweeps, connections and look-ups are over.
 const SETTLE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
@@ -65,7 +65,7 @@ async fn commit(kafka: &Kafka, groups: usize) -> Result<()> {
     Ok(())
 }
 
-/// Tidegate's scaler over manifests of so many workloads.
+/// Measures Tidegate's scaler with manifests of this many workloads.
 async fn ours(groups: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let scaler = scaler(&folder, groups)?;
@@ -126,14 +126,14 @@ async fn metric(series: &str) -> Result<f64> {
     Ok(line.trim().parse()?)
 }
 
-/// How many there were, and how long they took together.
+/// Number of sweeps, and the seconds that they took together.
 async fn sweeps() -> Result<(f64, f64)> {
     let of = "tidegate_source_kafka_sweep_duration_seconds";
     let count = metric(&format!("{of}_count{{cluster=\"default\"}}")).await?;
     Ok((count, metric(&format!("{of}_sum{{cluster=\"default\"}}")).await?))
 }
 
-/// KEDA's own trigger for so many Deployments, each with a group.
+/// Measures KEDA's own trigger with this many Deployments, each with its own group.
 async fn theirs(groups: usize) -> Result<()> {
     let scenario = Scenario::new(&format!("kafka-{groups}")).await?;
     let mut yaml = String::new();
@@ -194,7 +194,7 @@ spec:
     )
 }
 
-/// How often the broker was asked for each thing so far.
+/// Requests that the broker has received so far, by type.
 async fn asked() -> Result<BTreeMap<String, f64>> {
     let url = "service:jmx:rmi:///jndi/rmi://10.244.255.252:9999/jmxrmi";
     let requests = "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=*,*";
@@ -220,7 +220,7 @@ fn row(
     after: &BTreeMap<String, f64>,
     sweep: &str,
 ) -> Result<()> {
-    // What the broker and its controller ask each other is not of interest.
+    // Requests between the broker and its controller are left out.
     let theirs = ["BrokerHeartbeat", "FetchSnapshot", "Fetch", "AlterPartition", "DescribeQuorum"];
     let grown = |request: &str| {
         let grown = after.get(request).unwrap_or(&0.0) - before.get(request).unwrap_or(&0.0);
@@ -239,7 +239,7 @@ fn row(
     Ok(())
 }
 
-/// MiB that a process holds.
+/// Resident memory of a process, in MiB.
 fn memory(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -247,7 +247,7 @@ fn memory(pid: u32) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// Its connections to the broker: sockets of its own whose other end is port 9092.
+/// Connections of a process to the broker: its own sockets whose other end is port 9092.
 fn connections(pid: u32) -> Result<usize> {
     let inode = |link: &Path| {
         let target = fs::read_link(link).ok()?.to_string_lossy().into_owned();

@@ -2,10 +2,10 @@
 //! KEDA's own prometheus trigger scales by requests per second.
 //!
 //! `make bench-llm`. Both stand behind the same Envoy, get the same requests, and have the same servers (simulated: `llm`), bounds
-//! and stabilization. The target of requests/s is the best that one can know: what a replica carries of the trace's own mean
-//! request, without what caches of the servers' size have of its prompt. Time is [`FASTER`] times as fast as recorded, rates are
-//! as many times higher; so are Prometheus's window and the stabilization shortened. Tidegate's own windows (30 s) are not, which
-//! is a handicap for it.
+//! and stabilization. The target of requests/s is the best that anyone could know: the rate at which a replica can serve the trace's
+//! own mean request, less the part of its prompt that caches of the servers' size have. Time is [`FASTER`] times as fast as
+//! recorded, and rates are higher by the same factor; Prometheus's window and the stabilization are shortened by it. Tidegate's own
+//! windows (30 s) are not, which is a handicap for it.
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::{
@@ -34,22 +34,22 @@ use tokio::{
 
 /// Recorded seconds in one second.
 const FASTER: f64 = 6.0;
-/// The part of what a replica can do that it is meant to do.
+/// The share of a replica's capacity that it is meant to use.
 const UTILISATION: f64 = 0.8;
-/// Tokens/s that one sequence is written, as recorded time goes.
+/// Tokens/s that are written for one sequence, in recorded time.
 const EACH: f64 = 40.0;
 const STARTUP: Duration = Duration::from_secs(20);
 const STABLE: Duration = Duration::from_secs(60);
 const MAX: u32 = 16;
-/// Blocks of prompts that a server remembers.
+/// Blocks of prompts that a server's prefix cache holds.
 const PREFIXES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-/// What both have when the trace begins, which is a part cut out of a day.
+/// Replicas of both when the trace begins, because it is a part cut out of a day.
 const AT_FIRST: u32 = 4;
 const POLICIES: [&str; 2] = ["tidegate", "keda"];
-/// What is needed now is the mean of what came in this many recorded seconds.
+/// Recorded seconds over which the load is averaged for the replicas needed now.
 const WINDOW: f64 = 60.0;
 
-/// What a replica can do, in recorded seconds.
+/// Capacity of a replica, in tokens per recorded second.
 struct Server {
     prefill: f64,
     decode: f64,
@@ -58,10 +58,10 @@ struct Server {
 /// A request that was answered.
 #[derive(Debug, Clone, Copy)]
 struct Answered {
-    /// Which of the trace
+    /// Index in the trace
     index: usize,
     usage: Usage,
-    /// How many times as long it took as on an idle server
+    /// Duration, as a multiple of that on an idle server
     slower: f64,
 }
 
@@ -133,7 +133,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Requests/s at which a replica that gets mean requests does what it is meant to do; in recorded time.
+/// Requests/s, in recorded time, at which mean requests use the share of a replica that is meant to be used.
 fn requests_per_second(requests: &[Recorded], server: &Server) -> f64 {
     let (input, output): (f64, f64) = (uncached(requests).iter().sum(), requests.iter().map(output).sum());
     let many = requests.len() as f64;
@@ -213,7 +213,7 @@ spec:
     )
 }
 
-/// At one moment: recorded seconds, and of each policy the replicas that were wanted and those that were ready.
+/// A sample: recorded seconds, and for each policy the replicas that were wanted and those that were ready.
 type Sample = (f64, [(u32, u32); 2]);
 
 async fn watch(namespace: String, start: Instant, last: f64) -> Result<Vec<Sample>> {
@@ -229,7 +229,7 @@ async fn watch(namespace: String, start: Instant, last: f64) -> Result<Vec<Sampl
         if samples.len() % 60 == 59 {
             eprintln!("  {:.0} of {:.0} recorded minutes", at / 60.0, last / 60.0);
         }
-        // A look that fails is followed by the next one.
+        // A read that fails is left out; the next one follows.
         let Ok(deployments) = get(&["deployments", "-n", &namespace]).await else { continue };
         let of = |policy: &str| {
             let all = deployments["items"].as_array()?.iter();
@@ -284,8 +284,8 @@ fn report(
     std::fs::write(&file, chart.to_string()).with_context(|| file.display().to_string())
 }
 
-/// Of each request: when it came, prompt tokens that were not cached, tokens of the answer. What the servers had in their caches is
-/// what they said, and where neither answered what caches of their size would have had.
+/// For each request: its recorded time, its prompt tokens that were not cached, and the tokens of its answer. The uncached tokens are
+/// the mean of those that the servers reported, or, where neither answered, those that caches of their size would have left.
 fn work(requests: &[Recorded], answered: &[Vec<Answered>; 2]) -> Vec<(f64, f64, f64)> {
     let mut said = vec![(0.0, 0.0); requests.len()];
     for Answered { index, usage, .. } in answered.iter().flatten() {
@@ -299,11 +299,11 @@ fn work(requests: &[Recorded], answered: &[Vec<Answered>; 2]) -> Vec<(f64, f64, 
     .collect()
 }
 
-/// Replicas that carry what came lately, each doing what it is meant to do.
+/// Replicas needed for the load of the last [`WINDOW`], each with the share of its capacity that it is meant to use.
 fn needed(work: &[(f64, f64, f64)], at: f64, server: &Server) -> f64 {
     let lately = work.iter().filter(|(came, ..)| *came <= at && *came > at - WINDOW);
     let (input, output) = lately.fold((0.0, 0.0), |sum, (_, input, output)| (sum.0 + input, sum.1 + output));
-    // The first requests of a trace come at once: a few seconds of them say nothing of a rate.
+    // The first requests of a trace come at once: a few seconds of them say nothing about a rate.
     let seconds = at.clamp(WINDOW / 6.0, WINDOW);
     (input / seconds / server.prefill).max(output / seconds / server.decode) / UTILISATION
 }

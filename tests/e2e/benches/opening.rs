@@ -1,8 +1,8 @@
-//! How long after the opening minute workloads have their first replica; beside KEDA's own cron trigger.
+//! Time from the opening minute until workloads have their first replica, compared with KEDA's own cron trigger.
 //!
 //! `make bench-opening`, on the real stack at stock timing. Deployments of both kinds sleep at zero: half of them are
 //! annotated with hours, the other half have a ScaledObject with KEDA's cron trigger at its defaults. All open at the same
-//! minute of the real clock. Their pods are kwok's.
+//! minute of the real clock. kwok fakes their pods.
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
@@ -15,9 +15,9 @@ use tidegate_e2e::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// Of each kind: few, and many.
+/// Workloads of each kind: few, and many.
 const COUNTS: [usize; 2] = [15, 150];
-/// Until everything is set up and asleep.
+/// Seconds until everything is set up and asleep.
 const SETTLE: u64 = 150;
 const WATCHED: Duration = Duration::from_secs(180);
 

@@ -1,9 +1,9 @@
-//! How long after a step of the load KEDA can see it, and replicas follow; beside KEDA's own prometheus trigger.
+//! Time from a step of the load until KEDA can see it, and until replicas follow, compared with KEDA's own prometheus trigger.
 //!
-//! `make bench-step`, on the real stack with the HPA's stock timing (a look every 15 s). In each namespace two Deployments
+//! `make bench-step`, on the real stack with the HPA's stock timing (a sync every 15 s). In each namespace two Deployments
 //! stand behind two routes of one Gateway and get the same load: one is annotated, the other has a hand-written ScaledObject
 //! with KEDA's prometheus trigger at its defaults and the usual `rate(…[2m])`. Its Prometheus scrapes every second, which is
-//! more often than most do, and so is kind to it. The namespaces step one after another, at times that fall differently into
+//! more often than most do, and so an advantage for it. The namespaces step one after another, at different offsets within
 //! the HPA's 15 s.
 #![allow(missing_docs, reason = "a benchmark")]
 
@@ -29,18 +29,18 @@ const NAMESPACES: u32 = 6;
 const BEFORE: f64 = 8.0;
 const AFTER: f64 = 80.0;
 const NEEDED: f64 = 8.0;
-/// Until the window of the query is full.
+/// Time until the window of the query is full.
 const SETTLE: Duration = Duration::from_secs(150);
-/// Between the steps of two namespaces.
+/// Time between the steps of two namespaces.
 const APART: Duration = Duration::from_millis(2500);
 const WATCHED: Duration = Duration::from_secs(240);
 
-/// Seconds since the step.
+/// Events of one namespace, in seconds since the step.
 #[derive(Debug, Default)]
 struct Seen {
     metric_moves: Option<f64>,
     metric_asks_for_all: Option<f64>,
-    /// First more, then all that are needed; by the name of the Deployment
+    /// First time with more replicas, and with all that are needed, by name of the Deployment
     replicas: BTreeMap<&'static str, (Option<f64>, Option<f64>)>,
 }
 
@@ -167,7 +167,7 @@ async fn watch_replicas(runs: &[Run]) -> Vec<Replicas> {
     let all_there = |seen: &[Replicas]| seen.iter().flat_map(BTreeMap::values).all(|(_, all)| all.is_some());
     while !all_there(&seen) && first.elapsed() < WATCHED {
         looks.tick().await;
-        // A look that fails is followed by the next one.
+        // A read that fails is left out; the next one follows.
         let Ok(deployments) = get(&["deployments", "-A"]).await else { continue };
         for deployment in deployments["items"].as_array().into_iter().flatten() {
             let (namespace, name) = (&deployment["metadata"]["namespace"], &deployment["metadata"]["name"]);

@@ -13,13 +13,13 @@ use crate::{
     scenario::until,
 };
 
-/// Where KEDA reaches the scaler.
+/// Address at which KEDA reaches the scaler.
 pub const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
-/// Held by those who use the peers, or take one away.
+/// Lock of the peers: tests that use them hold it for reading, a test that takes one away for writing.
 static PEERS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
-/// Held by those who have Gateways, or want to have the only ones.
+/// Lock of Gateways: tests that have some hold it for reading, a test that wants to have the only ones for writing.
 static GATEWAYS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
 /// The right to use the cluster.
@@ -29,7 +29,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Together with other tests: for those that leave the peers alone.
+    /// Shares the cluster with other tests: for tests that leave the peers alone.
     pub async fn shared() -> Result<Self> {
         let gateways = GATEWAYS.read().await;
         let peers = PEERS.read().await;
@@ -37,13 +37,13 @@ impl Cluster {
         Ok(Self { peers: Box::new(peers), _gateways: Box::new(gateways) })
     }
 
-    /// From here on no other test uses the peers: for those that take one away.
+    /// Waits until no other test uses the peers, and keeps it so: for tests that take one away.
     pub async fn alone(self) -> Self {
         drop(self.peers);
         Self { peers: Box::new(PEERS.write().await), ..self }
     }
 
-    /// While no other test has anything: for those to which its proxies would matter.
+    /// Waits until no other test has anything in the cluster, and keeps it so: for tests that other proxies would disturb.
     pub async fn empty() -> Result<Self> {
         let gateways = GATEWAYS.write().await;
         INSTALLED.get_or_try_init(install).await?;
@@ -75,13 +75,13 @@ impl Cluster {
     }
 }
 
-/// The file of the CA that the stack's broker shows.
+/// Path of the CA certificate of the stack's broker.
 pub fn kafka_ca() -> Result<PathBuf> {
     let kubeconfig = std::env::var("KUBECONFIG").context("these tests run in the stack, by `make test-e2e`")?;
     Ok(Path::new(&kubeconfig).with_file_name("pki").join("kafka-ca.crt"))
 }
 
-/// The CA of the stack's broker, and the password of its user, right and wrong.
+/// Applies a Secret with the CA of the stack's broker, and with the right and a wrong password of its user.
 async fn kafka_secret() -> Result<()> {
     let ca = kafka_ca()?;
     let ca = std::fs::read_to_string(&ca).with_context(|| ca.display().to_string())?;

@@ -1,4 +1,4 @@
-//! Kafka for tests: topics, messages and offsets by a client, and the lag as Kafka's own tool tells it.
+//! Kafka for tests: topics, messages and offsets by a client, and the lag as Kafka's own tool reports it.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, process::Stdio, time::Duration};
 
@@ -31,7 +31,7 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// The one with these bootstrap servers.
+    /// The cluster with these bootstrap servers.
     pub fn at(brokers: &str) -> Self {
         Self { brokers: brokers.to_owned() }
     }
@@ -43,23 +43,23 @@ impl Kafka {
         config
     }
 
-    /// Makes and deletes things.
+    /// A client that creates and deletes topics and groups.
     pub fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
         Ok(self.config().create()?)
     }
 
-    /// Runs a tool of Kafka's.
+    /// Runs one of Kafka's own tools, and returns its output.
     pub async fn tool(&self, class: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
         let class = format!("org.apache.kafka.tools.{class}");
         run("kafka", &[&[class.as_str(), "--bootstrap-server", &self.brokers], args].concat(), stdin).await
     }
 
-    /// A topic with a replica of each partition on some broker.
+    /// Creates a topic with one replica of each partition, on any broker.
     pub async fn topic(&self, name: &str, partitions: i32) -> Result<()> {
         self.create(&NewTopic::new(name, partitions, TopicReplication::Fixed(1))).await
     }
 
-    /// The topic, which does not exist yet.
+    /// Creates the topic, which does not exist yet.
     pub async fn create(&self, topic: &NewTopic<'_>) -> Result<()> {
         let admin = self.admin()?;
         until(&format!("Kafka makes topic {}", topic.name), async || {
@@ -70,14 +70,14 @@ impl Kafka {
         .await
     }
 
-    /// So many messages on a partition, all with one key.
+    /// Produces this many messages to a partition, all with the same key.
     pub async fn produce(&self, topic: &str, partition: i32, messages: u32) -> Result<()> {
         let producer: BaseProducer = self.config().create()?;
         let topic = topic.to_owned();
         spawn_blocking(move || send(&producer, &topic, partition, messages)).await?
     }
 
-    /// So many messages in a transaction, which is open until the result is dropped or aborted.
+    /// Produces this many messages in a transaction, which is open until the result is dropped, aborted or committed.
     pub async fn transaction(&self, topic: &str, messages: u32) -> Result<BaseProducer> {
         let mut config = self.config();
         config.set("transactional.id", topic).set("transaction.timeout.ms", "600000");
@@ -92,7 +92,7 @@ impl Kafka {
         .await?
     }
 
-    /// How many messages a partition still has.
+    /// Counts the messages that a partition still has.
     pub async fn held(&self, topic: &str, partition: i32) -> Result<usize> {
         let consumer: BaseConsumer =
             self.config().set("group.id", "held").set("enable.partition.eof", "true").create()?;
@@ -112,7 +112,7 @@ impl Kafka {
         .await?
     }
 
-    /// Lets the first replica of a partition lead it.
+    /// Makes the first replica of a partition its leader.
     pub async fn lead_by_first(&self, topic: &str, partition: i32) -> Result<()> {
         let partition = partition.to_string();
         let args = ["--election-type", "preferred", "--topic", topic, "--partition", &partition];
@@ -124,7 +124,7 @@ impl Kafka {
         .await
     }
 
-    /// The group has read up to these offsets of partitions.
+    /// Commits these offsets of partitions for the group.
     pub async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create()?;
         let mut list = TopicPartitionList::new();
@@ -134,7 +134,7 @@ impl Kafka {
         spawn_blocking(move || Ok(consumer.commit(&list, CommitMode::Sync)?)).await?
     }
 
-    /// The lag of each of these groups as Kafka's own tool adds it up, partitions without an offset left out.
+    /// The lag of each of these groups, as the sum of the lags that Kafka's own tool reports; partitions without an offset are left out.
     pub async fn lags(&self, groups: &[&str]) -> Result<BTreeMap<String, i64>> {
         let mut args = vec!["--describe"];
         for group in groups {
@@ -184,12 +184,12 @@ impl Brokers {
         Ok(brokers)
     }
 
-    /// The cluster that they are.
+    /// The cluster of these brokers.
     pub fn kafka(&self) -> Kafka {
         Kafka::at(&format!("{}:9092,{}:9092,{}:9092", address(1), address(2), address(3)))
     }
 
-    /// Kills a broker without a goodbye.
+    /// Kills a broker, without a clean shutdown.
     pub async fn kill(&mut self, node: u8) -> Result<()> {
         let mut child = self.nodes.remove(&node).context("it does not run")?;
         Ok(child.kill().await?)
@@ -210,7 +210,7 @@ impl Brokers {
         Ok(())
     }
 
-    /// Puts another machine in a broker's place: an empty disk, and another address for its clients.
+    /// Replaces a broker by another machine, with an empty disk and another address for its clients.
     pub async fn replace(&mut self, node: u8) -> Result<()> {
         fs::remove_dir_all(self.disk(node))?;
         self.format(node, address(node + 3)).await?;
@@ -237,7 +237,7 @@ impl Brokers {
             address(node),
             self.disk(node).display()
         );
-        // A broker that dies is missed soon, and no machine is large here.
+        // Short timeouts, so that a dead broker is noticed soon, and few threads and partitions, because no machine is large here.
         for (key, value) in [
             ("broker.session.timeout.ms", "3000"),
             ("broker.heartbeat.interval.ms", "500"),
@@ -264,7 +264,7 @@ fn address(node: u8) -> String {
     format!("10.244.255.{}", 240 + node)
 }
 
-/// That Kafka's tool knows nothing of a group.
+/// Checks that Kafka's own tool does not know a group.
 pub async fn is_unknown(kafka: &Kafka, group: &str) -> Result<()> {
     let told = kafka.tool("consumer.group.ConsumerGroupCommand", &["--describe", "--group", group], None).await;
     let told = told.unwrap_or_else(|error| error.to_string());

@@ -31,7 +31,7 @@ pub async fn kubectl(args: &[&str]) -> Result<String> {
 }
 
 pub async fn apply(manifests: &str) -> Result<()> {
-    // As another field manager than Helm and Tidegate, and as people do: client side.
+    // Client-side apply, as people use it: its field manager is neither Helm's nor Tidegate's.
     run("kubectl", &["apply", "-f", "-"], Some(manifests)).await.map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! What the end-to-end tests and benchmarks share: Tidegate installed on the stack's cluster, `kubectl`, and scenarios of
+//! Shared parts of the end-to-end tests and benchmarks: Tidegate installed on the stack's cluster, `kubectl`, and scenarios of
 //! Gateways, routes, Deployments and load.
 #![allow(missing_docs, reason = "tests read it, and nobody else")]
 

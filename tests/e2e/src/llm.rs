@@ -1,9 +1,9 @@
-//! Models for tests: servers that simulate one, an AI gateway in front of them, and requests.
+//! Models for tests: simulated servers, an AI gateway in front of them, and requests.
 //!
-//! The Gateway's Envoy, the routing and the load are real. Envoy AI Gateway is not here (it needs a webhook and an external
-//! processor of its own), so three things of it are done in its place: the HTTPRoute that its controller makes of an
-//! AIGatewayRoute, the side-car beside each Envoy (`model-server gateway-metrics`), and telling that side-car of a request
-//! when its stream has ended.
+//! The Gateway's Envoy, the routing and the load are real. Envoy AI Gateway does not run here (it needs a webhook and an external
+//! processor of its own), so three of its parts are replaced: the HTTPRoute that its controller generates from an
+//! AIGatewayRoute, the side-car beside each Envoy (`model-server gateway-metrics`), and the report of a request to that
+//! side-car when its stream has ended.
 
 use std::{
     net::SocketAddr,
@@ -28,9 +28,9 @@ use tokio::{
 
 use crate::scenario::deployment_head;
 
-/// Where the side-car's metrics are.
+/// Port of the side-car's metrics.
 const METRICS_PORT: u16 = 1064;
-/// The longest that a stream may take.
+/// The longest time that a stream may take.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// A Gateway `ai` whose proxies have the side-car of Envoy AI Gateway; `telemetry` is a part of an EnvoyProxy's spec.
@@ -91,7 +91,7 @@ spec:
 }
 
 /// An AIGatewayRoute with one rule for one model, its AIServiceBackend and Backend, and the HTTPRoute that Envoy AI Gateway would
-/// make of it.
+/// generate from it.
 pub fn ai_route(namespace: &str, name: &str, model: &str, service: &str) -> String {
     format!(
         "---
@@ -130,7 +130,7 @@ spec:
     )
 }
 
-/// What an answer used.
+/// Tokens that one answer used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     pub input: u64,
@@ -146,12 +146,12 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Through the proxy that listens here.
+    /// A client that sends requests through the proxy that listens at `entrance`.
     pub fn new(entrance: SocketAddr, model: &str) -> Self {
         Self { entrance, model: model.into() }
     }
 
-    /// Asks, reads the stream to its end, and then has the side-car count it.
+    /// Sends a request, reads the stream to its end, and then reports it to the side-car.
     pub async fn ask(&self, prompt: &Prompt) -> Result<Usage> {
         let begun = Instant::now();
         let body = json!({
@@ -165,14 +165,14 @@ impl Chat {
         Ok(usage)
     }
 
-    /// Has the side-car count a request, as it does at the end of each.
+    /// Reports a request to the side-car, which counts it, as the real one does at the end of each.
     pub async fn count(&self, asked_for: &str, usage: Usage, took: Duration) -> Result<()> {
         let observed = json!([{"original": asked_for, "input": usage.input, "cached": usage.cached,
             "output": usage.output, "seconds": took.as_secs_f64()}]);
         post(self.side_car(), "/observe", None, &observed).await.map(drop)
     }
 
-    /// Has the side-car forget what it counted, as one that was restarted.
+    /// Resets the side-car's counters, as a restart does.
     pub async fn restart_side_car(&self) -> Result<()> {
         post(self.side_car(), "/reset", None, &Value::Null).await.map(drop)
     }
@@ -181,7 +181,7 @@ impl Chat {
         SocketAddr::new(self.entrance.ip(), METRICS_PORT)
     }
 
-    /// So many requests per second, until the result is dropped.
+    /// Sends this many requests per second, until the result is dropped.
     pub fn steadily(&self, per_second: f64, mut next: impl FnMut() -> Prompt + Send + 'static) -> Talking {
         let chat = self.clone();
         Talking(tokio::spawn(async move {
@@ -191,7 +191,7 @@ impl Chat {
             loop {
                 ticks.tick().await;
                 let (chat, prompt) = (chat.clone(), next());
-                // Requests that fail are load too; tests look at what the scaler makes of it.
+                // Requests that fail are load too; tests check the scaler's reaction to it.
                 open.spawn(async move { chat.ask(&prompt).await.map(drop) });
                 while open.try_join_next().is_some() {}
             }
@@ -209,7 +209,7 @@ impl Drop for Talking {
     }
 }
 
-/// The last piece of a stream that says what it used.
+/// Usage from the last piece of a stream that reports it.
 fn usage(answer: &str) -> Option<Usage> {
     let pieces = answer.lines().rev().filter_map(|line| line.strip_prefix("data: "));
     let usage = pieces.filter_map(|piece| serde_json::from_str::<Value>(piece).ok()).find_map(|piece| {

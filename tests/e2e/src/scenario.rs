@@ -1,4 +1,4 @@
-//! What the scenarios share: a namespace with a Gateway, Deployments behind it, load, and replicas over time.
+//! Shared parts of the scenarios: a namespace with a Gateway, Deployments behind it, load, and replicas over time.
 
 use std::{
     fmt::Write,
@@ -13,10 +13,10 @@ use tidegate_stack::eventually;
 
 use crate::kubectl::{apply, get, kubectl};
 
-/// Long enough for what takes seconds, on a machine where everything runs at once.
+/// Deadline of steps that take seconds, on a machine where everything runs at once.
 const SOON: Duration = Duration::from_secs(180);
 
-/// Looks until `probe` is content, and returns what it found.
+/// Calls `probe` until it succeeds, and returns its value.
 pub async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     eventually(SOON, what, async || probe().await.map(Some)).await
 }
@@ -27,11 +27,11 @@ pub struct Scenario {
 }
 
 impl Drop for Scenario {
-    /// What a test has left takes a process per pod, and of the things that a machine has only so many of.
+    /// Deletes the namespace, because leftovers of a test take a process per pod, and other resources that are limited on a machine.
     fn drop(&mut self) {
         let mut delete = std::process::Command::new("kubectl");
         delete.args(["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"]);
-        // A cluster that does not answer now is on its way out.
+        // A cluster that does not answer now is being taken down.
         let _ = delete.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
     }
 }
@@ -77,8 +77,8 @@ impl Scenario {
         .await
     }
 
-    /// Looks at the replicas of a workload twice a second for a while: all that is seen must be right. While nobody answers there is
-    /// nothing to look at, but that may be so for less than half of the time.
+    /// Reads the replicas of a workload twice a second for `period`: every number must be right. Reads without an answer are ignored,
+    /// but must be fewer than half.
     pub async fn stays(&self, workload: &str, period: Duration, is_right: impl Fn(u64) -> bool) -> Result<()> {
         let (end, mut ticks) = (Instant::now() + period, tokio::time::interval(Duration::from_millis(500)));
         let (mut seen, mut unanswered) = (0, 0);
@@ -113,7 +113,7 @@ impl Scenario {
         .await
     }
 
-    /// The pod of the Gateway's Envoy that answers on this port.
+    /// Waits until the pod of the Gateway's Envoy listens on this port, and returns its address.
     pub async fn gateway(&self, name: &str, port: u16) -> Result<SocketAddr> {
         let owner = format!(
             "gateway.envoyproxy.io/owning-gateway-name={name},gateway.envoyproxy.io/owning-gateway-namespace={}",
@@ -129,7 +129,7 @@ impl Scenario {
         .await
     }
 
-    /// Steady load until the result is dropped; starts when the first request is answered.
+    /// Starts steady load once a first request is answered; it lasts until the result is dropped.
     pub async fn load(&self, to: SocketAddr, traffic: Traffic, per_second: f64) -> Result<Load> {
         let forever = Duration::from_secs(3600);
         until(&format!("{to} answers"), async || {
@@ -154,7 +154,7 @@ pub fn gateway(listeners: &[(&str, &str, u16)]) -> String {
     yaml
 }
 
-/// A Deployment, as far as all of them are the same: up to the spec of its pods.
+/// The part of a Deployment that is the same in all of them: up to the spec of its pods.
 pub(crate) fn deployment_head(name: &str, annotations: &[(&str, &str)]) -> String {
     let mut lines = String::new();
     for (key, value) in annotations {
@@ -202,7 +202,7 @@ spec:
     )
 }
 
-/// The whole of the simplest case: Gateway `web`, Deployment `task-api` with these annotations, HTTPRoute `tasks`.
+/// A complete example of the simplest case: Gateway `web`, Deployment `task-api` with these annotations, HTTPRoute `tasks`.
 pub fn http_stack(annotations: &[(&str, &str)]) -> String {
     gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", annotations) + &http_route("tasks", &[("task-api", 1)])
 }

@@ -64,7 +64,7 @@ impl Replica {
     }
 }
 
-/// Lets the engine do what it would have done meanwhile, for as long as the replica lives.
+/// Advances the engine by the time that has passed, again and again, for as long as the replica lives.
 async fn run(replica: Arc<Replica>) {
     let mut steps = interval(STEP);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -77,14 +77,14 @@ async fn run(replica: Arc<Replica>) {
         last = now;
         for progress in all {
             if let Some(listener) = inside.listeners.get(&progress.id) {
-                // Who does not listen any more says so himself.
+                // A listener that has gone is removed when its `Running` is dropped.
                 let _ = listener.send(progress);
             }
         }
     }
 }
 
-/// A request in the engine; leaves it when its client does.
+/// A request in the engine; it is aborted when its client leaves.
 struct Running {
     replica: Arc<Replica>,
     id: u64,

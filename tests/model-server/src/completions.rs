@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::engine::Work;
 
-/// Tokens of an answer when nobody says how many.
+/// Tokens of an answer when the request does not say how many.
 const ANSWER: u64 = 128;
 
 #[derive(Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub(crate) struct Request {
     pub(crate) stream: bool,
     #[serde(default)]
     stream_options: StreamOptions,
-    /// Not OpenAI's: what a recorded request had
+    /// Not part of OpenAI's API: the tokens and blocks of a recorded request
     simulate: Option<Simulated>,
 }
 
@@ -45,10 +45,10 @@ struct Simulated {
 }
 
 impl Request {
-    /// What it asks of an engine. A word is taken for a token.
+    /// The work that it means for an engine. A word is taken for a token.
     pub(crate) fn work(&self) -> Work {
         if let Some(Simulated { input_tokens, output_tokens, prefix_blocks }) = &self.simulate {
-            // The first token comes of reading the prompt, so an answer has one.
+            // Reading the prompt yields the first token, so an answer has at least one.
             return Work {
                 input: (*input_tokens).max(1),
                 output: (*output_tokens).max(1),
@@ -97,7 +97,7 @@ pub(crate) fn answer(id: u64, model: &str, usage: Usage) -> Value {
     })
 }
 
-/// A piece of a stream; the last one says why it ends.
+/// A piece of a stream; the last one has the reason for its end.
 pub(crate) fn chunk(id: u64, model: &str, tokens: u64, done: bool) -> String {
     json!({
         "id": format!("chatcmpl-{id}"), "object": "chat.completion.chunk", "model": model,
@@ -109,7 +109,7 @@ pub(crate) fn chunk(id: u64, model: &str, tokens: u64, done: bool) -> String {
     .to_string()
 }
 
-/// The piece behind the last one, for who asked for it.
+/// The piece after the last one, for clients that asked for usage.
 pub(crate) fn usage_chunk(id: u64, model: &str, usage: Usage) -> String {
     json!({
         "id": format!("chatcmpl-{id}"), "object": "chat.completion.chunk", "model": model,

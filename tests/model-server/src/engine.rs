@@ -1,13 +1,13 @@
-//! Continuous batching as a fluid: what a server with these rates would have done in the time that passed.
+//! Continuous batching as a fluid model: the work that a server with these rates would have done in the time that passed.
 //!
-//! What is simple here and is not in a real engine: prefill and decode have rates of their own and do not slow each other down;
-//! a sequence reserves the KV cache of its whole answer when it is admitted, so none is ever preempted.
+//! Two things are simpler than in a real engine: prefill and decode have separate rates and do not slow each other down; a
+//! sequence reserves the KV cache of its whole answer when it is admitted, so none is ever preempted.
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 
 use lru::LruCache;
 
-/// What this server can do.
+/// Capacity of a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Uncached prompt tokens per second, of all sequences together
@@ -20,7 +20,7 @@ pub(crate) struct Limits {
     pub(crate) sequences: usize,
     /// Tokens that the KV cache holds
     pub(crate) kv_cache: u64,
-    /// Blocks of prompts that are remembered
+    /// Blocks of prompts that the prefix cache holds
     pub(crate) prefixes: NonZeroUsize,
     /// Prompt tokens of one block
     pub(crate) block: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Work {
     pub(crate) blocks: Vec<u64>,
 }
 
-/// What a sequence has got in one step.
+/// Progress of a sequence in one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Progress {
     pub(crate) id: u64,
@@ -61,7 +61,7 @@ struct Sequence {
     cached: u64,
     /// Prompt tokens that are still to be read
     unread: f64,
-    /// Generated tokens, of which whole ones were told
+    /// Generated tokens; `told` is how many whole ones were reported
     written: f64,
     told: u64,
 }
@@ -100,7 +100,7 @@ impl Engine {
         (held / self.limits.kv_cache as f64).min(1.0)
     }
 
-    /// Takes a request in, and gives the id by which its progress is told.
+    /// Queues a request, and returns the id under which its progress is reported.
     pub(crate) fn submit(&mut self, work: Work) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -114,7 +114,8 @@ impl Engine {
         self.running.retain(|sequence| sequence.id != id);
     }
 
-    /// What happens in the next `seconds`. Short steps are exact enough: a sequence starts and ends at their edges.
+    /// Advances the engine by `seconds`, and returns the progress of its sequences. Short steps are exact enough, although a sequence
+    /// starts and ends only at their edges.
     pub(crate) fn step(&mut self, seconds: f64) -> Vec<Progress> {
         self.admit();
         self.read(seconds * self.limits.prefill);
@@ -136,13 +137,13 @@ impl Engine {
         progress
     }
 
-    /// In the order in which they came; the first that does not fit holds the others up, as in vLLM's default policy.
+    /// Admits requests in order of arrival; the first that does not fit holds up the others, as in vLLM's default policy.
     fn admit(&mut self) {
         let reserved = |sequence: &Sequence| sequence.work.input + sequence.work.output;
         let mut held: u64 = self.running.iter().map(reserved).sum();
         while self.running.len() < self.limits.sequences {
             let Some(next) = self.waiting.front() else { return };
-            // One that is larger than the whole cache runs alone rather than never.
+            // A request that is larger than the whole cache runs alone rather than never.
             if !self.running.is_empty() && held + reserved(next) > self.limits.kv_cache {
                 return;
             }
@@ -160,7 +161,7 @@ impl Engine {
         }
     }
 
-    /// Prompts are read one after the other.
+    /// Reads prompts one after the other.
     fn read(&mut self, mut budget: f64) {
         for sequence in &mut self.running {
             if sequence.unread <= 0.0 {
@@ -178,7 +179,7 @@ impl Engine {
         }
     }
 
-    /// Answers are written together, at the same pace.
+    /// Writes all answers together, at the same pace.
     fn write(&mut self, seconds: f64) {
         let writing = |sequence: &&mut Sequence| sequence.unread <= 0.0;
         let many = self.running.iter_mut().filter(writing).count();
@@ -213,7 +214,7 @@ mod tests {
         Work { input, output, blocks: Vec::new() }
     }
 
-    /// Seconds until each request is done, in the order in which they are.
+    /// Runs until all requests are done; returns each id with its seconds, in order of completion.
     fn run(engine: &mut Engine) -> Vec<(u64, f64)> {
         let mut done = Vec::new();
         for step in 1..100_000 {

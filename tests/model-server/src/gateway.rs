@@ -1,4 +1,4 @@
-//! The metrics that the external processor of Envoy AI Gateway shows on port 1064, of requests that somebody tells it.
+//! The metrics that the external processor of Envoy AI Gateway serves on port 1064, of requests that are posted to `/observe`.
 //!
 //! Names, labels and buckets are those of Envoy AI Gateway 1.1 (`internal/metrics/genai.go`, through OpenTelemetry's
 //! Prometheus exporter). Like the real one, it counts a request once, when its stream has ended.
@@ -39,7 +39,7 @@ const DURATION_BOUNDS: [f64; 14] =
 
 const TOKENS: &str = "gen_ai_client_token_usage";
 const TOKENS_BEFORE: &str = "gen_ai_client_token_usage_token";
-/// The last metric of each page, and all that there is before the first request.
+/// The last metric of each page, and the only one before the first request.
 const TARGET: &str = "# HELP target_info Target metadata\n# TYPE target_info gauge\n\
                       target_info{service_name=\"unknown_service:ai-gateway-extproc\",telemetry_sdk_language=\"go\"} 1\n";
 const DURATION: &str = "gen_ai_server_request_duration_seconds";
@@ -49,9 +49,9 @@ const DURATION: &str = "gen_ai_server_request_duration_seconds";
 struct Observed {
     /// The model that the client asked for
     original: String,
-    /// The model that was asked of the backend [the same]
+    /// The model that was requested from the backend [the same]
     request: Option<String>,
-    /// `namespace/name` of the AIServiceBackend, which newer versions tell
+    /// `namespace/name` of the AIServiceBackend, which newer versions report
     backend: Option<String>,
     input: u64,
     #[serde(default)]
@@ -89,7 +89,7 @@ impl Histogram {
     }
 }
 
-/// Histograms by their labels, as they are written.
+/// Histograms by their labels, as written on the page.
 #[derive(Debug, Default)]
 struct Seen {
     tokens: BTreeMap<String, Histogram>,
@@ -105,7 +105,7 @@ impl Seen {
             ("reasoning", observed.reasoning),
         ];
         for (kind, tokens) in kinds {
-            // Input and output are always told; the others when the provider says something of them.
+            // Input and output are always reported; the others only when the provider reports them.
             if tokens > 0 || matches!(kind, "input" | "output") {
                 let histogram = self.tokens.entry(labels(observed, Some(kind))).or_default();
                 histogram.observe(&TOKEN_BOUNDS, tokens as f64);
@@ -132,7 +132,7 @@ impl Seen {
     }
 }
 
-/// In the order in which the exporter writes them: by name.
+/// Labels in the order in which the exporter writes them: by name.
 fn labels(observed: &Observed, kind: Option<&str>) -> String {
     let request = observed.request.as_ref().unwrap_or(&observed.original);
     let mut labels = String::new();
@@ -158,7 +158,7 @@ pub(crate) fn router(old_name: bool) -> Router {
     Router::new()
         .route("/metrics", get(async move |seen: State<Shared>| inside(&seen).page(tokens)))
         .route("/observe", post(observe))
-        // As when the side-car is restarted.
+        // The same as a restart of the side-car.
         .route("/reset", post(async |seen: State<Shared>| *inside(&seen) = Seen::default()))
         .with_state(Shared::default())
 }

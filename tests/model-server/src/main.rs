@@ -1,8 +1,8 @@
-//! What stands in for an LLM server where there is no GPU, and for the metrics of Envoy AI Gateway where its side-car is not.
+//! Stand-in for an LLM server where there is no GPU, and for the metrics of Envoy AI Gateway where there is no side-car of it.
 //!
-//! It is a simulator: it answers with made-up tokens, at the rates that it is told, within the limits of a batch and of a KV
-//! cache. Its API is OpenAI's (chat completions, streamed or not), its metrics are named as vLLM's are. Scaling decisions that
-//! are made on it are real, answers are not.
+//! It is a simulator: it answers with made-up tokens, at configured rates, within the limits of a batch and of a KV cache. Its
+//! API is OpenAI's (chat completions, streamed or not), and its metrics have the names of vLLM's. Scaling decisions that are based
+//! on it are real, answers are not.
 
 mod api;
 mod completions;
@@ -38,7 +38,7 @@ enum Role {
     ///   model-server serve --model llama --prefill 8000 --decode 1500
     #[command(verbatim_doc_comment)]
     Serve(Serve),
-    /// Show what Envoy AI Gateway's side-car would show, of the requests that POST /observe tells
+    /// Serve the metrics of Envoy AI Gateway's side-car, of the requests that are posted to /observe
     ///
     /// Example:
     ///
@@ -49,7 +49,7 @@ enum Role {
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// Where the API and /metrics are served; port 0 takes a free one
+    /// Address of the API and /metrics; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
     /// The name of the model
@@ -61,7 +61,7 @@ struct Serve {
     /// Tokens that are written per second, by all sequences of the batch together
     #[arg(long, value_name = "TOKENS/S", default_value_t = 1500.0, value_parser = positive)]
     decode: f64,
-    /// Tokens that one sequence is written per second at most
+    /// Most tokens that are written per second for one sequence
     #[arg(long, value_name = "TOKENS/S", default_value_t = 60.0, value_parser = positive)]
     decode_each: f64,
     /// Sequences in a batch; others wait
@@ -76,23 +76,23 @@ struct Serve {
     /// Tokens of one block
     #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
     block: u64,
-    /// Requests that wait; the next one is refused (503)
+    /// Most requests that wait; the next one is refused (503)
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     queue: usize,
-    /// How long it takes to load the model: until then nothing listens
+    /// Time to load the model: until then nothing listens
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     startup: Duration,
-    /// After SIGTERM, still accept for so long: the proxy needs a moment to learn that this replica leaves
+    /// Time after SIGTERM in which requests are still accepted: the proxy needs a moment to learn that this replica leaves
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     linger: Duration,
-    /// Then let streams end for so long before they are cut
+    /// Time after that for streams to end before they are cut
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     drain: Duration,
 }
 
 #[derive(Debug, Args)]
 struct GatewayMetrics {
-    /// Where /metrics, /observe and /reset are served
+    /// Address of /metrics, /observe and /reset
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1064")]
     listen: SocketAddr,
     /// Name the token histogram as Envoy AI Gateway 0.3 and 0.4 did
@@ -134,7 +134,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// Until SIGTERM, and then in two steps: still accept, then let what is open end.
+/// Serves until SIGTERM, and then ends in two steps: requests are still accepted, then open ones may end.
 async fn serve(listen: SocketAddr, app: Router, linger: Duration, drain: Duration) -> Result<()> {
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: cannot listen there"))?;

@@ -1,4 +1,4 @@
-//! The metrics that vLLM shows (`vllm/v1/metrics/loggers.py`), as far as something scales by them.
+//! The metrics of vLLM (`vllm/v1/metrics/loggers.py`), as far as anything scales on them.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What a test that runs inside a stack can do with it.
+//! Control of a stack by a test that runs inside it.
 
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
@@ -29,7 +29,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The stack that `stack run` named in the environment.
+    /// Attaches to the stack that `stack run` named in the environment.
     pub fn attach() -> Result<Self> {
         let socket = env::var_os("TIDEGATE_STACK").context("TIDEGATE_STACK is not set: run this with `stack run`")?;
         Ok(Self { socket: socket.into() })
@@ -40,9 +40,9 @@ impl Stack {
         Ok(Client::try_default().await?)
     }
 
-    /// Ends a process: SIGTERM, after its grace SIGKILL. It stays down until [`start`](Self::start).
+    /// Stops a process: SIGTERM, then SIGKILL after its grace period. It stays down until [`start`](Self::start).
     ///
-    /// Names are those of peers (`kube-apiserver`), `pod/NAMESPACE/NAME`, and `pod/NAMESPACE/NAME/CONTAINER`.
+    /// A name is that of a peer (`kube-apiserver`), `pod/NAMESPACE/NAME`, or `pod/NAMESPACE/NAME/CONTAINER`.
     pub async fn stop(&self, name: &str) -> Result<()> {
         self.order(Order::Stop, name).await
     }
@@ -63,7 +63,7 @@ impl Stack {
         self.start(name).await
     }
 
-    /// How a process is, or the containers of a pod, or all with an empty name.
+    /// Returns the status of a process, of the containers of a pod, or of all processes if the name is empty.
     pub async fn status(&self, name: &str) -> Result<BTreeMap<String, Status>> {
         ask(&self.socket, &Request { order: None, name: name.to_owned() }).await
     }
@@ -85,8 +85,8 @@ pub async fn ready_pods(client: &Client, namespace: &str, selector: &str) -> Res
     Ok(pods.items.into_iter().filter_map(address).collect())
 }
 
-/// What a proxy pod at `ip` says on `/stats/prometheus`: each series, with its labels as they stand, and its value.
-/// `filter` is a regular expression for names of statistics as Envoy has them (`upstream_rq_total`).
+/// Reads `/stats/prometheus` of the proxy pod at `ip`: each series, with its labels as written, and its value.
+/// `filter` is a regular expression for Envoy's own names of statistics (`upstream_rq_total`).
 pub async fn scrape(ip: &str, filter: &str) -> Result<BTreeMap<String, f64>> {
     let filter: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let url = format!("http://{ip}:19001/stats/prometheus?usedonly&filter={filter}");

@@ -1,4 +1,4 @@
-//! The control socket: how a test takes a peer away and brings it back.
+//! The control socket, over which a test stops and starts peers.
 
 use std::{
     collections::BTreeMap,
@@ -18,16 +18,16 @@ use crate::{
     process::{Order, Status, Supervised},
 };
 
-/// One line of JSON each way.
+/// A request. Request and response are one line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
-    /// Without one it only asks how things are.
+    /// `None` only asks for the status.
     pub(crate) order: Option<Order>,
     /// A peer, a pod (`pod/NAMESPACE/NAME`), or one container of it; empty for all.
     pub(crate) name: String,
 }
 
-/// How the named processes are after the order; or what went wrong.
+/// Status of the named processes after the order, or an error.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Response {
     pub(crate) error: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) fn serve(path: &Path, processes: &Processes) -> Result<()> {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
             let processes = Arc::clone(&processes);
-            // Whoever hangs up does not want the answer.
+            // A client that hangs up does not want the answer.
             tokio::spawn(async move { drop(converse(stream, &processes).await) });
         }
     });

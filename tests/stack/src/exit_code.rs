@@ -1,8 +1,8 @@
-//! How a program ended, as a shell says it.
+//! Exit codes as a shell reports them.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
-/// Its code, or 128 and the number of the signal.
+/// The exit code of a program, or 128 plus the number of the signal that ended it.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

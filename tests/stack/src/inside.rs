@@ -1,4 +1,4 @@
-//! The first process inside the namespaces: boots the peers, runs the command, and takes them along when it ends.
+//! The first process inside the namespaces: it boots the peers and runs the command; the peers end with it.
 
 use std::{
     env,
@@ -22,10 +22,10 @@ use crate::{control, exit_code::exit_code, network, plane::Plane, pods::Runner, 
 /// The control socket in the folder of a run.
 const SOCKET: &str = "control.sock";
 
-/// Time that the command has to end by itself when the stack is told to end.
+/// Time that the command has to end by itself after the stack is signalled to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Boots what `run/settings.json` describes and runs its command; the command's exit code.
+/// Boots the stack that `run/settings.json` describes, runs its command, and returns the command's exit code.
 pub async fn run(run: &Path) -> Result<ExitCode> {
     let start = Instant::now();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -57,8 +57,8 @@ pub async fn run(run: &Path) -> Result<ExitCode> {
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// What commands inside find in their environment: our own programs, `kubectl`, `helm` and `kafka` in front of `PATH`, and how
-/// to reach the API server and the stack.
+/// Environment of commands inside: our own programs, `kubectl`, `helm` and `kafka` in front of `PATH`, and how to reach the API
+/// server and the stack.
 pub(crate) fn environment(settings: &Settings, run: &Path) -> Result<Vec<(&'static str, OsString)>> {
     let mut folders = vec![settings.programs.clone()];
     for name in ["kubectl", "helm", "kafka"] {

@@ -1,8 +1,8 @@
 //! The real peers of the end-to-end tests: built from package registries, booted on one machine.
 //!
-//! The program `stack` builds them ([`peers`]) and runs commands among them: Kubernetes, KEDA and Envoy Gateway as
-//! processes in namespaces of their own, and pods that stand for a program as processes with addresses of their own. A
-//! test that runs inside takes peers away and brings them back with [`Stack`].
+//! The program `stack` builds them ([`peers`]) and runs commands among them: Kubernetes, KEDA and Envoy Gateway run as
+//! processes in separate namespaces, and pods whose images stand for a program run as processes with their own addresses. A
+//! test that runs inside stops and restarts peers with [`Stack`].
 
 mod attach;
 mod control;
@@ -30,7 +30,7 @@ pub use self::{
     wait::{eventually, eventually_is},
 };
 
-/// Becomes the sandbox that the file describes: what a stack starts itself as, for pods.
+/// Turns this process into the keeper of the sandbox that the file describes. A stack starts itself this way, for pods.
 pub fn enter_sandbox(plan: &std::path::Path) -> anyhow::Result<()> {
     sandbox::Sandbox::enter(plan)
 }

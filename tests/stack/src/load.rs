@@ -10,14 +10,14 @@ use tokio::net::lookup_host;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What is sent
+    /// Protocol of the requests
     protocol: Protocol,
-    /// Where to, such as http://10.245.0.11:8080/tasks; for grpc the path is the method, for tcp there is none
+    /// Target, such as http://10.245.0.11:8080/tasks; for grpc the path is the method, for tcp there is none
     url: Uri,
     /// The Host header, if it is not that of the URL
     #[arg(long)]
     host: Option<String>,
-    /// TIME:RATE points; between two the rate changes evenly. For tcp the rate is the number of open connections
+    /// TIME:RATE points; between two the rate changes linearly. For tcp the rate is the number of open connections
     #[arg(long, value_name = "TIME:RATE,…", value_parser = profile)]
     profile: Profile,
 }
@@ -29,7 +29,7 @@ enum Protocol {
     Tcp,
 }
 
-/// Sends until the profile ends, and prints what came of it.
+/// Sends load until the profile ends, and prints the counts.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let authority = args.url.authority().context("the URL has no host")?;
     let port = args.url.port_u16().unwrap_or(80);

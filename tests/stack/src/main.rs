@@ -21,10 +21,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build peers that are not in the cache yet; all of them without a name
+    /// Build the peers that are not in the cache yet; all of them if no name is given
     #[command(after_help = "Example: stack build kube-apiserver envoy")]
     Build { names: Vec<String> },
-    /// Print where a peer is; it is built first where it is missing
+    /// Print the path of a peer; it is built first if it is missing
     #[command(after_help = "Example: $(stack path envoy) --version")]
     Path { name: String },
     /// Boot a stack, run a command inside, and take the stack down; the exit code is the command's
@@ -36,14 +36,14 @@ enum Command {
         /// Leave a part out
         #[arg(long, value_name = "PART", value_delimiter = ',')]
         without: Vec<Component>,
-        /// How fast the HPA is
+        /// Speed of the HPA
         #[arg(long, value_enum, default_value_t)]
         profile: Profile,
         /// The command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Take processes of the stack away, and bring them back; to be run inside it
+    /// Stop and start processes of the stack; to be run inside it
     #[command(after_help = "Example: stack run -- sh -c 'stack ctl kill keda-operator && stack ctl status'")]
     Ctl {
         /// What to do
@@ -52,7 +52,7 @@ enum Command {
         #[arg(default_value = "", hide_default_value = true)]
         name: String,
     },
-    /// Open a shell, or run a command, in a stack that runs; its command has the whole line in $TIDEGATE_ENTER
+    /// Open a shell, or run a command, in a running stack; its own command has the complete line in $TIDEGATE_ENTER
     #[command(after_help = "Example: stack enter /tmp/tidegate-stack-x1Yz -- kubectl get pods -A")]
     Enter {
         /// The folder of the stack
@@ -61,7 +61,7 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Send requests at the times that a profile says, whether or not earlier ones were answered
+    /// Send requests at the times that a profile gives, whether or not earlier ones were answered
     #[command(
         after_help = "Example: stack load http http://10.245.0.11:8080/tasks --profile 0s:50,30s:50,40s:800,2m:800"
     )]
@@ -74,15 +74,15 @@ enum Command {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Verb {
-    /// SIGTERM, after the grace SIGKILL; it stays down until start
+    /// SIGTERM, then SIGKILL after the grace period; it stays down until start
     Stop,
-    /// Start what was stopped
+    /// Start a stopped process
     Start,
     /// SIGKILL; it is started again, as after a crash
     Kill,
     /// Stop and start
     Restart,
-    /// Print name, process id, restarts and how it ended last
+    /// Print name, process id, restarts and last exit
     Status,
 }
 
@@ -113,7 +113,7 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::Inside { run } => {
             let runtime = tokio::runtime::Runtime::new()?;
             let code = runtime.block_on(tidegate_stack::run_inside(&run));
-            // What is still running ends with this process; waiting for it would only take time.
+            // Tasks that still run end with this process; waiting for them would only take time.
             runtime.shutdown_background();
             code
         }
@@ -153,7 +153,7 @@ fn build(names: &[String]) -> Result<()> {
     peers.into_iter().try_for_each(|peer| peer.path(&cache).map(|_| ()))
 }
 
-/// Where `tidegate`, `task-api` and `model-server` are: they share their target folder with this program.
+/// Folder of `tidegate`, `task-api` and `model-server`: `$TIDEGATE_BIN_DIR`, or this program's own, as all share a target folder.
 fn programs() -> Result<PathBuf> {
     if let Some(folder) = env::var_os("TIDEGATE_BIN_DIR") {
         return Ok(PathBuf::from(folder));

@@ -16,17 +16,17 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The API server, for processes and pods alike.
+/// Address of the API server, for processes and pods alike.
 pub(crate) const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The DNS server that `/etc/resolv.conf` names.
 pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-/// Where proxies find Envoy Gateway, which is no pod.
+/// Address at which proxies find Envoy Gateway, which is not a pod.
 pub(crate) const ENVOY_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 2);
-/// Services.
+/// Range of Services.
 pub(crate) const SERVICES: &str = "10.96.0.0/16";
-/// Pods that kwok fakes.
+/// Range of the pods that kwok fakes.
 pub(crate) const FAKE_PODS: &str = "10.244.0.0/16";
-/// The end of every veth pair that real pods send through.
+/// Address of the stack's end of every veth pair, which real pods send through.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 1);
 
 /// Sets up the network and mount namespace that this process is in.

@@ -1,4 +1,4 @@
-//! The owner of a stack: it makes the namespaces, waits for the command's end, and takes everything down with it.
+//! The owner of a stack: it creates the namespaces, waits for the command to end, and then takes everything down.
 
 use std::{
     env,
@@ -21,19 +21,19 @@ use tokio::{
 
 use crate::{exit_code::exit_code, inside, settings::Settings};
 
-/// How the folders of runs are called.
+/// Name prefix of the folders of runs.
 const PREFIX: &str = "tidegate-stack-";
 
-/// Holds the process id of `unshare`, in the folder of a run; locked while its owner lives.
+/// File in the folder of a run that holds the process id of `unshare`; locked while its owner lives.
 const PID: &str = "pid";
 
-/// How long the inside may take to end when it is told to.
+/// Time that the inside has to end after the signal.
 const GOODBYE: Duration = Duration::from_secs(20);
 
-/// Runs the command of `settings` inside a new stack; its exit code.
+/// Runs the command of `settings` inside a new stack, and returns its exit code.
 ///
-/// The inside is the first process of a PID namespace. It is killed by the kernel when `unshare` dies, which is killed
-/// when this process dies: so nothing outlives the owner, whatever ends it.
+/// The inside is the first process of a PID namespace. The kernel kills it when `unshare` dies, and kills `unshare` when
+/// this process dies: so nothing outlives the owner, however that ends.
 pub fn run(settings: &Settings) -> Result<ExitCode> {
     sweep()?;
     let run = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
@@ -42,7 +42,7 @@ pub fn run(settings: &Settings) -> Result<ExitCode> {
 
     let mut owned = File::create(run.path().join(PID))?;
     owned.lock()?;
-    // On this thread, which lives as long as the process: the kernel looks at the thread that started a process.
+    // On this thread, which lives as long as the process: the kernel kills the child when the thread that started it ends.
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
         let mut inside = start(run.path())?;
@@ -74,14 +74,14 @@ fn sweep() -> Result<()> {
         let folder = entry?.path();
         let is_ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
         if is_ours && File::open(folder.join(PID)).is_ok_and(|pid| pid.try_lock().is_ok()) {
-            // Another stack may be doing the same, and other users' folders are theirs.
+            // Errors are ignored: another stack may be removing the same folder, and folders of other users are theirs.
             let _ = fs::remove_dir_all(folder);
         }
     }
     Ok(())
 }
 
-/// Becomes `command` inside the stack whose folder is `run`; a shell without a command. Only returns with an error.
+/// Replaces this process with `command`, or a shell if it is empty, inside the stack whose folder is `run`. Returns only with an error.
 pub fn enter(run: &Path, command: &[String]) -> Result<ExitCode> {
     let pid = fs::read_to_string(run.join(PID)).with_context(|| format!("no stack runs in {}", run.display()))?;
     let inside = pid.parse().ok().and_then(first_child);
@@ -108,7 +108,7 @@ fn start(run: &Path) -> Result<Child> {
 
 const NAMESPACES: [&str; 3] = ["--net", "--mount", "--pid"];
 
-/// Who is not root becomes it, in a namespace of users.
+/// Arguments that make any other user root, in a user namespace.
 fn user_namespace() -> &'static [&'static str] {
     if getuid().is_root() { &[] } else { &["--user", "--map-root-user"] }
 }
@@ -127,7 +127,7 @@ fn may_unshare() -> Result<()> {
     Ok(())
 }
 
-/// Tells the inside to end, and ends it if it does not.
+/// Signals the inside to end, and kills it if it does not.
 async fn end(unshare: &mut Child, told: Signal) -> Result<ExitStatus> {
     let inside = unshare.id().and_then(first_child).context("the stack has not come up")?;
     kill_process(inside, told)?;

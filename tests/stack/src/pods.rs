@@ -1,8 +1,8 @@
-//! The pod runner: a small kubelet for the pods that stand for a program of ours or of a peer.
+//! The pod runner: a small kubelet for the pods whose images stand for a program of ours or of a peer.
 //!
-//! Each of them gets an address and a network namespace of its own, its volumes, its environment and its probes; its
-//! containers are processes, started again when they end. What a kubelet does beyond that (limits, users, liveness and
-//! start-up probes, init containers) is left out. All other pods are kwok's.
+//! Each of them gets its own address and network namespace, its volumes, its environment and its probes; its containers are
+//! processes, started again when they end. The other work of a kubelet (limits, users, liveness and start-up probes, init
+//! containers) is left out. All other pods are left to kwok.
 
 mod image;
 mod life;
@@ -33,7 +33,7 @@ use crate::plane::{Plane, Processes};
 
 pub(crate) use self::image::REAL_IMAGES;
 
-/// What all pods share.
+/// State that all pods share.
 pub(crate) struct Runner {
     client: Client,
     /// Program of each image.
@@ -44,7 +44,7 @@ pub(crate) struct Runner {
     next: AtomicU32,
 }
 
-/// The last that was seen of a pod; its sender is dropped when the pod is gone.
+/// The latest object of a pod; its sender is dropped when the pod is gone.
 type Seen = watch::Receiver<Arc<Pod>>;
 
 impl Runner {
@@ -78,7 +78,7 @@ impl Runner {
                 Ok(Event::Delete(pod)) => {
                     pods.remove(&pod.uid().unwrap_or_default());
                 }
-                // The API server is away; what runs keeps running.
+                // The API server is away; pods that run keep running.
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }

@@ -17,44 +17,44 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// What to run, and how it is run again.
+/// A program to run, and how to supervise it.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) name: String,
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// Only `env`, nothing of ours.
+    /// Whether it gets only `env`, without our own environment.
     pub(crate) clear_env: bool,
-    /// Takes its output, of all its lives.
+    /// File for its output, across all restarts.
     pub(crate) log: PathBuf,
     /// Time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
-    /// Said on stderr when it ends without being asked to.
+    /// Whether an end that nobody asked for is reported on stderr.
     pub(crate) loud: bool,
 }
 
-/// What can be asked of a process.
+/// An order to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
-    /// SIGTERM, after the grace SIGKILL; it stays down.
+    /// SIGTERM, then SIGKILL after the grace period; it stays down.
     Stop,
     Start,
-    /// SIGKILL; it is started again like after a crash.
+    /// SIGKILL; it is started again, as after a crash.
     Kill,
 }
 
-/// How a process is.
+/// State of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Its process id inside the stack, while it runs.
     pub pid: Option<i32>,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u32,
-    /// How it ended last.
+    /// Description of its last exit.
     pub last_exit: Option<String>,
-    /// Asked to stay down.
+    /// Whether it was asked to stay down.
     pub stopped: bool,
 }
 
@@ -76,7 +76,7 @@ impl Supervised {
         Ok(Self { orders, status: seen })
     }
 
-    /// Returns when the order is carried out.
+    /// Sends an order; returns once it is carried out.
     pub(crate) async fn order(&self, order: Order) -> Result<()> {
         let (done, answer) = oneshot::channel();
         self.orders.send((order, done)).await.map_err(|_| anyhow!("it is gone"))?;
@@ -96,14 +96,14 @@ impl Supervised {
 /// The first wait before a process that ended is started again; doubled each time, up to the longest.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(200);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(2);
-/// A process that ran so long starts with the first wait again.
+/// Uptime after which the next restart uses the first wait again.
 const WELL: Duration = Duration::from_secs(10);
 
 struct Keeper {
     program: Program,
     child: Option<Child>,
     started: Instant,
-    /// When it is started again, if it is to be.
+    /// Time of the next restart, if one is scheduled.
     again: Option<Instant>,
     failures: u32,
     status: watch::Sender<Status>,
@@ -118,7 +118,7 @@ impl Keeper {
                 order = inbox.recv() => match order {
                     Some((order, done)) => {
                         let result = self.obey(order).await;
-                        // Whoever asked may have left.
+                        // The sender may have left.
                         let _ = done.send(result);
                     }
                     None => return self.kill().await,
@@ -167,7 +167,7 @@ impl Keeper {
     }
 
     fn note_end(&mut self, how: &str) {
-        // Once per trouble, not at each of its restarts.
+        // Reported once per series of failures, not at each restart.
         if self.program.loud && self.failures == 0 {
             eprintln!("{} ended ({how}) and is started again; see {}", self.program.name, self.program.log.display());
         }
@@ -210,7 +210,7 @@ impl Keeper {
     }
 }
 
-/// In a process group of its own: Ctrl-C in the terminal is for the command that the stack runs, not for its peers.
+/// Spawns it in its own process group: Ctrl-C in the terminal is for the command that the stack runs, not for its peers.
 fn spawn(program: &Program) -> Result<Child> {
     let output = File::options().create(true).append(true).open(&program.log)?;
     let [executable, arguments @ ..] = program.command.as_slice() else {

@@ -1,5 +1,5 @@
-//! A root folder of its own for a process, like a container's: the machine's programs and libraries, nothing of its
-//! files, and whatever is bound into it.
+//! A private root folder for a process, like a container's: the machine's programs and libraries, none of its other files,
+//! and the files and folders that are bound into it.
 
 use std::{
     env,
@@ -25,9 +25,9 @@ use tokio::{
 
 use crate::network;
 
-/// What a sandbox sees of the machine: what programs and their libraries need.
+/// Folders of the machine that a sandbox sees, because programs and their libraries need them.
 const SHARED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "dev", "proc", "sys"];
-/// What it sees of /etc: the resolver, users, certificates and where libraries are.
+/// Entries of /etc that it sees: the resolver, users, certificates and the paths of libraries.
 const SHARED_ETC: &[&str] = &[
     "resolv.conf",
     "hosts",
@@ -43,12 +43,12 @@ const SHARED_ETC: &[&str] = &[
     "localtime",
 ];
 
-/// A root folder, and what is in it.
+/// A root folder and its contents.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sandbox {
     /// An empty folder that becomes `/`.
     pub(crate) root: PathBuf,
-    /// What is bound into it.
+    /// Files and folders that are bound into it.
     pub(crate) binds: Vec<Bind>,
 }
 
@@ -67,7 +67,7 @@ impl Bind {
 }
 
 impl Sandbox {
-    /// Opens it in new namespaces, among them a network of its own at `address`.
+    /// Opens the sandbox in new namespaces, with its own network at `address`.
     pub(crate) async fn open(&self, number: u32, address: Ipv4Addr) -> Result<Opened> {
         fs::create_dir_all(&self.root)?;
         let plan = self.root.with_extension("json");
@@ -93,7 +93,7 @@ impl Sandbox {
         Ok(Opened { pid, _keeper: keeper })
     }
 
-    /// Becomes the process that keeps the sandbox of `plan` open. Only returns with an error.
+    /// Turns this process into the keeper of the sandbox that `plan` describes. Returns only with an error.
     pub(crate) fn enter(plan: &Path) -> Result<()> {
         let sandbox: Self = serde_json::from_slice(&fs::read(plan)?)?;
         sandbox.furnish()?;
@@ -109,7 +109,7 @@ impl Sandbox {
         for name in SHARED {
             self.share(name)?;
         }
-        // Envoys share their memory by a name that is the same for all.
+        // Each sandbox gets its own shared memory, because all Envoys use the same name for theirs.
         let shared_memory = self.root.join("dev/shm");
         if shared_memory.exists() {
             mount("tmpfs", &shared_memory, "tmpfs", MountFlags::empty(), None)?;
@@ -130,7 +130,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Envoy Gateway's hooks write to the output of process 1, which is a container's own elsewhere, and the stack's here.
+    /// Hides the output of process 1. Envoy Gateway's hooks write to it: elsewhere it is the container's own, here it is the stack's.
     fn hide_output(&self) -> Result<()> {
         let outputs = self.root.join("run/process-1");
         fs::create_dir_all(&outputs)?;
@@ -140,7 +140,7 @@ impl Sandbox {
         Ok(mount_bind_recursive(&outputs, self.root.join("proc/1/fd"))?)
     }
 
-    /// Shows `/name` of the machine, if there is one. Links stay links, so that /bin still leads to /usr/bin.
+    /// Shares `/name` of the machine, if it exists. Links stay links, so that /bin still leads to /usr/bin.
     fn share(&self, name: &str) -> Result<()> {
         let (from, to) = (Path::new("/").join(name), self.root.join(name));
         let Ok(metadata) = from.symlink_metadata() else { return Ok(()) };
@@ -154,10 +154,10 @@ impl Sandbox {
     }
 }
 
-/// What a sandbox without a command says when others may enter.
+/// Line that the keeper of a sandbox prints once other processes may enter.
 const READY: &str = "ready";
 
-/// A sandbox that others may enter. Dropping it kills what keeps its namespaces; they live on with what runs in them.
+/// A sandbox that other processes may enter. Dropping it kills its keeper; its namespaces live on with the processes in them.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pid: u32,
@@ -165,7 +165,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// What a command needs in front of it to run inside.
+    /// Prefix that makes a command run inside.
     pub(crate) fn enter(&self) -> Vec<String> {
         let pid = self.pid.to_string();
         ["nsenter", "--target", &pid, "--net", "--mount", "--root", "--wd", "--"].map(str::to_owned).to_vec()

@@ -1,6 +1,6 @@
-//! What a cluster's DNS and kube-proxy do: Services are found by name, and answer at their own addresses.
+//! Replacement of a cluster's DNS and kube-proxy: Services are found by name, and answer at their own addresses.
 //!
-//! Connections to a ClusterIP are passed on to a ready endpoint in user space. A Service of type LoadBalancer gets its
+//! Connections to a ClusterIP are forwarded to a ready endpoint in user space. A Service of type LoadBalancer gets its
 //! ClusterIP as its public address.
 
 mod dns;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(client: Client) -> Result<()> {
     Ok(())
 }
 
-/// A copy of all objects of a kind; `changed` says that it is another one.
+/// A watched copy of all objects of a kind; `changed` is notified of each change.
 fn follow<K>(client: &Client, changed: &Arc<Notify>) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
@@ -65,7 +65,7 @@ async fn drain<T, E>(events: impl Stream<Item = Result<T, E>>, changed: Arc<Noti
     while let Some(event) = events.next().await {
         match event {
             Ok(_) => changed.notify_one(),
-            // The API server is away; what was known stays.
+            // The API server is away; the last known objects stay.
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }

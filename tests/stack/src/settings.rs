@@ -1,4 +1,4 @@
-//! What a stack consists of. The owner writes it down; the process inside the namespaces reads it.
+//! Settings of a stack. The owner writes them to a file; the process inside the namespaces reads it.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -23,13 +23,13 @@ pub enum Component {
     Kafka,
 }
 
-/// How fast the HPA controller is.
+/// Speed of the HPA controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Profile {
-    /// For tests: the HPA looks every second, and scales down after one second.
+    /// For tests: the HPA syncs every second, and scales down after one second.
     #[default]
     Fast,
-    /// As Kubernetes does it by default: every 15 seconds, down after five minutes.
+    /// The defaults of Kubernetes: the HPA syncs every 15 seconds, and scales down after five minutes.
     Stock,
 }
 
@@ -52,7 +52,7 @@ pub struct Settings {
     pub profile: Profile,
     /// The command to run inside.
     pub command: Vec<String>,
-    /// Where `tidegate`, `task-api` and `model-server` are.
+    /// Folder of `tidegate`, `task-api` and `model-server`.
     pub programs: PathBuf,
     /// Program or folder of each peer that is needed.
     pub peers: BTreeMap<String, PathBuf>,
@@ -82,7 +82,7 @@ impl Settings {
         names
     }
 
-    /// Makes the peers that `components` need, where they are missing.
+    /// Returns the paths of the peers that `components` need; missing ones are built first.
     pub fn peers(components: &[Component]) -> Result<BTreeMap<String, PathBuf>> {
         let cache = Cache::from_env()?;
         let path = |name: &str| Ok((name.to_owned(), Peer::named(name)?.path(&cache)?));

@@ -1,4 +1,4 @@
-//! Waiting for something to become true, with a message that says what did not.
+//! Waiting for a condition to become true, with a message that names it if it does not.
 
 use std::{
     fmt::Debug,
@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Time between two looks.
+/// Time between two probes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Looks until `probe` gives a value, and returns it. After `deadline` the error says `what` was waited for, and what
-/// the last look said.
+/// Calls `probe` until it gives a value, and returns that. After `deadline` the error says `what` was waited for, and has the
+/// error of the last call.
 ///
-/// A probe says `Ok(Some(value))` when it is true, `Ok(None)` when it is not yet, and an error when it cannot tell.
+/// A probe returns `Ok(Some(value))` once the condition is true, `Ok(None)` while it is not, and an error when it cannot find out.
 ///
 /// ```
 /// # async fn example() -> anyhow::Result<()> {
@@ -46,7 +46,7 @@ pub async fn eventually<T>(
     }
 }
 
-/// Looks until `probe` gives a value that `is_right` accepts. After `deadline` the error shows the last value.
+/// Calls `probe` until it gives a value that `is_right` accepts. After `deadline` the error shows the last value.
 pub async fn eventually_is<T: Debug>(
     deadline: Duration,
     what: &str,

@@ -1,4 +1,4 @@
-//! Whole stacks: that they boot, run side by side, carry traffic, and leave nothing behind.
+//! Tests of complete stacks: they boot, run side by side, carry traffic, and leave nothing behind.
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 use std::{
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tidegate_stack::eventually;
 
-/// Long enough for a machine on which everything runs at once.
+/// A deadline that suits a machine on which everything runs at once.
 const SOON: Duration = Duration::from_secs(30);
 const ONLY_KUBERNETES: [&str; 2] = ["run", "--without=keda,envoy-gateway,helm"];
 
@@ -37,12 +37,12 @@ fn a_command_finds_the_cluster_and_its_exit_code_is_the_stacks() -> Result<()> {
 struct Running {
     owner: Child,
     pids: String,
-    /// Takes what an owner that is killed leaves in its temporary folder.
+    /// Temporary folder of the owner, which leaves files there when it is killed.
     _folder: TempDir,
 }
 
 impl Running {
-    /// It is up when the script has said which PID namespace it is in.
+    /// Boots a stack; it is up once the script has printed its PID namespace.
     fn boot() -> Result<Self> {
         let script = "readlink /proc/self/ns/pid; exec sleep 1000";
         let folder = tempfile::tempdir()?;
@@ -93,7 +93,7 @@ async fn a_stack_whose_inside_is_killed_is_gone_too() -> Result<()> {
     stack.is_gone().await
 }
 
-/// Exits with 0 when everything is as it should be; `set -x` shows where it stopped when not.
+/// A script that exits with 0 if everything is as it should be; if not, `set -x` shows where it stopped.
 const TRAFFIC: &str = r#"
 kubectl apply -f "$EXAMPLE" >/dev/null
 until proxy=$(kubectl get pods -A -l app.kubernetes.io/component=proxy -o jsonpath='{.items[0].status.podIP}') && [ "$proxy" ]; do sleep 0.2; done

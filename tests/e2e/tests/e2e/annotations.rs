@@ -1,4 +1,4 @@
-//! What users write wrong, change, and take away.
+//! Annotations that users get wrong, change, and take away.
 
 use anyhow::{Result, ensure};
 
@@ -28,7 +28,7 @@ async fn a_bad_annotation_gets_one_event_and_changes_nothing() -> Result<()> {
             .contains("tidegate.dev/max-replicas: got \"many\", wants a whole number of replicas from 1 to 2147483647"),
         "{message}"
     );
-    // Another change of the object passes through the loop again: no second event of the same kind may come of it.
+    // Another change of the object passes through the loop again: it must not produce a second event of the same kind.
     scenario.kubectl(&["label", "deployment", "task-api", "touched=yes"]).await?;
     scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/min-replica=2"]).await?;
     until("the new problem is told too", async || {

@@ -27,8 +27,8 @@ use tidegate_e2e::{
     scenario::{Scenario, until},
 };
 
-/// When, in seconds, and what the scaler says from then on (`None`: it fails). Each phase lasts longer than the scale-down
-/// window, so that it ends at rest.
+/// Phases of the script: the time in seconds, and the value that the scaler reports from then on (`None`: it fails). Each phase
+/// lasts longer than the scale-down window, so that it ends at rest.
 const SCRIPT: [(u64, Option<f64>); 8] = [
     (0, Some(50.0)),
     (8, Some(800.0)),
@@ -61,7 +61,7 @@ const SPEC: &str = r#"
     - type: external-push
 "#;
 
-/// Says what the script says, and nothing of Tidegate.
+/// A scaler that reports the values of the script, with nothing of Tidegate in it.
 struct Scripted(watch::Receiver<Option<f64>>);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -162,7 +162,7 @@ spec:
     )
 }
 
-/// The replicas that the Deployment goes through, each once in a row.
+/// The replicas that the Deployment goes through, without repetitions in a row.
 fn watched_replicas(scenario: &Scenario) -> Result<watch::Receiver<Vec<u32>>> {
     let mut kubectl = Command::new("kubectl")
         .args(["-n", &scenario.namespace, "get", "deployment", "scripted", "--watch"])
@@ -190,7 +190,7 @@ fn watched_replicas(scenario: &Scenario) -> Result<watch::Receiver<Vec<u32>>> {
 
 fn embedded_replicas() -> Result<Vec<u32>> {
     let object: ScaledObject = serde_yaml_ng::from_str(&format!("metadata: {{name: scripted}}\nspec:{SPEC}"))?;
-    // As the stack runs kube-controller-manager.
+    // The flags with which the stack runs kube-controller-manager.
     let flags = ControllerFlags { sync_period: Duration::from_secs(1), ..ControllerFlags::default() };
     let sample =
         |(at, value): (u64, Option<f64>)| Sample { at: Duration::from_secs(at), values: vec![value], active: true };

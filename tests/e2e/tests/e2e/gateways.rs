@@ -1,4 +1,4 @@
-//! Proxies that follow traffic and hours, with the real Envoy Gateway, which is not to be fought.
+//! Proxies that follow traffic and hours, with the real Envoy Gateway, which Tidegate must not fight.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -60,7 +60,7 @@ fn of_gateway(scenario: &Scenario, name: &str) -> String {
     )
 }
 
-/// The one object of a kind that Envoy Gateway made for these proxies.
+/// The only object of a kind that Envoy Gateway created for these proxies.
 async fn made(kind: &str, labels: &str) -> Result<Value> {
     let found = get(&[kind, "-A", "-l", labels]).await?;
     found["items"].get(0).cloned().with_context(|| format!("there is no {kind} with {labels}"))
@@ -76,7 +76,7 @@ async fn wait_for_proxies(labels: &str, wanted: u64) -> Result<()> {
     .await
 }
 
-/// Who has written an object's spec, and when last.
+/// The managers that have written an object's spec, each with the time of its last write.
 fn writes(object: &Value) -> BTreeSet<String> {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let of_spec = entries.iter().filter(|entry| entry["subresource"] != "status");
@@ -92,7 +92,7 @@ async fn nobody_writes(scenario: &Scenario, labels: &str, envoy_proxy: &str) -> 
         anyhow::Ok((generations, writes(&deployment), writes(&proxy)))
     };
     let before = look().await?;
-    // kube-controller-manager notes a revision on the Deployment, which is no change of its spec.
+    // kube-controller-manager notes a revision on the Deployment, which does not change its spec.
     let end = Instant::now() + Duration::from_secs(90);
     let mut looks = tokio::time::interval(Duration::from_secs(1));
     while Instant::now() < end {
@@ -144,7 +144,7 @@ async fn a_gateway_is_given_an_envoy_proxy_and_its_proxies_follow_the_requests()
     ensure!(load.snapshot().counts.ok_share() > 0.99, "{:?}", load.snapshot().counts);
     drop(load);
 
-    // Taken away one by one as each has drained, which takes a minute by default.
+    // Proxies are removed one by one as each has drained, which takes a minute by default.
     wait_for_proxies(&labels, 2).await?;
     let all = ["requests-per-second", "max-replicas", "scale-down-after", "create-envoyproxy"];
     let removals: Vec<_> = all.iter().map(|key| format!("tidegate.dev/{key}-")).collect();
@@ -189,7 +189,7 @@ async fn fifty_leaders_that_start_write_nothing_that_is_right_already() -> Resul
     let before = until("all is as it should be", look).await?;
     for start in 0..50 {
         let lease = format!("--lease-name=start-{start}");
-        // It is another release, which is to take no workload of another test.
+        // It is another release, and must not take workloads of other tests.
         let namespace = format!("--namespace={}", scenario.namespace);
         let operator =
             beside("operator", &[lease, namespace, format!("--lease-namespace={}", scenario.namespace)]).await?;
@@ -201,7 +201,7 @@ async fn fifty_leaders_that_start_write_nothing_that_is_right_already() -> Resul
             Ok(())
         })
         .await?;
-        // Gateways are looked at once a second.
+        // Gateways are reconciled once a second.
         tokio::time::sleep(Duration::from_millis(1200)).await;
         let now = look().await?;
         ensure!(now == before, "start {start}: {before:?} became {now:?}");

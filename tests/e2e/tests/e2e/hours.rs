@@ -1,4 +1,4 @@
-//! Business hours, on a cluster whose clock is the real one: hours that are never, and overrides that end in a minute.
+//! Business hours, on a cluster with the real clock: hours that never come, and overrides that end in a minute.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn a_workload_that_sleeps_at_zero_wakes_by_an_override_and_its_scaled_obje
     Ok(())
 }
 
-/// A whole namespace by two annotations, as the README has it.
+/// A whole namespace by two annotations, as in the README.
 #[tokio::test]
 async fn a_namespace_sleeps_and_wakes_to_what_its_workloads_had() -> Result<()> {
     let cluster = Cluster::shared().await?;
@@ -134,7 +134,7 @@ async fn annotations_that_are_taken_off_at_night_give_back_what_a_workload_had()
     })
     .await?;
     scenario.event("Deployment", "api", "GivesBack").await?;
-    // And the next night it is the same number.
+    // The number is the same the next night.
     sleeps(&scenario, "tidegate.dev/calendar=e2e-given-back").await?;
     adopted(&scenario).await
 }
@@ -159,7 +159,7 @@ async fn a_typo_in_a_calendar_at_night_wakes_nobody_and_one_by_day_changes_nothi
     apply(&calendar("e2e-typo", "off")).await?;
     asleep(&scenario, "tidegate.dev/calendar=e2e-typo").await?;
     apply(&calendar("e2e-typo", "Mon-Fri 0800")).await?;
-    // KEDA's fallback starts after three errors, of which there is one each 15 s.
+    // KEDA's fallback starts after three errors, one every 15 s.
     scenario.stays("api", Duration::from_secs(75), |replicas| replicas == 0).await?;
     apply(&calendar("e2e-typo", "24/7")).await?;
     scenario.wait_for_replicas("api", 3).await?;
@@ -167,7 +167,7 @@ async fn a_typo_in_a_calendar_at_night_wakes_nobody_and_one_by_day_changes_nothi
     scenario.stays("api", Duration::from_secs(20), |replicas| replicas == 3).await
 }
 
-/// All kinds that hours switch, with what each has by day.
+/// All kinds that hours switch, each with its state by day.
 const FIVE_KINDS: &str = "---
 apiVersion: apps/v1
 kind: Deployment
@@ -205,7 +205,7 @@ metadata: {name: agent}
 spec: {selector: {matchLabels: {app: agent}}, template: {metadata: {labels: {app: agent}}, spec: {containers: [{name: c, image: fake}]}}}
 ";
 
-/// What each of the five kinds has now: replicas of three, whether the CronJob may run, and on how many nodes the DaemonSet is.
+/// Current state of the five kinds: replicas of three, whether the CronJob may run, and the number of nodes of the DaemonSet.
 async fn five_kinds(scenario: &Scenario) -> Result<(u64, u64, u64, bool, u64)> {
     let db = scenario.get(&["statefulset", "db"]).await?["spec"]["replicas"].as_u64().context("no replicas")?;
     let runs = scenario.get(&["cronjob", "report"]).await?["spec"]["suspend"] == false;
@@ -234,7 +234,7 @@ async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> 
         Ok::<_, anyhow::Error>((scaled["spec"].clone(), scaled["metadata"]["annotations"].clone(), set["spec"].clone()))
     };
     let before = specs().await?;
-    // The clock is moved by moving the hours.
+    // Instead of the clock, the hours are changed.
     apply(&calendar("e2e-night", "24/7")).await?;
     let manage = "tidegate.dev/manage=all,cronjobs,daemonsets";
     let hours = ["tidegate.dev/calendar=e2e-night", "tidegate.dev/scale-down-after=5s"];
@@ -253,7 +253,7 @@ async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> 
     scenario.event("StatefulSet", "db", "InvalidAnnotations").await?;
     let pods = ["-n", "tidegate-system", "deployment/tidegate"];
     kubectl(&[&["scale", "--replicas=0"][..], &pods].concat()).await?;
-    // Three errors, of which there is one each 15 s, are where a fallback would start one replica.
+    // A fallback would start one replica after three errors, one every 15 s.
     let end = Instant::now() + Duration::from_secs(75);
     let mut looks = tokio::time::interval(Duration::from_secs(1));
     while Instant::now() < end {
@@ -265,7 +265,7 @@ async fn after_a_night_in_which_much_goes_wrong_every_kind_has_what_it_had() -> 
     kubectl(&[&["rollout", "status"][..], &pods].concat()).await?;
 
     apply(&calendar("e2e-night", "24/7")).await?;
-    // Also the one whose annotations make no sense yet.
+    // This includes the StatefulSet, whose annotations are still invalid.
     are(by_day).await?;
     ensure!(specs().await? == before, "something of the night is left");
     scenario.kubectl(&["annotate", "statefulset", "db", "tidegate.dev/max-replicas-"]).await?;

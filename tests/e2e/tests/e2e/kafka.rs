@@ -1,4 +1,4 @@
-//! Kafka's lag, on a real broker, beside what Kafka's own tool says.
+//! Kafka's lag, on a real broker, compared with Kafka's own tool.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,7 +29,7 @@ async fn produce(topic: &str, messages: u32) -> Result<()> {
     kafka("ConsoleProducer", &["--topic", topic], Some(&lines)).await.map(drop)
 }
 
-/// A member of the group reads so many messages, commits, and leaves.
+/// Runs a member of the group that reads this many messages, commits, and leaves.
 async fn consume(topic: &str, group: &str, messages: u32) -> Result<()> {
     let messages = messages.to_string();
     let args = ["--topic", topic, "--group", group, "--max-messages", &messages, "--timeout-ms", "60000"];
@@ -59,13 +59,13 @@ async fn a_deployment_wakes_by_lag_follows_it_and_sleeps_when_all_is_read() -> R
     scenario.wait_for_replicas("billing", 0).await?;
 
     produce("orders", 55).await?;
-    // It has committed nothing yet, which is worth one replica and not the maximum.
+    // The group has committed nothing yet, which is worth one replica and not the maximum.
     scenario.wait_for_replicas("billing", 1).await?;
     consume("orders", "billing", 25).await?;
     let lag = oracle("billing").await?;
     ensure!(lag == 30, "{lag}");
     scenario.wait_for_replicas("billing", 3).await?;
-    // Never more than partitions, however much waits.
+    // Never more replicas than partitions, however many messages wait.
     produce("orders", 500).await?;
     scenario.wait_for_replicas("billing", 4).await?;
     let explained = explained(&cluster, &scenario, "billing").await?;
@@ -100,7 +100,7 @@ async fn what_cannot_be_asked_for_says_so_and_changes_nothing() -> Result<()> {
     .await
 }
 
-/// What `explain` says, in one line.
+/// Output of `explain`, in one line.
 async fn explained(cluster: &Cluster, scenario: &Scenario, name: &str) -> Result<String> {
     let page = cluster.tidegate(&["explain", &format!("deployment/{name}"), "-n", &scenario.namespace]).await?;
     Ok(page.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -136,7 +136,7 @@ async fn a_user_with_a_password_over_tls_reads_lag_as_far_as_acls_allow() -> Res
         let args = ["--add", "--allow-principal", "User:tidegate", "--operation", "Describe"];
         kafka("AclCommand", &[&args[..], &allowed].concat(), None).await?;
     }
-    // 15 wait, at 5 a replica; 2 partitions.
+    // 15 messages wait, at 5 a replica; there are 2 partitions.
     scenario.wait_for_replicas("ledger", 2).await
 }
 
@@ -169,13 +169,13 @@ spec:
 "
     );
     scenario.apply(&(task_api("postman", &[]) + &scaled_object)).await?;
-    // 3 are needed, and 4 partitions are even for 4.
+    // 3 replicas are needed, rounded up to 4, which share the 4 partitions evenly.
     scenario.wait_for_replicas("postman", 4).await?;
     kafka.commit("postman", "letters", &[(0, 25)]).await?;
     scenario.wait_for_replicas("postman", 0).await
 }
 
-/// A token endpoint as RFC 6749 has it, for tokens that nobody signed: header `{"alg":"none"}`, the client as `sub`.
+/// A token endpoint as in RFC 6749, for unsigned tokens: header `{"alg":"none"}`, the client as `sub`.
 async fn issue_tokens() -> Result<AbortOnDrop> {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
     let listener = TcpListener::bind("10.244.255.239:8080").await?;

@@ -1,4 +1,4 @@
-//! Lag in every situation that offsets get into, beside what Kafka's own tool says and what was counted by hand.
+//! Lag in every situation that offsets get into, compared with Kafka's own tool and with counts by hand.
 
 use std::fmt::Write as _;
 
@@ -18,13 +18,13 @@ use tokio::{
     time::{Duration, interval, timeout},
 };
 
-/// What one group's lag is to be.
+/// The expected lag of one group.
 struct Case {
     group: &'static str,
-    /// Less the prefix; topics are named in it, or all of the group count
+    /// Keys without the prefix; if they name no topics, all topics of the group are included
     annotations: &'static [(&'static str, &'static str)],
     ours: i64,
-    /// What Kafka's tool says; `None` where it knows no such group
+    /// Lag that Kafka's own tool reports; `None` where it knows no such group
     theirs: Option<i64>,
 }
 
@@ -69,7 +69,7 @@ const CASES: [Case; 18] = [
     Case { group: "unread", annotations: &[("kafka-topics", "unread")], ours: 1, theirs: None },
 ];
 
-/// A Deployment without pods. It is paused, so that nobody scales it, and asked about all the same.
+/// A Deployment without pods. It is paused, so that nobody scales it, but its lag is still read.
 fn deployment(case: &Case) -> String {
     let Case { group, annotations, .. } = case;
     let mut lines = String::new();
@@ -140,7 +140,7 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
         }
     }
 
-    // What was deleted by retention waits for nobody; the tool counts it (kedacore/keda#7936).
+    // Messages that retention has deleted wait for nobody, but the tool counts them (kedacore/keda#7936).
     kafka.produce("short", 0, 90).await?;
     kafka.commit("short", "short", &[(0, 10)]).await?;
     let args = r#"{"version": 1, "partitions": [{"topic": "short", "partition": 0, "offset": 40}]}"#;
@@ -155,18 +155,18 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     kafka.commit("two-topics", "middle", &[(0, 1)]).await?;
     kafka.commit("two-topics", "some", &[(0, 4), (1, 10), (2, 9)]).await?;
     kafka.commit("some-partitions", "some", &[(0, 4), (1, 10), (2, 9)]).await?;
-    // An open transaction holds what is behind it; the tool does not read committed messages alone.
+    // An open transaction holds back the messages behind it; the tool counts uncommitted messages too.
     let open = kafka.transaction("open", 5).await?;
     kafka.commit("open", "open", &[(0, 4)]).await?;
     kafka.commit("open-committed", "open", &[(0, 4)]).await?;
-    // Who reads uncommitted messages is ahead of those that are committed.
+    // A group that reads uncommitted messages is ahead of the committed ones.
     kafka.commit("ahead", "open", &[(0, 12)]).await?;
-    // Aborted messages, and the mark after them, keep their offsets.
+    // Aborted messages, and the marker after them, keep their offsets.
     let aborted = kafka.transaction("aborted", 5).await?;
     spawn_blocking(move || aborted.abort_transaction(Duration::from_secs(30))).await??;
     kafka.commit("aborted", "aborted", &[(0, 4)]).await?;
     kafka.commit("aborted-committed", "aborted", &[(0, 4)]).await?;
-    // Offsets are numbered through, although compaction takes most messages away.
+    // Offsets stay consecutive numbers, although compaction takes most messages away.
     for _ in 0..5 {
         kafka.produce("compacted", 0, 20).await?;
     }
@@ -177,16 +177,16 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
     })
     .await?;
     kafka.commit("compacted", "compacted", &[(0, 50)]).await?;
-    // The offsets of a topic go with it, and the new one is another topic.
+    // The committed offsets of a topic are deleted with it, and the recreated one is another topic.
     kafka.commit("again", "again", &[(0, 10)]).await?;
     kafka.commit("again", "retries", &[(0, 8)]).await?;
     let admin = kafka.admin()?;
     admin.delete_topics(&["again"], &AdminOptions::new()).await?;
     kafka.topic("again", 1).await?;
     kafka.produce("again", 0, 4).await?;
-    // A consumer that did not see the change goes on with the offset that it had.
+    // A consumer that did not notice the change goes on with its old offset.
     kafka.commit("beyond", "again", &[(0, 10)]).await?;
-    // Nothing was committed on what is new, which is worth one message while nothing else waits.
+    // Nothing was committed on the new partitions, which are worth one message while nothing else waits.
     kafka.commit("growing", "growing", &[(0, 10)]).await?;
     kafka.tool("TopicCommand", &["--alter", "--topic", "growing", "--partitions", "3"], None).await?;
     kafka.produce("growing", 2, 7).await?;
@@ -210,7 +210,7 @@ async fn lag_is_what_kafkas_own_tool_says() -> Result<()> {
         finds(&cluster, &scenario, group, *ours).await?;
     }
     spawn_blocking(move || open.commit_transaction(Duration::from_secs(30))).await??;
-    // With the mark of the transaction's end.
+    // Includes the marker of the transaction's end.
     finds(&cluster, &scenario, "open-committed", 12).await?;
     let lag = kafka.lags(&["open"]).await?["open"];
     ensure!(lag == 12, "{lag}");
@@ -225,7 +225,7 @@ async fn a_share_group_has_no_lag_and_a_new_group_of_any_other_kind_has() -> Res
     kafka.topic("shared", 1).await?;
     kafka.produce("shared", 0, 10).await?;
     let case = |group| Case { group, annotations: &[("kafka-topics", "shared")], ours: 0, theirs: None };
-    // Each reads a message, or would, and commits nothing.
+    // Each group reads a message, or would, and commits nothing.
     let reads = ["--topic", "shared", "--max-messages", "1", "--timeout-ms", "10000"];
     let share = ["--group", "of-shares"];
     kafka.tool("consumer.ConsoleShareConsumer", &[&reads[..], &share].concat(), None).await?;
@@ -283,7 +283,7 @@ async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
     .await?;
     let told = scenario.event("Deployment", "placed", "SignalMissing").await?;
     ensure!(told.contains("kafka-lag is not known: group placed of Kafka cluster three: "), "{told}");
-    // What has a leader goes on.
+    // Partitions that have a leader are still measured.
     kafka.produce("copied", 0, 5).await?;
     finds(&cluster, &scenario, "copied", 19).await?;
 
@@ -303,7 +303,7 @@ async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
     .await
 }
 
-/// Each replica reads so many messages/s; the test commits for all of them.
+/// Messages/s that each replica reads; the test commits for all of them.
 const PACE: i64 = 10;
 
 #[tokio::test]
@@ -334,7 +334,7 @@ async fn lag_in_seconds_gives_as_many_replicas_as_read_it_in_time() -> Result<()
         anyhow::Ok(())
     };
     timeout(Duration::from_secs(400), all_is_read).await.context("what waited was not read in time")??;
-    // One reads 300 in 30 s, so that 20 would be needed; 10 are the most, and the HPA gives them in two steps.
+    // One replica reads 300 messages in 30 s, so 20 would be needed; 10 is the maximum, which the HPA reaches in two steps.
     ensure!((8..=10).contains(&most), "{most} replicas");
     let pace = until("explain tells what a replica reads", async || {
         let told = explained(&cluster, &scenario, "slow").await?;

@@ -1,7 +1,7 @@
 //! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus.
 //!
-//! `make test-e2e` boots the stack and runs them in it. Each has a namespace of its own, so they run side by side; those
-//! that take a peer away (`outages`) run alone.
+//! `make test-e2e` boots the stack and runs them in it. Each test has its own namespace, so they run side by side; tests that
+//! take a peer away (`outages`) run alone.
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
@@ -16,5 +16,5 @@ mod standalone;
 mod tokens;
 mod traffic;
 
-/// How long one HTTP request may take.
+/// Time limit of one HTTP request.
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);

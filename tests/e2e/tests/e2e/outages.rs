@@ -12,8 +12,8 @@ use tidegate_e2e::{
     scenario::{Scenario, http, http_stack, until},
 };
 
-/// A Deployment at 5 replicas under a load that needs nearly all of them, so that a busy machine which sends a little less
-/// changes nothing, with a short scale-down window, so that one missed sample read as zero would show.
+/// A Deployment at 5 replicas. Its load needs nearly all of them, so that a busy machine which sends a little less changes
+/// nothing; its scale-down window is short, so that one missed sample read as zero would show.
 async fn at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)> {
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new(name).await?;
@@ -26,7 +26,7 @@ async fn at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)> {
     Ok((cluster, scenario, load))
 }
 
-/// The same, and from there on the cluster is this test's alone, until its namespace is on its way out.
+/// The same, and from then on no other test uses the peers, until this one's namespace is being deleted.
 async fn alone_at_five_replicas(name: &str) -> Result<(Cluster, Scenario, Load)> {
     let (cluster, scenario, load) = at_five_replicas(name).await?;
     Ok((cluster.alone().await, scenario, load))
@@ -96,7 +96,7 @@ async fn replicas_hold_while_envoy_is_killed_under_load() -> Result<()> {
 async fn replicas_hold_while_no_pod_of_the_workload_can_start() -> Result<()> {
     let (_cluster, scenario, _load) = at_five_replicas("no-pods").await?;
     // A rollout goes wrong: the old pods are gone, and the new ones find no node. A rule without any endpoint answers 503,
-    // and Envoy Gateway takes its cluster away, and with it all that was counted.
+    // and Envoy Gateway removes its cluster, and with it all its counters.
     let patch = r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null},
                     "template": {"spec": {"nodeSelector": {"there": "is-none"}}}}}"#;
     scenario.kubectl(&["patch", "deployment", "task-api", "-p", patch]).await?;
@@ -111,7 +111,7 @@ async fn replicas_hold_while_a_rule_is_inserted_and_envoy_gateway_is_away() -> R
     let (_cluster, scenario, _load) = alone_at_five_replicas("rule-inserted").await?;
     let stack = Stack::attach()?;
     stack.stop("envoy-gateway").await?;
-    // The proxies go on as they are; by its index the rule of the workload has another name from now on.
+    // The proxies keep their configuration, but the workload's rule has a new index, and so another name from now on.
     let first = r#"[{"op": "add", "path": "/spec/rules/0", "value": {
         "matches": [{"path": {"type": "PathPrefix", "value": "/first"}}],
         "backendRefs": [{"name": "task-api", "port": 9000}]}}]"#;
@@ -125,7 +125,7 @@ async fn replicas_hold_while_a_rule_is_inserted_and_envoy_gateway_is_away() -> R
     stack.start("envoy-gateway").await?;
     let told = told?;
     ensure!(told.contains("HTTPRoute") || told.contains("no proxy has the cluster"), "{told}");
-    // And once the proxies have the new names, nothing falls on the way.
+    // Once the proxies have the new names, replicas do not fall either.
     never_below_five(&scenario, Duration::from_secs(45)).await
 }
 

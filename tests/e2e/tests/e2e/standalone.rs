@@ -1,4 +1,4 @@
-//! `tidegate scaler` without an operator, for ScaledObjects that somebody wrote: with a real Prometheus, and with TLS.
+//! `tidegate scaler` without an operator, for hand-written ScaledObjects: with a real Prometheus, and with TLS.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Has the CPU for 5 of every 100 ms from here on, as the chart's request of 50m gives it on a busy node.
+    /// Gives it the CPU for 5 of every 100 ms from here on, as the chart's request of 50m does on a busy node.
     async fn starve(&self) -> Result<()> {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("it has ended")?;
         loop {
@@ -50,7 +50,7 @@ impl Beside {
     }
 }
 
-/// One that is ready.
+/// Starts a Tidegate beside the one that is installed; returns once it is ready.
 pub(crate) async fn beside(command: &str, args: &[String]) -> Result<Beside> {
     let (grpc, admin) = (free_address().await?, free_address().await?);
     let child = Command::new("tidegate")
@@ -74,7 +74,8 @@ async fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
 }
 
-/// The lines of `metadata` are those of the trigger's; more of the trigger may follow with less indentation.
+/// A ScaledObject with one trigger. `metadata` has the lines of the trigger's metadata; more of the trigger may follow with less
+/// indentation.
 pub(crate) fn scaled_object(target: &str, scaler: SocketAddr, metadata: &str) -> String {
     format!(
         "---
@@ -102,7 +103,7 @@ async fn counts_are_conserved_while_tidegate_has_a_twentieth_of_a_core() -> Resu
     let entrance = scenario.gateway("web", 8080).await?;
     let load = scenario.load(entrance, http()?, 200.0).await?;
     let scaler = beside("scaler", &[]).await?;
-    // Nothing while it does not know, as it may for a while when so little time of the CPU is its own.
+    // `None` while the demand is not known, which may last for a while with so little CPU.
     let told = async || {
         let (_, metrics) = tidegate_stack::get(&format!("http://{}/metrics", scaler.admin), 20 * crate::SECOND).await?;
         let of = format!("tidegate_workload_demand{{namespace=\"{}\"", scenario.namespace);
@@ -156,12 +157,12 @@ async fn a_prometheus_that_scrapes_the_proxies_gives_the_same_replicas_and_answe
     scenario.wait_for_replicas("asker", 5).await
 }
 
-/// Where the second scaler is pushed to: of the range that the stack leaves to tests.
+/// Address to which the second scaler is pushed, from the range that the stack leaves to tests.
 const PUSHED_TO: &str = "10.244.255.238:4317";
 
 #[tokio::test]
 async fn what_a_real_envoy_pushes_over_otlp_gives_the_same_replicas() -> Result<()> {
-    // A proxy of another test would never push, and while one is missing nobody knows what it carries.
+    // A proxy of another test would never push, and while one proxy is missing, its traffic is unknown.
     let _cluster = Cluster::empty().await?;
     let args = ["--source=otlp", "--token-source=otlp"].map(str::to_owned);
     let (_scaler, address) = scaler(&[&args[..], &[format!("--otlp-address={PUSHED_TO}")]].concat()).await?;
@@ -186,7 +187,7 @@ spec:
         let named = gateway(&[("http", "HTTP", 8080)]).replace("{name: web}", &format!("{{name: {name}}}"));
         "---\n".to_owned() + &named.replace("gatewayClassName: eg", &spec)
     };
-    // One whose counters are sums since its start, as is usual, and one that tells what came since last time.
+    // One proxy whose counters are sums since its start, as is usual, and one that reports the increase since the last push.
     for (name, options) in [("cumulative", ""), ("delta", ", reportCountersAsDeltas: true")] {
         let trigger = format!("service: {name}\n        requestsPerSecond: \"10\"");
         let route = http_route(name, &[(name, 1)]).replace("{name: web", &format!("{{name: {name}"));
@@ -242,7 +243,7 @@ async fn keda_and_the_scaler_know_each_other_by_their_certificates() -> Result<(
     scenario.wait_for_replicas("task-api", 3).await
 }
 
-/// A CA, and certificates of it.
+/// A CA that issues certificates.
 struct Pki {
     ca: Certificate,
     issuer: Issuer<'static, KeyPair>,
@@ -257,7 +258,7 @@ impl Pki {
         Ok(Self { ca, issuer: Issuer::new(params, key) })
     }
 
-    /// The certificate of a host or a client, and its key.
+    /// Issues the certificate of a host or a client, and its key.
     fn issue(&self, name: &str) -> Result<(String, String)> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?;

@@ -1,6 +1,6 @@
 //! Models behind an AI gateway: tokens per second, counted on the way, decide replicas through the real KEDA.
 //!
-//! What is real here and what is not: `tidegate_e2e::llm`.
+//! `tidegate_e2e::llm` says which parts are real here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ use tokio::time::interval;
 
 const FAST: [&str; 2] = ["--prefill=1000000", "--decode=100000"];
 
-/// A model of Deployment `qwen` behind Gateway `ai`, with these annotations. It has the same name as those of the other tests.
+/// A model of Deployment `qwen` behind Gateway `ai`, with these annotations. Models of other tests have the same name.
 async fn model(scenario: &Scenario, annotations: &[(&str, &str)], args: &[&str]) -> Result<Chat> {
     named_model(scenario, "m", annotations, args).await
 }
@@ -37,7 +37,7 @@ fn prompt(input: u64, output: u64) -> Prompt {
     Prompt { input, output, blocks: Vec::new() }
 }
 
-/// What `explain` says, in one line.
+/// Output of `explain`, in one line.
 async fn explained(cluster: &Cluster, scenario: &Scenario) -> Result<String> {
     let page = cluster.tidegate(&["explain", "deployment/qwen", "-n", &scenario.namespace]).await?;
     Ok(page.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -84,7 +84,7 @@ async fn long_prompts_count_as_far_as_they_are_not_cached() -> Result<()> {
     ];
     let chat = model(&scenario, &annotations, &FAST).await?;
 
-    // The same prompt again and again: 8 x 1024 tokens/s, of which the server reads one per request.
+    // The same prompt again and again: 8 x 1024 tokens/s, of which the server reads one token per request.
     let cached = Prompt { input: 1024, output: 1, blocks: vec![1, 2] };
     chat.ask(&cached).await?;
     let again = cached.clone();
@@ -100,7 +100,7 @@ async fn long_prompts_count_as_far_as_they_are_not_cached() -> Result<()> {
     one_replica(&cluster, &scenario).await?;
     drop(talking);
 
-    // Prompts that nobody has seen.
+    // Prompts that no server has seen.
     let fresh = AtomicU64::new(10);
     let _talking = chat.steadily(4.5, move || {
         let block = fresh.fetch_add(2, Ordering::Relaxed);
@@ -130,7 +130,7 @@ async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> 
     let scenario = Scenario::new("side-car").await?;
     let annotations = [("output-tokens-per-second", "200"), ("max-replicas", "8")];
     let chat = model(&scenario, &annotations, &FAST).await?;
-    // 15 x 50 = 750 tokens/s. In 20 s the side-car counts 15,000: what is taken for new, or taken away, shows.
+    // 15 x 50 = 750 tokens/s. In 20 s the side-car counts 15,000: if they were taken for new ones, or subtracted, it would show.
     let _talking = chat.steadily(15.0, || prompt(100, 50));
     until("a whole window is measured", async || {
         let tokens = output_tokens(&cluster, &scenario).await?;
@@ -150,7 +150,7 @@ async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> 
     Ok(())
 }
 
-/// The demand for output tokens/s that `explain` tells.
+/// The demand for output tokens/s that `explain` reports.
 async fn output_tokens(cluster: &Cluster, scenario: &Scenario) -> Result<f64> {
     let page = cluster.tidegate(&["explain", "deployment/qwen", "-n", &scenario.namespace, "-o", "json"]).await?;
     let page: serde_json::Value = serde_json::from_str(&page)?;
@@ -167,7 +167,7 @@ async fn tokens_of_a_model_under_another_name_are_not_counted_as_its_own() -> Re
     for _ in 0..20 {
         chat.count("another", usage, crate::SECOND).await?;
     }
-    // The route is given the new name: from now on these are its tokens, and those of before stay whose they were.
+    // The route gets a new model name: from now on tokens under it belong to the workload, and earlier tokens are not reassigned.
     let renamed = ai_route(&scenario.namespace, "chat", "renamed", "qwen");
     scenario.apply(&renamed).await?;
     until("explain knows the model by its new name", async || {
@@ -210,7 +210,7 @@ async fn a_queue_that_grows_while_a_server_starts_is_not_answered_with_ever_more
     until("they are ready", async || {
         let deployment = scenario.get(&["deployment/qwen"]).await?;
         let (now, ready) = (scenario.replicas("qwen").await?, deployment["status"]["readyReplicas"].as_u64());
-        // The HPA may have read a longer queue once more before the new pod was there to be seen.
+        // The HPA may have read a longer queue once more before the new pod was visible.
         anyhow::ensure!(ready >= Some(asked) || now <= asked + 2, "{now} replicas while {asked} start");
         ensure!(ready >= Some(asked), "{ready:?} are");
         Ok(())

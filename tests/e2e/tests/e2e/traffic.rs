@@ -52,7 +52,7 @@ async fn demand_that_stays_above_the_maximum_for_five_minutes_is_told() -> Resul
     let _load = scenario.load(entrance, http()?, 9.0).await?;
     scenario.wait_for_replicas("task-api", 2).await?;
     let message = eventually(Duration::from_secs(400), "the event", async || {
-        // Each look is a process, and there is a while to go.
+        // Each read starts a process, and there is a while to go.
         tokio::time::sleep(Duration::from_secs(5)).await;
         let events = scenario.events("Deployment", "task-api").await?;
         Ok(events.into_iter().find(|(reason, _)| reason == "AboveMaximum").map(|(_, message)| message))
@@ -227,7 +227,7 @@ async fn requests_for_which_no_host_is_healthy_raise_the_workload_and_do_not_sen
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 90.0).await?;
     scenario.wait_for_replicas("task-api", 5).await?;
-    // Ready for Kubernetes, and failing the health check of Envoy: each request is answered with 503.
+    // The pods are ready for Kubernetes, but fail the health check of Envoy: each request is answered with 503.
     let policy = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: BackendTrafficPolicy\nmetadata: {name: ejects}\nspec:\n  \
         targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: tasks}]\n  healthCheck:\n    panicThreshold: 0\n    \
         active: {type: HTTP, interval: 1s, timeout: 1s, unhealthyThreshold: 1, http: {path: /no-such-page, expectedStatuses: [299]}}\n";

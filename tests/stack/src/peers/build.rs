@@ -1,4 +1,4 @@
-//! How each kind of peer is made.
+//! The build of each kind of peer.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use super::{
     progress::{Progress, output},
 };
 
-/// Makes `peer` in the empty folder `to`; generated modules and logs go to `work`.
+/// Builds `peer` in the empty folder `to`; generated modules and logs go to `work`.
 pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
     fs::create_dir_all(work)?;
     let log = work.join(format!("{}-{}.log", peer.name, peer.version));
@@ -71,7 +71,7 @@ pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Small, and quick to start, rather than fast. The command's own settings come first.
+/// Program of a peer of jars: small and quick to start, rather than fast. The caller's `JAVA_ARGS` replace the settings of memory.
 const RUN_CLASS: &str = "#!/bin/sh\n\
     exec java ${JAVA_ARGS:--Xmx256m -Xms32m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp \"$(dirname \"$0\")/lib/*\" \"$@\"\n";
 
@@ -113,7 +113,7 @@ impl Module {
         }
     }
 
-    /// Writes its `go.mod`, which `go build -mod=mod` completes. One that is there already is kept with what it learnt.
+    /// Writes its `go.mod`, which `go build -mod=mod` completes. If the same one was written before, the completed file is kept.
     fn write(self, folder: &Path) -> Result<()> {
         let path = folder.join("go.mod");
         let head = match self {
@@ -140,7 +140,7 @@ impl Module {
     }
 }
 
-/// k8s.io/kubernetes says `k8s.io/api => ./staging/src/k8s.io/api`: the same modules in their published version.
+/// Replaces lines of k8s.io/kubernetes like `k8s.io/api => ./staging/src/k8s.io/api` with the same modules' published version.
 fn staging(go_mod: &str) -> String {
     let version = KUBERNETES.replacen("v1.", "v0.", 1);
     go_mod.lines().filter_map(|line| line.trim().trim_start_matches("replace ").split_once(" => ./staging/")).fold(
@@ -152,7 +152,7 @@ fn staging(go_mod: &str) -> String {
     )
 }
 
-/// The `replace` and `exclude` lines of a module, to be said again.
+/// The `replace` and `exclude` lines of a module, to be repeated in the generated one.
 fn kept(go_mod: &str) -> String {
     go_mod.lines().filter(|line| line.starts_with("replace ") || line.starts_with("exclude ")).fold(
         String::new(),
@@ -181,7 +181,7 @@ fn required(module: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// A `pip` that works: Python's own, or else one in a virtual environment that is thrown away with the folder.
+/// A `pip` that works: Python's own, or else one in a virtual environment beside the folder.
 fn pip(folder: &Path, progress: &mut Progress, log: &Path) -> Result<Vec<String>> {
     if output(Command::new("python3").args(["-m", "pip", "--version"])).is_ok() {
         return Ok(["python3", "-m", "pip"].map(str::to_owned).to_vec());
@@ -203,7 +203,7 @@ fn only_wheel(folder: &Path) -> Result<PathBuf> {
     bail!("pip download left no wheel in {}", folder.display())
 }
 
-/// Copies a file, or a folder with all that is in it. Files of the module cache are read-only; the copies are not.
+/// Copies a file, or a folder with all its contents. Files of the module cache are read-only; the copies are not.
 fn copy_all(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         return Ok(fs::write(to, fs::read(from)?)?);

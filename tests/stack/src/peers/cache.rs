@@ -1,4 +1,4 @@
-//! Where peers are kept: one folder per name and version, made in one step, by one process at a time.
+//! The cache of built peers: one folder per name and version, created in one step, by one process at a time.
 
 use std::{
     env,
@@ -30,13 +30,13 @@ impl Cache {
         Ok(Self { root: std::path::absolute(root)? })
     }
 
-    /// Where `peer` is, once it is made.
+    /// Folder of `peer`, once it is built.
     pub fn folder(&self, peer: &Peer) -> PathBuf {
         self.root.join(format!("{}-{}", peer.name, peer.version))
     }
 
-    /// Makes `peer`. Another process that makes peers is waited for: two builds at once are slower than one after the
-    /// other, and what it makes is not made again.
+    /// Builds `peer`, after any other process that builds peers: two builds at once are slower than one after the other, and a
+    /// peer that the other has built is not built again.
     pub(super) fn make(&self, peer: &Peer) -> Result<()> {
         fs::create_dir_all(&self.root).with_context(|| format!("cannot create {}", self.root.display()))?;
         let _lock = self.lock()?;
@@ -53,7 +53,7 @@ impl Cache {
         fs::rename(&partial, &folder).with_context(|| format!("cannot create {}", folder.display()))
     }
 
-    /// Held until dropped; the system drops it when the process ends, however it ends.
+    /// Locks the cache until the result is dropped; the system releases the lock when the process ends, however it ends.
     fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");
         let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;

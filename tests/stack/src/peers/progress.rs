@@ -1,4 +1,4 @@
-//! One line per peer that is being made, with the time it takes; a failure shows the end of the log.
+//! One line per peer that is being built, with the time it takes; a failure shows the end of the log.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// How often a line is written where lines cannot be overwritten.
+/// Time between two lines where a line cannot be overwritten.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// The line of one peer.
@@ -91,7 +91,7 @@ pub(crate) fn tail(log: &Path, lines: usize) -> String {
     if last.is_empty() { "(empty)".to_owned() } else { last.join("\n") }
 }
 
-/// The output of a short command; its own words when it fails.
+/// Runs a short command and returns its output; the error has its stderr.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|error| match how_to_install(&program) {

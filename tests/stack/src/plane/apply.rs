@@ -1,4 +1,4 @@
-//! Objects into the API server, by server-side apply.
+//! Applies objects to the API server, by server-side apply.
 
 use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::wait::eventually;
 
-/// Objects of one call that are sent at once.
+/// Files of one call that are applied at once.
 const AT_ONCE: usize = 8;
 
 /// Applies every document of the YAML `text`.
@@ -42,7 +42,7 @@ pub(super) async fn path(client: &Client, path: &Path) -> Result<()> {
     stream::iter(files).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// Applies one object. Its path is made from its kind, as kube guesses plurals; right for what the stack applies.
+/// Applies one object. The path has the plural that kube guesses from the kind, which is right for all kinds that the stack applies.
 pub(super) async fn one(client: &Client, object: Value) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(object).context("not a Kubernetes object")?;
     let types: TypeMeta = object.types.clone().context("without apiVersion and kind")?;
@@ -57,7 +57,7 @@ pub(super) async fn one(client: &Client, object: Value) -> Result<()> {
     Ok(())
 }
 
-/// Says that `address` is behind a Service without a selector.
+/// Makes `address` the endpoint of a Service without a selector.
 pub(super) async fn endpoints(
     client: &Client,
     namespace: &str,
@@ -96,7 +96,7 @@ pub(super) async fn established(client: &Client, group: &str) -> Result<()> {
     .await
 }
 
-/// The documents of a YAML stream that are not empty.
+/// Returns the documents of a YAML stream, without empty ones.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>> {
     let all = serde_yaml_ng::Deserializer::from_str(text).map(Value::deserialize).collect::<Result<Vec<_>, _>>()?;
     Ok(all.into_iter().filter(|document| !document.is_null()).collect())

@@ -1,4 +1,4 @@
-//! Envoy Gateway with its Kubernetes provider: it makes proxy Deployments, which the pod runner turns into Envoys.
+//! Envoy Gateway with its Kubernetes provider: it creates the proxies' Deployments, whose pods the pod runner runs as Envoys.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -28,10 +28,10 @@ const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
 pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     let definitions = async {
-        // It looks once, at its start, which routes there are.
+        // Envoy Gateway checks only at its start which kinds of routes exist.
         apply::path(client, &plane.settings.peer("gateway-api-crds")?.join("crds")).await?;
         apply::path(client, &plane.settings.peer("envoy-gateway-crds")?.join("crds")).await?;
-        // The kinds of Envoy AI Gateway, for Tidegate to read; the gateway itself is not here.
+        // The kinds of Envoy AI Gateway, for Tidegate to read; the AI gateway itself does not run here.
         apply::path(client, &plane.settings.peer("ai-gateway-crds")?.join("crds")).await?;
         apply::path(client, &plane.settings.peer("inference-crds")?.join("crds")).await?;
         apply::established(client, "gateway.networking.k8s.io").await?;
@@ -83,7 +83,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     accepted(client).await
 }
 
-/// Envoy Gateway makes its own certificates, and those of the proxies, into the cluster; the folder of its own.
+/// Lets Envoy Gateway create its own certificates and the proxies' in the cluster; returns the folder of its own.
 async fn certificates(plane: &Plane, client: &Client) -> Result<std::path::PathBuf> {
     let output = Command::new(plane.settings.peer("envoy-gateway")?)
         .args(["certgen", "--disable-topology-injector"])
@@ -105,7 +105,7 @@ async fn certificates(plane: &Plane, client: &Client) -> Result<std::path::PathB
     Ok(folder)
 }
 
-/// Waits until the GatewayClass is accepted: from then on Gateways are looked at.
+/// Waits until the GatewayClass is accepted: from then on Envoy Gateway handles Gateways.
 async fn accepted(client: &Client) -> Result<()> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "GatewayClass"));
     let classes: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -117,7 +117,7 @@ async fn accepted(client: &Client) -> Result<()> {
     .await
 }
 
-/// The Service by whose name proxies find it, and the GatewayClass.
+/// Applies the Service by whose name proxies find Envoy Gateway, and the GatewayClass.
 async fn expose(client: &Client) -> Result<()> {
     let ports = json!([
         { "name": "grpc", "port": 18000, "protocol": "TCP" },

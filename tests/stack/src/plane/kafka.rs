@@ -1,6 +1,6 @@
-//! A Kafka broker that is its own controller: `kafka.messaging.svc:9092` is open to all, and `:9094` asks for TLS and for a user.
-//! The user is `tidegate` with the password `lag-reader`, or whoever an unsigned token names, who may do nothing until an ACL
-//! says so.
+//! A Kafka broker that is its own controller: `kafka.messaging.svc:9092` is open to all, and `:9094` requires TLS and a user. The
+//! user is `tidegate` with the password `lag-reader`, or any that an unsigned token names, and may do nothing until an ACL allows
+//! it.
 
 use std::{fs, net::Ipv4Addr, process::Stdio, time::Duration};
 
@@ -69,7 +69,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         .await
 }
 
-/// Benchmarks ask the broker what it was asked, over JMX.
+/// Arguments of the JVM. Benchmarks, which use the stock profile, read the broker's counts of requests over JMX.
 fn java_args(profile: Profile) -> String {
     let memory = "-Xmx256m -Xms32m";
     let jmx = "-Dcom.sun.management.jmxremote";

@@ -1,4 +1,4 @@
-//! KEDA: its objects as its own manifests have them, and its three programs as processes on loopback.
+//! KEDA: its objects from its own manifests, and its three programs as processes on loopback.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -24,7 +24,7 @@ const METRICS_SERVICE: &str = "127.0.0.1:29666";
 
 const LOGS: [&str; 3] = ["--zap-log-level=info", "--zap-encoder=console", "--zap-time-encoding=rfc3339nano"];
 
-/// Applies KEDA's objects and starts it; ready when the HPA controller could ask for a metric.
+/// Applies KEDA's objects and starts it; returns once the HPA controller could ask for a metric.
 pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let manifests = plane.settings.peer("keda-manifests")?;
     apply::path(client, &manifests.join("namespace.yaml")).await?;
@@ -52,7 +52,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         .await
 }
 
-/// One pair for all three programs, named as KEDA expects it.
+/// Copies one certificate and key for all three programs, under the names that KEDA expects.
 fn certificates(plane: &Plane) -> Result<String> {
     let folder = plane.state.join("keda-certificates");
     fs::create_dir_all(&folder)?;
@@ -62,7 +62,7 @@ fn certificates(plane: &Plane) -> Result<String> {
     Ok(folder.to_string_lossy().into_owned())
 }
 
-/// KEDA's programs are its own ServiceAccount, with KEDA's own RBAC.
+/// Writes a kubeconfig for KEDA's programs: they use its own ServiceAccount, with KEDA's own RBAC.
 async fn kubeconfig(plane: &Plane, client: &Client) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "keda");
     let spec = TokenRequestSpec { expiration_seconds: Some(7 * 24 * 3600), ..TokenRequestSpec::default() };
@@ -120,7 +120,7 @@ fn with_logs(arguments: &[String]) -> Vec<String> {
     arguments.iter().cloned().chain(LOGS.map(str::to_owned)).collect()
 }
 
-/// Tells the API server where the adapter and the webhooks are. Endpoints refuse loopback addresses, but the aggregator
+/// Registers the adapter and the webhooks with the API server. Endpoints refuse loopback addresses, but the aggregator
 /// resolves a Service of type ExternalName to `<externalName>:<port of the APIService>`, and webhooks may name a URL.
 async fn register(plane: &Plane, client: &Client, manifests: &Path) -> Result<()> {
     let bundle = base64(&fs::read(plane.pki.path("keda-ca.crt"))?);

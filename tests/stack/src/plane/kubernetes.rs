@@ -41,8 +41,8 @@ pub(super) async fn api_server(plane: &Plane) -> Result<()> {
     let pki = &plane.pki;
     let arguments = [
         format!("--etcd-servers={ETCD}"),
-        // At the port of the Service default/kubernetes: its address is local here, so processes and pods find the API
-        // server where they do in any cluster.
+        // At the address and port of the Service default/kubernetes: the address is local here, so processes and pods find the
+        // API server where they do in any cluster.
         format!("--bind-address={API_SERVER}"),
         "--secure-port=443".to_owned(),
         // The default reconciler would publish an address of its own as an endpoint; there is none to publish.
@@ -67,7 +67,7 @@ pub(super) async fn api_server(plane: &Plane) -> Result<()> {
     plane.start("kube-apiserver", &arguments, &[])
 }
 
-/// Starts the controllers and the scheduler. Ready when the first object that a controller makes is there.
+/// Starts the controllers and the scheduler. Returns once the first object that a controller creates exists.
 pub(super) async fn controllers(plane: &Plane, client: &Client) -> Result<()> {
     let controllers = plane.state.join("controllers.kubeconfig");
     plane.pki.kubeconfig(&controllers, "controllers")?;

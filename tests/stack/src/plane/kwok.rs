@@ -1,4 +1,4 @@
-//! kwok plays the one node, and the pods that have nothing real to run.
+//! kwok simulates the only node, and the pods that have nothing real to run.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use super::Plane;
 /// The node of all pods.
 const NODE: &str = "fake-0";
 
-/// Starts kwok; ready when the node is.
+/// Starts kwok; returns once the node is ready.
 pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let stages = plane.state.join("stages.yaml");
     let folder = plane.settings.peer("kwok-stages")?;
@@ -56,7 +56,8 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         .await
 }
 
-/// Pods whose images all stand for a program are run by the pod runner, which says itself when they are ready or gone.
+/// Excludes from a stage the pods whose images all stand for a program: the pod runner runs them, and reports itself when they
+/// are ready or gone.
 fn leave_real_pods_alone(stage: &mut Value) -> Result<()> {
     if stage["spec"]["resourceRef"]["kind"] != "Pod" {
         return Ok(());

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::network::API_SERVER;
 
-/// What a certificate says about its holder.
+/// The names of a certificate's holder.
 struct Subject {
     common_name: &'static str,
     organization: Option<&'static str>,
@@ -27,7 +27,7 @@ pub(super) struct Pki {
 }
 
 impl Pki {
-    /// Makes four authorities (cluster, front proxy, KEDA, Kafka), and what they sign, in `folder`.
+    /// Creates four authorities (cluster, front proxy, KEDA, Kafka), and the certificates that they sign, in `folder`.
     pub(super) fn write(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let pki = Self { folder: folder.to_owned() };
@@ -71,12 +71,12 @@ impl Pki {
         Ok(pki)
     }
 
-    /// Where all of it is.
+    /// The folder of all files.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where a file of it is.
+    /// The path of one file.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -86,13 +86,13 @@ impl Pki {
         format!("--{flag}={}", self.path(name).display())
     }
 
-    /// A kubeconfig for the holder of the certificate `name`.
+    /// Writes a kubeconfig for the holder of the certificate `name`.
     pub(super) fn kubeconfig(&self, to: &Path, name: &str) -> Result<()> {
         let [certificate, key] = ["crt", "key"].map(|end| self.path(&format!("{name}.{end}")));
         self.kubeconfig_for(to, &json!({ "client-certificate": certificate, "client-key": key }))
     }
 
-    /// A kubeconfig for `user`, which is as in a kubeconfig: `{"token": "…"}`.
+    /// Writes a kubeconfig for `user`, which has the form that it has in a kubeconfig: `{"token": "…"}`.
     pub(super) fn kubeconfig_for(&self, to: &Path, user: &serde_json::Value) -> Result<()> {
         let cluster =
             json!({ "server": format!("https://{API_SERVER}"), "certificate-authority": self.path("cluster-ca.crt") });

@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes the proxy pods, and AI gateways beside them, every second, as `http://prometheus.monitoring.svc:9090`.
+//! A Prometheus at `http://prometheus.monitoring.svc:9090` that scrapes the proxy pods, and AI gateways beside them, every second.
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
@@ -48,12 +48,12 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         .await
 }
 
-/// Keeps the list of proxy pods that Prometheus reads.
+/// Keeps the list of proxy pods that Prometheus reads up to date.
 async fn follow_proxies(client: Client, file: PathBuf) {
     let pods: Api<Pod> = Api::all(client);
     let mut written = Vec::new();
     loop {
-        // What cannot be listed or written now is tried again.
+        // A list or a write that fails is tried again.
         if let Ok(list) = pods.list(&ListParams::default().labels(PROXIES)).await {
             let targets: Vec<Value> = list.items.iter().flat_map(targets).collect();
             if targets != written && fs::write(&file, Value::from(targets.clone()).to_string()).is_ok() {
@@ -64,12 +64,12 @@ async fn follow_proxies(client: Client, file: PathBuf) {
     }
 }
 
-/// The proxy of a pod, and its AI gateway if it has one.
+/// Targets of a pod: its proxy, and its AI gateway if it has one.
 fn targets(pod: &Pod) -> Vec<Value> {
     let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()) else { return Vec::new() };
     let target = |port: u16, path: &str| {
         let mut labels = json!({ "namespace": pod.namespace(), "pod": pod.name_any(), "__metrics_path__": path });
-        // As a PodMonitor with `podTargetLabels` adds them.
+        // The labels that a PodMonitor with `podTargetLabels` adds.
         for owner in ["owning-gateway-namespace", "owning-gateway-name"] {
             let label = format!("gateway.envoyproxy.io/{owner}");
             labels[label.replace(['.', '/', '-'], "_")] = json!(pod.labels().get(&label));

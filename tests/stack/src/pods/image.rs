@@ -1,4 +1,4 @@
-//! Which images stand for which program.
+//! The images that stand for a program.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -23,7 +23,7 @@ pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
     REAL_IMAGES.iter().filter_map(|image| program(image)).collect()
 }
 
-/// The name under which an image stands for a program.
+/// The entry of [`REAL_IMAGES`] for an image, if it stands for a program.
 pub(super) fn real(image: &str) -> Option<&'static str> {
     let image = image.split('@').next().unwrap_or(image);
     let repository = match image.rsplit_once(':') {

@@ -36,7 +36,7 @@ use super::{
     volumes::Volumes,
 };
 
-/// Time between two looks at the Secrets and ConfigMaps of a pod, and between two tries to start it.
+/// Time between two reads of the Secrets and ConfigMaps of a pod, and between two attempts to start it.
 const REFRESH: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(300);
 
@@ -82,14 +82,14 @@ struct Running {
     since: Timestamp,
 }
 
-/// What runs in a container, and how it is.
+/// A container with its process and its state.
 struct InContainer {
     container: Container,
     process: Supervised,
     status: watch::Receiver<Status>,
     ready: watch::Receiver<bool>,
     started_at: Timestamp,
-    /// What a command needs in front of it to run inside.
+    /// Prefix that makes a command run inside.
     enter: Vec<String>,
     env: Env,
 }
@@ -123,7 +123,7 @@ impl Running {
             let from = mount.sub_path.as_ref().map_or_else(|| volume.clone(), |path| volume.join(path));
             Bind::new(from, mount.mount_path.clone())
         });
-        // All containers of a pod share one sandbox: what several of them mount is there once.
+        // All containers of a pod share one sandbox: a path that several of them mount is bound once.
         let mut binds: Vec<Bind> = programs.chain(mounts).collect();
         binds.sort_by(|one, other| one.to.cmp(&other.to));
         binds.dedup_by(|one, other| one.to == other.to);
@@ -191,7 +191,7 @@ impl Running {
             tokio::select! {
                 () = terminated(seen) => return,
                 () = self.changed.notified() => {}
-                // What cannot be read now stays as it was.
+                // Volumes that cannot be read now stay as they were.
                 _ = refresh.tick() => drop(self.volumes.refresh(&self.pod).await),
             }
         }
@@ -213,18 +213,18 @@ impl Running {
         self.containers.iter_mut().map(state).collect()
     }
 
-    /// The hooks before the end, SIGTERM, and after the grace SIGKILL; all containers at once.
+    /// Stops all containers at once: `preStop` hooks, SIGTERM, and SIGKILL after the grace period.
     async fn stop(&self) {
         let grace = self.grace();
         let stops = self.containers.iter().map(|running| async move {
-            // A hook that fails changes nothing about the end.
+            // A hook that fails does not keep its container running.
             let _ = timeout(grace, running.before_stop(&self.ip, grace)).await;
             let _ = running.process.order(Order::Stop).await;
         });
         let _ = timeout(grace, join_all(stops)).await;
     }
 
-    /// With the last handle of a container's process goes the process.
+    /// Drops the handles of the containers' processes: a process ends with its last handle.
     fn forget(self) {
         let mut processes = self.runner.processes.lock().unwrap_or_else(PoisonError::into_inner);
         for running in &self.containers {
@@ -260,7 +260,7 @@ impl InContainer {
 
 /// Returns when the pod is to end, or is gone.
 async fn terminated(seen: &mut Seen) {
-    // An error says that it is gone.
+    // An error means that it is gone.
     let _ = seen.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()).await;
 }
 
@@ -269,7 +269,7 @@ async fn patch(runner: &Runner, pod: &Pod, status: &Value) -> bool {
     pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await.is_ok()
 }
 
-/// Deletes the object, as a kubelet does when nothing of the pod is left. Tries until the API server is there.
+/// Deletes the object, as a kubelet does when nothing of the pod is left. Tries until the API server answers.
 async fn remove(runner: &Runner, pod: &Pod) {
     let pods: Api<Pod> = Api::namespaced(runner.client.clone(), &pod.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };

@@ -18,7 +18,7 @@ use crate::{http, process::Supervised};
 /// Time between two tries until the first success, so that a pod is ready as soon as it can be.
 const EAGER: Duration = Duration::from_millis(100);
 
-/// Keeps saying whether the container is ready; without a probe it is while it runs.
+/// Watches whether the container is ready; without a probe it is ready while it runs.
 pub(super) fn watch(
     container: &Container,
     ip: &str,
@@ -80,7 +80,7 @@ async fn once(probe: &Probe, container: &Container, ip: &str) -> Result<()> {
     }
 }
 
-/// `GET` as a probe or a hook means it: any status from 200 to 399 is good.
+/// Sends the `GET` of a probe or a hook: any status from 200 to 399 is a success.
 pub(super) async fn get(action: &HTTPGetAction, container: &Container, ip: &str, deadline: Duration) -> Result<()> {
     let port = port(&action.port, container)?;
     let path = action.path.as_deref().unwrap_or("/");

@@ -1,4 +1,4 @@
-//! A container's command and environment, as a kubelet makes them from the pod.
+//! A container's command and environment, as a kubelet derives them from the pod.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::network::API_SERVER;
 
-/// Where programs are inside a pod.
+/// Folder of programs inside a pod.
 pub(super) const PROGRAMS: &str = "/program";
 
 /// Names and values of variables, in the container's order.
@@ -52,7 +52,7 @@ pub(super) fn command(container: &Container, program: &str, env: &[(String, Stri
     std::iter::once(first).chain(words.map(|word| expand(word, env))).collect()
 }
 
-/// `$(NAME)` becomes the variable's value, `$$` a dollar; what is not known stays as it is.
+/// Replaces `$(NAME)` with the variable's value, and `$$` with a dollar; an unknown name stays as it is.
 fn expand(text: &str, env: &[(String, String)]) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -102,7 +102,7 @@ fn found(value: Option<String>, optional: Option<bool>, what: &str) -> Result<Op
     Ok(value)
 }
 
-/// A field of the downward API. `ip` is the pod's address, which its object may not say yet.
+/// A field of the downward API. `ip` is the pod's address, which its object may not have yet.
 pub(super) fn field(pod: &Pod, field: &ObjectFieldSelector, ip: &str) -> Result<String> {
     let path = field.field_path.as_str();
     let spec = pod.spec.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a pod's status says.
+//! The status of a pod.
 
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub(super) fn waiting(pod: &Pod, why: &str) -> Value {
     json!({ "status": { "phase": "Pending", "containerStatuses": containers.collect::<Vec<_>>() } })
 }
 
-/// The status of a pod that runs. `ready_since` is when it became what it is now, ready or not.
+/// The status of a running pod. `ready_since` is the time when it last became ready or stopped being so.
 pub(super) fn running(ip: &str, since: Timestamp, ready_since: Timestamp, containers: &[ContainerState]) -> Value {
     let ready = is_ready(containers);
     let condition = |kind: &str, status: bool, at: Timestamp| {
@@ -80,7 +80,7 @@ fn container(state: &ContainerState) -> Value {
     })
 }
 
-/// Kubernetes' times have no fractions.
+/// A time as Kubernetes writes it, without fractions of a second.
 fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

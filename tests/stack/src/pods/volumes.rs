@@ -40,12 +40,12 @@ impl Volumes {
         Self { client, namespace, ip: ip.to_owned(), folder, written: HashMap::new(), tokens: HashMap::new() }
     }
 
-    /// Where a volume is.
+    /// Folder of a volume.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Writes what has changed since the last call; an error if something that a volume needs is not there.
+    /// Writes the volumes that have changed since the last call; an error if an object or a key that a volume needs is missing.
     pub(super) async fn refresh(&mut self, pod: &Pod) -> Result<()> {
         for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
             let files = self.files(pod, volume).await.with_context(|| format!("volume {}", volume.name))?;
@@ -63,7 +63,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// What is in a volume; nothing of ours in an `emptyDir`.
+    /// Files of a volume; `None` for an `emptyDir`, which has no files of ours.
     async fn files(&mut self, pod: &Pod, volume: &Volume) -> Result<Option<Files>> {
         let mut files = Files::new();
         if volume.empty_dir.is_some() {
@@ -102,7 +102,7 @@ impl Volumes {
         Ok(files)
     }
 
-    /// A real token of the pod's ServiceAccount, asked for again when most of its time is over.
+    /// A real token of the pod's ServiceAccount, requested again when most of its lifetime is over.
     async fn token(&mut self, pod: &Pod, wanted: &ServiceAccountTokenProjection) -> Result<String> {
         let lifetime = wanted.expiration_seconds.unwrap_or(3600);
         if let Some((made, token)) = self.tokens.get(&wanted.path)
@@ -182,7 +182,7 @@ fn chosen(mut data: Files, items: Option<&[KeyToPath]>, optional: Option<bool>) 
     Ok(files)
 }
 
-/// All files change in one step, however many: `name → ..data/name`, `..data → ..version`.
+/// Writes a version of the files; all of them change in one step, by links: `name → ..data/name`, `..data → ..version`.
 fn write(folder: &Path, version: u64, files: &Files) -> Result<()> {
     let data = folder.join(format!("..{version}"));
     for (path, bytes) in files {

@@ -18,14 +18,14 @@ pub(super) async fn serve(socket: UdpSocket, services: Services) {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         let Some(question) = Question::parse(&buffer[..length]) else { continue };
         let addresses = question.service().map(|(name, namespace)| services.addresses(namespace, name));
-        // An answer that is lost is asked for again.
+        // If an answer is lost, the client asks again.
         let _ = socket.send_to(&question.answer(addresses.flatten().as_deref()), from).await;
     }
 }
 
 /// The one question of a query.
 struct Question<'a> {
-    /// Header and question, without what follows.
+    /// Header and question, without the sections that follow.
     query: &'a [u8],
     /// In lower case, without the last dot.
     name: String,
@@ -61,18 +61,18 @@ impl<'a> Question<'a> {
         (!namespace.contains('.')).then_some((service, namespace))
     }
 
-    /// The response; without addresses the name does not exist.
+    /// The response; `None` means that the name does not exist.
     fn answer(&self, addresses: Option<&[Ipv4Addr]>) -> Vec<u8> {
         let records = if self.kind == TYPE_A { addresses.unwrap_or_default() } else { &[] };
         let mut answer = self.query.to_vec();
-        // A response with authority, and recursion as was asked.
+        // An authoritative response; the flag for recursion is the query's.
         answer[2] = 0x84 | (self.query[2] & 0x01);
         answer[3] = 0x80 | if addresses.is_some() { 0 } else { NAME_ERROR };
         let count = u16::try_from(records.len()).unwrap_or(u16::MAX).min(60);
         answer[6..8].copy_from_slice(&count.to_be_bytes());
         answer[8..12].fill(0);
         for address in &records[..usize::from(count)] {
-            // The name is the one at byte 12; class IN; four bytes.
+            // A pointer to the name at byte 12; type A; class IN. Then the TTL, and an address of four bytes.
             answer.extend([0xc0, 12, 0, 1, 0, 1]);
             answer.extend(TTL.to_be_bytes());
             answer.extend([0, 4]);

@@ -1,4 +1,4 @@
-//! ClusterIPs: a listener for each port of each Service, which passes connections on.
+//! ClusterIPs: a listener for each port of each Service, which forwards connections.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -37,7 +37,7 @@ struct Target {
     port: String,
 }
 
-/// Listens for what the Services say, until the stack ends.
+/// Listens on the ports of all Services until the stack ends.
 pub(super) async fn serve(services: Services, client: Client, changed: Arc<Notify>) {
     let mut listeners: HashMap<SocketAddrV4, JoinHandle<()>> = HashMap::new();
     loop {
@@ -49,12 +49,12 @@ pub(super) async fn serve(services: Services, client: Client, changed: Arc<Notif
                 if listeners.get(&address).is_some_and(|listener| !listener.is_finished()) {
                     continue;
                 }
-                // An address that one of the peers has taken stays theirs.
+                // An address that a peer already listens on is left to it.
                 if let Ok(listener) = TcpListener::bind(address).await {
                     listeners.insert(address, tokio::spawn(accept(listener, target, services.clone())));
                 }
             }
-            // What cannot be said now is said at the next change.
+            // A status that cannot be written now is written at the next change.
             let _ = publish(&service, &client).await;
         }
         listeners.retain(|address, listener| {
@@ -69,7 +69,7 @@ pub(super) async fn serve(services: Services, client: Client, changed: Arc<Notif
 
 fn ports(service: &Service) -> Vec<(SocketAddrV4, Target)> {
     let (Some(address), Some(spec)) = (cluster_ip(service), &service.spec) else { return Vec::new() };
-    // There the API server itself listens.
+    // The API server itself listens there.
     if address == API_SERVER {
         return Vec::new();
     }
@@ -92,7 +92,7 @@ async fn accept(listener: TcpListener, target: Target, services: Services) {
         let Ok((mut inbound, _)) = listener.accept().await else { continue };
         let (target, services, turn) = (target.clone(), services.clone(), Arc::clone(&turn));
         tokio::spawn(async move {
-            // A connection that cannot be passed on is closed, as nobody would answer it.
+            // A connection that cannot be forwarded is closed, as nobody would answer it.
             if let Ok(mut outbound) = connect(&target, &services, &turn).await {
                 let _ = copy_bidirectional(&mut inbound, &mut outbound).await;
             }
