@@ -1,19 +1,18 @@
-//! What belongs to a workload, added up over the clusters that carry its traffic.
+//! The demand of a workload: its share of the traffic, summed over the clusters that carry it.
 //!
-//! Missing data is never read as missing demand. Whatever is missing is held in the same way: the last
-//! value that was known counts for as long as it is younger than `stale_after`, and after that there is an error, on which
-//! the HPA leaves replicas alone.
+//! Missing data is never read as missing demand. Every gap is handled in the same way: the last known value is used while it is
+//! younger than `stale_after`, and after that there is an error, on which the HPA leaves replicas alone.
 //!
 //! - A source is silent: [`SignalStore`] itself holds the last value of each cluster.
-//! - No proxy shows a cluster, or Envoy Gateway has not taken in yet what the Plan names it for: the last *sum* is held.
-//! - Of the clusters or proxies only some were measured, or for less than a window, so that their sum is a lower bound: it counts
-//!   where it asks for more than the last sum, or, where that is not known, for no fewer replicas than the workload has.
-//! - A backend of weight 0 is known to get nothing: nobody needs to measure that.
-//! - No pod of the workload is ready: where none has an address either, Envoy Gateway answers 503 and takes the cluster away
-//!   (since 1.6), so that a workload of which a rollout went wrong looks idle. What is measured is a lower bound then, and
-//!   for as long after as the seconds without a cluster are in the window.
-//! - No route leads to the workload any more. That may be a mistake that is fixed in a minute, or a route that is
-//!   deleted and recreated: a zero would empty a workload that is needed, so the last sum is held, and then it is an error.
+//! - No proxy shows a cluster, or Envoy Gateway has not yet applied the route that the Plan names it for: the last *sum* is held.
+//! - Only some of the clusters or proxies were measured, or for less than a window, so their sum is a lower bound: it is used
+//!   where it asks for more than the last sum, or, if that is unknown, for no fewer replicas than the workload has.
+//! - A backend of weight 0 is known to get nothing, so it needs no measurement.
+//! - No pod of the workload is ready: if none has an address either, Envoy Gateway answers 503 and removes the cluster (since
+//!   1.6), so a workload whose rollout failed looks idle. The measured value is a lower bound then, and until the seconds without
+//!   a cluster have left the window.
+//! - No route leads to the workload any more. That may be a mistake that is fixed in a minute, or a route that is deleted and
+//!   recreated: a zero would scale down a workload that is needed, so the last sum is held, and after that there is an error.
 
 mod hours;
 mod kafka;
@@ -58,50 +57,50 @@ pub enum NoDemand {
     /// The Plan has not been made yet
     #[error("the cluster is not known yet: /readyz says what is waited for")]
     NothingKnown,
-    /// The workload is none that the Plan knows
+    /// The Plan does not know the workload
     #[error("{id} has no annotations of Tidegate, or does not exist; {known}")]
     UnknownWorkload {
-        /// Which one
+        /// The workload that was asked for
         id: WorkloadId,
-        /// Those that are known beside it, as a sentence
+        /// The workloads known in its namespace, as a sentence
         known: String,
     },
-    /// The Plan knows only Services that routes reach, and this is none of them
+    /// The Service is not in the Plan, which knows only Services that routes reach
     #[error("no route reaches Service {} in namespace {}, or it does not exist; {known}", id.name, id.namespace)]
     UnknownService {
-        /// Which one
+        /// The Service that was asked for
         id: ServiceId,
-        /// Those that are known beside it, as a sentence
+        /// The Services reached in its namespace, as a sentence
         known: String,
     },
-    /// Nothing leads to the workload
+    /// No route leads to the workload
     #[error(
         "no route reaches {0}: wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway accepts, with a backendRef \
          to a Service that selects its pods; `tidegate routes` prints what is reached"
     )]
     NoRoute(WorkloadId),
-    /// The names of its clusters are not yet those that the proxies have
+    /// The route's cluster names in the Plan are not yet the ones that the proxies have
     #[error(
         "{0} has changed, and Envoy Gateway has not taken that in yet: its status.parents report an earlier generation, so that \
          nobody knows which clusters are its own"
     )]
     NotProgrammed(RouteRef),
-    /// Its traffic is not counted: nobody takes it
+    /// No pod takes the workload's traffic, so it may not be counted
     #[error("no pod of {id} is ready, and requests that nobody can take may not be counted")]
     NobodyReady {
-        /// Which one
+        /// The workload
         id: WorkloadId,
     },
-    /// The trigger says that the workload's business hours count, and it has none
+    /// The trigger uses the workload's business hours, and the workload has none
     #[error("{id} has no hours: the ScaledObject is older than its annotations, and is about to change")]
     NoHours {
-        /// Which one
+        /// The workload
         id: WorkloadId,
     },
     /// The trigger asks for traffic, but does not say whose
     #[error("the trigger does not say whose traffic counts: give service (a Service of this namespace) or clusters")]
     NoTraffic,
-    /// It was not measured
+    /// The signal was not measured
     #[error("{name}: {reason}")]
     NoReading {
         /// The cluster or the query
@@ -114,17 +113,17 @@ pub enum NoDemand {
 /// The value of one target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Demand {
-    /// The value and what one replica carries
+    /// The value and the target per replica
     pub need: Need,
-    /// Of the oldest measurement in it
+    /// Age of the oldest measurement in the value
     pub age: Duration,
-    /// Why the value is the last known one or a lower bound, when it is not made of all that there is now
+    /// Why the value is the last known one or a lower bound; `None` when it is made of complete, current data
     pub caveat: Option<NoDemand>,
 }
 
-/// Demand as it is now, and as it was last known.
+/// The current demand, and the last known one.
 ///
-/// One of these serves all who ask (KEDA, `explain`, metrics), so that all of them hear the same.
+/// One instance serves all callers (KEDA, `explain`, metrics), so that all of them get the same values.
 #[derive(Debug)]
 pub struct Demands {
     signals: Arc<SignalStore>,
@@ -135,7 +134,7 @@ pub struct Demands {
 }
 
 impl Demands {
-    /// Demand over `signals`. Sums are held for `stale_after`, which is to be that of the signals.
+    /// Creates the demand over `signals`. Sums are held for `stale_after`, which should equal that of the signals.
     pub fn new(signals: Arc<SignalStore>, stale_after: Duration) -> Self {
         Self {
             signals,
@@ -146,28 +145,28 @@ impl Demands {
         }
     }
 
-    /// The same by another clock, for business hours.
+    /// Replaces the clock, for business hours.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { hours: HoursNow::new(clock), ..self }
     }
 
-    /// The time by which hours count.
+    /// Returns the current time for business hours.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.hours.now()
     }
 
-    /// The fewest replicas, and outside hours the most; `None` where there are no hours.
+    /// Returns the floor, and outside hours also the cap; `None` if there are no hours.
     pub(crate) fn limits(&self, trigger: &Trigger, plan: &Plan) -> Option<Limits> {
         self.hours.limits(trigger, plan)
     }
 
-    /// What demand is made of.
+    /// Returns the signals that demand is computed from.
     pub fn signals(&self) -> &Arc<SignalStore> {
         &self.signals
     }
 
-    /// The value of one of the trigger's targets, within what business hours allow.
+    /// Returns the value of one of the trigger's targets, within the limits of business hours.
     pub fn demand(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
         let limits = self.hours.limits(trigger, plan);
         let Target { signal, per_replica } = target;
@@ -178,7 +177,7 @@ impl Demands {
         }
         match limits.and_then(|limits| limits.cap) {
             None => self.uncapped(trigger, target, plan),
-            // Closed is closed, whether or not anything was measured.
+            // A cap of zero applies whether or not anything was measured.
             Some(0) => Ok(Demand { need: Need { signal, value: 0.0, per_replica }, age: Duration::ZERO, caveat: None }),
             Some(cap) => {
                 let mut demand = self.uncapped(trigger, target, plan)?;
@@ -188,8 +187,8 @@ impl Demands {
         }
     }
 
-    /// The number that KEDA gets: the demand, and 0 where that is not known and the workload has no replicas. Three errors would
-    /// have KEDA start one whose ScaledObject has a `fallback`, and the HPA, which could be misled, is off at zero.
+    /// Returns the number for KEDA: the demand, or 0 if that is unknown and the workload has no replicas. After three errors KEDA
+    /// would start a workload whose ScaledObject has a `fallback`; and the HPA, which a zero could mislead, is off at zero replicas.
     pub(crate) fn answer(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<f64, NoDemand> {
         match self.demand(trigger, target, plan) {
             Err(_) if sleeps(trigger, plan) => Ok(0.0),
@@ -197,15 +196,15 @@ impl Demands {
         }
     }
 
-    /// Replicas that the traffic would need if there were no hours, as far as it is known.
+    /// Returns the replicas that the traffic would need without business hours, as far as it is known.
     pub(crate) fn without_hours(&self, trigger: &Trigger, plan: &Plan) -> u32 {
         let targets = trigger.targets.iter().filter(|target| target.signal != Signal::Schedule);
         let known = targets.filter_map(|target| self.uncapped(trigger, *target, plan).ok());
         known.map(|demand| demand.need.replicas()).max().unwrap_or(0)
     }
 
-    /// What the traffic of a workload asks for now. `None` while nothing is known of it, and outside business hours, when a cap is
-    /// what is wanted.
+    /// Returns what a workload's traffic asks for now. `None` while nothing is known of it, and outside business hours, when replicas
+    /// are capped on purpose.
     pub fn desired(&self, id: &WorkloadId, plan: &Plan) -> Option<Desired> {
         let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
         let trigger = Trigger::of_workload(id, intent);
@@ -242,12 +241,12 @@ impl Demands {
         Ok(Demand { need: need(reading), age: reading.age, caveat: Some(reason) })
     }
 
-    /// Whether anything asks for replicas: a value above zero is enough.
+    /// Whether any target asks for replicas: a value above zero is enough.
     ///
-    /// What has no value counts as it was last known, however long ago: activity stays as it was while data is missing.
-    /// An error only where neither is known.
+    /// For a target without a value the last known one is used, however old: activity stays as it was while data is missing.
+    /// An error only if neither is known.
     ///
-    /// Outside business hours with a cap of zero nothing does.
+    /// Outside business hours with a cap of zero, no target does.
     pub fn is_active(&self, trigger: &Trigger, plan: &Plan) -> Result<bool, NoDemand> {
         if self.hours.limits(trigger, plan).is_some_and(|limits| limits.cap == Some(0)) {
             return Ok(false);
@@ -266,7 +265,7 @@ impl Demands {
                 Err(reason) => missing = missing.or(Some(reason)),
             }
         }
-        // What cannot be known never wakes. At zero replicas there is no endpoint, so no proxy has the cluster.
+        // An unknown value never wakes a workload. At zero replicas there is no endpoint, so no proxy has the cluster.
         missing.filter(|_| !sleeps(trigger, plan)).map_or(Ok(false), Err)
     }
 
@@ -330,7 +329,7 @@ impl Demands {
         }
     }
 
-    /// Why nobody can measure a workload's traffic, while the proxies answer; `None` where that is not so.
+    /// Returns why a workload's traffic cannot be measured although the proxies answer; `None` otherwise.
     pub fn not_measured(&self, id: &WorkloadId, plan: &Plan) -> Option<String> {
         let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
         let trigger = Trigger::of_workload(id, intent);
@@ -347,7 +346,7 @@ impl Demands {
         reasons.find(not_shown).map(|reason| reason.to_string())
     }
 
-    /// Why a question of the trigger's own was not answered the last time, while an earlier answer counts.
+    /// Returns why the trigger's own query or lag got no answer the last time, while an earlier answer is still used.
     fn failing(&self, trigger: &Trigger, signal: Signal) -> Option<NoDemand> {
         let bad = |reason| NoReading::BadAnswer { reason };
         match (signal, &trigger.query, &trigger.kafka) {
@@ -362,7 +361,7 @@ impl Demands {
         }
     }
 
-    /// Why the traffic of this workload is not counted in whole, if it is not.
+    /// Returns why the traffic of this workload is not counted completely, if so.
     fn unseen(&self, trigger: &Trigger, plan: &Plan, now: Instant) -> Option<NoDemand> {
         let Some(Traffic::Workload(id)) = &trigger.traffic else { return None };
         let workload = plan.workloads.get(id)?;
@@ -374,15 +373,13 @@ impl Demands {
 }
 
 impl NoDemand {
-    /// Whether the last value stands in for the missing one. Not for a workload that is no longer Tidegate's: nobody wants
-    /// its demand.
+    /// Whether the last value replaces the missing one. Not for a workload that Tidegate no longer manages: nobody needs its demand.
     fn holds(&self) -> bool {
         !matches!(self, Self::UnknownWorkload { .. } | Self::NoTraffic)
     }
 }
 
-/// What a workload's own annotations ask for, as the operator writes it into a trigger.
-/// The trigger says that the workload's hours count, and there are none.
+/// The error for a trigger that uses its workload's business hours where there are none.
 fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
     match &trigger.traffic {
         Some(Traffic::Workload(id)) if plan.workloads.contains_key(id) => NoDemand::NoHours { id: id.clone() },
@@ -395,7 +392,7 @@ fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &SignalSt
     let of_share = |share: &ClusterShare| {
         let parts: Vec<_> = parts(share).filter(|(_, part)| *part > 0.0).collect();
         match parts.is_empty() || share.share == 0.0 {
-            // No backend's part is smaller, and nobody needs to measure it.
+            // A part of zero is exact without a measurement.
             true => Measured::Exact(NOTHING),
             false if share.pending => Measured::Unknown(NoDemand::NotProgrammed(share.route.clone())),
             false => of_clusters(&parts, signal, signals),
@@ -414,7 +411,7 @@ fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &SignalSt
     all.into_iter().reduce(|sum, more| sum.and(more, add)).unwrap_or(Measured::Unknown(NoDemand::NoTraffic))
 }
 
-/// The shares of clusters that the traffic is on; never none.
+/// Returns the shares of clusters that carry the traffic; never empty.
 fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], NoDemand> {
     match traffic {
         Traffic::Workload(id) => match plan.workloads.get(id) {
@@ -430,14 +427,14 @@ fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], N
     }
 }
 
-/// The clusters of a rule, with the workload's part of each: its share of the rule's cluster, and all that it has of the
-/// backend's own, of which Envoy Gateway makes one or the other (the names flip at run time, so both are always looked at).
+/// Returns the clusters of a rule with the workload's part of each: of the rule's cluster its share, of the backend's own cluster
+/// all that it has of the backend. Envoy Gateway makes one or the other (the names flip at run time, so both are always read).
 pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&str, f64)> {
     let split = share.split.iter().map(|split| (&**split, share.of_backend));
     std::iter::once((&*share.cluster, share.share * share.of_backend)).chain(split)
 }
 
-/// All that one cluster carries.
+/// Returns the signal of one whole cluster.
 pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &SignalStore) -> Result<Reading, NoDemand> {
     of_clusters(&[(name, 1.0)], signal, signals).exact()
 }
@@ -461,7 +458,7 @@ fn add(sum: Reading, more: Reading) -> Reading {
     Reading { value: sum.value + more.value, age: sum.age.max(more.age) }
 }
 
-/// What a lower bound must ask for; out of reach where the trigger does not say which workload it scales.
+/// The replicas that a lower bound must ask for to be used; out of reach if the trigger does not say which workload it scales.
 fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
     let workload = match &trigger.traffic {
         Some(Traffic::Workload(id)) => plan.workloads.get(id),

@@ -1,8 +1,8 @@
-//! The store: what was measured last, of which age, and why not.
+//! The signal store: the last measured values, their ages, and why values are missing.
 //!
-//! Sources write, RPCs read. Each round of a source is made into one table, which readers share: they never wait for a
-//! round in the making. Memory is bounded by the clusters that the Plan names and that hand-written triggers ask for;
-//! everything else that a proxy tells is dropped at the door.
+//! Sources write, RPCs read. Each round of a source becomes one table, which readers share: they never wait for a round in
+//! progress. Memory is bounded by the clusters that the Plan names and that hand-written triggers ask for; everything else that a
+//! proxy reports is dropped on arrival.
 
 mod clusters;
 mod counts;
@@ -66,7 +66,7 @@ pub use self::{
 pub struct Reading {
     /// At least 0 and finite, in the signal's unit
     pub value: f64,
-    /// Since the newest sample in it
+    /// Time since the newest sample in it
     pub age: Duration,
 }
 
@@ -76,7 +76,7 @@ pub enum NoReading {
     /// Nothing was measured so far
     #[error("no value yet: {waiting_for}")]
     NotYet {
-        /// What has to happen first
+        /// The condition that has to be met first
         waiting_for: String,
     },
     /// The last value is too old to be used
@@ -84,24 +84,24 @@ pub enum NoReading {
     Stale {
         /// Its age
         age: Duration,
-        /// What keeps the source from a new one
+        /// Why the source has no newer one
         reason: String,
     },
     /// The sources answer, and none of them shows it
     #[error("{reason}")]
     NotShown {
-        /// Who was asked, and what to look at
+        /// The sources that were asked, and where to look
         reason: String,
     },
     /// The source answered, but not with a number
     #[error("{reason}")]
     BadAnswer {
-        /// What it answered
+        /// The answer
         reason: String,
     },
 }
 
-/// How a source is doing.
+/// The health of a source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
@@ -113,14 +113,14 @@ pub struct SourceStatus {
     pub error: Option<String>,
 }
 
-/// A Kafka cluster, as its last sweep found it.
+/// The state of a Kafka cluster after its last sweep.
 #[derive(Debug, Default)]
 struct KafkaCluster {
     answered: Option<Instant>,
     error: Option<String>,
 }
 
-/// Everything that was measured.
+/// All measured signals.
 #[derive(Debug)]
 pub struct SignalStore {
     stale_after: Duration,
@@ -137,17 +137,17 @@ pub struct SignalStore {
     metrics: SourceMetrics,
 }
 
-/// The time that a value is made of.
+/// Length of the window that a value is computed over.
 pub(crate) const WINDOW: Duration = Duration::from_secs(window::LONG as u64);
-/// The order of all arrays of signals.
+/// Order of the signals in all arrays.
 const SIGNALS: [Signal; 3] = [Signal::RequestsPerSecond, Signal::Concurrency, Signal::Connections];
 /// Hand-written triggers and queries that nobody asked for in this time are forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
-/// More than this, and a mistake or an attack is likelier than a need.
+/// Maximum number of names: more are likelier a mistake or an attack than a need.
 const MAX_NAMED: usize = 10_000;
 
 impl SignalStore {
-    /// An empty store; values older than `stale_after` are not given out.
+    /// Creates an empty store; values older than `stale_after` are not returned.
     pub fn new(stale_after: Duration) -> Self {
         Self {
             stale_after,
@@ -165,7 +165,7 @@ impl SignalStore {
         }
     }
 
-    /// Shows how measuring goes, as `tidegate_source_…`.
+    /// Registers the metrics of the sources, `tidegate_source_…`.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
@@ -191,46 +191,46 @@ impl SignalStore {
         }
     }
 
-    /// Asks this query of a namespace, for 10 minutes from now, where the namespace's budget has room for it.
+    /// Keeps this query of a namespace for 10 minutes from now, if the namespace's budget has room for it.
     pub fn keep_query(&self, namespace: &str, promql: &str) {
         self.queries.lock().keep(namespace, promql, Instant::now());
     }
 
-    /// Asks for this lag, for 10 minutes from now.
+    /// Keeps this lag for 10 minutes from now.
     pub fn keep_lag(&self, lag: &KafkaLag) {
         self.lags.lock().keep(lag.clone(), Instant::now());
     }
 
-    /// Keeps what is counted of this model, for 10 minutes from now.
+    /// Keeps the token counts of this model for 10 minutes from now.
     pub(crate) fn keep_model(&self, model: &str) {
         self.tokens.lock().keep(model, Instant::now());
     }
 
-    /// What AI gateways count, and of which age it is.
+    /// Returns the tokens that AI gateways count, and their age.
     pub(crate) fn tokens(&self) -> Result<(Arc<ShownTokens>, Duration), NoReading> {
         let shown = Arc::clone(&self.shown_tokens.read());
         let age = shown.age(self.stale_after)?;
         Ok((shown, age))
     }
 
-    /// What the pods of a workload tell of themselves.
+    /// Returns the sum of the values that a workload's pods report.
     pub(crate) fn served(&self, pods: &[ServingPod]) -> Result<Served, NoReading> {
         self.servers.lock().served(pods, Instant::now(), self.stale_after)
     }
 
-    /// The signal of one Envoy cluster, where all of it was measured.
+    /// Returns the signal of one Envoy cluster, if all of it was measured.
     pub fn cluster(&self, name: &str, signal: Signal) -> Result<Reading, NoReading> {
         self.traffic(&[(name, 1.0)], signal).exact()
     }
 
-    /// The least that the signal of a cluster is. It may raise a workload, and must not lower it.
+    /// Returns the lower bound of a cluster's signal. It may raise a workload's replicas, and must not lower them.
     pub fn at_least(&self, name: &str, signal: Signal) -> Option<Reading> {
         self.traffic(&[(name, 1.0)], signal).at_least()
     }
 
-    /// The signal of traffic that is on one or the other of these clusters, of which a part each counts: Envoy Gateway makes the
-    /// cluster of a rule or those of its backends, and changes its mind at run time. It is known in each second in which one of
-    /// them was, and exact when it was in all seconds of the window.
+    /// Returns the signal of traffic that is on one or the other of these clusters, each given with the part that applies: Envoy
+    /// Gateway makes either the cluster of a rule or those of its backends, and switches at run time. The signal is known in each
+    /// second in which one of them was measured, and exact if that was so in all seconds of the window.
     pub fn traffic(&self, clusters: &[(&str, f64)], signal: Signal) -> Measured<Reading, NoReading> {
         let Some(index) = SIGNALS.iter().position(|of| *of == signal) else {
             let reason = format!("{signal} is not measured on Envoy's clusters");
@@ -256,14 +256,14 @@ impl SignalStore {
                 let reason = shown.why.reason("it was not measured since");
                 Measured::Unknown(NoReading::Stale { age: sum.age, reason })
             }
-            // A cluster of which nobody ever asked anything was idle before it was looked at, too.
+            // A cluster that was never used was also idle before its first measurement.
             Some(sum) if measured == ALL || unused => Measured::Exact(sum),
             Some(sum) => Measured::AtLeast(sum, why()),
             None => Measured::Unknown(why()),
         }
     }
 
-    /// The requests of a cluster that begin. `None` where that is not known, or not measured now.
+    /// Returns the requests of a cluster that begin. `None` if that is not known, or not measured now.
     pub(crate) fn beginning(&self, name: &str) -> Option<Beginning> {
         let shown = self.shown();
         let cluster = shown.cluster(name)?;
@@ -271,43 +271,43 @@ impl SignalStore {
         cluster.beginning.filter(|_| recent)
     }
 
-    /// Why values are lower bounds, while some may be.
+    /// Returns why values are lower bounds, while some may be.
     pub fn incomplete(&self) -> Option<String> {
         self.shown().why.incomplete.clone()
     }
 
-    /// The answer of a namespace's query, where it is all that there is.
+    /// Returns the answer to a namespace's query, if it is complete.
     pub fn query(&self, namespace: &str, promql: &str) -> Result<Reading, NoReading> {
         self.answer(namespace, promql).exact()
     }
 
-    /// The answer of a namespace's query.
+    /// Returns the answer to a namespace's query.
     pub fn answer(&self, namespace: &str, promql: &str) -> Measured<Reading, NoReading> {
         self.queries.lock().reading(namespace, promql, Instant::now(), self.stale_after)
     }
 
-    /// The lag of a consumer group, and its age.
+    /// Returns the lag of a consumer group, and its age.
     pub fn lag(&self, lag: &KafkaLag) -> Result<(Lag, Duration), NoReading> {
         self.lags.lock().answer(lag, Instant::now(), self.stale_after)
     }
 
-    /// The same, of whatever age.
+    /// Returns the last lag of a consumer group, however old.
     pub fn last_lag(&self, lag: &KafkaLag) -> Option<Lag> {
         self.lags.lock().last(lag)
     }
 
-    /// Why this query was not answered the last time that it was asked, or why it is not asked.
+    /// Returns why this query was not answered the last time that it was asked, or why it is not asked.
     pub fn query_error(&self, namespace: &str, promql: &str) -> Option<String> {
         self.queries.lock().error(namespace, promql)
     }
 
-    /// Why this lag was not found in the last sweep.
+    /// Returns why this lag was not found in the last sweep.
     pub fn lag_error(&self, lag: &KafkaLag) -> Option<String> {
         self.lags.lock().error(lag)
     }
 
-    /// Which signals of a workload were not answered the last time that they were asked for, and why. Those of traffic are of
-    /// all workloads alike, and [`Self::sources`] tells of them.
+    /// Returns the signals of a workload that were not answered the last time that they were asked for, and why. Traffic signals are
+    /// left out: they have the same sources for all workloads, and [`Self::sources`] reports these.
     pub fn missing(&self, namespace: &str, workload: &PlannedWorkload) -> Vec<(Signal, String)> {
         let Ok(intent) = &workload.intent else { return Vec::new() };
         let query = intent.query.as_deref().and_then(|query| self.query_error(namespace, query));
@@ -326,17 +326,17 @@ impl SignalStore {
         query.into_iter().chain(signal.zip(lag)).chain(served).collect()
     }
 
-    /// For how long a value counts.
+    /// Returns for how long a value is used.
     pub(crate) fn stale_after(&self) -> Duration {
         self.stale_after
     }
 
-    /// Changes after each round of samples.
+    /// Returns a watch that changes after each round of samples.
     pub fn rounds(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
-    /// The state of every source.
+    /// Returns the state of every source.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let now = Instant::now();
         let mut sources = self.rounds.lock().sources(now);
@@ -362,9 +362,9 @@ impl SignalStore {
     }
 }
 
-/// For sources.
+/// Methods for sources.
 impl SignalStore {
-    /// A sweep of a Kafka cluster has ended; `error` says why not one lag is known.
+    /// Records the end of a sweep of a Kafka cluster; `error` says why no lag at all is known.
     pub fn kafka_swept(&self, cluster: &str, error: Option<String>) {
         let mut clusters = self.kafka_clusters.lock();
         let known = clusters.entry(cluster.to_owned()).or_default();
@@ -374,7 +374,7 @@ impl SignalStore {
         known.error = error;
     }
 
-    /// The series to look for from now on, with what was named since the last call.
+    /// Returns the series to look for from now on, including names that were added since the last call.
     pub fn series(&self) -> Arc<Series> {
         let mut rounds = self.rounds.lock();
         if let Some(clusters) = self.wanted.lock().take_changes(Instant::now()) {
@@ -384,7 +384,7 @@ impl SignalStore {
         Arc::clone(rounds.series())
     }
 
-    /// Takes in what one proxy answered to a request of about `at`, or why it did not.
+    /// Records one proxy's answer to a request of about `at`, or why there is none.
     pub fn sampled(&self, proxy: &Proxy, at: Instant, sample: Result<Sample, String>) {
         let error = sample.as_ref().err().cloned();
         let changed = self.rounds.lock().sampled(proxy, at, sample);
@@ -397,8 +397,8 @@ impl SignalStore {
         }
     }
 
-    /// Closes a round of samples: makes one value for each cluster and signal. `proxies` are all that there are now; what
-    /// the others contributed is over.
+    /// Closes a round of samples: computes one value for each cluster and signal. `proxies` are all current ones; the contributions
+    /// of others end.
     pub fn commit(&self, proxies: &[Proxy]) {
         let mut rounds = self.rounds.lock();
         rounds.commit(proxies, Instant::now());
@@ -407,8 +407,8 @@ impl SignalStore {
         self.show(&rounds);
     }
 
-    /// Takes in what a source told of all clusters that are there, or why it did not: requests/s, requests in flight
-    /// and connections by the name of the series (see [`Series`]).
+    /// Records a source's values for all existing clusters, or why there are none: requests/s, requests in flight and connections by
+    /// the name of the series (see [`Series`]).
     pub fn commit_values(&self, source: &str, answer: Result<HashMap<String, [f64; 3]>, String>) {
         let whole = |values: HashMap<_, _>| ClusterValues {
             values: values.into_iter().map(|(series, values)| (series, Some(values))).collect(),
@@ -417,7 +417,7 @@ impl SignalStore {
         self.commit_clusters(source, answer.map(whole));
     }
 
-    /// The same from a source that knows what it does not know.
+    /// Records the same from a source that also reports which values are missing.
     pub fn commit_clusters(&self, source: &str, answer: Result<ClusterValues, String>) {
         self.series();
         let mut rounds = self.rounds.lock();
@@ -425,33 +425,33 @@ impl SignalStore {
         self.show(&rounds);
     }
 
-    /// Takes in whether a server answers that is asked for queries alone.
+    /// Records the health of a server that is used only for queries.
     pub fn source_status(&self, source: &str, error: Option<String>) {
         self.rounds.lock().prometheus_status(source, error, Instant::now());
     }
 
-    /// How many different queries each namespace may have asked.
+    /// Sets how many different queries each namespace may have.
     pub fn limit_queries(&self, per_namespace: usize) {
         self.queries.lock().limit(per_namespace);
     }
 
-    /// The queries to ask, by namespace.
+    /// Returns the queries to ask, by namespace.
     pub fn wanted_queries(&self) -> BTreeMap<String, Vec<String>> {
         self.queries.lock().wanted(Instant::now())
     }
 
-    /// Takes in the answer of a namespace's query.
+    /// Records the answer to a namespace's query.
     pub fn commit_query(&self, namespace: &str, promql: &str, answer: Measured<f64, String>) {
         self.queries.lock().commit(namespace, promql, answer, Instant::now());
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// The lags to ask for.
+    /// Returns the lags to ask for.
     pub fn wanted_lags(&self) -> Vec<KafkaLag> {
         self.lags.lock().wanted(Instant::now())
     }
 
-    /// Takes in what a sweep of a Kafka cluster has found.
+    /// Records the results of a sweep of a Kafka cluster.
     pub fn commit_lags(&self, lags: Vec<(KafkaLag, Result<Lag, String>)>) {
         let now = Instant::now();
         let mut known = self.lags.lock();
@@ -462,8 +462,8 @@ impl SignalStore {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Takes in what an AI gateway has counted, all of it or in part, or why it does not answer. `pushes` says that it comes by
-    /// itself.
+    /// Records the counters of an AI gateway, all or some of them, or why it does not answer. `pushes` means that the gateway sends
+    /// them unasked.
     pub fn tokens_sampled(&self, sender: &str, sample: Result<&[(TokenNames, TokenCounters)], String>, pushes: bool) {
         let error = sample.as_ref().err().cloned();
         let (refused, changed) = self.tokens.lock().sampled(sender, Instant::now(), sample, pushes);
@@ -477,15 +477,15 @@ impl SignalStore {
         }
     }
 
-    /// Closes a second of what AI gateways count. `expected` are those that have to answer, and whether each is ready; `None`
-    /// where nobody knows who will push.
+    /// Closes a second of the AI gateways' counts. `expected` are the gateways that have to answer, each with whether it is ready;
+    /// `None` if it is unknown which gateways will push.
     pub fn commit_tokens(&self, expected: Option<&[(&str, bool)]>) {
         let mut tokens = self.tokens.lock();
         tokens.second(expected, self.stale_after, Instant::now());
         self.show_tokens(&tokens);
     }
 
-    /// Takes in rates over the last seconds that a Prometheus has made: uncached input tokens, output tokens and requests.
+    /// Records rates over the last seconds that a Prometheus has computed: uncached input tokens, output tokens and requests.
     pub fn commit_token_rates(
         &self,
         source: &str,
@@ -497,17 +497,17 @@ impl SignalStore {
         self.show_tokens(&tokens);
     }
 
-    /// Forgets who pushed tokens and is known to be gone.
+    /// Forgets senders of tokens that are known to be gone.
     pub(crate) fn senders_gone(&self, is_gone: impl Fn(&str) -> bool) {
         self.tokens.lock().gone(is_gone, Instant::now());
     }
 
-    /// Takes in what a model server has counted, or why it does not answer.
+    /// Records the counters of a model server, or why it does not answer.
     pub fn server_sampled(&self, address: SocketAddr, sample: Result<ServerCounters, String>) {
         self.servers.lock().sampled(address, Instant::now(), sample);
     }
 
-    /// Closes a second of the model servers. These are all that there are now.
+    /// Closes a second of the model servers. `servers` are all current ones.
     pub fn commit_servers(&self, servers: &HashSet<SocketAddr>) {
         self.servers.lock().second(servers, Instant::now());
         if !servers.is_empty() {

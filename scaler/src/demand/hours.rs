@@ -1,4 +1,4 @@
-//! What the business hours of workloads say now.
+//! The current limits from the business hours of workloads.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -11,10 +11,10 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 
-/// Tells the time: the system's, or that of a test.
+/// Source of the current time: the system's clock, or that of a test.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
-/// The limits of schedules, each worked out once for as long as it holds.
+/// Cache of the limits of schedules, each computed once for as long as it holds.
 pub(super) struct HoursNow {
     clock: Clock,
     known: Mutex<HashMap<WorkloadId, CachedLimits>>,
@@ -24,7 +24,7 @@ struct CachedLimits {
     schedule: Arc<Schedule>,
     limits: Limits,
     holds: Range<DateTime<Utc>>,
-    /// Until when the opening may wait for another workload
+    /// Latest time until which the opening may wait for another workload
     waits_until: Option<DateTime<Utc>>,
 }
 
@@ -60,16 +60,16 @@ impl HoursNow {
         now: DateTime<Utc>,
         workloads: usize,
     ) -> (Limits, Option<DateTime<Utc>>) {
-        // A panic elsewhere leaves entries that are whole.
+        // A panic elsewhere leaves consistent entries.
         let mut known = self.known.lock();
-        // A clock that was set back leaves the time in which an entry holds, and so does an override leave its schedule.
+        // An entry does not apply once a clock that was set back is outside its range, or an override has changed the schedule.
         let same = |known: &&CachedLimits| known.holds.contains(&now) && *known.schedule == **schedule;
         if let Some(known) = known.get(id).filter(same) {
             return (known.limits, known.waits_until);
         }
         let (limits, until) = schedule.limits_until(now);
         if known.len() > 2 * workloads {
-            // Those of workloads that are gone.
+            // Drops the entries of workloads that are gone; the others are computed again.
             known.clear();
         }
         let waits_until = schedule.after.as_ref().and_then(|_| Some(schedule.floor_since(now)? + LATEST));
@@ -81,7 +81,7 @@ impl HoursNow {
     }
 }
 
-/// What has more replicas than outside hours has opened, and does not close again because another one is restarted.
+/// A workload with more replicas than outside hours has opened, and does not close again because the other one is restarted.
 fn must_wait(workload: &PlannedWorkload, schedule: &Schedule) -> bool {
     let opened = workload.replicas.wanted > schedule.off_hours_replicas;
     !opened && workload.after.as_ref().is_some_and(|after| !after.ready)

@@ -16,21 +16,21 @@ use tokio_util::sync::CancellationToken;
 use super::{Demands, NoDemand, unknown_workload};
 use crate::store::{NoReading, Reading};
 
-/// Long enough that the HPA sees it, which looks every 15 s.
+/// Time that replicas are held after a scale-down: long enough for the HPA, which looks every 15 s, to see it.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// What is known of a consumer group now.
+/// The current state of a consumer group.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct KafkaNow {
     pub(crate) lag: Lag,
     pub(crate) age: Duration,
     pub(crate) throughput: Throughput,
-    /// Replicas that are kept because there were more a moment ago
+    /// Replicas that are held because there were more a moment ago
     pub(crate) held_at: Option<u32>,
 }
 
-/// Looks at the consumers of the Plan after each round until `shutdown` says so: what their replicas read is known by all of
-/// Tidegate's pods then, whichever of them KEDA asks.
+/// Observes the Plan's consumers after each round until `stop` is cancelled: so each of Tidegate's pods knows the throughput of
+/// their replicas, whichever pod KEDA asks.
 pub async fn watch_consumers(demands: Arc<Demands>, plan: watch::Receiver<Option<Arc<Plan>>>, stop: CancellationToken) {
     let mut rounds = demands.signals().rounds();
     loop {
@@ -41,7 +41,7 @@ pub async fn watch_consumers(demands: Arc<Demands>, plan: watch::Receiver<Option
         let Some(plan) = plan.borrow().clone() else { continue };
         for (id, workload) in &plan.workloads {
             let Ok(intent) = &workload.intent else { continue };
-            // Whoever asks for its demand is told why there is none.
+            // The callers that ask for its demand get the error.
             let lag = intent.kafka.as_ref().and_then(|kafka| demands.signals().lag(&kafka.lag).ok());
             if let Some((lag, _)) = lag {
                 demands.observe(id, workload, intent.target(Signal::KafkaLagSeconds), &lag, &plan);
@@ -60,14 +60,14 @@ impl Demands {
         } else {
             let rates = now.lag.rates.ok_or_else(|| of_group(kafka, still_unknown()))?;
             let work = now.throughput.work(&now.lag, &rates, per_replica, replicas(trigger, plan)?.wanted);
-            // Replicas that keep up with what arrives read from partitions on which nothing waits.
+            // Replicas that keep up with arriving messages read from partitions without lag, so the limit is all partitions.
             kafka.told(work, target.per_replica, &Lag { with_lag: now.lag.partitions, ..now.lag })
         };
         let held = now.held_at.map_or(0.0, |replicas| f64::from(replicas) * per_replica);
         Ok(Reading { value: told.max(held), age: now.age })
     }
 
-    /// Whether the lag wakes the workload from zero: the last one, however old, because activity stays as it was while data is
+    /// Whether the lag wakes the workload from zero. The last lag is used, however old: activity stays as it was while data is
     /// missing.
     pub(super) fn wakes(&self, trigger: &Trigger, signal: Signal) -> Result<bool, NoDemand> {
         let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
@@ -79,12 +79,12 @@ impl Demands {
         if lag.messages > kafka.activation || signal == Signal::KafkaLag {
             return Ok(lag.messages > kafka.activation);
         }
-        // A group that has read all of it by each sweep is not idle; whether it does is not known for the first seconds.
+        // A group without lag at each sweep is not idle if messages arrive; the arrival rate is unknown for the first seconds.
         let rates = lag.rates.ok_or_else(|| of_group(kafka, still_unknown()))?;
         Ok(rates.arriving > 0.0)
     }
 
-    /// What is known of the trigger's group.
+    /// Returns the current state of the trigger's group.
     pub(crate) fn kafka_now(&self, trigger: &Trigger, plan: &Plan) -> Result<KafkaNow, NoDemand> {
         let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
         self.signals.keep_lag(&kafka.lag);
@@ -100,8 +100,8 @@ impl Demands {
         Ok(KafkaNow { lag, age, throughput, held_at })
     }
 
-    /// Takes in the lag of a workload's group. Returns what its replicas read, and how many are kept because there were more a
-    /// moment ago.
+    /// Records the lag of a workload's group. Returns the throughput of its replicas, and the number of replicas that are held
+    /// because there were more a moment ago.
     fn observe(
         &self,
         id: &WorkloadId,
@@ -124,25 +124,25 @@ impl Demands {
     }
 
     fn consumers(&self) -> MutexGuard<'_, Consumers> {
-        // A panic elsewhere leaves values that are whole.
+        // A panic elsewhere leaves consistent values.
         self.consumers.lock()
     }
 }
 
-/// What was seen of the workloads that consume.
+/// Observations of the workloads that consume.
 #[derive(Debug, Default)]
 pub(super) struct Consumers(HashMap<WorkloadId, Consumer>);
 
 #[derive(Debug)]
 struct Consumer {
     replicas: Replicas,
-    /// Since when as many are ready as now
+    /// Start of the time in which the number of ready replicas has been constant
     reading_since: Instant,
-    /// When there were last more.
+    /// Time of the last scale-down.
     ///
-    /// Whoever leaves a group that rebalances eagerly stops all of it for a moment (kedacore/keda#5096). The HPA would take
-    /// replicas one by one as its window moves over a lag that goes down. When it is told once that all that are left are
-    /// needed, it waits for another window: so there is one step in each.
+    /// A member that leaves a group that rebalances eagerly stops the whole group for a moment (kedacore/keda#5096). The HPA would
+    /// remove replicas one by one as its window moves over a falling lag. Once it has read that all remaining replicas are needed,
+    /// it waits for another window: so there is one step per window.
     fewer_since: Option<Instant>,
     throughput: Throughput,
 }
@@ -150,7 +150,7 @@ struct Consumer {
 impl Consumers {
     fn of(&mut self, id: &WorkloadId, replicas: Replicas, now: Instant, plan: &Plan) -> &mut Consumer {
         if self.0.len() > plan.workloads.len() {
-            // What others read is remembered while nothing waits for them, so it must not be forgotten with those that are gone.
+            // Only workloads that are gone are forgotten: the throughput of the others is remembered even while they have no lag.
             self.0.retain(|id, _| plan.workloads.contains_key(id));
         }
         let new = || Consumer { replicas, reading_since: now, fewer_since: None, throughput: Throughput::default() };

@@ -1,4 +1,4 @@
-//! The last known values of triggers, but for Kafka's, which the store of signals holds itself.
+//! The last known values of triggers, except Kafka's, which the signal store holds itself.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use crate::store::{Reading, WINDOW};
 
-/// What nobody asked for in this time is forgotten. KEDA asks at least every `pollingInterval`, which is seconds to minutes.
+/// Entries that nobody asked for in this time are forgotten. KEDA asks at least every `pollingInterval`, which is seconds to minutes.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
-/// How often entries that nobody asked for are looked for.
+/// Interval of the search for entries that nobody asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Ten times the workloads that Tidegate is made for: names of Services and clusters come from callers, so there has to
-/// be an end. What does not fit is not held, which is an error instead of an older value.
+/// Maximum number of entries, ten times the workloads that Tidegate is designed for: names of Services and clusters come from
+/// callers, so there has to be a limit. A value that does not fit is not held: callers get an error instead of an older value.
 const MOST: usize = 100_000;
-/// Bytes of what callers name, all together: ten times what those workloads need.
+/// Maximum total bytes of the names that callers give: ten times what those workloads need.
 const MOST_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(super) struct LastValues {
 #[derive(Debug)]
 struct Entry {
     asked: Instant,
-    /// Until when the windows have seconds in them in which the traffic could not be seen
+    /// End of the time in which the windows contain seconds without visible traffic
     unseen_until: Option<Instant>,
     values: Vec<(Signal, Value)>,
 }
@@ -47,7 +47,7 @@ impl LastValues {
         if signal.family() == Family::Kafka {
             return;
         }
-        // An age before the clock's start can't be told from its start.
+        // A time before the clock's start cannot be represented.
         let measured = now.checked_sub(reading.age).unwrap_or(now);
         let value = Value { value: reading.value, measured };
         if let Some(entry) = self.entry(trigger, signal, now) {
@@ -73,14 +73,14 @@ impl LastValues {
         }
     }
 
-    /// The last value, of whatever age.
+    /// Returns the last value, however old.
     pub(super) fn reading(&mut self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<Reading> {
         let entry = self.entry(trigger, signal, now)?;
         let (_, Value { value, measured }) = *entry.values.iter().find(|(of, _)| *of == signal)?;
         Some(Reading { value, age: now.duration_since(measured) })
     }
 
-    /// Whether the traffic cannot be seen, or could not within the time that a value is made of.
+    /// Whether the traffic cannot be seen now, or could not be seen at some time in the window.
     pub(super) fn was_unseen(&mut self, trigger: &Trigger, unseen: bool, now: Instant) -> bool {
         let entry = trigger.traffic.as_ref().and_then(|traffic| self.of_traffic.get_mut(traffic));
         let Some(entry) = entry else { return unseen };
@@ -104,7 +104,7 @@ impl LastValues {
         Some(entry)
     }
 
-    /// Entries are looked through at most once a minute: so each costs little.
+    /// Removes entries that nobody asked for. At most once a minute, so that a new entry stays cheap.
     fn make_room(&mut self, now: Instant) {
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK_EVERY) {
             return;

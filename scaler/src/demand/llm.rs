@@ -1,13 +1,13 @@
 //! Tokens, queues and KV caches as demand.
 //!
-//! Two see the tokens of a model: the gateway in front, which counts them when a stream ends, and the servers themselves. The
-//! larger of the two counts. A server that is full generates no faster, so that only the gateway sees what waits; and only the
-//! server sees what did not come through the gateway.
+//! Two sources see the tokens of a model: the gateway in front, which counts them when a stream ends, and the servers themselves.
+//! The larger value is used. A full server generates no faster, so only the gateway sees the waiting requests; and only the
+//! server sees requests that did not come through the gateway.
 //!
-//! What a gateway has not counted yet is in flight. A request that begins is worth the recent mean of its model, and so is one
-//! fewer when it ends and its own tokens are counted: recorded tokens/s plus mean tokens × the growth of requests in flight per
-//! second is what has arrived, each token once. Where fewer are in flight than before, what was recorded counts alone. A burst of
-//! requests, if it is none by chance, counts at once: then mean tokens × requests/s is what arrives, and nothing is added to it.
+//! Tokens that a gateway has not counted yet are in flight. A request adds the recent mean of its model when it begins, and
+//! subtracts it when it ends and its own tokens are counted: so the arrival rate, each token once, is recorded tokens/s plus mean
+//! tokens × the growth of requests in flight per second. While requests in flight decrease, it is the recorded rate alone. A burst
+//! of requests, if too large for chance, applies at once: then the arrival rate is mean tokens × requests/s, with nothing added.
 
 use std::time::Duration;
 
@@ -25,45 +25,44 @@ use crate::{
     text::shortened,
 };
 
-/// What LLM servers take until they are ready where nothing is said and nothing was measured: they load weights for minutes.
+/// Startup time of an LLM server if none is configured and none was measured: it loads weights for minutes.
 const USUAL_STARTUP: Duration = Duration::from_mins(5);
-/// Fewer requests without the numbers of their tokens than this part are no fault of the settings: counters are read one after
-/// another.
+/// Largest part of requests without token counts that is no sign of wrong settings: counters are read one after another.
 const UNTOLD: f64 = 0.02;
-/// Half of the pods take longer than the median of those before them.
+/// Factor on the measured median startup time: half of the pods take longer than the median of earlier ones.
 const LONGER_THAN_MEDIAN: f64 = 1.5;
 
-/// What is known of a model now.
+/// The current state of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ModelNow {
-    /// What gateways count; `None` where the workload is behind none
+    /// Tokens as gateways count them; `None` if the workload is behind none
     pub(crate) gateway: Option<Result<Routed, NoReading>>,
-    /// What its pods tell; `None` where they are not known
+    /// Values that its pods report; `None` if the pods are not known
     pub(crate) servers: Option<Result<Served, NoReading>>,
     pub(crate) starting: Starting,
 }
 
-/// What gateways count of a workload's models.
+/// A workload's part of its models' tokens, as gateways count them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Routed {
     /// Uncached input tokens/s and output tokens/s of requests that ended
     pub(crate) recorded: [f64; 2],
-    /// What requests that began and have not ended add
+    /// Addition for requests that have begun and not ended
     pub(crate) in_flight: [f64; 2],
-    /// The recent mean of a request
+    /// Recent means per request: uncached input tokens and output tokens
     pub(crate) of_request: Option<[f64; 2]>,
     pub(crate) age: Duration,
     /// Why this is a lower bound, if it is
     pub(crate) incomplete: Option<String>,
-    /// Why requests were answered whose tokens nobody counted, if there were any
+    /// Why the tokens of some answered requests were not counted, if there were such requests
     pub(crate) untold: Option<String>,
 }
 
-/// Pods that are not ready yet.
+/// Pods that are ready, and pods that are starting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Starting {
     pub(crate) ready: u32,
-    /// Those that were created less than `within` ago
+    /// Pods that are not ready and were created less than `within` ago
     pub(crate) coming: u32,
     pub(crate) within: Duration,
 }
@@ -85,7 +84,7 @@ impl ModelNow {
         }
     }
 
-    /// The least that the signal is.
+    /// Returns the lower bound of the signal.
     fn at_least(&self, signal: Signal) -> Option<Reading> {
         let routed = self
             .gateway
@@ -102,7 +101,7 @@ impl ModelNow {
         }
     }
 
-    /// Why that is not all of it, if it is not.
+    /// Returns why that lower bound is not exact, if so.
     fn missing(&self, signal: Signal) -> Option<NoReading> {
         let not_yet = |why: &Option<String>| why.clone().map(|waiting_for| NoReading::NotYet { waiting_for });
         let nowhere = || {
@@ -139,13 +138,13 @@ impl Demands {
         }
     }
 
-    /// The least that a signal of a model is, while not all of it is known.
+    /// Returns the lower bound of a model's signal while not all of it is known.
     pub(super) fn model_at_least(&self, trigger: &Trigger, signal: Signal, plan: &Plan) -> Option<Reading> {
         self.model_now(trigger, plan).ok()?.at_least(signal)
     }
 
-    /// While pods start that were asked for already, a queue that grows, a cache that is full and requests that pile up ask for
-    /// no more of them, and for no fewer.
+    /// Holds the wanted replicas while pods that were already requested are starting: until then a growing queue, a full cache and
+    /// requests that pile up ask for no more pods, and for no fewer.
     pub(super) fn awaiting(&self, trigger: &Trigger, target: Target, reading: Reading, plan: &Plan) -> Reading {
         let piles_up = target.signal.family() == Family::ModelServers || target.signal == Signal::Concurrency;
         let Some(workload) = workload(trigger, plan).filter(|_| piles_up) else { return reading };
@@ -157,7 +156,7 @@ impl Demands {
         Reading { value: replicas(workload.replicas.wanted), ..reading }
     }
 
-    /// What is known of the trigger's model.
+    /// Returns the current state of the trigger's model.
     pub(crate) fn model_now(&self, trigger: &Trigger, plan: &Plan) -> Result<ModelNow, NoDemand> {
         let named = trigger.model.as_ref().map(|model| vec![ModelShare::Named(model.clone())]);
         let found = workload(trigger, plan);
@@ -205,7 +204,7 @@ impl Demands {
         Ok(routed)
     }
 
-    /// The workload's requests that begin.
+    /// Sums the workload's part of the requests that begin.
     fn beginning(&self, shares: &[ModelShare], workload: &PlannedWorkload) -> Beginning {
         let mut all = Beginning { rate: 0.0, burst: None, growth: 0.0 };
         for share in &workload.traffic {
@@ -220,7 +219,7 @@ impl Demands {
             });
             for (index, (name, part)) in parts(share).enumerate() {
                 let Some(of_cluster) = self.signals.beginning(name) else { continue };
-                // The rule's cluster comes first; priorities are known of that only.
+                // The rule's cluster comes first; priorities are known only for it.
                 let part = routed.filter(|_| index == 0).unwrap_or(part);
                 all.growth += of_cluster.growth * part;
                 all.burst = match (all.burst, of_cluster.burst) {
@@ -249,7 +248,7 @@ impl Demands {
     }
 }
 
-/// Why the tokens of a model are not known, where answers had no numbers of them.
+/// Returns why a model's tokens are not known, if too many answers had no token counts.
 fn untold(names: &TokenNames, rates: &TokenRates) -> Option<String> {
     let part = rates.untold / (rates.untold + rates.requests);
     (part > UNTOLD).then(|| {
@@ -262,7 +261,7 @@ fn untold(names: &TokenNames, rates: &TokenRates) -> Option<String> {
     })
 }
 
-/// The mean request of several models, by how many requests each has; all alike while none has any.
+/// The mean request of several models, weighted by the requests of each; unweighted while none has any.
 #[derive(Debug, Default)]
 struct Mean {
     weighted: [f64; 2],

@@ -1,4 +1,4 @@
-//! Who is known where somebody asked for somebody else: most often it is a typing mistake.
+//! Errors for unknown workloads and Services, with the names that are known: most often the cause is a typo.
 
 use tidegate_core::{ids::ServiceId, plan::Plan, workload::WorkloadId};
 

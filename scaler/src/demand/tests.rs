@@ -124,7 +124,7 @@ async fn a_lower_bound_gives_more_replicas_and_never_fewer() {
     }
     measure(demands.signals(), &[(RULE, [200.0, 0.0, 0.0]), ("httproute/shop/admin/rule/0", [50.0, 0.0, 0.0])]);
     assert_eq!(value(&demands, &api(), &plan), Ok(250.0));
-    // A third route comes, and with it a new unknown: the last sum stands unless the parts exceed it.
+    // A third route comes, and with it a new unknown: the last sum is held unless the parts exceed it.
     let plan = annotated(vec![share("web"), share("admin"), share("new")]);
     demands.signals().keep(&plan);
     demands.signals().series();
@@ -151,7 +151,7 @@ async fn a_route_that_is_gone_holds_the_last_sum_and_is_then_an_error_but_never_
     assert_eq!(demands.is_active(&api(), &after), Ok(true), "activity stays as it was");
 }
 
-/// In a cluster, with so many pods ready of six.
+/// A Plan from a cluster, with this many of six pods ready.
 fn with_ready(ready: u32) -> Plan {
     let mut plan = annotated(vec![share("web")]);
     let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
@@ -226,7 +226,7 @@ async fn a_route_that_envoy_gateway_has_not_taken_in_yet_holds_and_lends_its_nam
     demands.signals().keep(&before);
     measure(demands.signals(), &[(RULE, [50.0, 0.0, 0.0])]);
     assert_eq!(value(&demands, &api(), &before), Ok(50.0));
-    // A rule was inserted before it: what the proxies call so is another workload's.
+    // A rule was inserted before it: on the proxies the name now belongs to another workload's cluster.
     let after = annotated(vec![ClusterShare { meaning: 2, pending: true, ..share("web") }]);
     demands.signals().keep(&after);
     for foreign in [0.0, 9000.0] {
@@ -256,7 +256,7 @@ async fn a_workload_that_is_no_longer_annotated_is_unknown_at_once() {
     assert!(demands.is_active(&api(), &after).is_err());
 }
 
-/// Open on working days from 08:00 to 18:00 UTC with 2 replicas at least, and at a time that the test tells.
+/// Open on working days from 08:00 to 18:00 UTC with at least 2 replicas, by a clock that the test sets.
 fn at_hours(off_hours_replicas: &str) -> (Demands, Arc<Mutex<DateTime<Utc>>>, Plan, Trigger) {
     let time = Arc::new(Mutex::new(at("2026-03-02T12:00:00Z")));
     let clock = Arc::clone(&time);
@@ -458,7 +458,7 @@ async fn what_nobody_asks_for_is_forgotten() {
     assert_eq!(demands.last.lock().count(), 1);
 }
 
-/// What can happen to a workload between two questions.
+/// A change to a workload between two calls.
 #[derive(Debug, Clone)]
 enum Event {
     Measured(f64),
@@ -498,7 +498,7 @@ proptest! {
                     Event::RouteBack => (plan, kept) = (&with, true),
                 }
                 demands.signals().keep(plan);
-                // Asked every time, as KEDA does: so the answer is the newest that was known, or none.
+                // The test asks every time, as KEDA does: so the answer is the newest known value, or none.
                 if let Ok(demand) = demands.demand(&api(), target(Signal::RequestsPerSecond), plan) {
                     assert_eq!(Some(&demand.need.value), known.last());
                     assert!(demand.age <= STALE_AFTER);

@@ -1,4 +1,4 @@
-//! The promise that everything stands on, against random proxies, faults and Plans: what is told never falls below what an
+//! Test of the central promise, against random proxies, faults and Plans: the reported demand never falls below the value that an
 //! omniscient counter would justify, unless it asks for no fewer replicas than there are.
 //!
 //! `make test-trust` runs a million cases.
@@ -17,18 +17,18 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const FLEET: &str = "gateway/edge/web";
-/// What one replica carries, and how many there are (see [`plan`]).
+/// Requests/s that one replica carries, and the number of replicas (see [`plan`]).
 const PER_REPLICA: f64 = 100.0;
 const REPLICAS: f64 = 6.0;
 const WINDOW: f64 = 30.0;
-/// What a window may lack, in seconds of its 30: an answer that is 3 s late is dated half way, at either end of it; and the usual rate,
-/// which stands for silence, was measured with the same blur.
+/// Seconds of its 30 that a window may lack: an answer that is 3 s late is dated half way, at either end of the window; and the usual
+/// rate, which is used for silence, was measured with the same blur.
 const BLUR: f64 = 6.0;
-/// And for each restart in it: what was counted since the last answer is lost with the process, and the first answer after it may be
-/// late, too.
+/// Further seconds for each restart in the window: the requests counted since the last answer are lost with the process, and the first
+/// answer after it may be late, too.
 const SWALLOWED: f64 = 2.0;
 
-/// What happens to a proxy's answer in one second.
+/// The fate of a proxy's answer in one second.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Arrives,
@@ -37,11 +37,11 @@ enum Fate {
     Twice,
     /// The page does not show the cluster
     Hides,
-    /// The page does not show what clusters carry
+    /// The page does not show the traffic of clusters
     LeavesOut,
-    /// Kubernetes calls it not ready, and it cannot be reached
+    /// Kubernetes reports the proxy as not ready, and it cannot be reached
     CutOff,
-    /// A counter that no Envoy can have
+    /// A counter too high for any Envoy
     Jumps,
 }
 
@@ -58,15 +58,15 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-/// What changes in the cluster.
+/// A change in the cluster.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Nothing,
-    /// A rule is inserted before the workload's own, and the proxies learn of it after so many seconds
+    /// A rule is inserted before the workload's own, and the proxies learn of it after this many seconds
     Shift(u8),
     /// A proxy restarts
     Restart(usize),
-    /// The Plan is made of something else for a moment: the route is gone
+    /// The route is missing from the Plan for this many seconds
     Unrouted(u8),
 }
 
@@ -79,7 +79,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// One proxy as it really is.
+/// The true state of one proxy.
 struct Real {
     proxy: Proxy,
     rate: f64,
@@ -96,9 +96,9 @@ struct World {
     plan: Plan,
     rule: usize,
     unrouted: u8,
-    /// When counters began anew
+    /// Times at which counters restarted
     restarts: Vec<Instant>,
-    /// What the Plan was made of: the rule, whether it is pending, and whether there is a route
+    /// Inputs of the last Plan: the rule, whether it is pending, and whether the route is missing
     planned: Option<(usize, bool, bool)>,
 }
 
@@ -139,14 +139,14 @@ impl World {
         self.proxies.iter().map(|real| real.rate).sum()
     }
 
-    /// The least that is to be told.
+    /// Returns the lowest demand that may be reported.
     fn justified(&self) -> f64 {
         let recent = |restart: &&Instant| restart.elapsed().as_secs_f64() <= WINDOW + BLUR;
         let restarts = self.restarts.iter().filter(recent).count() as f64;
         self.truth() * (1.0 - (BLUR + SWALLOWED * restarts) / WINDOW).max(0.0)
     }
 
-    /// The Plan of the route as it is now; pending until Envoy Gateway has told the proxies.
+    /// Rebuilds the Plan from the current route; pending until Envoy Gateway has configured the proxies.
     fn replan(&mut self) {
         let pending = self.proxies.iter().any(|real| real.rule != self.rule);
         let of = Some((self.rule, pending, self.unrouted > 0));
@@ -169,7 +169,7 @@ impl World {
                     real.learns = Some((after, self.rule));
                 }
             }
-            // One change at a time is what the proxies can learn.
+            // The proxies can learn only one change at a time.
             Change::Nothing | Change::Shift(_) => {}
             Change::Restart(index) => {
                 if let Some(real) = self.proxies.get_mut(index) {
@@ -201,7 +201,7 @@ impl World {
             real.counted += real.rate;
             real.proxy.ready = !matches!(fate, Fate::CutOff);
             let page = |requests: f64| {
-                // Of the other rules somebody else's requests are counted.
+                // The other rules count another workload's requests.
                 let foreign = (0..real.rule).map(|rule| (rule, 3.0 * requests / 1000.0));
                 let all = foreign.chain([(real.rule, requests)]);
                 let counters = |requests| Counters { requests, members: 1.0, ..Counters::default() };
@@ -238,7 +238,7 @@ impl World {
     }
 }
 
-/// Each of the two tests has half of them. Those of `make test` are the same each time: new ones are looked for on purpose.
+/// Each of the two tests runs half of the cases. `make test` runs the same ones each time; new ones are generated only on request.
 fn cases() -> ProptestConfig {
     let given = std::env::var("TIDEGATE_TRUST_CASES").ok().and_then(|cases| cases.parse().ok());
     let rng_seed = given.map_or(RngSeed::Fixed(7), |_| RngSeed::Random);
@@ -249,7 +249,7 @@ fn seconds() -> impl Strategy<Value = Vec<([Fate; 3], Change)>> {
     prop::collection::vec(([fate(), fate(), fate()], change()), 5..40)
 }
 
-/// What is told of these proxies in these seconds, after so many in which nothing happens.
+/// Checks the demand that is reported for these proxies in these seconds, after `warm` seconds in which nothing happens.
 fn holds(rates: &[f64], warm: u32, seconds: Vec<([Fate; 3], Change)>) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! One cluster: what it carried in each of the last 30 seconds, and which of these were measured in whole.
+//! One cluster: its traffic in each of the last 30 seconds, and which of these were completely measured.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const ALL: u32 = (1 << LONG) - 1;
 /// Fewest requests in the short window that count as a burst: at half that rate, chance alone (Poisson) reaches it once in
 /// thousands of seconds.
 const NO_CHANCE: f64 = 30.0;
-/// Counts are whole numbers: a sum over the window that is smaller than this is what rounding left.
+/// Smallest sum over the window that is no rounding error: counts are whole numbers.
 const ROUNDING: f64 = 0.01;
 
 #[derive(Debug, Clone, Default)]
@@ -26,27 +26,27 @@ pub(super) struct Cluster {
     /// The generation of [`Series`](super::Series) in which the id was given to it
     pub(super) kept_since: u64,
     window: Window<3>,
-    /// For how many of the last seconds anything was measured
+    /// Number of the last seconds in which anything was measured
     seconds: u8,
     shown: ShownCluster,
 }
 
-/// What readers see of a cluster.
+/// A cluster as readers see it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ShownCluster {
-    /// The proxies that may speak for it
+    /// The proxies that may report it
     pub(super) fleets: ProxySetNames,
     /// `None` while too little was measured
     pub(super) means: Option<[Means; 3]>,
-    /// Of the newest sample in it
+    /// Time of the newest sample in it
     pub(super) at: Option<Instant>,
-    /// The seconds of the window in which each signal was measured in whole: a bit each, the newest the lowest
+    /// The seconds of the window in which each signal was completely measured: one bit per second, the newest is the lowest
     pub(super) measured: [u32; 3],
-    /// Why the newest second was not
+    /// Why the newest second was not completely measured
     pub(super) gaps: [Gap; 3],
     /// Whether all its proxies show it and none of them ever used it
     pub(super) unused: bool,
-    /// Where that is measured
+    /// Requests that begin, if that is measured
     pub(super) beginning: Option<Beginning>,
 }
 
@@ -55,31 +55,31 @@ pub(super) struct ShownCluster {
 pub(crate) struct Beginning {
     /// Requests/s
     pub(crate) rate: f64,
-    /// The same of the last seconds alone, when these are a burst that is none by chance
+    /// Requests/s of the last seconds alone, if these are a burst that is too large for chance
     pub(crate) burst: Option<f64>,
-    /// By how many per second requests in flight become more, or fewer
+    /// Change of requests in flight per second
     pub(crate) growth: f64,
 }
 
-/// What the proxies contribute to a second of a cluster.
+/// The proxies' contributions to a second of a cluster.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum {
-    /// By those that show it
+    /// Traffic of the proxies that show it
     pub(super) carried: [f64; 3],
-    /// By those that do not any more
+    /// Traffic of the proxies that no longer show it
     pub(super) held: [f64; 3],
-    /// How many of those show it that have to
+    /// Number of proxies that have to show it, and do
     pub(super) showing: usize,
-    /// Whether any shows it
+    /// Whether any proxy shows it
     pub(super) shown: bool,
-    /// Whether any ever used it
+    /// Whether any proxy ever used it
     pub(super) used: bool,
-    /// Whether any was measured
+    /// Whether any proxy was measured
     pub(super) rated: bool,
 }
 
 impl Sum {
-    /// A proxy that takes part like this, and answered so that `rest` of the second is still to be told.
+    /// Adds a proxy with this role. `rest` is the part of the second after its last answer.
     pub(super) fn add(&mut self, cell: &Cell, part: Part, rest: f64) {
         if cell.is_shown() && part != Part::Nothing {
             self.shown = true;
@@ -100,12 +100,12 @@ impl Cluster {
         Self { kept_since, shown: ShownCluster { fleets, ..ShownCluster::default() }, ..Self::default() }
     }
 
-    /// Whether a proxy of this set may speak for it.
+    /// Whether a proxy of this set may report it.
     pub(super) fn is_on(&self, fleet: Option<&str>) -> bool {
         self.shown.fleets.is_empty() || fleet.is_none_or(|fleet| self.shown.fleets.iter().any(|on| **on == *fleet))
     }
 
-    /// Takes in what a late answer says of seconds before the newest one that was closed.
+    /// Corrects the seconds before the newest closed one from a late answer.
     pub(super) fn correct(&mut self, span: &Span, covered: &Covered) {
         for second in &covered.before {
             self.window.correct(second.back, second.of(span));
@@ -122,17 +122,17 @@ impl Cluster {
         self.window.correct(0, news.closed);
         let measured = sum.rated && sum.shown;
         self.seconds = if measured { (self.seconds + 1).min(LONG) } else { self.seconds.saturating_sub(1) };
-        // One that is not there carries nothing yet; of one that is, nothing is known.
+        // A cluster that does not exist carries nothing yet; about one that does, nothing is known.
         if self.window.is_empty() && !measured && gaps[0] != Gap::NotShown {
             return;
         }
-        // What one proxy does not show any more while others do is held; what none shows is over.
+        // Traffic that one proxy no longer shows while others do is held; traffic that none shows has ended.
         let held = |i: usize| if sum.shown { sum.held[i] } else { 0.0 };
         self.window.push(std::array::from_fn(|i| (f64::from(news.open[i]) + sum.carried[i] + held(i)) as f32));
         self.shown.at = self.shown.at.max(newest);
     }
 
-    /// Makes of the seconds what readers see.
+    /// Computes the values that readers see from the seconds.
     pub(super) fn show(&mut self) {
         let means = self.window.both_means();
         self.shown.means = means.filter(|_| self.seconds > 0).map(|means| means.map(whole));
@@ -143,7 +143,7 @@ impl Cluster {
         });
     }
 
-    /// A value that somebody else made of the last seconds; `None` where the cluster is not there.
+    /// Records values that another source computed over the last seconds; `None` if the cluster does not exist.
     pub(super) fn told(&mut self, at: Instant, values: Option<[f64; 3]>, gap: Gap) {
         let measured = if gap == Gap::None { ALL } else { 0 };
         self.shown.means = values.map(|values| values.map(|value| Means::of(sane(value))));
@@ -151,12 +151,12 @@ impl Cluster {
         (self.shown.measured, self.shown.gaps) = ([measured; 3], [gap; 3]);
     }
 
-    /// The proxies that may speak for it.
+    /// Returns the proxies that may report it.
     pub(super) fn fleets(&self) -> &ProxySetNames {
         &self.shown.fleets
     }
 
-    /// The same, from now on.
+    /// Replaces the proxies that may report it.
     pub(super) fn move_to(&mut self, fleets: ProxySetNames) {
         self.shown.fleets = fleets;
     }
@@ -166,12 +166,12 @@ impl Cluster {
     }
 }
 
-/// What answers have told of a cluster since a second was closed. Apart from the cluster, because it is written once for each proxy.
+/// Values from answers about a cluster since a second was closed. Separate from the cluster, because they are written once per proxy.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct News {
-    /// Of the second that is open
+    /// Values of the open second
     open: Values,
-    /// By which the newest one that was closed is wrong
+    /// Corrections to the newest closed second
     closed: Values,
 }
 
@@ -183,29 +183,29 @@ impl News {
     }
 }
 
-/// Which seconds the time between two answers of a proxy covers, and which the time after them: the same for all its clusters.
+/// The seconds that the time between two answers of a proxy covers, and the time after them: the same for all its clusters.
 #[derive(Debug)]
 pub(super) struct Covered {
-    /// How much of the second that is open
+    /// Covered part of the open second
     open: f32,
-    /// The one that was closed last
+    /// The second that was closed last
     newest: Second,
     before: Vec<Second>,
 }
 
-/// One that was closed.
+/// A closed second.
 #[derive(Debug, Default)]
 struct Second {
-    /// How many were closed after it
+    /// Number of seconds that were closed after it
     back: u8,
-    /// How much of it lies between the two answers
+    /// Part of it that lies between the two answers
     known: f32,
-    /// How much of it lies after them
+    /// Part of it that lies after them
     after: f32,
 }
 
 impl Second {
-    /// By how much what stood in it for a cluster was wrong.
+    /// Returns the error of the values that were assumed in it for a cluster.
     fn of(&self, span: &Span) -> Values {
         std::array::from_fn(|i| {
             let (carried, stood, stands) = (span.carried[i], span.stood[i], span.stands[i]);
@@ -228,13 +228,13 @@ impl Covered {
         Self { open: overlap((from, to), (edge, to)) as f32, newest, before: closed.collect() }
     }
 
-    /// Whether it reaches beyond the second that was closed last.
+    /// Whether it reaches back beyond the second that was closed last.
     pub(super) fn is_late(&self) -> bool {
         !self.before.is_empty()
     }
 }
 
-/// Seconds that two stretches of time have in common.
+/// Returns the overlap of two time spans in seconds.
 fn overlap(a: (Instant, Instant), b: (Instant, Instant)) -> f64 {
     a.1.min(b.1).saturating_duration_since(a.0.max(b.0)).as_secs_f64()
 }
@@ -247,7 +247,7 @@ fn sane(value: f64) -> f64 {
     if value.is_finite() { value.max(0.0) } else { 0.0 }
 }
 
-/// The part of the second that begins at `edge` which is after this time.
+/// Returns the part of the second from `edge` on that is after this time.
 pub(super) fn rest(edge: Instant, after: Instant) -> f64 {
     overlap((edge, edge + SECOND), (after, edge + SECOND))
 }

@@ -1,4 +1,4 @@
-//! Counts of the last 30 seconds for which there is an answer.
+//! Counts of the last 30 seconds that answers cover.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::window::LONG;
 
-/// What was counted in each of the last 30 seconds that answers cover: the counts of an answer are spread over the time since the
-/// one before, whenever it comes. So the sum of all that goes in is the sum of all that was counted, however late answers are. No
-/// time passes without an answer: what is silent keeps the mean that it had.
+/// The counts of each of the last 30 seconds that answers cover: the counts of an answer are spread over the time since the previous
+/// one, whenever it comes. So the seconds add up to all that was counted, however late answers are. Time passes only with answers:
+/// a silent source keeps its mean.
 #[derive(Debug, Clone)]
 pub(super) struct Counts<const N: usize> {
     seconds: [[f32; N]; LONG as usize],
@@ -18,12 +18,12 @@ pub(super) struct Counts<const N: usize> {
 }
 
 impl<const N: usize> Counts<N> {
-    /// Nothing was counted before this time.
+    /// Creates counts that are zero before this time.
     pub(super) fn since(until: Instant) -> Self {
         Self { seconds: [[0.0; N]; LONG as usize], newest: 0, until }
     }
 
-    /// Takes in what was counted from the last time to this one.
+    /// Adds the counts from the last time to this one.
     pub(super) fn add(&mut self, counted: [f64; N], at: Instant) {
         let seconds = at.saturating_duration_since(self.until).as_secs_f64().round();
         if seconds < 1.0 {
@@ -38,12 +38,12 @@ impl<const N: usize> Counts<N> {
         self.until += Duration::from_secs(seconds as u64);
     }
 
-    /// Passes over the time until then, of which nothing is known: the means stay as they are.
+    /// Skips the time until then, about which nothing is known: the means stay as they are.
     pub(super) fn skip(&mut self, until: Instant) {
         self.until = until;
     }
 
-    /// The means per second over the 30 s.
+    /// Returns the means per second over the 30 s.
     pub(super) fn means(&self) -> [f64; N] {
         let sum = |i: usize| self.seconds.iter().map(|second| f64::from(second[i])).sum::<f64>();
         std::array::from_fn(|i| sum(i) / f64::from(LONG))

@@ -1,4 +1,4 @@
-//! Which clusters are kept, and under which names the proxies tell of them.
+//! The clusters that are kept, and the names under which the proxies report them.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -11,7 +11,7 @@ use tidegate_core::plan::ClusterShare;
 
 use super::{FORGET_AFTER, MAX_NAMED};
 
-/// The sets of proxies that a cluster is on; empty where that is not known, which stands for any.
+/// The names of the sets of proxies that a cluster is on; empty if that is not known, which stands for any.
 pub(super) type ProxySetNames = Arc<[Arc<str>]>;
 
 /// The clusters that are kept, by the names of their series, with ids from 0 on.
@@ -28,7 +28,7 @@ pub struct Series {
     generation: u64,
 }
 
-/// The id of a series, and what the cluster's name stood for when it was given.
+/// The id of a series, and the meaning of the cluster's name when the id was given.
 #[derive(Debug, Clone, Copy)]
 struct Id {
     id: u32,
@@ -40,12 +40,12 @@ struct Id {
 pub(super) struct Kept<'a> {
     pub(super) name: &'a str,
     pub(super) fleets: ProxySetNames,
-    /// What the name stands for: with another meaning it is another cluster
+    /// The meaning of the name: with another meaning it is another cluster
     pub(super) meaning: u64,
 }
 
 impl Series {
-    /// Series of these clusters, with ids in their order.
+    /// Creates the series of these clusters, with ids in their order.
     pub fn of<'a>(clusters: impl IntoIterator<Item = &'a str>) -> Self {
         let mut series = Self::default();
         let kept = clusters.into_iter().map(|name| Kept { name, fleets: [].into(), meaning: 0 });
@@ -53,12 +53,12 @@ impl Series {
         series
     }
 
-    /// The id of a series.
+    /// Returns the id of a series.
     pub fn id(&self, series: &str) -> Option<u32> {
         self.ids.get(series).map(|known| known.id)
     }
 
-    /// The id of a cluster by its own name.
+    /// Returns the id of a cluster by its own name.
     pub fn of_cluster(&self, cluster: &str) -> Option<u32> {
         match series_name(cluster) {
             Some(series) => self.id(&series),
@@ -66,7 +66,7 @@ impl Series {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of series.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -81,17 +81,17 @@ impl Series {
         self.ids.keys().any(|series| series.contains('.'))
     }
 
-    /// Counts the changes of what is kept: an id may be given to another cluster at each.
+    /// Returns the number of changes to the kept clusters: at each, an id may be given to another cluster.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Names and ids.
+    /// Iterates over names and ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.ids.iter().map(|(name, known)| (name.as_ref(), known.id))
     }
 
-    /// Keeps just these. Of clusters that share a series the first one's meaning counts.
+    /// Keeps only these clusters. If clusters share a series, the first one's meaning applies.
     pub(super) fn keep<'a>(&mut self, clusters: impl Iterator<Item = Kept<'a>>, ids: &mut Ids) -> Change {
         let mut change = Change::default();
         let mut now = HashMap::with_capacity_and_hasher(self.ids.len(), foldhash::fast::RandomState::default());
@@ -119,16 +119,16 @@ impl Series {
     }
 }
 
-/// What [`Series::keep`] did.
+/// The result of [`Series::keep`].
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// All that are kept now, with the proxies that may speak for each
+    /// All clusters that are kept now, with the proxies that may report each
     pub(super) kept: Vec<(u32, ProxySetNames)>,
     pub(super) added: HashSet<u32>,
     pub(super) removed: Vec<u32>,
 }
 
-/// Gives out dense ids.
+/// Allocator of dense ids.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     free: Vec<u32>,
@@ -144,14 +144,14 @@ impl Ids {
     }
 }
 
-/// The series of a cluster whose name has dots; `None` when it is called as the cluster is.
+/// Returns the series of a cluster whose name has dots; `None` if the series has the cluster's own name.
 fn series_name(cluster: &str) -> Option<String> {
     let (label, rest) = cluster.split_once('.')?;
     let rest = rest.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' });
     Some(label.chars().chain(['.']).chain(rest).collect())
 }
 
-/// What the Plan and hand-written triggers name.
+/// The clusters that the Plan and hand-written triggers name.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     planned: BTreeMap<Arc<str>, Planned>,
@@ -160,7 +160,7 @@ pub(super) struct Wanted {
     changed: bool,
 }
 
-/// What the Plan says of a cluster.
+/// The Plan's data about a cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Planned {
     fleets: ProxySetNames,
@@ -178,7 +178,7 @@ impl Planned {
 }
 
 impl Wanted {
-    /// Keeps the clusters of these shares, and what the listeners of these sets of proxies carry.
+    /// Keeps the clusters of these shares, and the traffic of the listeners of these sets of proxies.
     pub(super) fn plan<'a>(
         &mut self,
         shares: impl Iterator<Item = &'a ClusterShare>,
@@ -213,7 +213,7 @@ impl Wanted {
         self.named.len() >= MAX_NAMED
     }
 
-    /// The names to keep, if they changed since the last call.
+    /// Returns the names to keep, if they changed since the last call.
     pub(super) fn take_changes(&mut self, now: Instant) -> Option<impl Iterator<Item = Kept<'_>>> {
         let before = self.named.len();
         self.named.retain(|_, asked| now.duration_since(*asked) < FORGET_AFTER);

@@ -47,7 +47,7 @@ struct Reason {
     reason: &'static str,
 }
 
-/// Counts and times what the sources do.
+/// Counters and timings of the sources.
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
     scrapes: Family<Outcome, Counter<u64, AtomicU64>>,
@@ -124,7 +124,7 @@ impl SourceMetrics {
         self.query_seconds.observe(took.as_secs_f64());
     }
 
-    /// One sweep of a Kafka cluster. Clusters are those of the configuration, so there are few.
+    /// Records one sweep of a Kafka cluster. Clusters come from the configuration, so there are few.
     #[cfg(feature = "kafka")]
     pub(crate) fn swept(&self, cluster: &str, lags: usize, failed: usize, took: Duration) {
         self.sweeps.get_or_create(&KafkaCluster { cluster: cluster.to_owned() }).observe(took.as_secs_f64());
@@ -166,7 +166,7 @@ impl SourceMetrics {
         self.models.set(i64::try_from(models).unwrap_or(i64::MAX));
     }
 
-    /// `age` is of the newest sample, if there was one.
+    /// `age` is that of the newest sample, if there was one.
     pub(super) fn round(&self, age: Option<Duration>) {
         self.rounds.inc();
         self.age.set(age.unwrap_or_default().as_secs_f64());

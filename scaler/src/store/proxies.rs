@@ -1,8 +1,8 @@
-//! What is known of each proxy: its last counters, and what it contributes to every cluster's demand.
+//! The state of each proxy: its last counters, and its contribution to every cluster's demand.
 //!
-//! Counts are conserved. What a counter grew by belongs to the time between the two pages that show it, however late the
-//! second one comes: each answer is told as a [`Span`], from which the cluster's seconds are made and corrected. For the time
-//! after its last page a proxy stands with what it carried lately.
+//! Counts are conserved. The growth of a counter belongs to the time between the two pages that show it, however late the second
+//! one comes: each answer is reported as a [`Span`], from which the cluster's seconds are computed and corrected. For the time after
+//! a proxy's last page, its recent traffic is assumed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
     window::{LONG, Values},
 };
 
-/// What Envoy counts of one cluster.
+/// Envoy's counters for one cluster.
 ///
 /// Seen with Envoy 1.40: `requests + refused - retries` is the number of requests that users sent, whether they were
 /// answered (10 of 10), refused by the circuit breaker (4 + 16 of 20), ejected because connecting failed (10 of 10),
@@ -23,10 +23,10 @@ use super::{
 pub struct Counters {
     /// `upstream_rq_total`: requests and TCP connections that were sent to an endpoint, retries included
     pub requests: f64,
-    /// `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and `upstream_cx_none_healthy`: those that got no
+    /// `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and `upstream_cx_none_healthy`: requests that got no
     /// connection, because of the circuit breaker, because connecting failed, or because no host is healthy; a retry counts again
     pub refused: f64,
-    /// `upstream_rq_retry`: those that the proxy sent again on its own
+    /// `upstream_rq_retry`: requests that the proxy sent again on its own
     pub retries: f64,
     /// `upstream_rq_active` and `upstream_rq_pending_active`
     pub in_flight: f64,
@@ -36,11 +36,11 @@ pub struct Counters {
     pub members: f64,
 }
 
-/// Which signals can be read from a page: a proxy leaves statistics out that its configuration does not include, and one that is
-/// left out looks like one that was never used. Requests/s, requests in flight, connections.
+/// The signals that can be read from a page: requests/s, requests in flight, connections. A proxy leaves out statistics that its
+/// configuration does not include, and a missing one looks like one that was never used.
 pub type Shows = [bool; 3];
 
-/// What a proxy answered: its counters, of the clusters that are kept and that it shows. One that is not in it is not there.
+/// A proxy's answer: its counters for the kept clusters that it shows. A cluster that is not in it does not exist there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     generation: u64,
@@ -49,38 +49,38 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Counters by the ids of `series`; each id once.
+    /// Creates a sample from counters by the ids of `series`; each id once.
     pub fn new(series: &Series, mut clusters: Vec<(u32, Counters)>) -> Self {
         clusters.sort_unstable_by_key(|(id, _)| *id);
         clusters.dedup_by_key(|(id, _)| *id);
         Self { generation: series.generation(), clusters, shows: [true; 3] }
     }
 
-    /// The same from a page that leaves some statistics out.
+    /// Sets the signals that the page shows, for a page that leaves some statistics out.
     #[must_use]
     pub fn showing(self, shows: Shows) -> Self {
         Self { shows, ..self }
     }
 
-    /// The counters, sorted by id.
+    /// Returns the counters, sorted by id.
     pub fn clusters(&self) -> &[(u32, Counters)] {
         &self.clusters
     }
 
-    /// Which signals the page shows.
+    /// Returns the signals that the page shows.
     pub fn shows(&self) -> Shows {
         self.shows
     }
 }
 
-/// What one answer says of one cluster.
+/// The information in one answer about one cluster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Span {
-    /// What was carried since the answer before, per second
+    /// Traffic since the previous answer, per second
     pub(super) carried: Values,
-    /// What stood for that time until now
+    /// Traffic that was assumed for that time until now
     pub(super) stood: Values,
-    /// What stands for the time after
+    /// Traffic that is assumed for the time after this answer
     pub(super) stands: Values,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct KnownProxy {
     /// Why the last attempt failed, if it did
     pub(super) error: Option<String>,
     last: Option<Last>,
-    /// Whether what it stands for was in the seconds that were closed since its last answer
+    /// Whether its assumed traffic was in the seconds that were closed since its last answer
     stood: bool,
     cells: Vec<Cell>,
 }
@@ -107,12 +107,12 @@ struct Last {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     pub(super) id: u32,
-    /// For how many answers the cluster was not shown, and for how many seconds
+    /// Number of answers that did not show the cluster since it was last shown, and their time in seconds
     absent: u8,
     absent_for: f32,
-    /// Whether what it carries is known: two answers showed it
+    /// Whether its traffic is known: two answers showed it
     pub(super) is_rated: bool,
-    /// What stands for the time after the last answer: the requests/s of the last 10 s or so, and what was in flight and connected
+    /// Traffic that is assumed for the time after the last answer: the requests/s of the last 10 s or so, requests in flight, connections
     pub(super) stands: Values,
     requests: f64,
     refused: f64,
@@ -123,11 +123,11 @@ pub(super) struct Cell {
 const TOO_NEAR: Duration = Duration::from_millis(100);
 /// A cluster that was not shown in this many answers has counted from 0 when it comes back.
 const REMEMBERED: u8 = 240;
-/// Seconds over which the usual rate is taken.
+/// Seconds over which the usual rate is averaged.
 const USUAL: f64 = 10.0;
 /// No Envoy carries more than this many requests/s: the fastest reported are an order of magnitude below.
 const FASTEST: f64 = 1_000_000.0;
-/// Nor do its connections: 10 µs a request, on HTTP/2 with many in flight.
+/// No connection carries more than this many requests/s: 10 µs a request, on HTTP/2 with many in flight.
 const FASTEST_CONNECTION: f64 = 100_000.0;
 
 impl KnownProxy {
@@ -135,17 +135,17 @@ impl KnownProxy {
         Self { name: name.to_owned(), error: None, last: None, stood: true, cells: Vec::new() }
     }
 
-    /// When it last answered.
+    /// Returns the time of its last answer.
     pub(super) fn answered(&self) -> Option<Instant> {
         self.last.map(|last| last.at)
     }
 
-    /// Which signals its last page showed; `None` before the first.
+    /// Returns the signals that its last page showed; `None` before the first.
     pub(super) fn shows(&self) -> Option<Shows> {
         self.last.map(|last| last.shows)
     }
 
-    /// A second was closed in which it counted, or did not.
+    /// Records whether it was included in a second that was closed.
     pub(super) fn stood(&mut self, counted: bool) {
         self.stood &= counted;
     }
@@ -159,10 +159,10 @@ impl KnownProxy {
         self.cells.retain(|cell| keep(cell.id));
     }
 
-    /// Takes in an answer, and tells what it says of each cluster. `kept_since` is the generation in which each id was given to a
-    /// cluster that this proxy may speak for.
+    /// Records an answer, and passes its information about each cluster to `tell`. `kept_since` is the generation in which each id was
+    /// given to a cluster that this proxy may report.
     ///
-    /// An error where the answer says what no Envoy can: that count is left out, and the proxy's other clusters count.
+    /// Returns an error if a count is too high for any Envoy: that count is left out, and the proxy's other clusters are included.
     pub(super) fn take_in(
         &mut self,
         at: Instant,
@@ -208,7 +208,7 @@ impl KnownProxy {
                 if since > last.generation {
                     return Cell::baseline(id, counters);
                 }
-                // It was not there in the last answer: it has counted from 0 since.
+                // The cluster was not in the last answer: it has counted from 0 since.
                 let mut cell = Cell::new(id);
                 match cell.take_in(counters, passed, stood) {
                     Ok(span) => tell(id, span),
@@ -222,11 +222,11 @@ impl KnownProxy {
     }
 }
 
-/// The time since the answer before, worked out once for all clusters.
+/// The time since the previous answer, computed once for all clusters.
 #[derive(Debug, Clone, Copy)]
 struct Passed {
     seconds: f64,
-    /// How much of the usual rate is the newest after so long
+    /// Weight of the newest rate in the usual rate after that time
     fade: f64,
 }
 
@@ -237,7 +237,7 @@ impl Passed {
 }
 
 impl Cell {
-    /// One that has counted nothing.
+    /// Creates a cell that has counted nothing.
     fn new(id: u32) -> Self {
         Self {
             id,
@@ -256,12 +256,13 @@ impl Cell {
         self.absent == 0
     }
 
-    /// Whether it was never used since its proxy runs.
+    /// Whether it was never used since its proxy started.
     pub(super) fn is_unused(&self) -> bool {
         self.requests + self.refused == 0.0 && self.stands == [0.0; 3]
     }
 
-    /// The first counters: the time in which they were counted is not known. A cluster that was never used has carried nothing.
+    /// Creates a cell from the first counters: the time in which they were counted is not known. A cluster that was never used has
+    /// carried nothing.
     fn baseline(id: u32, counters: &Counters) -> Self {
         let is_rated = counters.requests + counters.refused == 0.0;
         let stands = [0.0, counters.in_flight as f32, counters.connections as f32];
@@ -270,8 +271,8 @@ impl Cell {
         cell
     }
 
-    /// Takes in counters, and tells what they say of the time since the answer before. `stood` is whether what it stands for was
-    /// in the seconds that were closed since.
+    /// Records counters, and returns their information about the time since the previous answer. `stood` is whether the assumed traffic
+    /// was in the seconds that were closed since.
     #[inline]
     fn take_in(&mut self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
         match self.span(counters, passed, stood) {
@@ -295,36 +296,36 @@ impl Cell {
 
     #[inline]
     fn span(&self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
-        // While it was not shown nothing is known but the sum: it is spread over the time since.
+        // For the time in which it was not shown only the sum is known: it is spread over that time.
         let passed = if self.is_shown() { passed } else { Passed::of(passed.seconds + f64::from(self.absent_for)) };
         let (demand, began_anew) = self.demand(counters);
         let measured = demand / passed.seconds;
         plausible(measured, counters.connections.max(f64::from(self.stands[2])))?;
-        // What was counted between the last answer and a restart is lost: the rest is a lower bound.
+        // The counts between the last answer and a restart are lost: the rest is a lower bound.
         let rate = if began_anew { measured.max(f64::from(self.stands[0])) } else { measured };
         let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
         let usual = if self.is_rated { self.usual_with(rate, passed) } else { carried[0] };
         let stood = if stood && self.is_rated && self.is_shown() { self.stands } else { [0.0; 3] };
-        // Not that of the last second, which may have been a quiet one or a busy one.
+        // The usual rate, not that of the last second, which may have been a quiet one or a busy one.
         Ok(Span { carried, stood, stands: [usual, carried[1], carried[2]] })
     }
 
     fn usual_with(&self, rate: f64, passed: Passed) -> f32 {
         let usual = f64::from(self.stands[0]);
         let usual = usual + (rate - usual) * passed.fade;
-        // One request in the whole window is more; a rate that only fades is none.
+        // A single request in the whole window is more than this; below it a rate only fades, and becomes zero.
         if usual * f64::from(LONG) < 0.5 { 0.0 } else { usual as f32 }
     }
 
-    /// The cluster is not in this answer. Its counters are remembered for a while, because they go on where they were when it
-    /// comes back soon: whether that while is over.
+    /// Records that the cluster is not in this answer. Its counters are remembered for a while, because they go on where they were if
+    /// it comes back soon. Returns whether that while is over.
     fn is_absent_too_long(&mut self, passed: Passed) -> bool {
         self.absent += 1;
         self.absent_for += passed.seconds as f32;
         self.absent > REMEMBERED
     }
 
-    /// Requests that users sent since, and whether the counters began anew in between. As Prometheus does: a counter that
+    /// Returns the requests that users sent since, and whether the counters restarted in between. As in Prometheus, a counter that
     /// went down has counted from 0.
     fn demand(&self, now: &Counters) -> (f64, bool) {
         let since = |now: f64, then: f64| if now < then { (now, true) } else { (now - then, false) };
@@ -335,7 +336,7 @@ impl Cell {
     }
 }
 
-/// A count that no Envoy can have.
+/// A count that is too high for any Envoy.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error(
     "counts {rate:.0} requests/s of a cluster, and no Envoy carries more than {most:.0} on {connections} connections"
@@ -346,12 +347,12 @@ struct Implausible {
     connections: f64,
 }
 
-/// Whether an Envoy can have carried that many requests/s.
+/// Returns an error if no Envoy can have carried that many requests/s.
 fn plausible(rate: f64, connections: f64) -> Result<(), Implausible> {
     if rate <= FASTEST_CONNECTION {
         return Ok(());
     }
-    // Requests that are refused need no connection, and where none is shown nothing is known of them.
+    // Refused requests need no connection, and if no connection is shown, nothing is known about connections.
     let carried = if connections > 0.0 { connections * FASTEST_CONNECTION } else { FASTEST };
     let most = carried.clamp(FASTEST_CONNECTION, FASTEST);
     if rate <= most { Ok(()) } else { Err(Implausible { rate, most, connections }) }
@@ -380,7 +381,7 @@ mod tests {
             self.answers_after(1.0, counters)
         }
 
-        /// The requests/s since the answer before, where they are known.
+        /// Returns the requests/s since the previous answer, if they are known.
         fn answers_after(&mut self, seconds: f64, counters: impl Into<Option<Counters>>) -> Option<f32> {
             self.now += Duration::from_secs_f64(seconds);
             let sample = Sample::new(&self.series, counters.into().map(|counters| (0, counters)).into_iter().collect());

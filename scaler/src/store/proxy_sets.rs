@@ -1,7 +1,7 @@
-//! Sets of proxies: which of them have to show a cluster before what it carries is known.
+//! Sets of proxies: which proxies have to show a cluster before its traffic is known.
 //!
-//! All proxies of a Gateway have the same clusters, and no others: one that does not show a cluster of its Gateway's is one of
-//! which nothing is known, and another Gateway's proxies say nothing of it.
+//! All proxies of a Gateway have the same clusters, and no others: for a proxy that does not show a cluster of its Gateway, the
+//! cluster's traffic is unknown, and the proxies of other Gateways are irrelevant to it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,18 +15,18 @@ use tokio::time::Instant;
 
 use super::{kept_clusters::ProxySetNames, proxies::KnownProxy};
 
-/// How a proxy takes part in a second.
+/// The role of a proxy in a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// It answers, or did within `stale_after`: what it carries counts, and it has to show what its fleet has
+    /// It answers, or did within `stale_after`: its traffic is included, and it has to show its fleet's clusters
     Counts,
     /// The same, but it gets no new traffic: it may not have its clusters yet, or not any more
     Drains,
-    /// What it carries is not known
+    /// Its traffic is not known
     Unknown,
-    /// What it last carried counts, and is too old to be known
+    /// Its last traffic is included, but is too old to be known
     Outdated,
-    /// It is over, or has not begun
+    /// It has ended, or has not begun
     Nothing,
 }
 
@@ -41,7 +41,7 @@ impl Part {
             (true, _) if is_recent => Self::Counts,
             (true, _) => Self::Outdated,
             (false, true) if is_recent => Self::Drains,
-            // Kubernetes gives its traffic to the others, but it may be cut off from Kubernetes alone.
+            // Kubernetes sends its traffic to the others, but the proxy may be cut off from Kubernetes alone.
             (false, _) if is_recent => Self::Unknown,
             (false, _) => Self::Nothing,
         }
@@ -52,20 +52,20 @@ impl Part {
     }
 }
 
-/// The proxies of one set, or those of no known one.
+/// The proxies of one set, or the proxies of no known set.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProxySet {
     proxies: usize,
     any_ready: bool,
-    /// How many have to show its clusters
+    /// Number of proxies that have to show its clusters
     counting: usize,
     answering: usize,
     /// The signals that some of these leave out
     lacks: [bool; 3],
     newest: Option<Instant>,
-    /// Why not all that it carries is known
+    /// Why its traffic is not completely known
     blocked: Option<String>,
-    /// Whether that is a proxy that gets traffic and gives no answer that counts
+    /// Whether the cause is a proxy that gets traffic and gives no usable answer
     refused: bool,
 }
 
@@ -77,21 +77,21 @@ pub(super) struct ProxySets {
     parts: HashMap<SocketAddr, Part>,
 }
 
-/// Why what a cluster carries is not known.
+/// The reason that a cluster's traffic is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Gap {
     /// It is known
     #[default]
     None,
-    /// No proxy of its Gateways is there
+    /// Its Gateways have no proxy
     NoProxy,
     /// A proxy of its Gateways does not answer, or was not measured yet
     Blocked,
     /// No proxy shows it
     NotShown,
-    /// Not all of them show it
+    /// Not all proxies show it
     PartlyShown,
-    /// They leave its statistics out
+    /// The proxies leave its statistics out
     LeftOut,
 }
 
@@ -116,19 +116,20 @@ impl ProxySets {
         fleets
     }
 
-    /// How the proxy at this address takes part.
+    /// Returns the role of the proxy at this address.
     pub(super) fn part(&self, address: SocketAddr) -> Part {
         self.parts.get(&address).copied().unwrap_or(Part::Nothing)
     }
 
-    /// The sets that can speak for a cluster.
+    /// Returns the sets that may report a cluster.
     fn speaking<'a>(&'a self, of: &'a [Arc<str>]) -> impl Iterator<Item = &'a ProxySet> {
         let all = self.named.values().filter(|_| of.is_empty());
         let its = of.iter().filter_map(|name| self.named.get(name));
         all.chain(its).chain(std::iter::once(&self.unnamed)).filter(|fleet| fleet.proxies > 0)
     }
 
-    /// Why each signal of a cluster is not known that `showing` of the proxies show that have to, and whether any shows it.
+    /// Returns why each signal of a cluster is not known. `showing` is the number of proxies that show it among the ones that have to,
+    /// and `shown` is whether any proxy shows it.
     pub(super) fn gaps(&self, of: &ProxySetNames, showing: usize, shown: bool) -> [Gap; 3] {
         let (mut there, mut blocked, mut lacks) = (false, false, [false; 3]);
         for fleet in self.speaking(of) {
@@ -136,7 +137,7 @@ impl ProxySets {
             blocked |= fleet.is_blocked();
             (0..3).for_each(|signal| lacks[signal] |= fleet.lacks[signal]);
         }
-        // Those of no known Gateway may be of another one.
+        // Proxies of no known Gateway may belong to another one.
         let have_to: usize = of.iter().filter_map(|name| self.named.get(name)).map(|fleet| fleet.counting).sum();
         let gap = match (there, blocked) {
             (false, _) => Gap::NoProxy,
@@ -148,12 +149,12 @@ impl ProxySets {
         lacks.map(|lacks| if lacks && matches!(gap, Gap::None | Gap::NotShown) { Gap::LeftOut } else { gap })
     }
 
-    /// When one that answers and can speak for the cluster last did.
+    /// Returns the last answer of the proxies that answer and may report the cluster.
     pub(super) fn newest(&self, of: &ProxySetNames) -> Option<Instant> {
         self.speaking(of).filter_map(|fleet| fleet.newest).max()
     }
 
-    /// Why a cluster is not known, for people.
+    /// Describes for people why a cluster is not known.
     pub(super) fn reason(&self, of: &ProxySetNames, cluster: &str, gap: Gap) -> String {
         let blocked = self.speaking(of).find_map(|fleet| fleet.blocked.clone());
         let names = || of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -178,12 +179,12 @@ impl ProxySets {
         }
     }
 
-    /// Whether a proxy that can speak for the cluster gets traffic and gives no answer that counts: no matter of seconds.
+    /// Whether a proxy that may report the cluster gets traffic and gives no usable answer: that does not pass within seconds.
     pub(super) fn is_refused(&self, of: &ProxySetNames) -> bool {
         self.speaking(of).any(|fleet| fleet.refused)
     }
 
-    /// Something that carries traffic and was never measured.
+    /// Returns why some proxy's traffic is not known, if so.
     pub(super) fn blocked(&self) -> Option<String> {
         std::iter::once(&self.unnamed).chain(self.named.values()).find_map(|fleet| fleet.blocked.clone())
     }
@@ -211,8 +212,8 @@ impl ProxySet {
         }
     }
 
-    /// While no proxy is ready the same holds: the only proxy of a Gateway restarts, answers before it has its configuration,
-    /// and its zeros are not the users'.
+    /// Whether the traffic is not completely known. This also holds while no proxy is ready: when the only proxy of a Gateway restarts,
+    /// it answers before it has its configuration, and its zeros do not mean that users send nothing.
     fn is_blocked(&self) -> bool {
         self.blocked.is_some() || !self.any_ready
     }
@@ -228,7 +229,7 @@ fn unmeasured(proxy: &Proxy, known: Option<&KnownProxy>) -> String {
     }
 }
 
-/// The addresses of proxies that are there, each with the name of who has it.
+/// Returns the addresses of the current proxies, each with the name of the proxy that has it.
 pub(super) fn there(proxies: &[Proxy]) -> HashSet<(SocketAddr, &str)> {
     proxies.iter().map(|proxy| (proxy.stats, proxy.name.as_str())).collect()
 }

@@ -1,4 +1,4 @@
-//! The answers of users' own PromQL queries.
+//! The answers to users' own PromQL queries.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::{MAX_NAMED, NoReading, Reading, questions::Questions};
 
-/// A longer query is none that a person wrote.
+/// Maximum length of a query in bytes: no person writes a longer one.
 const MAX_QUERY: usize = 16 << 10;
 
-/// What a namespace may have asked, where nobody said otherwise.
+/// Default for the maximum number of queries of a namespace.
 const PER_NAMESPACE: usize = 100;
 const NOBODY_ASKED: &str = "Prometheus was not asked yet; --prometheus-url says where it is";
 
-/// By namespace: each has a budget, so that one with very many queries only makes its own late.
+/// Queries by namespace: each has a budget, so that a namespace with very many queries delays only its own.
 #[derive(Debug)]
 pub(super) struct Queries {
     namespaces: BTreeMap<String, Questions<String, f64>>,
@@ -32,7 +32,7 @@ impl Queries {
         self.per_namespace = per_namespace;
     }
 
-    /// The queries of the Plan, with their namespaces, are wanted for as long as it has them.
+    /// Keeps the queries of the Plan, given with their namespaces, for as long as it has them.
     pub(super) fn plan<'a>(&mut self, queries: impl Iterator<Item = (&'a str, &'a str)>, now: Instant) {
         let mut planned: BTreeMap<String, Vec<&str>> =
             self.namespaces.keys().map(|namespace| (namespace.clone(), Vec::new())).collect();
@@ -60,7 +60,7 @@ impl Queries {
         asked.keep(promql.to_owned(), now);
     }
 
-    /// The queries to ask now, by namespace, in a stable order.
+    /// Returns the queries to ask now, by namespace, in a stable order.
     pub(super) fn wanted(&mut self, now: Instant) -> BTreeMap<String, Vec<String>> {
         let wanted =
             self.namespaces.iter_mut().map(|(namespace, asked)| (namespace.clone(), asked.wanted(now))).collect();
@@ -110,7 +110,7 @@ impl Queries {
         answer.map_or_else(Measured::Unknown, |(value, age)| Measured::Exact(Reading { value, age }))
     }
 
-    /// Why this query is not asked, if it is beyond the budget.
+    /// Returns why this query is not asked, if it exceeds the budget.
     fn refused(&self, namespace: &str, promql: &str) -> Option<String> {
         let asked = self.namespaces.get(namespace);
         if asked.is_some_and(|asked| asked.has(&promql.to_owned())) {

@@ -16,7 +16,7 @@ use super::{FORGET_AFTER, MAX_NAMED, NoReading};
 pub(super) struct Questions<Q, A> {
     asked: HashMap<Q, Question<A>>,
     planned: HashSet<Q>,
-    /// What stands in messages: `Prometheus was not asked yet; …`
+    /// Text for messages: `Prometheus was not asked yet; …`
     nobody_asked: &'static str,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Questions<Q, A> {
 struct Question<A> {
     wanted: Instant,
     answer: Option<(Instant, A)>,
-    /// A newer answer that was not all
+    /// A newer answer that was incomplete
     at_least: Option<(Instant, A)>,
     error: Option<String>,
 }
@@ -57,7 +57,7 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Questions<Q, A> {
         }
     }
 
-    /// The questions to ask now, in a stable order.
+    /// Returns the questions to ask now, in a stable order.
     pub(super) fn wanted(&mut self, now: Instant) -> Vec<Q> {
         let planned = &self.planned;
         self.asked
@@ -78,7 +78,7 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Questions<Q, A> {
         }
     }
 
-    /// The last answer that was not all, its age, and why; `None` where a later one was, or it is too old.
+    /// Returns the last incomplete answer, its age, and why it is incomplete; `None` if a later one was complete, or it is too old.
     pub(super) fn at_least(&self, question: &Q, now: Instant, stale_after: Duration) -> Option<(A, Duration, String)> {
         let known = self.asked.get(question)?;
         let (at, answer) = known.at_least?;
@@ -86,17 +86,17 @@ impl<Q: Clone + Eq + Hash + Ord, A: Copy> Questions<Q, A> {
         (age <= stale_after).then(|| (answer, age, known.error.clone().unwrap_or_default()))
     }
 
-    /// The last answer, of whatever age.
+    /// Returns the last answer, however old.
     pub(super) fn last(&self, question: &Q) -> Option<A> {
         Some(self.asked.get(question)?.answer?.1)
     }
 
-    /// Why the question was not answered the last time that it was asked.
+    /// Returns why the question was not answered the last time that it was asked.
     pub(super) fn error(&self, question: &Q) -> Option<String> {
         self.asked.get(question)?.error.clone()
     }
 
-    /// The last answer and its age. One that fails keeps its last answer for a while, as every source does.
+    /// Returns the last answer and its age. A question that fails keeps its last answer for a while, as every source does.
     pub(super) fn answer(&self, question: &Q, now: Instant, stale_after: Duration) -> Result<(A, Duration), NoReading> {
         let known = self.asked.get(question);
         let error = known.and_then(|known| known.error.clone());

@@ -1,11 +1,11 @@
-//! Once a second, what every proxy contributes becomes one value for each cluster and signal.
+//! Once a second, the contributions of all proxies become one value for each cluster and signal.
 //!
-//! The rules that keep missing data from looking like missing demand, beside those of [`proxies`](super::proxies) and
+//! The rules that keep missing data from looking like missing demand, in addition to those of [`proxies`](super::proxies) and
 //! [`proxy_sets`](super::proxy_sets):
-//! - a second of a cluster is measured in whole when every proxy that has to show it does, and each is known; a value is exact when
-//!   all 30 seconds of its window were, and a lower bound otherwise;
-//! - a proxy that does not answer contributes what it last did, and is unknown after `stale_after`;
-//! - a cluster that no proxy shows carries nothing that anybody could know of;
+//! - a second of a cluster is completely measured when every proxy that has to show the cluster does, and each is known; a value is
+//!   exact when all 30 seconds of its window were, and a lower bound otherwise;
+//! - a proxy that does not answer makes the same contribution as before, and is unknown after `stale_after`;
+//! - a cluster that no proxy shows carries no traffic that could be known;
 //! - when all proxies fail, the readings grow old.
 
 use std::{
@@ -33,7 +33,7 @@ pub(super) struct Rounds {
     series: Arc<Series>,
     ids: Ids,
     clusters: Vec<Cluster>,
-    /// Of each cluster
+    /// News of each cluster
     news: Vec<News>,
     proxies: HashMap<SocketAddr, KnownProxy>,
     fleets: ProxySets,
@@ -45,7 +45,7 @@ pub(super) struct Rounds {
     why: Why,
 }
 
-/// What readers see: replaced after each round.
+/// The table that readers see: replaced after each round.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     pub(super) series: Arc<Series>,
@@ -59,10 +59,10 @@ impl Shown {
         self.clusters.get(self.series.of_cluster(name)? as usize)
     }
 
-    /// Why a signal of traffic on one or the other of these clusters is not known, or not in whole.
+    /// Returns why a signal of traffic on one or the other of these clusters is not known, or not completely.
     pub(super) fn why_not(&self, clusters: &[(&str, f64)], signal: usize) -> NoReading {
         let known = clusters.iter().filter_map(|(name, _)| Some((*name, self.cluster(name)?)));
-        // Of two clusters one is never there: the other one says what is wrong.
+        // Of the two clusters one never exists: the reason is the other one's.
         let Some((name, cluster)) = known.min_by_key(|(_, cluster)| cluster.gaps[signal] == Gap::NotShown) else {
             return NoReading::NotYet { waiting_for: self.why.reason("it is measured from the next second on") };
         };
@@ -70,7 +70,7 @@ impl Shown {
         let reason = match (&self.why.failure, gap) {
             (Some(failure), Gap::None | Gap::NoProxy) => failure.clone(),
             (None, Gap::None) if self.why.no_rate.is_some() => self.why.reason(""),
-            // Whoever measures elsewhere knows of no fleets.
+            // A source other than the proxies knows no fleets.
             (None, Gap::Blocked) if self.fleets.blocked().is_none() => self.why.reason("no proxy of it is ready"),
             _ => self.fleets.reason(&cluster.fleets, name, gap),
         };
@@ -82,19 +82,19 @@ impl Shown {
     }
 }
 
-/// Why there is nothing, or not all.
+/// Reasons for missing or incomplete values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Why {
     /// No source answers
     pub(super) failure: Option<String>,
-    /// Something that carries traffic was never measured
+    /// Some traffic is not measured
     pub(super) incomplete: Option<String>,
     /// Some cluster has traffic and no rate
     pub(super) no_rate: Option<String>,
 }
 
 impl Why {
-    /// Why a cluster has no value, or no new one.
+    /// Returns why a cluster has no value, or no new one.
     pub(super) fn reason(&self, otherwise: &str) -> String {
         let known = self.failure.as_deref().or(self.incomplete.as_deref()).or(self.no_rate.as_deref());
         known.unwrap_or(otherwise).to_owned()
@@ -107,17 +107,17 @@ struct PrometheusStatus {
     error: Option<String>,
 }
 
-/// What a Prometheus told of the clusters.
+/// The values of the clusters from a Prometheus.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterValues {
     /// Requests/s, requests in flight and connections by the name of the series (see [`Series`]); `None` where there is
     /// traffic but no rate yet. A cluster that is not in it is shown by no proxy.
     pub values: HashMap<String, Option<[f64; 3]>>,
-    /// What is not in the values although it carries traffic
+    /// Description of traffic that is missing from the values
     pub missing: Option<String>,
 }
 
-/// A second may be closed so much before its end, because a round of answers is not made by the clock.
+/// Time by which a second may be closed before its end, because rounds of answers do not follow the clock exactly.
 const EARLY: Duration = Duration::from_millis(200);
 
 impl Rounds {
@@ -163,15 +163,15 @@ impl Rounds {
         self.series = Arc::new(series);
     }
 
-    /// Takes in what one proxy answered; whether its health changed.
+    /// Records one proxy's answer; returns whether the proxy's health changed.
     pub(super) fn sampled(&mut self, proxy: &Proxy, at: Instant, sample: Result<Sample, String>) -> bool {
-        // After a pause of the process what is told is of many seconds.
+        // After a pause of the process an answer covers many seconds.
         if self.edge.is_some_and(|edge| at >= edge + 2 * SECOND) {
             self.close_seconds(at);
         }
         let known = self.proxies.entry(proxy.stats).or_insert_with(|| KnownProxy::named(&proxy.name));
         if known.name != proxy.name {
-            // Another pod has got the address: its counters are its own.
+            // Another pod has the address now: its counters are unrelated to the known ones.
             *known = KnownProxy::named(&proxy.name);
         }
         let failed_before = known.error.is_some();
@@ -210,10 +210,10 @@ impl Rounds {
         failed_before != known.error.is_some()
     }
 
-    /// Closes a round at this time. `proxies` are all that there are now.
+    /// Closes a round at this time. `proxies` are all current ones.
     pub(super) fn commit(&mut self, proxies: &[Proxy], now: Instant) {
         let there = there(proxies);
-        // A proxy that is gone contributes nothing more; what it contributed stays in the windows.
+        // A proxy that is gone contributes nothing more; its earlier contributions stay in the windows.
         self.proxies.retain(|address, known| there.contains(&(*address, known.name.as_str())));
         self.fleets = ProxySets::of(proxies, &self.proxies, now, self.stale_after);
         self.edge.get_or_insert(now);
@@ -259,7 +259,7 @@ impl Rounds {
         }
     }
 
-    /// A Prometheus has already made rates of counters: its values are taken as they are.
+    /// Records values from a Prometheus as they are: it has already computed rates from counters.
     pub(super) fn commit_values(&mut self, source: &str, answer: Result<ClusterValues, String>, now: Instant) {
         let status = self.prometheus.entry(source.to_owned()).or_default();
         let ClusterValues { values, missing } = match answer {
@@ -283,7 +283,7 @@ impl Rounds {
             match values.get(name) {
                 None => cluster.told(now, None, not_shown),
                 Some(Some(values)) => cluster.told(now, Some(*values), gap),
-                // It holds what it showed, and grows old.
+                // The cluster holds its last value, which grows old.
                 Some(None) => {}
             }
         }
@@ -302,12 +302,12 @@ impl Rounds {
         Shown { series: Arc::clone(&self.series), clusters, fleets: self.fleets.clone(), why: self.why.clone() }
     }
 
-    /// When the newest sample was taken that is in a value.
+    /// Returns the time of the newest sample that is in a value.
     pub(super) fn newest(&self) -> Option<Instant> {
         self.newest
     }
 
-    /// How many proxies answer, fail, and were not heard of yet.
+    /// Returns the numbers of proxies that answer, that fail, and that were not heard from yet.
     pub(super) fn health(&self, proxies: usize) -> (usize, usize, usize) {
         let failing = self.proxies.values().filter(|known| known.error.is_some()).count();
         let answering = self.proxies.len() - failing;

@@ -1,11 +1,11 @@
-//! What model servers tell of themselves: tokens, requests that wait, and how full their KV caches are.
+//! Values that model servers report: tokens, waiting requests, and the used parts of their KV caches.
 //!
-//! A server that does not answer contributes its last means for as long as its pod is there; once these are older than
-//! `stale_after`, the sum of a workload is a lower bound. So it is while one that is ready was never measured, or for less than
+//! A server that does not answer contributes its last means for as long as its pod exists; once these are older than
+//! `stale_after`, the sum of a workload is a lower bound. It also is one while a ready server was never measured, or for less than
 //! 30 s and may have worked before.
 //!
-//! A pod that is not ready any more counts while it answers: its probe may fail because it is full. While it does not, the sum is a
-//! lower bound; after `stale_after` it counts no more.
+//! A pod that is no longer ready is included while it answers: its probe may fail because it is full. While it does not answer, the
+//! sum is a lower bound; after `stale_after` the pod is left out.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,37 +23,37 @@ use super::{
     window::{LONG, Window},
 };
 
-/// What a model server says now.
+/// The values that a model server reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ServerCounters {
     /// Prompt tokens since it started
     pub input: f64,
-    /// Those of them that it had in its prefix cache
+    /// Prompt tokens among these that it had in its prefix cache
     pub cached: f64,
     /// Generated tokens since it started
     pub output: f64,
-    /// Requests that it works on; `None` where such a server does not tell
+    /// Requests in progress; `None` if this kind of server does not report them
     pub running: Option<f64>,
-    /// Requests that wait; `None` where such a server does not tell
+    /// Waiting requests; `None` if this kind of server does not report them
     pub waiting: Option<f64>,
-    /// The part of its KV cache that is used, from 0 to 1; `None` where such a server does not tell
+    /// The used part of its KV cache, from 0 to 1; `None` if this kind of server does not report it
     pub kv_cache: Option<f64>,
 }
 
-/// What all pods of a workload tell together.
+/// The sum over all pods of a workload.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Served {
     /// Uncached input tokens/s
     pub(crate) input: f64,
     /// Output tokens/s
     pub(crate) output: f64,
-    /// Requests that they work on
+    /// Requests in progress
     pub(crate) running: Option<f64>,
-    /// Requests that wait
+    /// Waiting requests
     pub(crate) waiting: Option<f64>,
-    /// The parts of their KV caches that are used, added up
+    /// Sum of the used parts of their KV caches
     pub(crate) kv_cache: Option<f64>,
-    /// Since the oldest of the newest answers
+    /// Time since the newest answer
     pub(crate) age: Duration,
     /// Why this is a lower bound, if it is
     pub(crate) incomplete: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) struct Served {
 #[derive(Debug, Default)]
 pub(super) struct Servers {
     servers: HashMap<SocketAddr, Server>,
-    /// When servers were first asked, if there were any
+    /// Time from which servers were asked, if there were any
     since: Option<Instant>,
 }
 
@@ -78,7 +78,7 @@ struct Measured {
     last: ServerCounters,
     /// It has answered twice
     rated: bool,
-    /// When it was first asked, where it may have worked before that
+    /// Time of its first answer, if it may have worked before that
     young: Option<Instant>,
     /// Uncached input tokens and output tokens
     tokens: Counts<2>,
@@ -97,12 +97,12 @@ impl Servers {
             server.error = measured.take_in(at, counters).err();
             return;
         }
-        // Had it been there in the last 30 s, it would have been asked.
+        // Had it existed in the last 30 s, it would have been asked.
         let is_new = self.since.is_some_and(|since| at.saturating_duration_since(since) >= WINDOW);
         *server = Server { measured: Some(Measured::new(at, counters, is_new)), error: None };
     }
 
-    /// Closes a second. These are all that there are now.
+    /// Closes a second. `servers` are all current ones.
     pub(super) fn second(&mut self, servers: &HashSet<SocketAddr>, now: Instant) {
         self.since.get_or_insert(now);
         self.servers.retain(|address, _| servers.contains(address));
@@ -110,7 +110,7 @@ impl Servers {
         answering.filter_map(|server| server.measured.as_mut()).for_each(Measured::second);
     }
 
-    /// Those that have ever answered.
+    /// Returns the status of each server that has ever answered.
     pub(super) fn sources(&self, now: Instant) -> impl Iterator<Item = SourceStatus> {
         self.servers.iter().filter_map(move |(address, server)| {
             let measured = server.measured.as_ref()?;
@@ -122,7 +122,7 @@ impl Servers {
         })
     }
 
-    /// Why a ready one of these pods does not show what a signal is made of.
+    /// Returns why a ready pod among these does not show the values of a signal.
     pub(super) fn error(&self, pods: &[ServingPod], signal: Signal) -> Option<String> {
         pods.iter().filter(|pod| pod.ready).find_map(|pod| {
             let server = self.servers.get(&pod.metrics?)?;
@@ -139,7 +139,7 @@ impl Servers {
         })
     }
 
-    /// The sum over these pods.
+    /// Returns the sum over these pods.
     pub(super) fn served(&self, pods: &[ServingPod], now: Instant, stale_after: Duration) -> Result<Served, NoReading> {
         let mut sum = Served::default();
         let (mut newest, mut why) = (None::<Instant>, None);
@@ -187,7 +187,7 @@ impl Server {
         self.measured.as_ref().filter(|measured| measured.rated)
     }
 
-    /// Why there may be more than what it contributes.
+    /// Returns why there may be more than its contribution, if so.
     fn unknown(&self, measured: &Measured, pod: &ServingPod, now: Instant, stale_after: Duration) -> Option<String> {
         let (name, age) = (&pod.name, measured.age(now));
         match (&self.error, pod.ready) {
@@ -204,18 +204,18 @@ impl Server {
 }
 
 impl Measured {
-    /// The first answer of a server. `is_new` says that it cannot have been there for long; then it has done nothing yet, if it
-    /// says so.
+    /// Creates the state from a server's first answer. `is_new` means that it cannot have existed for long; then it has done nothing
+    /// yet, if it reports so.
     fn new(at: Instant, last: ServerCounters, is_new: bool) -> Self {
         let has_begun = is_new && last.input + last.output == 0.0;
         let young = (!has_begun).then_some(at);
         Self { at, last, rated: false, young, tokens: Counts::since(at), gauges: Window::of_zeros() }
     }
 
-    /// Takes in the next answer. An error says what no server can have counted; its means stay as they are then, and the next answer
-    /// is compared with this one.
+    /// Records the next answer. Returns an error if no server can have counted that much; its means then stay as they are, and the next
+    /// answer is compared with this one.
     fn take_in(&mut self, at: Instant, now: ServerCounters) -> Result<(), String> {
-        // A counter that went down has counted from 0, and then all of them have.
+        // A counter that went down has counted from 0, and then so have all others.
         let reset = now.input < self.last.input || now.output < self.last.output;
         let then = if reset { ServerCounters::default() } else { self.last };
         let cached = (now.cached - then.cached).max(0.0);

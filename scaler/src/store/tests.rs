@@ -15,7 +15,7 @@ struct Proxies {
     counted: Vec<f64>,
 }
 
-/// What a proxy does in one second.
+/// The behaviour of a proxy in one second.
 #[derive(Debug, Clone, Copy)]
 enum Does {
     Carry(f64),
@@ -24,7 +24,7 @@ enum Does {
     Fail,
     /// It answers, and does not show the cluster
     Hide,
-    /// It shows the cluster, and leaves out what it carries
+    /// It shows the cluster, and leaves out its traffic
     LeaveOut,
 }
 
@@ -47,7 +47,7 @@ impl Proxies {
         let index = self.proxies.len() as u8;
         let stats = ([10, 0, 0, index], 19001).into();
         self.proxies.push(Proxy { name: format!("eg/proxy-{index}"), stats, ready: true, fleet: None });
-        // It has served for long.
+        // It has served traffic for a long time.
         self.counted.push(5000.0);
     }
 
@@ -365,7 +365,7 @@ async fn a_step_shows_within_a_few_seconds_and_a_dip_of_one_second_does_not() {
     assert!(fleet.rate().unwrap() >= 193.0, "{:?}", fleet.rate());
 }
 
-/// One proxy that counts steadily, and whose answers come when they come.
+/// One proxy that counts steadily, and whose answers come at irregular times.
 struct Late {
     fleet: Proxies,
     started: Instant,
@@ -378,7 +378,7 @@ impl Late {
         Self { fleet: Proxies::of(1), started: Instant::now() }
     }
 
-    /// An answer that was made at this time, and arrives now.
+    /// Delivers an answer now that was made at this time.
     fn arrives(&mut self, made: Instant) {
         let series = self.fleet.signals.series();
         let requests = 5000.0 + Self::RATE * made.duration_since(self.started).as_secs_f64();
@@ -423,7 +423,7 @@ fn mishap() -> impl Strategy<Value = [bool; 3]> {
     [prop::bool::weighted(0.3), prop::bool::weighted(0.3), prop::bool::weighted(0.3)]
 }
 
-/// When an answer is made (ms since the one before) and how much later it arrives; whether it gets lost.
+/// When an answer is made (ms since the previous one), how much later it arrives (ms), whether it gets lost, and the requests counted.
 fn answers() -> impl Strategy<Value = Vec<(u64, u64, bool, u16)>> {
     prop::collection::vec((200u64..4000, 0u64..3000, prop::bool::weighted(0.2), 0u16..500), 20..80)
 }
@@ -454,8 +454,8 @@ proptest! {
         });
     }
 
-    /// Over any schedule of late, missing and doubled answers the sum over time of what is told is what was counted. It is off by
-    /// what stands for the time after the last answer until the next one comes: a tenth, and one answer's worth.
+    /// Over any schedule of late, missing and duplicate answers, the reported rates add up to the counts over time. They are off by the
+    /// traffic that is assumed for the time after the last answer until the next one comes: a tenth, and one answer's worth.
     #[test]
     fn counts_are_conserved(answers in answers()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();

@@ -1,15 +1,15 @@
-//! Tokens by the names of their models, added up over all gateways that count them.
+//! Tokens by the names of their models, summed over all gateways that count them.
 //!
 //! A gateway records the tokens of a request when its stream ends, so they come in lumps: rates are means over 30 s, without the
-//! short window that other signals have. Before a model was first told of, it had none: that counts as zeros.
+//! short window that other signals have. A model had no tokens before its first report: these seconds are zeros.
 //!
 //! Missing data is not missing demand here either:
 //! - until 30 s were measured, the sum is a lower bound, and so is that of a model with an unknown past on one gateway;
-//! - a gateway that does not answer contributes its last mean until the Plan says that it is gone, and makes the sum a lower bound
-//!   once that is older than `stale_after`; one that pushed and is silent is gone then;
-//! - a model that a page lacks, which it had, is held in the same way, unless the process has started anew;
-//! - requests whose answers had no numbers of tokens make the sum of their model unknown;
-//! - while no gateway answers nothing is written at all, and the readings grow old.
+//! - a gateway that does not answer contributes its last mean until it is gone from the Plan, and makes the sum a lower bound once
+//!   that mean is older than `stale_after`; a silent gateway that pushed is considered gone at that time;
+//! - a model that disappears from a page is held in the same way, unless the process has restarted;
+//! - requests whose answers had no token counts make the sum of their model unknown;
+//! - while no gateway answers, nothing is written at all, and the readings grow old.
 
 mod cell;
 mod sender;
@@ -32,42 +32,42 @@ use self::sender::{Sender, Told};
 pub(crate) use self::shown::{ShownTokens, TokenRates};
 use super::{FORGET_AFTER, MAX_NAMED, SourceStatus, window::LONG};
 
-/// What a gateway has counted under some names since it started.
+/// The counts of a gateway under some names since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TokenCounters {
     /// Input tokens, cached ones included
     pub input: f64,
-    /// Those of them that the backend had in its prefix cache
+    /// Input tokens among these that the backend had in its prefix cache
     pub cached: f64,
-    /// Output tokens, those of reasoning included
+    /// Output tokens, reasoning tokens included
     pub output: f64,
-    /// Requests whose tokens these are
+    /// Requests that these tokens belong to
     pub requests: f64,
-    /// Requests that ended well, with the numbers of their tokens or without; 0 where nobody tells
+    /// Requests that ended well, with or without token counts; 0 if that is not reported
     pub answered: f64,
 }
 
-/// Uncached input tokens, output tokens, requests, and requests without the numbers of their tokens.
+/// Uncached input tokens, output tokens, requests, and requests without token counts.
 type Counted = [f64; 4];
 
-/// Why tokens that were told are not counted.
+/// The reason that reported tokens are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TokenRefusal {
-    /// Nothing in the Plan has to do with the model
+    /// Nothing in the Plan uses the model
     Unwanted,
-    /// There are too many models, of one sender or in all
+    /// There are too many models, of one sender or in total
     TooMany,
 }
 
-/// Models of one sender. More are a mistake, or an attack.
+/// Maximum number of models of one sender. More are a mistake, or an attack.
 const MAX_OF_SENDER: usize = 5_000;
-/// Models in all.
+/// Maximum number of models in total.
 const MAX_SERIES: usize = 20_000;
-/// Who pushes and is silent for this many times as long as usual does not answer.
+/// Number of its usual intervals after which a silent sender that pushes is considered not to answer.
 const SILENT: u32 = 3;
-/// … but nobody is called silent before this.
+/// Shortest silence after which a sender is considered not to answer.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(15);
-/// Half of the recent mean of a request is of the last 5 min.
+/// Decay per second of the recent mean of a request: half of it is from the last 5 min.
 const REMEMBERED: f64 = 1.0 / 432.0;
 
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ pub(super) struct Tokens {
     senders: HashMap<Arc<str>, Sender>,
     /// When something was last measured
     newest: Option<Instant>,
-    /// Seconds that were measured, as far as the window goes
+    /// Seconds that were measured, to know when the window is full
     measured: f64,
     /// When a second was last closed
     closed: Option<Instant>,
@@ -94,18 +94,18 @@ struct Series {
     since: Instant,
     /// Rates over the window
     rates: Counted,
-    /// What was counted since the last second was closed
+    /// Counts since the last second was closed
     counted: Counted,
-    /// What was counted before, of which older parts count less and less
+    /// Earlier counts, with less and less weight on older ones
     recent: Counted,
     idle: u16,
 }
 
-/// The models that matter, and since when each does.
+/// The wanted models, and since when each is wanted.
 #[derive(Debug, Default)]
 struct Wanted {
     planned: HashMap<String, Instant>,
-    /// Some rule takes any model
+    /// Since when some rule accepts any model
     any: Option<Instant>,
     /// Models of hand-written triggers
     named: HashMap<String, Named>,
@@ -125,7 +125,7 @@ impl Wanted {
 }
 
 impl Tokens {
-    /// Keeps the models that the Plan speaks of.
+    /// Keeps the models that the Plan names.
     pub(super) fn plan(&mut self, plan: &Plan, now: Instant) {
         let known = std::mem::take(&mut self.wanted.planned);
         let known_any = self.wanted.any.take();
@@ -152,7 +152,7 @@ impl Tokens {
         }
     }
 
-    /// Takes in what a gateway has counted, or why it does not answer; what of it was refused, and whether its health changed.
+    /// Records a gateway's counts, or why it does not answer. Returns the refusals, and whether the gateway's health changed.
     pub(super) fn sampled(
         &mut self,
         sender: &str,
@@ -235,14 +235,14 @@ impl Tokens {
         id
     }
 
-    /// Forgets a sender that is known to be gone. What it counted fades.
+    /// Forgets the senders that are known to be gone. Their counts fade.
     pub(super) fn gone(&mut self, is_gone: impl Fn(&str) -> bool, now: Instant) {
         let gone = self.senders.iter_mut().filter(|(name, sender)| sender.has_told() && is_gone(name));
         gone.for_each(|(_, sender)| sender.ends(now));
     }
 
-    /// Closes a second. `expected` are the gateways that have to answer, each with whether it is ready; `None` where nobody
-    /// knows who will push.
+    /// Closes a second. `expected` are the gateways that have to answer, each with whether it is ready; `None` if it is unknown which
+    /// gateways will push.
     pub(super) fn second(&mut self, expected: Option<&[(&str, bool)]>, stale_after: Duration, now: Instant) {
         if let Some(expected) = expected {
             let there: HashSet<&str> = expected.iter().map(|(name, _)| *name).collect();
@@ -285,7 +285,7 @@ impl Tokens {
         }
     }
 
-    /// Takes in rates that somebody else has made of what all gateways count.
+    /// Records rates that another source has computed from the counts of all gateways.
     pub(super) fn told(
         &mut self,
         source: &str,
@@ -325,7 +325,7 @@ impl Tokens {
         })
     }
 
-    /// A few seconds of what comes in lumps say little.
+    /// Returns why the measured time is too short, if so: a few seconds of values that come in lumps say little.
     fn too_short(&self) -> Option<String> {
         let seconds = self.measured;
         (seconds < f64::from(LONG)).then(|| format!("tokens were measured for {seconds} of {LONG} s so far"))
@@ -344,7 +344,7 @@ impl Tokens {
         }
     }
 
-    /// Models that nobody counts any more, and whose rates and recent means say nothing.
+    /// Forgets models that nobody wants, once they have been idle for so long that their rates and recent means say nothing.
     fn tidy(&mut self, now: Instant) {
         self.wanted.named.retain(|_, named| now.duration_since(named.asked) < FORGET_AFTER);
         for id in 0..self.series.len() {
@@ -385,7 +385,7 @@ impl Tokens {
         known.collect()
     }
 
-    /// Senders and models that are known.
+    /// Returns the numbers of known senders and models.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.senders.values().filter(|sender| sender.has_told()).count(), self.ids.len())
     }
@@ -421,7 +421,7 @@ impl Series {
     fn rates(&self) -> TokenRates {
         let [input, output, requests, untold] = self.rates;
         let [recent_input, recent_output, ended, _] = self.recent;
-        // Half a request is what is left of one after a good while.
+        // One request has decayed to half a request after a good while.
         let of_request = (ended >= 0.5).then(|| [recent_input / ended, recent_output / ended]);
         TokenRates { input, output, requests, of_request, untold }
     }

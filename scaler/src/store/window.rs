@@ -1,4 +1,4 @@
-//! What was measured of one cluster, model or pod over the last 30 seconds that were measured.
+//! The values of one cluster, model or pod over the last 30 seconds that were measured.
 
 /// Requests/s, requests in flight, connections: the order of all arrays of signals.
 pub(super) type Values = [f32; 3];
@@ -7,9 +7,9 @@ pub(super) type Values = [f32; 3];
 pub(super) const LONG: u8 = 30;
 /// Seconds of the short window.
 const SHORT: u8 = 6;
-/// How many times the long window's mean the short one's must be to count as a burst.
+/// Smallest ratio of the short window's mean to the long one's that is a burst.
 const BURST: f64 = 2.0;
-/// Fewer seconds than this are noise: at 10 requests/s one second alone is off by a third as often as not.
+/// Fewest seconds that give a mean. Fewer are noise: at 10 requests/s one second alone is off by a third as often as not.
 const ENOUGH: u8 = 3;
 
 /// The means over the long window and the short one.
@@ -20,23 +20,23 @@ pub(super) struct Means {
 }
 
 impl Means {
-    /// The same of a value that somebody else made.
+    /// Creates the means from a value that another source computed.
     pub(super) fn of(value: f64) -> Self {
         Self { long: value, short: value }
     }
 
-    /// That over the long window, or over the short one where it is a burst.
+    /// Returns the mean over the long window, or over the short one if that is a burst.
     pub(super) fn value(self) -> f64 {
         if self.short >= BURST * self.long { self.short } else { self.long }
     }
 
-    /// That over the short window, where that is a burst and so many were counted in it that it is none by chance.
+    /// Returns the mean over the short window, if that is a burst and at least `counted` were in it, so that chance is ruled out.
     pub(super) fn burst(self, counted: f64) -> Option<f64> {
         let Self { long, short } = self;
         (short >= BURST * long && short * f64::from(SHORT) >= counted).then_some(short)
     }
 
-    /// The same with a part of another.
+    /// Adds a part of other means.
     pub(super) fn plus(self, other: Self, part: f64) -> Self {
         Self { long: self.long + other.long * part, short: self.short + other.short * part }
     }
@@ -72,8 +72,7 @@ impl<const N: usize> Window<N> {
         self.len = (self.len + 1).min(LONG);
     }
 
-    /// Adds to a second that was pushed already, the newest of which is 0 back. One that is no longer in the window is past
-    /// correcting.
+    /// Adds to a second that was already pushed; the newest is 0 back. A second that has left the window is not corrected.
     pub(super) fn correct(&mut self, back: u8, by: [f32; N]) {
         if back >= self.len {
             return;
@@ -84,34 +83,33 @@ impl<const N: usize> Window<N> {
         }
     }
 
-    /// The mean over the long window; that over the short one where it is at least twice as much, so that a burst shows at
-    /// once and a dip does not. `None` while too little was measured.
+    /// Returns the mean over the long window, or over the short one if that is at least twice as high, so that a burst shows at once
+    /// and a dip does not. `None` while too little was measured.
     pub(super) fn values(&self) -> Option<[f64; N]> {
         let means = self.both_means()?;
         Some(std::array::from_fn(|i| means[i].value()))
     }
 
-    /// The means over both windows. `None` while too little was measured.
+    /// Returns the means over both windows. `None` while too little was measured.
     pub(super) fn both_means(&self) -> Option<[Means; N]> {
         let (long, short) = (self.means()?, self.mean(0, SHORT));
         Some(std::array::from_fn(|i| Means { long: long[i], short: short[i] }))
     }
 
-    /// The mean over the long window alone, for what comes in lumps, of which a few are no burst. `None` while too little was
-    /// measured.
+    /// Returns the mean over the long window alone, for values that come in lumps, where a few lumps are no burst. `None` while too
+    /// little was measured.
     pub(super) fn means(&self) -> Option<[f64; N]> {
         (self.len >= ENOUGH).then(|| self.mean(0, LONG))
     }
 
-    /// By how much each value has grown or shrunk per second over the long window. `None` while too little was measured to
-    /// tell.
+    /// Returns the change of each value per second over the long window. `None` while too little was measured.
     pub(super) fn slopes(&self) -> Option<[f64; N]> {
         let apart = self.len.checked_sub(ENOUGH).filter(|apart| *apart >= SHORT)?;
         let (newest, oldest) = (self.mean(0, ENOUGH), self.mean(apart, ENOUGH));
         Some(std::array::from_fn(|i| (newest[i] - oldest[i]) / f64::from(apart)))
     }
 
-    /// The mean of some seconds, the newest of which is this many seconds back.
+    /// Returns the mean of some seconds, the newest of which is this many seconds back.
     fn mean(&self, newest: u8, seconds: u8) -> [f64; N] {
         let count = seconds.min(self.len - newest);
         let (newer, older) = self.seconds.split_at(usize::from(self.next));

@@ -16,7 +16,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// `deployment/qwen` behind `AIGatewayRoute shop/chat`, whose rule 0 leads the model `qwen3` to it.
+/// `deployment/qwen` behind `AIGatewayRoute shop/chat`, whose rule 0 routes the model `qwen3` to it.
 struct Qwen {
     demands: Demands,
     plan: Plan,
@@ -83,14 +83,14 @@ impl Qwen {
         }
     }
 
-    /// A second in which so many requests ended, of so many output tokens each.
+    /// Simulates a second in which `ended` requests ended, with `output` output tokens each.
     fn gateway_counts_requests(&mut self, ended: f64, output: f64) {
         self.counted.requests += ended - 1.0;
         self.counted.answered += ended - 1.0;
         self.gateway_counts(1, 0.0, 0.0, ended * output);
     }
 
-    /// Requests that began so far, and that are in flight.
+    /// Reports the requests that have begun so far, and the requests in flight.
     fn proxy_counts(&self, requests: u32, in_flight: u32) {
         let signals = self.demands.signals();
         let series = signals.series();
@@ -185,8 +185,8 @@ async fn a_gateway_that_does_not_answer_is_held_and_then_an_error_and_servers_ma
     assert!(error.contains("the last value is"), "{error}");
 }
 
-/// Requests of 100 tokens, 20 s each: `before` begin in each second for as long as anybody remembers, and then `after`. What is
-/// needed in each second since.
+/// Runs requests of 100 tokens and 20 s each: `before` begin in each second of a long history, and then `after`. Returns the need in
+/// each second since the step.
 async fn step(before: u32, after: u32) -> Vec<f64> {
     const LONG: u32 = 20;
     let mut qwen = Qwen::new(&[("output-tokens-per-second", "100")]);
@@ -210,7 +210,7 @@ async fn step(before: u32, after: u32) -> Vec<f64> {
 
 #[tokio::test(start_paused = true)]
 async fn what_begins_counts_before_it_ends_and_once() {
-    // Too few to be a burst: they come in over the window.
+    // Too few for a burst: they show gradually, over the window.
     let needed = step(1, 3).await;
     assert!(needed[10] > 150.0, "nothing of it has ended: {needed:?}");
     assert!(needed[29] > 285.0, "{needed:?}");
@@ -223,7 +223,7 @@ async fn a_burst_counts_within_seconds_and_once() {
     let needed = step(1, 10).await;
     assert!(needed[6] > 980.0, "nothing of it has ended: {needed:?}");
     assert!(needed.iter().all(|needed| (95.0..=1020.0).contains(needed)), "no token is there twice: {needed:?}");
-    // Until the window is as long as it, it fades; the HPA holds the highest need for longer than that.
+    // The burst fades until it fills the window; the HPA holds the highest need for longer than that.
     assert!(needed[29..].iter().all(|needed| *needed > 930.0), "{needed:?}");
 }
 
@@ -255,7 +255,7 @@ async fn a_model_that_is_renamed_is_followed_by_the_annotation_at_once() {
     assert_eq!(qwen.needs(0), Ok(70.0));
 }
 
-/// A second in which all streams end without the numbers of their tokens.
+/// Simulates a second in which all streams end without token counts.
 fn streams_end_without_usage(qwen: &mut Qwen) {
     qwen.counted.answered += 2.0;
     let names = TokenNames { original: "qwen3".into(), request: "qwen3".into(), ..TokenNames::default() };

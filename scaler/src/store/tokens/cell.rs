@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Counted, TokenCounters};
 
-/// Reports that are nearer than this to the last are part of it; what they add is counted with the next.
+/// Reports that are nearer than this to the last one are part of it; their additions are counted with the next one.
 pub(super) const TOO_NEAR: Duration = Duration::from_millis(100);
 
 use crate::store::{WINDOW, counts::Counts, plausible};
@@ -18,22 +18,22 @@ pub(super) struct Cell {
     counts: Counts<4>,
     untold: Untold,
     lacking: Option<Lacking>,
-    /// When it was first told of, where it had counted something before that
+    /// Time of the first report, if something had been counted before that
     young: Option<Instant>,
 }
 
-/// Since when the reports of a gateway lack the model, which they had.
+/// Absence of the model from a gateway's reports, which had it before.
 #[derive(Debug, Clone, Copy)]
 struct Lacking {
     since: Instant,
     /// There is a new process, which has counted nothing of it so far
     started: bool,
-    /// For longer than it is held
+    /// The absence is longer than values are held
     too_long: bool,
 }
 
-/// Requests without the numbers of their tokens. The two counters are not read at the same moment, so that only what two reports
-/// say counts, and each once.
+/// Requests without token counts. The two counters are not read at the same moment, so only requests that two reports show are
+/// counted, each once.
 #[derive(Debug, Default, Clone, Copy)]
 struct Untold {
     last: f64,
@@ -56,26 +56,26 @@ impl Untold {
 }
 
 impl Cell {
-    /// A model that is told of for the first time. Nobody knows when it counted these.
+    /// Creates the state of a model that is reported for the first time. The time in which it counted these is not known.
     pub(super) fn new(counters: TokenCounters, at: Instant) -> Self {
         let young = (counters != TokenCounters::default()).then_some(at);
         Self { counters, at, counts: Counts::since(at), untold: Untold::of(&counters), lacking: None, young }
     }
 
-    /// When it was last told of.
+    /// Returns the time of its last report.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 
-    /// A counter that went down has counted from 0, and then all of them have.
+    /// Whether a counter went down: then it has counted from 0, and so have all others.
     pub(super) fn is_more_than(&self, now: &TokenCounters) -> bool {
         let then = &self.counters;
         now.input < then.input || now.output < then.output || now.requests < then.requests
     }
 
-    /// Takes in the next report, and returns what was counted since the last: input tokens without cached ones, output tokens,
-    /// requests, and requests without the numbers of their tokens. An error says what no gateway can have counted; the rate stays
-    /// as it was then, and what comes next is compared with this report.
+    /// Records the next report, and returns the counts since the last one: input tokens without cached ones, output tokens, requests,
+    /// and requests without token counts. Returns an error if no gateway can have counted that much; the rate then stays as it was,
+    /// and the next report is compared with this one.
     pub(super) fn take_in(&mut self, now: TokenCounters, at: Instant) -> Result<Counted, String> {
         let reset = self.is_more_than(&now);
         let then = if reset { TokenCounters::default() } else { self.counters };
@@ -101,7 +101,7 @@ impl Cell {
         Ok(more)
     }
 
-    /// The gateway answers, and its report lacks this model. `started` says that its process is a new one.
+    /// Records that the gateway answers and its report lacks this model. `started` means that its process is a new one.
     pub(super) fn is_lacking(&mut self, at: Instant, started: bool) {
         let lacking = self.lacking.get_or_insert(Lacking { since: at, started, too_long: false });
         lacking.started |= started;
@@ -113,7 +113,7 @@ impl Cell {
         }
     }
 
-    /// Closes a second. What is lacking is held for `stale_after`: then a new process is known to have counted nothing.
+    /// Closes a second. A missing model is held for `stale_after`: then a new process is known to have counted nothing.
     pub(super) fn look(&mut self, now: Instant, stale_after: Duration) {
         let Some(lacking) = &mut self.lacking else { return };
         lacking.too_long = now.saturating_duration_since(lacking.since) > stale_after;
@@ -122,7 +122,7 @@ impl Cell {
         }
     }
 
-    /// Why what is known of it is less than what there is.
+    /// Returns why there is, or may be, more than is known, if so.
     pub(super) fn unknown(&self) -> Option<&'static str> {
         let lost = self.lacking.is_some_and(|lacking| lacking.too_long && !lacking.started);
         if lost {
@@ -131,12 +131,12 @@ impl Cell {
         self.young.map(|_| "has reported it for less than 30 s")
     }
 
-    /// Nothing is counted.
+    /// Records that nothing is counted.
     pub(super) fn rests(&mut self, now: Instant) {
         self.counts.add(Counted::default(), now);
     }
 
-    /// Nobody will tell of it any more: from now on nothing is counted.
+    /// Records that no more reports will come: from now on nothing is counted.
     pub(super) fn ends(&mut self, now: Instant) {
         self.counts.skip(now);
     }

@@ -1,4 +1,4 @@
-//! One gateway: what it last counted, and what it contributes to each model's tokens.
+//! One gateway: its last counts, and its contribution to each model's tokens.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use crate::store::WINDOW;
 
 #[derive(Debug)]
 pub(super) struct Sender {
-    /// It comes by itself, so that nobody notices when it does not
+    /// It sends reports unasked, so a missing one goes unnoticed
     pushes: bool,
-    /// The set of proxies that it is part of, once it has told of any model
+    /// The set of proxies that it is part of, once it has reported any model
     fleet: Option<Arc<str>>,
     /// The last report and the one before
     last: Option<Instant>,
     before: Option<Instant>,
-    /// How often it tells of a model: reports may come in parts
+    /// Interval at which it reports a model: reports may come in parts
     every: Duration,
-    /// The last report of which not all was taken in, because it was too much
+    /// The last report that was only partly recorded, because it was too large
     cut_short: Option<Instant>,
     error: Option<String>,
     cells: HashMap<u32, Cell>,
-    /// Models of which it tells no more, and since when: they fade out of the window
+    /// Models that it no longer reports, and since when: they fade out of the window
     ended: Vec<(u32, Instant, Cell)>,
 }
 
@@ -53,7 +53,7 @@ impl Sender {
         }
     }
 
-    /// It counts for these proxies. What it told as anybody's before that was known is not told again as theirs.
+    /// Sets the proxies that it counts for. Tokens that it reported before these were known are not reported again as theirs.
     pub(super) fn is_of(&mut self, fleet: &Arc<str>, now: Instant) {
         if self.fleet.as_ref().is_some_and(|known| known != fleet) {
             self.ends(now);
@@ -61,23 +61,23 @@ impl Sender {
         self.fleet = Some(Arc::clone(fleet));
     }
 
-    /// Of the report of this time not all is taken in.
+    /// Marks the report of this time as only partly recorded.
     pub(super) fn is_cut_short(&mut self, at: Instant) {
         self.cut_short = Some(at);
     }
 
-    /// Models that it tells of.
+    /// Returns the number of models that it reports.
     pub(super) fn len(&self) -> usize {
         self.cells.len()
     }
 
-    /// It does not answer; whether that is new.
+    /// Records that it does not answer; returns whether that is new.
     pub(super) fn fails(&mut self, error: String) -> bool {
         self.error.replace(error).is_none()
     }
 
-    /// Takes in a report of all or of some models, and returns whether it had failed before. `counted_more` gets what each model has
-    /// counted since the last report. `started` is whether the report has nothing at all: so it is when a process has just started.
+    /// Records a report of all or of some models, and returns whether the gateway had failed before. `counted_more` gets the counts of
+    /// each model since the last report. `started` is whether the report is empty, as it is when a process has just started.
     pub(super) fn take_in(
         &mut self,
         at: Instant,
@@ -102,9 +102,9 @@ impl Sender {
             started |= has_started;
             let before = self.before.filter(|before| self.was_complete(*since, *before));
             let new = || match before {
-                // It was not there in the last report: it has counted from 0 since.
+                // The model was not in the last report: it has counted from 0 since.
                 Some(before) => Cell::new(TokenCounters::default(), before),
-                // The first values are of no known time.
+                // The time in which the first values were counted is not known.
                 None => Cell::new(*counters, at),
             };
             match self.cells.entry(*id).or_insert_with(new).take_in(*counters, at) {
@@ -120,12 +120,12 @@ impl Sender {
         failed && self.error.is_none()
     }
 
-    /// Whether a report of this time would have told of a model that is asked for since then.
+    /// Whether a report of this time would have included a model that is wanted since `since`.
     fn was_complete(&self, since: Instant, report: Instant) -> bool {
         since < report && self.cut_short.is_none_or(|cut_short| cut_short < report)
     }
 
-    /// Closes a second: notices silence, and what is not told of any more.
+    /// Closes a second: notices silence, and models that are no longer reported.
     pub(super) fn look(&mut self, now: Instant, stale_after: Duration) {
         self.ended.retain(|(_, ended, _)| now.saturating_duration_since(*ended) < WINDOW);
         self.ended.iter_mut().for_each(|(_, _, cell)| cell.rests(now));
@@ -142,7 +142,7 @@ impl Sender {
         }
     }
 
-    /// It is gone, or another one: what it contributed fades out of the window.
+    /// Records that it is gone, or another one now: its contributions fade out of the window.
     pub(super) fn ends(&mut self, now: Instant) {
         let mut ended = std::mem::replace(self, Self::new(self.pushes));
         ended.cells.values_mut().for_each(|cell| cell.ends(now));
@@ -150,32 +150,32 @@ impl Sender {
         self.ended = ended.ended.into_iter().chain(cells).collect();
     }
 
-    /// Whether it is there, or was until less than 30 s ago.
+    /// Whether it exists, or did until less than 30 s ago.
     pub(super) fn is_there(&self) -> bool {
         self.has_told() || !self.ended.is_empty()
     }
 
-    /// Whether it has told anything, or failed to, and is not gone since.
+    /// Whether it has reported anything, or failed to, and is not gone since.
     pub(super) fn has_told(&self) -> bool {
         self.last.is_some() || self.error.is_some()
     }
 
-    /// Nobody else says whether it is still there, and its last word is too old.
+    /// Whether only its own reports show that it still exists, and the last one is too old.
     pub(super) fn is_over(&self, now: Instant, stale_after: Duration) -> bool {
         self.pushes && self.last.is_some_and(|last| now.saturating_duration_since(last) > stale_after)
     }
 
-    /// Whether what it contributes is known.
+    /// Whether its contribution is known.
     pub(super) fn is_rated(&self) -> bool {
         self.before.is_some()
     }
 
-    /// When it last reported, where it still does and contributes.
+    /// Returns the time of its last report, if it still reports and contributes.
     pub(super) fn answered(&self) -> Option<Instant> {
         self.last.filter(|_| self.error.is_none() && self.is_rated())
     }
 
-    /// Why what it contributes is not known, or too old.
+    /// Returns why its contribution is not known, or too old.
     pub(super) fn unknown(&self, name: &str, ready: bool, now: Instant, stale_after: Duration) -> Option<String> {
         let silent = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         match &self.error {
@@ -188,7 +188,7 @@ impl Sender {
         }
     }
 
-    /// Models of which it is known that there is more than it tells, or not known whether.
+    /// Returns the models that have more tokens than it reports, or may have, and why.
     pub(super) fn unknown_models(&self) -> impl Iterator<Item = (u32, &'static str)> {
         self.cells.iter().filter_map(|(id, cell)| Some((*id, cell.unknown()?)))
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::store::NoReading;
 
-/// What is counted under some names now.
+/// Current rates under some names.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct TokenRates {
     /// Uncached input tokens/s
@@ -18,24 +18,24 @@ pub(crate) struct TokenRates {
     pub(crate) requests: f64,
     /// The recent mean of uncached input tokens and of output tokens of a request; `None` while none has ended
     pub(crate) of_request: Option<[f64; 2]>,
-    /// Requests/s that ended well without the numbers of their tokens
+    /// Requests/s that ended well without token counts
     pub(crate) untold: f64,
 }
 
-/// What readers see: replaced after each round.
+/// The tokens that readers see: replaced after each round.
 #[derive(Debug, Default)]
 pub(crate) struct ShownTokens {
     pub(super) by_request: HashMap<Arc<str>, Vec<(Arc<TokenNames>, TokenRates)>>,
     pub(in crate::store) newest: Option<Instant>,
     pub(in crate::store) failure: Option<String>,
-    /// Why not all is measured
+    /// Why the measurement is incomplete
     pub(crate) incomplete: Option<String>,
-    /// Models of which not all is known, and why
+    /// Models that are not completely known, and why
     pub(super) unknown: Vec<(Arc<TokenNames>, String)>,
 }
 
 impl ShownTokens {
-    /// What is counted of models under these names in requests to backends; of all models without.
+    /// Returns the rates of the models with these names in requests to backends; of all models if no names are given.
     pub(crate) fn of<'a>(
         &'a self,
         models: &'a [String],
@@ -47,13 +47,14 @@ impl ShownTokens {
         Box::new(models.iter().filter_map(|model| self.by_request.get(model.as_str())).flatten().map(entry))
     }
 
-    /// Of models that requests to backends have these names, and of all without: those of which not all is known, and why.
+    /// Returns the models that are not completely known, and why: among the models with these names in requests to backends, or among
+    /// all models if no names are given.
     pub(crate) fn unknown<'a>(&'a self, models: &'a [String]) -> impl Iterator<Item = (&'a TokenNames, &'a str)> {
         let asked = |names: &TokenNames| models.is_empty() || models.iter().any(|model| **model == *names.request);
         self.unknown.iter().filter(move |(names, _)| asked(names)).map(|(names, why)| (&**names, why.as_str()))
     }
 
-    /// The age of what is shown, or why there is nothing.
+    /// Returns the age of the shown tokens, or why there are none.
     pub(crate) fn age(&self, stale_after: Duration) -> Result<Duration, NoReading> {
         let nobody = || "no AI gateway was asked yet".to_owned();
         let Some(newest) = self.newest else {

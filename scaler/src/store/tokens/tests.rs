@@ -44,7 +44,7 @@ impl Fixture {
         Self { tokens, now: Instant::now() }
     }
 
-    /// A second in which these gateways answer.
+    /// Simulates a second in which these gateways answer.
     fn second(&mut self, answers: &[(&str, Option<Counted<'_>>)]) {
         self.now += SECOND;
         for (sender, answer) in answers {
@@ -57,7 +57,7 @@ impl Fixture {
         self.tokens.second(Some(&expected), STALE, self.now);
     }
 
-    /// Why not all is known of a model, if it is not.
+    /// Returns why some model is not completely known, if so.
     fn unknown(&self) -> Option<String> {
         self.tokens.shown().unknown(&[]).next().map(|(_, why)| why.to_owned())
     }
@@ -352,7 +352,7 @@ fn what_prometheus_tells_is_taken_as_it_is() {
     assert_eq!(tokens.shown().failure.as_deref(), Some("prometheus: 503"));
 }
 
-/// What a model shows that has counted a thousand million tokens, and now counts 10 more each second.
+/// Counters of a model that has counted a thousand million tokens, and now counts 10 more each second.
 fn grown(second: u8) -> TokenCounters {
     grown_to(second.into())
 }
@@ -389,7 +389,7 @@ fn a_model_that_there_was_no_room_for_has_no_rate_of_its_past_once_there_is() {
         asked.second(&[("a", Some(&[&flood[..], &[("m", grown(second))]].concat()))]);
     }
     assert_eq!(asked.rates("m"), None);
-    // Nobody wants those any more, and after a while they are forgotten.
+    // The models of the flood are not wanted any more, and after a while they are forgotten.
     asked.tokens.plan(&plan(&["m"]), asked.now);
     for second in 3..200u8 {
         asked.second(&[("a", Some(&[&flood[..], &[("m", grown(second))]].concat()))]);
