@@ -6,6 +6,7 @@
 //! has opened is joined with it.
 
 mod spec;
+mod status;
 
 use std::ops::Range;
 
@@ -13,7 +14,10 @@ use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTim
 use chrono_tz::Tz;
 use serde::Serialize;
 
-pub use self::spec::{CalendarSpec, Calendars, HolidaySpec, KnownCalendar};
+pub use self::{
+    spec::{CalendarSpec, Calendars, HolidaySpec, KnownCalendar},
+    status::{CalendarStatus, Condition},
+};
 use crate::{
     hours::{Day, Hours, MIDNIGHT, Span, past_midnight, union, without},
     value,

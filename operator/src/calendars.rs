@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tidegate_cluster::{CalendarObject, Kind};
 use tidegate_core::{
-    calendar::KnownCalendar,
+    calendar::{CalendarStatus, Condition, KnownCalendar},
     event::{Notice, Reason},
     no_effect::NoEffect,
     plan::Plan,
@@ -179,32 +179,31 @@ impl Shown {
         Self { open: Some(open), next_change, next_change_text, users, condition, notices }
     }
 
-    /// The complete status. `lastTransitionTime` is kept until the next transition.
+    /// The complete status. The time of the last transition is kept while the condition stays the same.
     fn status(&self, calendar: &CalendarObject, now: DateTime<Utc>) -> Value {
         let (status, reason, message) = &self.condition;
-        let (before, generation) = (&calendar.status["conditions"][0], calendar.metadata.generation);
+        let before = &calendar.status["conditions"][0];
         let since = before["lastTransitionTime"].as_str().filter(|_| before["status"] == *status);
-        let since = since.map_or_else(|| now.to_rfc3339_opts(SecondsFormat::Secs, true), ToOwned::to_owned);
-        let condition = json!({
-            "type": "Ready", "status": status, "reason": reason, "message": message,
-            "observedGeneration": generation, "lastTransitionTime": since,
-        });
-        let mut shown = json!({ "users": self.users, "conditions": [condition] });
-        let applied = if *status == "True" {
-            serde_json::to_value(&calendar.spec).unwrap_or_default()
-        } else {
-            calendar.status[CalendarObject::APPLIED].clone()
+        let condition = Condition {
+            kind: "Ready",
+            status,
+            reason,
+            message: message.clone(),
+            observed_generation: calendar.metadata.generation,
+            last_transition_time: since
+                .map_or_else(|| now.to_rfc3339_opts(SecondsFormat::Secs, true), ToOwned::to_owned),
         };
-        if !applied.is_null() {
-            shown[CalendarObject::APPLIED] = applied;
-        }
-        if let Some(open) = self.open {
-            shown["open"] = open.into();
-        }
-        if let Some(change) = &self.next_change_text {
-            shown["nextChange"] = change.as_str().into();
-        }
-        shown
+        let applied = match *status {
+            "True" => Some(json!(calendar.spec)),
+            _ => calendar.status.get(CalendarStatus::APPLIED).cloned(),
+        };
+        json!(CalendarStatus {
+            open: self.open,
+            next_change: self.next_change_text.clone(),
+            applied,
+            users: self.users,
+            conditions: vec![condition],
+        })
     }
 }
 

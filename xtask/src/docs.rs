@@ -1,7 +1,8 @@
-//! `cargo xtask docs`: `docs/reference/`, the README's table and the chart's read rules, generated from the tables that the code itself uses.
+//! `cargo xtask docs`: `docs/reference/`, the README's table, the Calendar's CRD and the chart's read rules, generated from the tables that the code itself uses.
 
 mod calendar;
 mod commands;
+mod crd;
 mod paths;
 mod rbac;
 mod tables;
@@ -16,13 +17,15 @@ const END: &str = "<!-- end of keys -->";
 
 /// Writes all pages; with `check`, only reports the stale ones, and fails if there are any.
 pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
+    let crd = crd::calendar()?;
     let pages = [
         ("docs/reference/annotations.md", tables::annotations()),
         ("docs/reference/events.md", tables::events()),
         ("docs/reference/metrics.md", tables::metrics()),
         ("docs/reference/commands.md", commands::page(root)?),
         ("docs/reference/values.md", values::page(&read(root, "charts/tidegate/values.yaml")?)),
-        ("docs/reference/calendar.md", calendar::page(&read(root, "charts/tidegate/crds/calendars.yaml")?)?),
+        ("docs/reference/calendar.md", calendar::page(&crd)?),
+        ("charts/tidegate/crds/calendars.yaml", crd),
         ("charts/tidegate/templates/_read-rules.tpl", rbac::template()),
         ("README.md", with_keys(&read(root, "README.md")?)?),
     ];

@@ -11,7 +11,8 @@ use anyhow::Result;
 const USAGE: &str = "Usage: cargo xtask circles | docs [--check]
 
   circles   files that use each other in a circle; fails when there are any
-  docs      writes docs/reference/, the README's table and the chart's read rules from the code's own tables
+  docs      writes docs/reference/, the README's table, the Calendar's CRD and the chart's read rules
+            from the code's own tables and types
             --check fails when they are stale";
 
 fn main() -> Result<ExitCode> {

@@ -1,7 +1,7 @@
 //! Calendars: Tidegate's own kind.
 
 use serde::Deserialize;
-use tidegate_core::calendar::{CalendarSpec, KnownCalendar};
+use tidegate_core::calendar::{CalendarSpec, CalendarStatus, KnownCalendar};
 
 use super::Meta;
 
@@ -18,9 +18,6 @@ pub struct CalendarObject {
 }
 
 impl CalendarObject {
-    /// The field of the status that keeps the last valid spec.
-    pub const APPLIED: &str = "applied";
-
     /// The hours that apply: those of the spec or, if it is invalid, of the last valid one. An error if there never was one.
     pub fn effective(&self) -> Result<KnownCalendar, String> {
         self.spec.resolve().or_else(|error| self.applied().ok_or(error))
@@ -28,7 +25,7 @@ impl CalendarObject {
 
     /// The last valid spec.
     pub fn applied(&self) -> Option<KnownCalendar> {
-        let applied = self.status.get(Self::APPLIED).filter(|applied| applied.is_object())?;
+        let applied = self.status.get(CalendarStatus::APPLIED).filter(|applied| applied.is_object())?;
         serde_json::from_value::<CalendarSpec>(applied.clone()).ok()?.resolve().ok()
     }
 }

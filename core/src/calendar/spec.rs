@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Calendar, Override};
@@ -12,65 +13,88 @@ use crate::{
     value,
 };
 
-/// `spec` of a Calendar (`tidegate.dev/v1alpha1`).
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+/// The opening hours that are shared.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("required" = ["timeZone", "hours"]))]
 pub struct CalendarSpec {
-    /// An IANA zone
+    /// An IANA time zone, such as Europe/Berlin.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_+/-]+$"))]
     pub time_zone: String,
-    /// Opening hours in OpenStreetMap's notation
+    /// Opening hours in OpenStreetMap's notation, such as Mo-Fr 08:00-18:00; PH off.
+    #[schemars(length(min = 1, max = 4096))]
     pub hours: String,
-    /// The days that `PH` stands for
+    /// The days that PH stands for in the hours.
     pub holidays: HolidaysSpec,
-    /// Days with hours of their own
+    /// Days with hours of their own, which apply in place of those of the week.
+    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["date"]))]
     pub exceptions: Vec<ExceptionSpec>,
-    /// Periods that are open or closed, regardless of the hours
+    /// Periods that are open or closed, regardless of the hours. A later one takes precedence over an earlier one.
+    #[schemars(length(max = 100))]
     pub overrides: Vec<OverrideSpec>,
 }
 
-/// The days that `PH` stands for.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+/// The days that PH stands for in the hours.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct HolidaysSpec {
-    /// An ISO 3166-1 code
+    /// An ISO 3166-1 code, such as DE, for the public holidays of that country. Regional ones go into dates, as `tidegate calendar import`
+    /// writes them.
+    #[schemars(with = "String", regex(pattern = "^[A-Z]{2}$"))]
     pub country: Option<String>,
-    /// Further days that are holidays
+    /// Further days that are holidays.
+    #[schemars(length(max = 1000))]
     pub dates: Vec<HolidaySpec>,
 }
 
 /// A day that is a holiday.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["date"]))]
 pub struct HolidaySpec {
-    /// `2026-12-24`
+    /// The day, such as 2026-12-24.
+    #[schemars(extend("format" = "date"))]
     pub date: String,
-    /// The name, for people to read
+    /// The name, for people to read.
+    #[schemars(length(max = 256))]
     pub name: String,
 }
 
 /// A day with hours of its own.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["date", "hours"]))]
 pub struct ExceptionSpec {
-    /// `2026-12-24`
+    /// The day, such as 2026-12-24.
+    #[schemars(extend("format" = "date"))]
     pub date: String,
-    /// `10:00-14:00`, or `off`
+    /// The hours of that day, such as 10:00-14:00, or off.
+    #[schemars(length(min = 1, max = 256))]
     pub hours: String,
-    /// The reason, for people to read
+    /// The reason, for people to read.
+    #[schemars(length(max = 256))]
     pub reason: String,
 }
 
 /// A period that is open or closed.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend(
+    "required" = ["from", "until", "state"],
+    "x-kubernetes-validations" = [{"rule": "self.until > self.from", "message": "until must be after from"}]
+))]
 pub struct OverrideSpec {
-    /// First instant of the period, as RFC 3339 writes it
+    /// First instant of the period, as RFC 3339 writes it: 2026-12-27T10:00:00+01:00.
+    #[schemars(extend("format" = "date-time"))]
     pub from: String,
-    /// First instant after the period, as RFC 3339 writes it
+    /// First instant after the period, as RFC 3339 writes it.
+    #[schemars(extend("format" = "date-time"))]
     pub until: String,
-    /// `Open` or `Closed`
+    /// Open or Closed
+    #[schemars(extend("enum" = ["Open", "Closed"]))]
     pub state: String,
-    /// The reason, for people to read
+    /// The reason, for people to read.
+    #[schemars(length(max = 256))]
     pub reason: String,
 }
 
