@@ -107,7 +107,7 @@ impl Pass for Calendars {
             }
             all.push((events::reference(Kind::Calendar, "", &name, Some(uid)), shown.notices));
         }
-        self.events.tell_all(all).await;
+        self.events.publish_all(all).await;
         Instant::now() + wake
     }
 }
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_that_never_open_and_overrides_that_have_ended_are_told() {
+    fn hours_that_never_open_and_overrides_that_have_ended_are_reported() {
         let past = json!([{"from": "2025-03-01T10:00:00Z", "until": "2025-03-01T12:00:00Z", "state": "Open"}]);
         let spec = json!({"timeZone": "UTC", "hours": "2025 Mo-Fr 08:00-18:00", "overrides": past});
         let (shown, _) = shown(&spec, "2026-03-27T12:00:00Z");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn ph_without_holidays_is_told() {
+    fn ph_without_holidays_is_reported() {
         let (shown, _) =
             shown(&json!({"timeZone": "UTC", "hours": "Mo-Su 08:00-18:00; PH off"}), "2026-03-27T12:00:00Z");
         assert!(shown.notices.contains(&CalendarNotice::NoHolidays));

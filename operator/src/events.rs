@@ -60,7 +60,7 @@ impl<N: Notice> Events<N> {
 
     /// Takes all notices that are true now, of every object; writes those that are due, and forgets objects that are not among these.
     /// Returns how many events were written, and whether some have yet to be.
-    pub async fn tell_all(&mut self, all: Vec<(ObjectReference, Vec<N>)>) -> (u64, bool) {
+    pub async fn publish_all(&mut self, all: Vec<(ObjectReference, Vec<N>)>) -> (u64, bool) {
         let (mut told, mut pending) = (0, false);
         let objects: HashSet<_> = all.iter().map(|(object, _)| key(object)).collect();
         for (object, notices) in all {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_wrong_is_told_once_a_day_while_it_lasts_and_all_else_once() {
+    async fn a_warning_is_repeated_once_a_day_while_it_lasts_and_all_else_is_said_once() {
         let (_server, term, context) = context();
         let mut events = context.events();
         let object = ObjectReference { name: Some("api".to_owned()), ..ObjectReference::default() };

@@ -77,7 +77,7 @@ impl Switches {
             (events::reference(*kind, namespace, name, Some(uid.clone())), notices)
         };
         let all = sleepers.iter().map(known).collect();
-        self.events.tell_all(all).await;
+        self.events.publish_all(all).await;
         let changes = sleepers.iter().filter_map(|sleeper| sleeper.until);
         // Just after the change, so that it has happened by then.
         let until = |at: DateTime<Utc>| (at - now).to_std().unwrap_or_default() + Duration::from_millis(1);

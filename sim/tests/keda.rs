@@ -262,7 +262,7 @@ async fn load_raises_replicas_through_the_hpa_and_every_decision_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_scaler_is_told_which_object_asks_and_with_what_metadata() {
+async fn the_scaler_learns_which_object_asks_and_with_what_metadata() {
     let mut world = World::start("minReplicaCount: 1", 1, FakeScaler::new(0.0, false), true);
     world.next(|_| true).await;
     let seen = world.scaler.seen.lock().unwrap().clone().unwrap();

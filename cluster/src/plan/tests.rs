@@ -155,7 +155,7 @@ fn a_name_that_a_rule_inserted_before_it_shifts_stands_for_something_else_and_on
 }
 
 #[test]
-fn a_route_is_pending_while_envoy_gateway_tells_of_an_earlier_generation_only() {
+fn a_route_is_pending_while_envoy_gateway_reports_an_earlier_generation_only() {
     let controller = "gateway.envoyproxy.io/gatewayclass-controller";
     let told = |controller: &str, generation: i64| json!({"parents": [{"controllerName": controller, "conditions": [{"type": "Accepted", "observedGeneration": generation}]}]});
     for (status, pending) in [

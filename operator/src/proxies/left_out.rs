@@ -83,7 +83,7 @@ impl Pass for Reports {
 
 async fn report(events: &mut Events<StatisticsLeftOut>, found: Vec<LeftOut>) {
     let all = found.into_iter().map(|left_out| (reference(&left_out), vec![StatisticsLeftOut(left_out.missing)]));
-    events.tell_all(all.collect()).await;
+    events.publish_all(all.collect()).await;
 }
 
 fn reference(left_out: &LeftOut) -> ObjectReference {

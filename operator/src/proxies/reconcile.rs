@@ -98,6 +98,6 @@ impl Reconciler {
             events::reference(Kind::Gateway, &id.namespace, &id.name, uid)
         };
         let all = notices.into_iter().map(|(id, notices)| (reference(&id), notices)).collect();
-        self.events.tell_all(all).await;
+        self.events.publish_all(all).await;
     }
 }

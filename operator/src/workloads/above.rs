@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_need_above_the_maximum_is_told_after_five_minutes_and_a_short_peak_is_not() {
+    fn a_need_above_the_maximum_is_reported_after_five_minutes_and_a_short_peak_is_not() {
         let (mut episodes, start) = (Episodes::default(), Instant::now());
         let mut told = |minutes: u64, needs| {
             let told = episodes.look(&id(), needs, start + Duration::from_mins(minutes));

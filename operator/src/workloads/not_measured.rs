@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn only_workloads_whose_demand_is_not_known_are_told_and_how_to_find_out() {
+    fn only_workloads_with_unknown_demand_get_an_event_and_it_says_how_to_find_out_why() {
         let [(id, told)] = &notices(&plan(), &unmeasured("no proxy names its cluster"))[..] else { panic!() };
         assert_eq!(id.name, "unknown");
         assert_eq!(

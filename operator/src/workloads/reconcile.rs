@@ -155,7 +155,7 @@ impl Reconciler {
             (events::reference(Kind::Namespace, "", &name, None), notices)
         });
         let of_workloads = notices.into_iter().map(|(id, notices)| (reference(plan, &id), notices));
-        let (told, pending) = self.events.tell_all(of_namespaces.chain(of_workloads).collect()).await;
+        let (told, pending) = self.events.publish_all(of_namespaces.chain(of_workloads).collect()).await;
         self.metrics.told(told);
         pending
     }

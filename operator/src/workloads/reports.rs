@@ -34,7 +34,7 @@ where
 {
     async fn pass(&mut self, plan: &Plan, _: &Context) -> Instant {
         let found = (self.look)(plan).into_iter().map(|(id, notices)| (reference(plan, &id), notices)).collect();
-        self.events.tell_all(found).await;
+        self.events.publish_all(found).await;
         Instant::now()
     }
 }

@@ -278,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_young_process_tells_is_no_less_than_what_is_true(rates in prop::collection::vec(1.0f64..500.0, 1..4), seconds in seconds()) {
+    fn a_young_process_reports_no_less_than_what_is_true(rates in prop::collection::vec(1.0f64..500.0, 1..4), seconds in seconds()) {
         holds(&rates, 0, seconds)?;
     }
 }

@@ -113,7 +113,7 @@ async fn with_one_signal_of_two_unknown_the_answer_is_a_lower_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_workload_that_no_route_reaches_is_told_once_and_what_to_do() {
+async fn a_workload_that_no_route_reaches_is_reported_once_with_what_to_do() {
     let plan = plan("api", &BOTH, Vec::new());
     let demands = measured(&plan, &[]);
     let explanation = explain(&plan, &demands, &deployment("api")).unwrap();
@@ -122,7 +122,7 @@ async fn a_workload_that_no_route_reaches_is_told_once_and_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_value_is_told_with_its_age_and_the_reason() {
+async fn a_held_value_is_shown_with_its_age_and_the_reason() {
     let before = plan("api", &BOTH[..1], vec![share("web")]);
     let demands = measured(&before, &[(RULE, [420.0, 0.0, 0.0])]);
     explain(&before, &demands, &deployment("api")).unwrap();
@@ -135,7 +135,7 @@ async fn a_held_value_is_told_with_its_age_and_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sources_that_do_not_answer_are_told_with_what_they_say() {
+async fn sources_that_do_not_answer_are_shown_with_their_error() {
     let plan = plan("api", &BOTH, vec![share("web")]);
     let demands = measured(&plan, &[(RULE, [420.0, 0.0, 0.0])]);
     advance(Duration::from_secs(12)).await;
@@ -151,7 +151,7 @@ async fn sources_that_do_not_answer_are_told_with_what_they_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_annotations_are_all_told() {
+async fn wrong_annotations_are_all_reported() {
     let plan = plan("api", &[("max-replicas", "many"), ("request-per-second", "1")], vec![share("web")]);
     let text = page(&plan, &measured(&plan, &[]));
     assert!(text.contains("Its annotations are wrong, so what was applied before stays as it is."), "{text}");
@@ -159,7 +159,7 @@ async fn wrong_annotations_are_all_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_workload_is_told_who_is_known() {
+async fn an_unknown_workload_is_answered_with_the_known_ones() {
     let plan = plan("api", &BOTH, Vec::new());
     let unknown = explain(&plan, &demands(), &deployment("aip")).unwrap_err().to_string();
     let expected = "deployment/aip in namespace shop has no annotations of Tidegate, or does not exist; known in its \
@@ -221,7 +221,7 @@ async fn programs_get_the_same_in_camel_case() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_hours_the_cap_and_the_next_opening_are_told() {
+async fn outside_hours_the_cap_and_the_next_opening_are_shown() {
     let hours = [("requests-per-second", "100"), ("hours", "Mo-Fr 08:00-18:00"), ("timezone", "Europe/Berlin")];
     let at = |cap: &'static str| {
         let plan = plan("api", &[&hours[..], &[("off-hours-replicas", cap)]].concat(), vec![share("web")]);
@@ -290,7 +290,7 @@ requests-per-second          700.0          200         4
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_groups_lag_and_pace_are_told() {
+async fn a_groups_lag_and_pace_are_shown() {
     let annotations = [("kafka-lag-seconds", "60"), ("kafka-group", "billing"), ("max-replicas", "50")];
     let plan = plan("api", &annotations, Vec::new());
     let demands = demands();

@@ -393,7 +393,7 @@ impl Late {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_steady_rate_is_told_as_it_is_however_late_a_part_of_the_answers_comes() {
+async fn a_steady_rate_is_reported_as_it_is_however_late_a_part_of_the_answers_comes() {
     for (every, late) in [(10, 3000), (4, 2000), (2, 800)] {
         let mut proxy = Late::new();
         let mut told = Vec::new();

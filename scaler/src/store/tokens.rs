@@ -237,7 +237,7 @@ impl Tokens {
 
     /// Forgets the senders that are known to be gone. Their counts fade.
     pub(super) fn gone(&mut self, is_gone: impl Fn(&str) -> bool, now: Instant) {
-        let gone = self.senders.iter_mut().filter(|(name, sender)| sender.has_told() && is_gone(name));
+        let gone = self.senders.iter_mut().filter(|(name, sender)| sender.has_reported() && is_gone(name));
         gone.for_each(|(_, sender)| sender.ends(now));
     }
 
@@ -312,7 +312,7 @@ impl Tokens {
                 None => self.add(&names, since),
             };
             if let Some(Some(series)) = self.series.get_mut(id as usize) {
-                series.is_told(rates, seconds);
+                series.set_rates(rates, seconds);
             }
         }
         self.tidy(now);
@@ -387,11 +387,11 @@ impl Tokens {
 
     /// Returns the numbers of known senders and models.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.senders.values().filter(|sender| sender.has_told()).count(), self.ids.len())
+        (self.senders.values().filter(|sender| sender.has_reported()).count(), self.ids.len())
     }
 
     pub(super) fn sources(&self, now: Instant) -> impl Iterator<Item = SourceStatus> {
-        self.senders.iter().filter(|(_, sender)| sender.has_told()).map(move |(name, sender)| SourceStatus {
+        self.senders.iter().filter(|(_, sender)| sender.has_reported()).map(move |(name, sender)| SourceStatus {
             name: format!("AI gateway {name}"),
             last_success_seconds: sender.heard().map(|at| now.saturating_duration_since(at).as_secs_f64()),
             error: sender.error().map(ToOwned::to_owned),
@@ -406,7 +406,7 @@ impl Series {
         self.remember(counted, seconds);
     }
 
-    fn is_told(&mut self, [input, output, requests]: [f64; 3], seconds: f64) {
+    fn set_rates(&mut self, [input, output, requests]: [f64; 3], seconds: f64) {
         let rates = [input, output, requests, 0.0];
         self.rates = rates.map(|rate| if rate.is_finite() { rate.max(0.0) } else { 0.0 });
         self.remember(self.rates.map(|rate| rate * seconds), seconds);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slope_is_told_once_there_are_seconds_enough_and_over_the_long_window_at_most() {
+    fn a_slope_is_known_once_there_are_seconds_enough_and_over_the_long_window_at_most() {
         let rising: Vec<f32> = (0..60u8).map(f32::from).collect();
         assert_eq!(window(&rising[..8]).slopes(), None);
         assert_eq!(window(&rising[..9]).slopes().unwrap()[0], 1.0);

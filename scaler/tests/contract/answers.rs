@@ -189,7 +189,7 @@ async fn a_source_that_is_silent_leaves_the_last_value_for_a_while_and_then_an_e
 }
 
 #[tokio::test]
-async fn the_metrics_page_tells_what_each_workload_needs_and_how_calls_went() {
+async fn the_metrics_page_shows_what_each_workload_needs_and_how_calls_went() {
     let server = Server::start(plan(&["api", "web"])).await;
     let mut client = server.client().await;
     assert!(!server.metrics().contains("tidegate_workload_demand{"), "what is not known is not zero");

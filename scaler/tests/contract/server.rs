@@ -14,7 +14,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use crate::support::{Server, cluster, in_time, later, metric, object, of_deployment, plan};
 
 #[tokio::test]
-async fn health_is_told_of_the_server_and_of_the_service_until_it_drains() {
+async fn health_is_reported_for_the_server_and_the_service_until_it_drains() {
     let server = Server::start(Plan::default()).await;
     let mut health = HealthClient::new(server.channel().await);
     let mut watches = Vec::new();

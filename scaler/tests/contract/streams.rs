@@ -11,7 +11,7 @@ async fn next(stream: &mut Streaming<IsActiveResponse>) -> Option<bool> {
 }
 
 #[tokio::test]
-async fn the_first_state_is_told_at_once_and_then_only_changes() {
+async fn the_first_state_is_sent_at_once_and_then_only_changes() {
     let server = Server::start(plan(&["api"])).await;
     let mut client = server.client().await;
     server.measure(&[]);
@@ -31,7 +31,7 @@ async fn the_first_state_is_told_at_once_and_then_only_changes() {
 }
 
 #[tokio::test]
-async fn a_stream_that_opens_before_anything_is_known_is_told_the_first_state_that_is() {
+async fn a_stream_that_opens_before_anything_is_known_gets_the_first_known_state() {
     let server = Server::start(Plan::default()).await;
     let mut client = server.client().await;
     let mut stream = in_time(client.stream_is_active(of_deployment("api"))).await.unwrap().into_inner();
@@ -41,7 +41,7 @@ async fn a_stream_that_opens_before_anything_is_known_is_told_the_first_state_th
 }
 
 #[tokio::test]
-async fn nothing_is_told_while_data_is_missing() {
+async fn nothing_is_sent_while_data_is_missing() {
     let server = Server::start(plan(&["api"])).await;
     let mut client = server.client().await;
     server.measure(&[(&cluster("api"), [1.0, 0.0, 0.0])]);

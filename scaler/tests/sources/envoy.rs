@@ -91,7 +91,7 @@ async fn silence_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_address_is_told_with_what_may_be_in_the_way() {
+async fn nobody_at_the_address_is_reported_with_what_may_be_in_the_way() {
     let server = Server::that(Silence).await;
     let proxy = Proxy { name: "eg/proxy".into(), stats: ([127, 0, 0, 1], 1).into(), ready: true, fleet: None };
     let error = scraper().scrape(&proxy, &Series::of([RULE])).await.unwrap_err().to_string();

@@ -129,7 +129,7 @@ fn in_part() -> Value {
 }
 
 #[tokio::test]
-async fn an_answer_in_part_is_a_lower_bound_and_its_warning_is_told() {
+async fn a_partial_answer_is_a_lower_bound_and_its_warning_is_shown() {
     let one = vector(&[json!({"metric": {}, "value": [1.0, "12.5"]})]);
     let (_server, signals) = answered_with(&one, &in_part()).await;
     let found = signals.answer("shop", QUERY);
@@ -179,7 +179,7 @@ async fn a_prometheus_that_does_not_hear_of_the_proxies_says_nothing_about_traff
 }
 
 #[tokio::test]
-async fn what_prometheus_says_is_wrong_is_told_in_its_words() {
+async fn an_error_of_prometheus_is_shown_in_its_words() {
     let body = json!({"status": "error", "errorType": "bad_data", "error": "1:5: parse error: unexpected end"});
     let server = Server::that(Answer(answer("400 Bad Request", &body.to_string()))).await;
     let signals = ask(settings(&server)).await;
@@ -187,7 +187,7 @@ async fn what_prometheus_says_is_wrong_is_told_in_its_words() {
 }
 
 #[tokio::test]
-async fn a_page_of_html_with_a_status_is_told_by_its_status() {
+async fn a_page_of_html_with_a_status_is_reported_by_its_status() {
     let server = Server::that(Answer(answer("502 Bad Gateway", "<html>"))).await;
     let signals = ask(settings(&server)).await;
     assert!(bad(&signals).contains("answered 502 Bad Gateway"), "{}", bad(&signals));
@@ -265,7 +265,7 @@ async fn a_namespace_whose_queries_never_return_does_not_delay_that_of_another()
 }
 
 #[tokio::test]
-async fn a_namespace_with_a_thousand_queries_is_told_that_a_hundred_are_allowed_and_these_are_answered() {
+async fn a_namespace_with_a_thousand_queries_learns_that_a_hundred_are_allowed_and_these_are_answered() {
     let server = Server::that(Answer(answer("200 OK", ONE))).await;
     let queries: Vec<_> = (0..1000).map(|number| ("many", format!("q_{number}"))).collect();
     let signals = ask_until(settings(&server), &queries, |signals| {

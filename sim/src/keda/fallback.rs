@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn one_success_starts_the_count_anew() {
+    fn one_success_starts_the_count_again() {
         let (mut health, fallback) = (Health::default(), fallback(FallbackBehavior::Static));
         for answer in [Err("gone".to_owned()), Err("gone".to_owned()), Ok(Reading::default()), Err("gone".to_owned())] {
             let observation = health.observe(Some(&fallback), &spec(), answer, 1);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_told_when_they_were_measured() {
+    fn latencies_are_shown_when_they_were_measured() {
         let mut recording = recording();
         assert!(!recording.to_string().contains("99 of 100"));
         recording.latency = Some(Latency { p50: Duration::from_micros(5120), p99: Duration::from_millis(1500) });

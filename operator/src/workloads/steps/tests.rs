@@ -69,7 +69,7 @@ fn drift_is_corrected_and_what_others_added_is_not() {
 }
 
 #[test]
-fn a_workload_that_was_made_anew_gets_its_own_owner_reference() {
+fn a_recreated_workload_gets_its_own_owner_reference() {
     let mut objects = cluster([annotated("Deployment")]);
     objects.apply(applied(&steps_of(&objects))).unwrap();
     let mut anew = annotated("Deployment");
@@ -191,7 +191,7 @@ fn what_a_workload_had_is_kept_before_anything_is_put_to_sleep() {
 }
 
 #[test]
-fn a_scaled_object_that_is_deleted_at_night_is_made_anew_with_the_number_that_was_kept() {
+fn a_scaled_object_that_is_deleted_at_night_is_recreated_with_the_number_that_was_kept() {
     let objects = cluster([hours_only(0, "keda")]);
     assert_eq!(adopted(&applied(&at_night(&objects, &had(12, "uid-of-api")))), "12");
     assert_eq!(adopted(&applied(&at_night(&objects, &had(12, "of-one-that-was-restored")))), "12");

@@ -162,7 +162,7 @@ gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
     }
 
     #[test]
-    fn a_backend_that_is_named_is_told_apart() {
+    fn a_backend_that_is_named_is_kept_apart() {
         let page = r#"gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/a"} 1
 gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} 2
 "#;
@@ -178,7 +178,7 @@ gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output
     const REAL: &str = include_str!("testdata/extproc-1.0.0.txt");
 
     #[test]
-    fn a_real_page_tells_requests_with_tokens_from_those_without_and_leaves_out_those_that_failed() {
+    fn a_real_page_separates_requests_with_tokens_from_those_without_and_leaves_out_those_that_failed() {
         let found = models(REAL).unwrap();
         let of = |model: &str| {
             let found = found.iter().find(|(names, _)| &*names.request == model);

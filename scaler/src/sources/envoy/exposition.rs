@@ -449,7 +449,7 @@ envoy_cluster_upstream_rq_total{envoy_cluster_name="c"} 60
     }
 
     #[test]
-    fn a_cluster_that_is_idle_is_told_from_one_that_is_not_there() {
+    fn an_idle_cluster_is_distinguished_from_one_that_is_not_there() {
         let series = Series::of(["c", "d", "e.v1/rule/0"]);
         let text = "envoy_cluster_membership_total{envoy_cluster_name=\"c\"} 3\n\
             envoy_cluster_v1_rule_0_membership_total{envoy_cluster_name=\"e\"} 1\n";

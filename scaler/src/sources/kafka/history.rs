@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_last_30_seconds_and_told_after_20() {
+    fn rates_are_of_the_last_30_seconds_and_known_after_20() {
         let (mut history, start, wanted) = (History::default(), Instant::now(), wanted(None));
         let early = sweep(&mut history, &wanted, 0..20, start, |t| vec![(1000 + 10 * t, 4 * t)]);
         assert_eq!(early.rates, None);

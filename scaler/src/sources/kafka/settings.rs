@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_over_tls_is_what_librdkafka_is_told() {
+    fn a_user_over_tls_becomes_settings_of_librdkafka() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         std::fs::write(&file, "lag-reader\n").unwrap();

@@ -148,7 +148,7 @@ vllm:gpu_cache_usage_perc{engine="0",model_name="m"} 0.6
 "#;
 
     #[test]
-    fn tokens_that_are_told_under_two_names_are_counted_once() {
+    fn tokens_that_are_reported_under_two_names_are_counted_once() {
         let (running, waiting, kv_cache) = (Some(4.0), Some(2.0), Some(0.3));
         let all = ServerCounters { input: 100_000.0, cached: 40_000.0, output: 20_000.0, running, waiting, kv_cache };
         assert_eq!(counters(VLLM_0_10), Ok(all));

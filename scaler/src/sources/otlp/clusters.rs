@@ -158,7 +158,7 @@ impl Clusters {
         }
         let mut clusters = HashMap::<u32, Counters>::new();
         for (name, cluster) in &self.known {
-            if let Some(id) = series.of_cluster(name).filter(|_| cluster.is_told(number, is_set_back)) {
+            if let Some(id) = series.of_cluster(name).filter(|_| cluster.is_in_report(number, is_set_back)) {
                 add(clusters.entry(id).or_default(), &cluster.counters());
             }
         }
@@ -263,7 +263,7 @@ impl Cluster {
 
     /// Whether the report of this number can be used for the cluster. After the clock was set back, a point of a counter that did
     /// not move looks like a repetition: it is valid then.
-    fn is_told(&self, report: u64, is_set_back: bool) -> bool {
+    fn is_in_report(&self, report: u64, is_set_back: bool) -> bool {
         let only_repeats = self.repeated && !self.counted;
         self.shown == report && !self.refused && (is_set_back || !only_repeats)
     }

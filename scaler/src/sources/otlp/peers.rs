@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pod_that_finds_its_own_mark_tells_itself_no_more() {
+    async fn a_pod_that_finds_its_own_mark_stops_passing_on_to_itself() {
         let (peers, _stop) = running();
         let at = ADDRESS.parse().ok();
         assert_eq!(after(6, &peers).await, 1);

@@ -137,7 +137,7 @@ impl Reports {
 
     /// Whether each series that existed when the sender was first heard has been reported by now, even if a report comes in
     /// parts.
-    fn have_told_all(&self, time: u64) -> bool {
+    fn have_reported_all(&self, time: u64) -> bool {
         self.every > 0 && time.saturating_sub(self.first) > self.every + self.every / 2
     }
 }
@@ -206,7 +206,7 @@ impl Stream {
         let is_first = before.time == 0;
         reports.hear(point.time, if is_first { 0 } else { point.time.saturating_sub(before.time) });
         if is_first {
-            return Ok(if reports.have_told_all(point.time) { all } else { [0.0; 2] });
+            return Ok(if reports.have_reported_all(point.time) { all } else { [0.0; 2] });
         }
         Ok(since(before, point))
     }
@@ -274,7 +274,7 @@ impl Stream {
     /// Makes this the last point, and returns the one before.
     fn replace(&mut self, point: Point) -> Point {
         let before = std::mem::replace(&mut self.last, point);
-        if before.time > 0 && is_anew(before, point) {
+        if before.time > 0 && has_restarted(before, point) {
             self.ended = before.start;
         }
         before
@@ -283,10 +283,10 @@ impl Stream {
 
 /// The increase of a cumulative counter between two points.
 fn since(before: Point, now: Point) -> [f64; 2] {
-    if is_anew(before, now) { [now.sum, now.count] } else { [now.sum - before.sum, now.count - before.count] }
+    if has_restarted(before, now) { [now.sum, now.count] } else { [now.sum - before.sum, now.count - before.count] }
 }
 
-fn is_anew(before: Point, now: Point) -> bool {
+fn has_restarted(before: Point, now: Point) -> bool {
     now.start != before.start || is_lower(now, before)
 }
 

@@ -334,7 +334,7 @@ async fn a_message_that_is_too_large_is_refused_and_the_server_lives() {
 }
 
 #[tokio::test]
-async fn what_one_pod_is_told_all_pods_know() {
+async fn a_report_to_one_pod_reaches_all_pods() {
     // It accepts forwarded calls from 127.0.0.1. Nothing listens on port 9 for those that it forwards itself.
     let other = Served::new(Some("127.0.0.1:9".to_owned())).await;
     let first = Served::new(Some(other.address.to_string())).await;

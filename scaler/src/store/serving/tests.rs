@@ -154,7 +154,7 @@ fn a_server_that_starts_again_is_neither_negative_nor_huge() {
 }
 
 #[test]
-fn a_server_that_tells_no_queue_has_none() {
+fn a_server_that_reports_no_queue_has_none() {
     let mut asked = Fixture::of(1);
     (0..5).for_each(|second| asked.second(&[Ok(ServerCounters { waiting: None, kv_cache: None, ..busy(second) })]));
     let served = asked.served().unwrap();

@@ -152,11 +152,11 @@ impl Sender {
 
     /// Whether it exists, or did until less than 30 s ago.
     pub(super) fn is_there(&self) -> bool {
-        self.has_told() || !self.ended.is_empty()
+        self.has_reported() || !self.ended.is_empty()
     }
 
     /// Whether it has reported anything, or failed to, and is not gone since.
-    pub(super) fn has_told(&self) -> bool {
+    pub(super) fn has_reported(&self) -> bool {
         self.last.is_some() || self.error.is_some()
     }
 

@@ -301,7 +301,7 @@ fn a_jump_that_no_gateway_can_count_is_an_error_of_it_and_no_value() {
 }
 
 #[test]
-fn requests_without_the_numbers_of_their_tokens_are_told_and_a_moment_between_two_counters_is_none() {
+fn requests_without_the_numbers_of_their_tokens_are_reported_and_a_moment_between_two_counters_is_none() {
     let mut asked = Fixture::about(&["m", "stream"]);
     for second in 0..60u16 {
         // The page of every other second has a request whose tokens come with the next.
@@ -314,7 +314,7 @@ fn requests_without_the_numbers_of_their_tokens_are_told_and_a_moment_between_tw
 }
 
 #[test]
-fn requests_of_no_tokens_at_all_have_not_told_them() {
+fn requests_of_no_tokens_at_all_have_not_reported_them() {
     let mut asked = Fixture::about(&["m"]);
     (0..60).for_each(|second| asked.second(&[("a", Some(&[("m", counted(0.0, 0.0, 0.0, f64::from(second)))]))]));
     assert_eq!(asked.rates("m").unwrap().untold, 1.0);
@@ -336,7 +336,7 @@ fn a_model_that_is_renamed_is_counted_under_its_new_name_at_once_and_the_old_one
 }
 
 #[test]
-fn what_prometheus_tells_is_taken_as_it_is() {
+fn rates_of_prometheus_are_taken_as_they_are() {
     let mut tokens = Tokens::default();
     tokens.plan(&plan(&["m"]), Instant::now());
     let now = Instant::now();

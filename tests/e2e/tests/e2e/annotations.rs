@@ -102,7 +102,7 @@ spec:
 }
 
 #[tokio::test]
-async fn a_workload_that_no_route_reaches_is_told_so() -> Result<()> {
+async fn a_workload_that_no_route_reaches_gets_an_event_that_says_so() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("unreached").await?;
     scenario.apply(&task_api("task-api", &[("requests-per-second", "20")])).await?;
@@ -122,7 +122,7 @@ async fn keys_of_later_releases_are_accepted_and_said_not_to_act_yet() -> Result
 }
 
 #[tokio::test]
-async fn tokens_of_a_workload_to_which_no_model_is_routed_are_told_to_be_unknown() -> Result<()> {
+async fn tokens_of_a_workload_to_which_no_model_is_routed_are_reported_as_unknown() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = scaled("no-model").await?;
     let tokens = "tidegate.dev/output-tokens-per-second=4000";

@@ -264,7 +264,7 @@ async fn the_envoy_proxy_of_a_class_is_written_and_one_of_merged_gateways_too() 
 }
 
 #[tokio::test]
-async fn a_gateway_without_an_envoy_proxy_is_told_what_to_apply() -> Result<()> {
+async fn a_gateway_without_an_envoy_proxy_gets_an_event_that_says_what_to_apply() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("proxies-none").await?;
     scenario.apply(&gateway("web", "eg", 8080, &[("min-replicas", "2")], None)).await?;

@@ -295,7 +295,7 @@ async fn a_number_that_is_set_inside_hours_stays_and_is_the_one_to_come_back_to(
 }
 
 #[tokio::test]
-async fn a_calendar_tells_whether_it_is_open_who_uses_it_and_what_is_wrong_with_it() -> Result<()> {
+async fn a_calendar_shows_whether_it_is_open_who_uses_it_and_what_is_wrong_with_it() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("calendar").await?;
     apply(&calendar("e2e-always", "Mo-Su 00:00-24:00")).await?;

@@ -44,7 +44,7 @@ async fn http_load_raises_a_deployment_to_what_it_needs_and_lets_it_fall_again()
 }
 
 #[tokio::test]
-async fn demand_that_stays_above_the_maximum_for_five_minutes_is_told() -> Result<()> {
+async fn demand_that_stays_above_the_maximum_for_five_minutes_is_reported() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("above").await?;
     scenario.apply(&http_stack(&[("requests-per-second", "2"), ("max-replicas", "2")])).await?;
@@ -243,7 +243,7 @@ async fn requests_for_which_no_host_is_healthy_raise_the_workload_and_do_not_sen
 }
 
 #[tokio::test]
-async fn statistics_that_an_envoy_proxy_leaves_out_hold_replicas_and_are_told() -> Result<()> {
+async fn statistics_that_an_envoy_proxy_leaves_out_hold_replicas_and_are_reported() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("matches").await?;
     let matches = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyProxy\nmetadata: {name: few}\nspec:\n  \

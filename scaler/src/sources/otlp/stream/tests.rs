@@ -53,7 +53,7 @@ fn a_restart_shows_in_the_start_even_where_that_is_off_by_a_thousand_and_the_cou
 }
 
 #[test]
-fn a_count_that_went_down_with_the_same_start_has_begun_anew() {
+fn a_count_that_went_down_with_the_same_start_has_restarted() {
     assert_eq!(sums(Temporality::Cumulative, &[at(1, 10.0), at(2, 3.0)]), [Ok(0.0), Ok(3.0)]);
 }
 
@@ -91,7 +91,7 @@ fn a_process_that_starts_again_with_an_older_clock_has_counted_from_zero() {
 }
 
 #[test]
-fn what_a_process_told_that_ended_does_not_count_again() {
+fn counts_of_a_process_that_ended_are_not_counted_again() {
     let ended = |second: u64, sum: f64| Point { start: 3, ..at(second, sum) };
     let points = [ended(10, 900.0), at(20, 5.0), ended(30, 900.0), at(40, 7.0)];
     assert_eq!(sums(Temporality::Cumulative, &points), [Ok(0.0), Ok(5.0), Err(Dropped::Late), Ok(2.0)]);
@@ -107,7 +107,7 @@ fn old_messages_that_come_again_do_not_turn_the_clock_back() {
 }
 
 #[test]
-fn a_series_is_new_only_once_its_sender_has_told_of_all_that_it_had() {
+fn a_series_is_new_only_once_its_sender_has_reported_all_that_it_had() {
     let mut reports = Reports::default();
     let mut first_of_another = |second: u64| {
         Stream::default().accept(at(second, 1e9), Temporality::Cumulative, now(), &mut reports).map(|[sum, _]| sum)

@@ -104,7 +104,7 @@ fn requests_for_which_no_host_is_healthy_are_refused_ones() {
 }
 
 #[test]
-fn a_report_that_only_repeats_the_one_before_is_told_to_nobody() {
+fn a_report_that_only_repeats_the_one_before_is_passed_on_to_nobody() {
     let mut pushed = Pushed::new();
     let same = [xds(), counter(RQ_TOTAL, "a", 7.0, nanos())];
     assert!(pushed.report(&same).is_some());
