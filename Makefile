@@ -7,8 +7,6 @@ export RUST_LIB_BACKTRACE := 0
 .PHONY: help demo cluster docs test test-lint test-unit test-oracle test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
-# What the tests and the demo run as processes.
-PROGRAMS := -p tidegate -p task-api -p model-server -p tidegate-stack
 # Where the results of the stages of `make test` are counted.
 LOG := $(BIN)/../test-log
 SCRIPTS := .ci/run charts/test.sh sim/tests/oracle/run.sh tests/cluster.sh
@@ -18,9 +16,7 @@ E2E_THREADS := $(shell echo $$((2 * $$(nproc))))
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: ## The main job on this machine: a real Envoy, a changing load, replicas that follow
-	cargo build -p tidegate --no-default-features # Kafka has no part in it, and takes minutes to build
-	cargo build -p task-api -p tidegate-stack
+demo: build ## The main job on this machine: a real Envoy, a changing load, replicas that follow
 	$(BIN)/stack build envoy
 	$(BIN)/tidegate demo --envoy "$$($(BIN)/stack path envoy)"
 
@@ -38,7 +34,7 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 test-lint: ## Format, lints, no circles between files, links in docs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	cargo clippy --package tidegate --no-default-features --all-targets --quiet -- -D warnings
+	cargo clippy --workspace --no-default-features --all-targets --quiet -- -D warnings
 	cargo xtask circles
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts are not looked at"; fi
@@ -55,7 +51,7 @@ test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, w
 	@mkdir -p $(dir $(LOG))
 	$(BIN)/stack build envoy-gateway-cases
 	TIDEGATE_ENVOY_GATEWAY_SOURCE="$$($(BIN)/stack path envoy-gateway-cases)" \
-	  cargo test --quiet -p tidegate-cluster --test envoy_gateway_oracle -- --include-ignored 2>&1 | tee -a $(LOG)
+	  cargo test --quiet --test envoy_gateway_oracle -- --include-ignored 2>&1 | tee -a $(LOG)
 
 test-trust: export TIDEGATE_TRUST_CASES := 1000000
 test-trust: ## A million random faults: what is told never falls below what is true; 5 min
@@ -66,33 +62,36 @@ test-memory: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := valgrind --q
 test-memory: ## The binding of librdkafka under valgrind, which is not installed by any other target
 	cargo test --quiet -p tidegate-scaler --features kafka --test sources kafka -- --test-threads=2
 
+test-e2e: export TIDEGATE_E2E_TIMES := $(CURDIR)/target/e2e-times
 test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing
 	@mkdir -p $(dir $(LOG))
-	cargo test --quiet -p tidegate-stack 2>&1 | tee -a $(LOG)
+	cargo test --quiet --test stack 2>&1 | tee -a $(LOG)
 	HELM="$$($(BIN)/stack path helm)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
-	cargo test --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --with prometheus --with kafka -- cargo test --quiet -p tidegate-e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
+	cargo test --quiet --test e2e --no-run
+	@rm -f $(TIDEGATE_E2E_TIMES)
+	$(BIN)/stack run --with prometheus --with kafka -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
+	@echo "The slowest:" && sort -rn $(TIDEGATE_E2E_TIMES) | head
 
 bench: ## The benchmarks of docs/benchmarks.md that need no peers
 	cargo bench --quiet
 
 bench-step: build ## A step of the load until replicas follow, beside KEDA's own prometheus trigger, on the real stack
-	cargo bench --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet -p tidegate-e2e --bench step
+	cargo bench --quiet --bench step --no-run
+	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet --bench step
 
 bench-opening: build ## Workloads that open at the same minute, beside KEDA's own cron trigger, on the real stack
-	cargo bench --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --profile stock -- cargo bench --quiet -p tidegate-e2e --bench opening
+	cargo bench --quiet --bench opening --no-run
+	$(BIN)/stack run --profile stock -- cargo bench --quiet --bench opening
 
 bench-llm: build ## Recorded load of LLM servers, beside KEDA's own prometheus trigger, on the real stack; 25 min
-	cargo bench --quiet -p tidegate-e2e --no-run
-	$(BIN)/stack run --with prometheus -- cargo bench --quiet -p tidegate-e2e --bench llm
+	cargo bench --quiet --bench llm --no-run
+	$(BIN)/stack run --with prometheus -- cargo bench --quiet --bench llm
 
 bench-kafka: build ## Sweeps of 1 to 3,000 consumer groups, beside KEDA's own kafka trigger, on the real stack
 	cargo build --release -p tidegate
-	cargo bench --quiet -p tidegate-e2e --no-run
+	cargo bench --quiet --bench kafka --no-run
 	TIDEGATE_RELEASE=$(BIN)/../release/tidegate $(BIN)/stack run --profile stock --with kafka -- \
-	  cargo bench --quiet -p tidegate-e2e --bench kafka
+	  cargo bench --quiet --bench kafka
 
 build:
-	cargo build $(PROGRAMS)
+	cargo build

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    io::Write as _,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ pub async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> 
 /// A namespace of its own for one test.
 pub struct Scenario {
     pub namespace: String,
+    started: Instant,
 }
 
 impl Drop for Scenario {
@@ -31,6 +33,7 @@ impl Drop for Scenario {
     fn drop(&mut self) {
         let mut delete = std::process::Command::new("kubectl");
         delete.args(["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"]);
+        let _ = self.note_time();
         // A cluster that does not answer now is being taken down.
         let _ = delete.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
     }
@@ -41,7 +44,14 @@ impl Scenario {
     pub async fn new(name: &str) -> Result<Self> {
         let namespace = format!("e2e-{name}");
         apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n")).await?;
-        Ok(Self { namespace })
+        Ok(Self { namespace, started: Instant::now() })
+    }
+
+    /// Adds a line "SECONDS NAMESPACE" to the file `$TIDEGATE_E2E_TIMES`, from which `make test-e2e` lists the slowest.
+    fn note_time(&self) -> std::io::Result<()> {
+        let Some(path) = std::env::var_os("TIDEGATE_E2E_TIMES") else { return Ok(()) };
+        let mut times = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        times.write_all(format!("{:>6} s  {}\n", self.started.elapsed().as_secs(), self.namespace).as_bytes())
     }
 
     /// Applies manifests that name no namespace, in this one.
