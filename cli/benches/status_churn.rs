@@ -4,7 +4,7 @@
 //! streams the watches: a real one on the same machine does not get through 1,200 writes of statuses a second. The rates are those of
 //! the real controllers: the HPA's every 15 s, KEDA's (`lastActiveTime`) every 30 s, and a Deployment once a minute.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a benchmark")]
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -103,7 +103,7 @@ impl Operator {
     async fn cpu_share(&self, during: Duration) -> f64 {
         let (before, start) = (self.cpu(), Instant::now());
         sleep(during).await;
-        (self.cpu() - before).as_secs_f64() / start.elapsed().as_secs_f64()
+        self.cpu().saturating_sub(before).as_secs_f64() / start.elapsed().as_secs_f64()
     }
 
     /// User and system time so far (`proc(5)`: fields 14 and 15, in hundredths of a second).
@@ -334,7 +334,7 @@ fn object(api_version: &str, kind: &str, number: usize) -> Value {
         }
         "Service" => {
             object["spec"] =
-                json!({"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]})
+                json!({"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]});
         }
         "HTTPRoute" => {
             object["spec"] = json!({"parentRefs": [{"name": "edge", "namespace": "gateways"}],
@@ -352,7 +352,7 @@ fn object(api_version: &str, kind: &str, number: usize) -> Value {
         }
         _ => {
             metadata =
-                json!({"name": format!("team-{number}"), "uid": format!("{kind}-{number}"), "resourceVersion": "1"})
+                json!({"name": format!("team-{number}"), "uid": format!("{kind}-{number}"), "resourceVersion": "1"});
         }
     }
     object["metadata"] = metadata;
