@@ -14,8 +14,10 @@ mod routes;
 pub mod scaling;
 mod serving;
 mod serving_selectors;
+mod shape;
 mod sleepers;
 mod table;
+mod unscaled;
 mod views;
 
 pub use kind::Kind;
@@ -26,4 +28,5 @@ pub use plan::{NotAProxy, strangers};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
 pub use sleepers::{PAUSED_REPLICAS, Sleeper, Wanted, is_paused_by_hours};
 pub use table::ObjectError;
+pub use unscaled::NotScaled;
 pub use views::{ASLEEP, CalendarObject, Labels, Meta, OwnerReference, ScaleTarget, ScaledObject};

@@ -1,6 +1,6 @@
 //! The state: all relevant objects, as small views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::{
     kind::{Kind, for_all_kinds},
     serving::ServingPods,
     table::{AnyTable, ObjectError, Table, strip_nulls},
+    unscaled::{NotScaled, Unscaled},
     views::{self, CalendarObject, ScaledObject, Workload},
 };
 
@@ -41,16 +42,23 @@ macro_rules! objects {
             pub(super) envoy_gateway: views::EnvoyGateway,
             pub(super) proxy_namespaces: ProxyNamespaces,
             pub(super) manageable: Managed,
+            /// Workloads that are neither Deployments nor StatefulSets
+            other_workloads: BTreeMap<WorkloadKind, Table<Workload>>,
+            scaled_kinds: ScaledKinds,
+            unscaled: Unscaled,
             revision: u64,
         }
 
         impl Objects {
             fn table(&self, kind: Kind) -> &dyn AnyTable {
-                match kind { $(Kind::$variant => &self.$table,)* }
+                match kind { $(Kind::$variant => &self.$table,)* Kind::Scaled(kind) => self.workloads(kind) }
             }
 
             fn table_mut(&mut self, kind: Kind) -> &mut dyn AnyTable {
-                match kind { $(Kind::$variant => &mut self.$table,)* }
+                match kind {
+                    $(Kind::$variant => &mut self.$table,)*
+                    Kind::Scaled(kind) => self.other_workloads.entry(kind).or_default(),
+                }
             }
         }
     };
@@ -68,6 +76,16 @@ impl Default for ProxyNamespaces {
     }
 }
 
+/// The kinds of workload that are scaled. By default all that are known: files do not show which of them a release may read.
+#[derive(Debug)]
+struct ScaledKinds(BTreeSet<WorkloadKind>);
+
+impl Default for ScaledKinds {
+    fn default() -> Self {
+        Self(WorkloadKind::all().collect())
+    }
+}
+
 impl Objects {
     /// Adds or replaces one object, of any version of its kind. Returns `Ok(false)`, and keeps nothing, for a kind that is not
     /// read. A namespaced object without a namespace goes to `default`, as with `kubectl apply`.
@@ -81,9 +99,26 @@ impl Objects {
             return self.apply_envoy_gateway(object);
         }
         match Kind::of(api_version, kind) {
-            Some(kind) => self.apply_as(kind, object).map(|()| true),
-            None => Ok(false),
+            Some(Kind::Scaled(kind)) if !self.scales(kind) => self.unscaled.note(&object),
+            Some(Kind::ReplicaSet) if self.scales(WorkloadKind::ReplicaSet) => {
+                self.apply_as(Kind::Scaled(WorkloadKind::ReplicaSet), object.clone())?;
+                return self.apply_as(Kind::ReplicaSet, object).map(|()| true);
+            }
+            Some(kind) => return self.apply_as(kind, object).map(|()| true),
+            None => self.unscaled.note(&object),
         }
+        Ok(false)
+    }
+
+    /// Sets which kinds of workload are scaled, besides Deployments and StatefulSets; all that are known when not called.
+    pub fn set_scaled_kinds(&mut self, kinds: &[WorkloadKind]) {
+        self.scaled_kinds = ScaledKinds(WorkloadKind::ALWAYS.iter().chain(kinds).copied().collect());
+        self.revision += 1;
+    }
+
+    /// Whether workloads of this kind are scaled, so that one which is not known here does not exist.
+    pub fn scales(&self, kind: WorkloadKind) -> bool {
+        self.scaled_kinds.0.contains(&kind)
     }
 
     /// Sets the namespaces in which Envoy Gateway runs the proxies of any Gateway; `envoy-gateway-system` when not called. In
@@ -210,19 +245,39 @@ impl Objects {
         foreign
     }
 
+    /// The annotated objects that were seen, but are of a kind that is not scaled.
+    pub fn not_scaled(&self) -> impl Iterator<Item = NotScaled> {
+        self.unscaled.iter()
+    }
+
     /// The number of known objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.table(kind).count()
     }
 
     pub(super) fn workloads(&self, kind: WorkloadKind) -> &Table<Workload> {
+        static NONE: Table<Workload> = Table::new();
         match kind {
             WorkloadKind::Deployment => &self.deployments,
             WorkloadKind::StatefulSet => &self.stateful_sets,
+            other => self.other_workloads.get(&other).unwrap_or(&NONE),
         }
     }
 
-    fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
+    /// The workloads of each kind, in the order of the kinds.
+    pub(super) fn workload_tables(&self) -> impl Iterator<Item = (WorkloadKind, &Table<Workload>)> {
+        let others = self.other_workloads.iter().map(|(kind, table)| (*kind, table));
+        WorkloadKind::ALWAYS.into_iter().map(|kind| (kind, self.workloads(kind))).chain(others)
+    }
+
+    /// The workload that has the pod template of this one: itself, or the Deployment that an Argo Rollout refers to.
+    pub(super) fn with_template_of<'a>(&'a self, namespace: &str, workload: &'a Workload) -> &'a Workload {
+        let referenced = workload.referenced_deployment();
+        referenced.and_then(|name| self.deployments.get(namespace)?.get(name)).unwrap_or(workload)
+    }
+
+    /// Adds or replaces one object of this kind, as a watch of the kind sees it.
+    pub fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
         let changed = self.table_mut(kind).insert_object(kind, object)?;
         self.revision += u64::from(changed);
         self.drop_strangers(kind);
@@ -242,6 +297,11 @@ impl Objects {
         match kind {
             Kind::Pod => retain(&mut self.pods, |pod| pod.metadata.labels.are_of_a_proxy()),
             Kind::ReplicaSet => retain(&mut self.replica_sets, |set| set.metadata.labels.are_of_a_proxy()),
+            Kind::Scaled(WorkloadKind::ReplicaSet) => {
+                // A ReplicaSet of a Deployment or Rollout is not a workload of its own.
+                let sets = self.other_workloads.entry(WorkloadKind::ReplicaSet).or_default();
+                retain(sets, |set| !set.metadata.controlled);
+            }
             Kind::DaemonSet if !self.manageable.daemon_sets => {
                 retain(&mut self.daemon_sets, |set| set.pod_labels().are_of_a_proxy());
             }
