@@ -22,7 +22,7 @@ mod views;
 
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
-pub use manifests::{ManifestError, ManifestErrors, read_manifests};
+pub use manifests::{ManifestError, ManifestErrors, read_manifests, read_manifests_scaling};
 pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};

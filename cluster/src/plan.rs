@@ -22,9 +22,9 @@ use tidegate_core::{
     workload::{WorkloadId, WorkloadKind},
 };
 
-use self::{own_objects::OwnObjects, taken_over::TakenOver};
 pub use self::proxies::{NotAProxy, strangers};
 pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
+use self::{own_objects::OwnObjects, taken_over::TakenOver};
 use super::{
     Objects,
     discovery::{self, Part},
@@ -199,7 +199,16 @@ impl<'a> Workloads<'a> {
                             .or_else(|| held(&own, namespace, kind, name, mistake.as_ref()?)),
                     };
                     let pods = rollout.is_none().then(|| objects.with_template_of(namespace, workload));
-                    KnownWorkload { namespace, kind, name, workload, pods, intent, traffic: Vec::new(), models: Vec::new() }
+                    KnownWorkload {
+                        namespace,
+                        kind,
+                        name,
+                        workload,
+                        pods,
+                        intent,
+                        traffic: Vec::new(),
+                        models: Vec::new(),
+                    }
                 }));
             }
         }
@@ -225,7 +234,8 @@ impl<'a> Workloads<'a> {
         };
         let Some(selector) = selector else { return Vec::new() };
         // The rarest label leaves the fewest to compare. Without a selector nobody is selected.
-        let candidates = selector.iter().map(|(label, value)| self.labelled(&id.namespace, label, value));
+        let on_templates = selector.iter().filter(|(label, _)| *label != ROLLOUT_HASH);
+        let candidates = on_templates.map(|(label, value)| self.labelled(&id.namespace, label, value));
         let rarest = candidates.min_by_key(|candidates| candidates.len());
         let selected = |i: &usize| self.all.get(*i).is_some_and(|known| known.is_selected_by(selector));
         rarest.unwrap_or_default().iter().copied().filter(selected).collect()
@@ -287,7 +297,11 @@ impl<'a> Workloads<'a> {
             let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
             let planned = PlannedWorkload { applied, ..new(known.intent?) };
             let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
-            let planned = if is_tidegate || known.pods.is_none() { planned } else { as_applied_before(&self.own, &id, planned, new) };
+            let planned = if is_tidegate || known.pods.is_none() {
+                planned
+            } else {
+                as_applied_before(&self.own, &id, planned, new)
+            };
             let intent = &planned.intent;
             let model = intent.as_ref().ok().and_then(|intent| intent.model.as_ref());
             let models = match model.and_then(|model| model.name.clone()) {
@@ -356,6 +370,8 @@ fn as_applied_before(
     }
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod models_tests;
 #[cfg(test)]

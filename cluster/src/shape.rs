@@ -13,7 +13,9 @@ const SELECTORS: [&str; 3] = ["/status/selector", "/status/labelSelector", "/sta
 /// The object with its replicas, template and selector where a Deployment has them.
 pub(crate) fn shape(kind: WorkloadKind, name: &str, object: Value) -> Value {
     match kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::CloneSet | WorkloadKind::ReplicaSet => object,
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::CloneSet | WorkloadKind::ReplicaSet => {
+            object
+        }
         WorkloadKind::Rollout => rollout(object),
         WorkloadKind::LeaderWorkerSet => leader_worker_set(name, object),
         WorkloadKind::Custom(_) => custom(&object),
@@ -26,7 +28,8 @@ fn rollout(mut object: Value) -> Value {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str);
     let refers = text("/spec/workloadRef/kind") == Some("Deployment");
     let deployment = text("/spec/workloadRef/name").filter(|_| refers).map(str::to_owned);
-    let hashes = ["/status/stableRS", "/status/currentPodHash"].into_iter().filter_map(text).filter(|hash| !hash.is_empty());
+    let hashes =
+        ["/status/stableRS", "/status/currentPodHash"].into_iter().filter_map(text).filter(|hash| !hash.is_empty());
     let pods = json!({ "deployment": deployment, "hashes": hashes.collect::<Vec<_>>() });
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("rolloutPods".to_owned(), pods);
@@ -61,8 +64,12 @@ fn labels_of(template: &mut Value) -> Option<&mut Map<String, Value>> {
 /// What it does not have is null.
 fn custom(object: &Value) -> Value {
     let number = |path: &str| object.pointer(path).filter(|value| value.is_u64());
-    let labels = |path: &str| object.pointer(path).filter(|value| value.as_object().is_some_and(|map| map.values().all(Value::is_string)));
-    let selector = labels("/spec/selector/matchLabels").cloned().or_else(|| SELECTORS.iter().find_map(|path| selector_at(object, path)));
+    let labels = |path: &str| {
+        object.pointer(path).filter(|value| value.as_object().is_some_and(|map| map.values().all(Value::is_string)))
+    };
+    let selector = labels("/spec/selector/matchLabels")
+        .cloned()
+        .or_else(|| SELECTORS.iter().find_map(|path| selector_at(object, path)));
     let template = labels("/spec/template/metadata/labels").cloned().or_else(|| selector.clone());
     let containers = object.pointer("/spec/template/spec/containers").filter(|value| value.is_array());
     let ready = number("/status/readyReplicas").or_else(|| number("/status/availableReplicas"));
@@ -81,8 +88,9 @@ fn custom(object: &Value) -> Value {
 fn selector_at(object: &Value, path: &str) -> Option<Value> {
     let text = object.pointer(path)?.as_str()?;
     let pairs = text.split(',').map(|pair| pair.split_once('=').filter(|(key, _)| !key.ends_with('!')));
-    let pairs: Option<Map<_, _>> =
-        pairs.map(|pair| pair.map(|(key, value)| (key.to_owned(), Value::from(value.trim_start_matches('='))))).collect();
+    let pairs: Option<Map<_, _>> = pairs
+        .map(|pair| pair.map(|(key, value)| (key.to_owned(), Value::from(value.trim_start_matches('=')))))
+        .collect();
     pairs.map(Value::Object)
 }
 
@@ -111,14 +119,18 @@ mod tests {
         let set = read(WorkloadKind::LeaderWorkerSet, both);
         assert_eq!(labels(&set), [(LWS_NAME, "a"), (LWS_WORKER, "0"), ("role", "leader")]);
         assert_eq!((set.replicas().wanted, set.replicas().ready), (2, 1));
-        let workers = json!({"metadata": {}, "spec": {"leaderWorkerTemplate": {"workerTemplate": {"spec": {"containers": []}}}}});
+        let workers =
+            json!({"metadata": {}, "spec": {"leaderWorkerTemplate": {"workerTemplate": {"spec": {"containers": []}}}}});
         assert_eq!(labels(&read(WorkloadKind::LeaderWorkerSet, workers)), [(LWS_NAME, "a"), (LWS_WORKER, "0")]);
     }
 
     #[test]
     fn the_pods_of_a_rollout_have_its_hashes() {
-        let rollout = read(WorkloadKind::Rollout, json!({"metadata": {}, "spec": {"workloadRef": {"kind": "Deployment", "name": "api"}},
-            "status": {"stableRS": "5f", "currentPodHash": "7c"}}));
+        let rollout = read(
+            WorkloadKind::Rollout,
+            json!({"metadata": {}, "spec": {"workloadRef": {"kind": "Deployment", "name": "api"}},
+            "status": {"stableRS": "5f", "currentPodHash": "7c"}}),
+        );
         assert_eq!(rollout.referenced_deployment(), Some("api"));
         let selector = |hash: &str| [("rollouts-pod-template-hash".to_owned(), hash.to_owned())].into_iter().collect();
         assert!(rollout.has_hash_of(&selector("5f")) && rollout.has_hash_of(&selector("7c")));
@@ -138,7 +150,9 @@ mod tests {
         ] {
             assert_eq!(labels(&read(kind, object.clone())), [("app", "a")], "{object}");
         }
-        for object in [json!({"status": {"selector": "app in (a,b)"}}), json!({"status": {"selector": "app!=a"}}), json!({})] {
+        for object in
+            [json!({"status": {"selector": "app in (a,b)"}}), json!({"status": {"selector": "app!=a"}}), json!({})]
+        {
             assert_eq!(labels(&read(kind, object.clone())), [], "{object}");
         }
         let sizes = read(kind, json!({"spec": {"replicas": 3}, "status": {"replicas": 3, "availableReplicas": 2}}));
@@ -154,8 +168,20 @@ mod tests {
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
-        let key = prop_oneof![Just("selector"), Just("template"), Just("matchLabels"), Just("replicas"), Just("metadata"), Just("labels")];
-        let leaf = prop_oneof![Just(Value::from("a=b,c")), Just(Value::from(3)), Just(Value::from(-1)), Just(Value::Bool(true))];
+        let key = prop_oneof![
+            Just("selector"),
+            Just("template"),
+            Just("matchLabels"),
+            Just("replicas"),
+            Just("metadata"),
+            Just("labels")
+        ];
+        let leaf = prop_oneof![
+            Just(Value::from("a=b,c")),
+            Just(Value::from(3)),
+            Just(Value::from(-1)),
+            Just(Value::Bool(true))
+        ];
         leaf.prop_recursive(4, 24, 4, move |inner| {
             proptest::collection::btree_map(key.clone().prop_map(str::to_owned), inner, 0..4)
                 .prop_map(|fields| Value::Object(fields.into_iter().collect()))

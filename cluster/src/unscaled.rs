@@ -26,7 +26,11 @@ impl Unscaled {
     pub(crate) fn iter(&self) -> impl Iterator<Item = NotScaled> {
         self.0.iter().map(|((kind, namespace, name), api_version)| {
             let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-            NotScaled { object: format!("{kind} {namespace}{name}"), api_version: api_version.clone(), kind: kind.clone() }
+            NotScaled {
+                object: format!("{kind} {namespace}{name}"),
+                api_version: api_version.clone(),
+                kind: kind.clone(),
+            }
         })
     }
 }

@@ -247,9 +247,7 @@ fn a_status_that_nothing_reads_is_no_change_and_one_that_is_read_is_one() {
 fn told_of(api_version: &str, kind: &str, scaled: &[WorkloadKind]) -> Vec<String> {
     let mut objects = Objects::default();
     objects.set_scaled_kinds(scaled);
-    let object = |name: &str, annotations: Value| {
-        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop", "annotations": annotations}})
-    };
+    let object = |name: &str, annotations: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop", "annotations": annotations}});
     objects.apply(object("api", json!({"tidegate.dev/requests-per-second": "10"}))).unwrap();
     objects.apply(object("other", json!({"example.com/a": "b"}))).unwrap();
     objects.not_scaled().map(|told| told.to_string()).collect()
@@ -260,7 +258,9 @@ fn an_annotated_object_of_a_kind_that_is_not_scaled_is_told_what_to_do() {
     let rollout = told_of("argoproj.io/v1alpha1", "Rollout", &[]);
     assert_eq!(
         rollout,
-        ["Rollout shop/api is annotated, but kind Rollout is not scaled: add rollouts.argoproj.io to scaleKinds in the chart's values"]
+        [
+            "Rollout shop/api is annotated, but kind Rollout is not scaled: add rollouts.argoproj.io to scaleKinds in the chart's values"
+        ]
     );
     assert!(told_of("argoproj.io/v1alpha1", "Rollout", &[WorkloadKind::Rollout]).is_empty());
     assert!(told_of("serving.kserve.io/v1beta1", "InferenceService", &[])[0].contains("autoscalerClass: external"));

@@ -16,7 +16,8 @@ pub(super) struct TakenOver<'a>(HashMap<(&'a str, &'a str), &'a str>);
 impl<'a> TakenOver<'a> {
     pub(super) fn of(objects: &'a Objects) -> Self {
         let rollouts = objects.workloads(WorkloadKind::Rollout).iter();
-        let all = rollouts.flat_map(|(namespace, names)| names.iter().map(move |(name, rollout)| (namespace, name, rollout)));
+        let all =
+            rollouts.flat_map(|(namespace, names)| names.iter().map(move |(name, rollout)| (namespace, name, rollout)));
         let referring = |(namespace, name, rollout): (&'a String, &'a String, &'a Workload)| {
             Some(((namespace.as_str(), rollout.referenced_deployment()?), name.as_str()))
         };

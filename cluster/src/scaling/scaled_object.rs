@@ -226,7 +226,7 @@ fn behavior(intent: &Intent, settings: &Settings) -> Value {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas};
+    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas, workload::WorkloadKind};
 
     use super::*;
 

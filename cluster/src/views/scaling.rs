@@ -112,7 +112,8 @@ mod tests {
     fn a_target_without_kind_is_a_deployment() {
         let target = |value| serde_json::from_value::<ScaleTarget>(value).unwrap().workload("shop").map(|id| id.kind);
         assert_eq!(target(json!({"name": "api"})), Some(WorkloadKind::Deployment));
-        let of = |api_version: &str, kind: &str| target(json!({"apiVersion": api_version, "kind": kind, "name": "api"}));
+        let of =
+            |api_version: &str, kind: &str| target(json!({"apiVersion": api_version, "kind": kind, "name": "api"}));
         assert_eq!(of("apps/v1", "StatefulSet"), Some(WorkloadKind::StatefulSet));
         assert_eq!(of("argoproj.io/v1alpha1", "Rollout"), Some(WorkloadKind::Rollout));
         assert_eq!(of("argoproj.io/v1", "Deployment"), None);

@@ -35,7 +35,8 @@ pub(super) fn custom() -> Vec<&'static Definition> {
 /// Adds a custom kind for as long as the process runs. The same kind may be added again.
 pub(super) fn register(named: &NamedKind) -> Result<&'static Definition, KindError> {
     let mut known = CUSTOM.write().unwrap_or_else(PoisonError::into_inner);
-    let same = |known: &&Definition| known.group == named.group && (known.plural == named.plural || known.kind == named.kind);
+    let same =
+        |known: &&Definition| known.group == named.group && (known.plural == named.plural || known.kind == named.kind);
     if let Some(found) = known.iter().copied().find(same) {
         let as_before = found.plural == named.plural && found.kind == named.kind && found.version == named.version;
         return if as_before { Ok(found) } else { Err(KindError::Twice(named.to_string(), found.to_string())) };
@@ -129,9 +130,18 @@ mod tests {
 
     #[test]
     fn a_custom_kind_needs_its_plural_group_version_and_kind() {
-        for wrong in ["", "widgets", "widgets.example.com", "widgets.example.com/v1", "widgets/v1/Widget", "Widgets.x.y/v1/Widget",
-            "widgets.example.com/v1/widget", "widgets.example.com/V1/Widget", "widgets.example.com/v1/Widget/x", "widgets..com/v1/Widget"]
-        {
+        for wrong in [
+            "",
+            "widgets",
+            "widgets.example.com",
+            "widgets.example.com/v1",
+            "widgets/v1/Widget",
+            "Widgets.x.y/v1/Widget",
+            "widgets.example.com/v1/widget",
+            "widgets.example.com/V1/Widget",
+            "widgets.example.com/v1/Widget/x",
+            "widgets..com/v1/Widget",
+        ] {
             assert_eq!(wrong.parse::<NamedKind>(), Err(KindError::Unreadable(wrong.to_owned())));
         }
         assert_eq!("widgets.example.com/v1/Widget".parse::<NamedKind>().unwrap().kind, "Widget");
@@ -142,7 +152,11 @@ mod tests {
         let named = |text: &str| register(&text.parse().unwrap());
         let first = named("gadgets.definition.test/v1/Gadget").unwrap();
         assert_eq!(named("gadgets.definition.test/v1/Gadget"), Ok(first));
-        for other in ["gadgets.definition.test/v2/Gadget", "gadgetes.definition.test/v1/Gadget", "gadgets.definition.test/v1/Gizmo"] {
+        for other in [
+            "gadgets.definition.test/v2/Gadget",
+            "gadgetes.definition.test/v1/Gadget",
+            "gadgets.definition.test/v1/Gizmo",
+        ] {
             assert!(matches!(named(other), Err(KindError::Twice(..))), "{other}");
         }
     }

@@ -27,14 +27,8 @@ pub enum WorkloadKind {
 
 impl WorkloadKind {
     /// The kinds that are known, in the order in which they get names: a later one yields to an earlier one.
-    pub const KNOWN: [Self; 6] = [
-        Self::Deployment,
-        Self::StatefulSet,
-        Self::Rollout,
-        Self::LeaderWorkerSet,
-        Self::CloneSet,
-        Self::ReplicaSet,
-    ];
+    pub const KNOWN: [Self; 6] =
+        [Self::Deployment, Self::StatefulSet, Self::Rollout, Self::LeaderWorkerSet, Self::CloneSet, Self::ReplicaSet];
 
     /// The kinds that are scaled whatever the settings say.
     pub const ALWAYS: [Self; 2] = [Self::Deployment, Self::StatefulSet];
@@ -155,7 +149,9 @@ impl fmt::Display for WorkloadKind {
 
 /// The error that a text names no workload of a kind that Tidegate scales.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a workload: write deployment/NAME, statefulset/NAME, rollout/NAME or another KIND/NAME that is scaled")]
+#[error(
+    "\"{0}\" is not a workload: write deployment/NAME, statefulset/NAME, rollout/NAME or another KIND/NAME that is scaled"
+)]
 pub struct NotAWorkload(pub String);
 
 impl FromStr for WorkloadKind {
@@ -199,7 +195,8 @@ mod tests {
     #[test]
     fn each_known_kind_is_found_by_all_its_names() {
         for kind in WorkloadKind::KNOWN {
-            for name in [kind.as_str(), kind.plural(), &kind.resource(), &kind.kubectl_name(), kind.definition().short] {
+            for name in [kind.as_str(), kind.plural(), &kind.resource(), &kind.kubectl_name(), kind.definition().short]
+            {
                 assert_eq!(name.parse(), Ok(kind), "{name}");
             }
             assert_eq!(WorkloadKind::of(&kind.api_version(), kind.as_str()), Some(kind));
@@ -212,7 +209,10 @@ mod tests {
     fn a_kind_of_another_group_is_another_kind() {
         assert_eq!(WorkloadKind::of("apps.kruise.io/v1beta1", "StatefulSet"), None);
         assert_eq!(WorkloadKind::of("v1", "Deployment"), None);
-        assert_eq!("deployment.example.com".parse::<WorkloadKind>(), Err(NotAWorkload("deployment.example.com".into())));
+        assert_eq!(
+            "deployment.example.com".parse::<WorkloadKind>(),
+            Err(NotAWorkload("deployment.example.com".into()))
+        );
     }
 
     #[test]
@@ -224,7 +224,10 @@ mod tests {
         }
         assert!("sprocket".parse::<WorkloadKind>().is_err(), "its group is needed");
         assert_eq!(WorkloadKind::of("kind.test/v9", "Sprocket"), Some(kind));
-        assert_eq!((kind.api_version().as_str(), kind.kubectl_name().as_str()), ("kind.test/v1beta2", "sprocket.kind.test"));
+        assert_eq!(
+            (kind.api_version().as_str(), kind.kubectl_name().as_str()),
+            ("kind.test/v1beta2", "sprocket.kind.test")
+        );
         let written = serde_json::to_value(kind).unwrap();
         assert_eq!(written, "Sprocket.kind.test");
         assert_eq!(serde_json::from_value::<WorkloadKind>(written).unwrap(), kind);
