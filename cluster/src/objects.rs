@@ -116,6 +116,11 @@ impl Objects {
         self.revision += 1;
     }
 
+    /// Adds a kind of workload to those that are scaled: all of its objects were seen.
+    pub fn add_scaled_kind(&mut self, kind: WorkloadKind) {
+        self.revision += u64::from(self.scaled_kinds.0.insert(kind));
+    }
+
     /// Whether workloads of this kind are scaled, so that one which is not known here does not exist.
     pub fn scales(&self, kind: WorkloadKind) -> bool {
         self.scaled_kinds.0.contains(&kind)
@@ -153,8 +158,9 @@ impl Objects {
 
     /// Replaces all objects of a kind, as in a re-list after a gap in a watch. An object that cannot be read is reported, and its
     /// last known version is kept, if there is one.
-    pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
+    pub fn replace(&mut self, kind: Kind, mut objects: Vec<Value>) -> Vec<ObjectError> {
         self.revision += 1;
+        objects.retain(|object| !is_anothers(kind, object));
         let errors = self.table_mut(kind).replace_all(kind, objects);
         self.drop_strangers(kind);
         errors
@@ -278,6 +284,11 @@ impl Objects {
 
     /// Adds or replaces one object of this kind, as a watch of the kind sees it.
     pub fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
+        if is_anothers(kind, &object) {
+            let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("default");
+            self.remove(kind, text("/metadata/namespace"), text("/metadata/name"));
+            return Ok(());
+        }
         let changed = self.table_mut(kind).insert_object(kind, object)?;
         self.revision += u64::from(changed);
         self.drop_strangers(kind);
@@ -297,11 +308,6 @@ impl Objects {
         match kind {
             Kind::Pod => retain(&mut self.pods, |pod| pod.metadata.labels.are_of_a_proxy()),
             Kind::ReplicaSet => retain(&mut self.replica_sets, |set| set.metadata.labels.are_of_a_proxy()),
-            Kind::Scaled(WorkloadKind::ReplicaSet) => {
-                // A ReplicaSet of a Deployment or Rollout is not a workload of its own.
-                let sets = self.other_workloads.entry(WorkloadKind::ReplicaSet).or_default();
-                retain(sets, |set| !set.metadata.controlled);
-            }
             Kind::DaemonSet if !self.manageable.daemon_sets => {
                 retain(&mut self.daemon_sets, |set| set.pod_labels().are_of_a_proxy());
             }
@@ -330,6 +336,12 @@ pub struct ForeignScaler {
     pub kind: Kind,
     /// Its name, in the workload's namespace
     pub name: String,
+}
+
+/// Whether this is a ReplicaSet that is no workload of its own, because a Deployment or Rollout controls it.
+fn is_anothers(kind: Kind, object: &Value) -> bool {
+    let owners = || object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    kind == Kind::Scaled(WorkloadKind::ReplicaSet) && owners().any(|owner| owner["controller"] == true)
 }
 
 fn retain<T>(table: &mut Table<T>, keep: impl Fn(&T) -> bool) {

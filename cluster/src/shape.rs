@@ -80,7 +80,8 @@ fn custom(object: &Value) -> Value {
             "template": { "metadata": { "labels": template }, "spec": { "containers": containers } },
             "replicas": number("/spec/replicas"),
         },
-        "status": { "replicas": number("/status/replicas"), "readyReplicas": ready },
+        // Where nothing says how many pods there are, there may be some.
+        "status": { "replicas": number("/status/replicas").or_else(|| number("/spec/replicas")).unwrap_or(&json!(1)), "readyReplicas": ready },
     })
 }
 

@@ -60,10 +60,16 @@ impl fmt::Display for NotScaled {
             );
         }
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        if group == "extensions" {
+            return write!(f, "Kubernetes has not served {api_version} since 1.16; write apps/v1");
+        }
+        f.write_str("annotate the Deployment, StatefulSet or other workload whose replicas serve")?;
+        if group.is_empty() {
+            return Ok(());
+        }
         write!(
             f,
-            "annotate the Deployment, StatefulSet or other workload whose replicas serve; where {kind} itself has the scale \
-             subresource, add PLURAL.{group}/{version}/{kind} to scaleKinds in the chart's values"
+            "; or, where {kind} itself has the scale subresource, add PLURAL.{group}/{version}/{kind} to scaleKinds in the chart's values"
         )
     }
 }

@@ -30,18 +30,6 @@ pub(crate) struct WorkloadMeta {
     /// Whether it carries the label [`ASLEEP`]
     #[serde(rename = "labels", deserialize_with = "is_asleep")]
     pub(crate) asleep: bool,
-    /// Whether another object controls it
-    #[serde(rename = "ownerReferences", deserialize_with = "is_controlled")]
-    pub(crate) controlled: bool,
-}
-
-fn is_controlled<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Owner {
-        controller: bool,
-    }
-    Ok(Vec::<Owner>::deserialize(deserializer)?.iter().any(|owner| owner.controller))
 }
 
 fn is_asleep<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

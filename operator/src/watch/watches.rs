@@ -129,7 +129,8 @@ impl Watches {
         watches.change(|objects| {
             objects.set_proxy_namespaces(proxies.to_vec());
             objects.set_manageable(manageable);
-            objects.set_scaled_kinds(scaled);
+            // Each of the others once it was seen: until then nobody knows which of its objects exist.
+            objects.set_scaled_kinds(&[]);
         });
         let mut tasks = JoinSet::new();
         for list in watches.progress().into_keys() {
@@ -174,8 +175,7 @@ impl Watches {
             WatchState::Listing => false,
             // A CRD that is not installed has no objects. A kind that may not be read at all is reported in /readyz, and only
             // waited for where acting without it could do harm.
-            WatchState::WaitingForCrd | WatchState::NotScalable => !REQUIRED.contains(&kind),
-            WatchState::Failing(_) => !REQUIRED.contains(&kind) && !kind.is_scaled(),
+            WatchState::WaitingForCrd | WatchState::NotScalable | WatchState::Failing(_) => !REQUIRED.contains(&kind),
         };
         let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
         missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
@@ -229,7 +229,13 @@ impl Watches {
         }
         progress.seen |= state == WatchState::Synced;
         progress.state = state;
+        let seen =
+            |kind: Kind| lists.iter().filter(|((listed, _), _)| *listed == kind).all(|(_, progress)| progress.seen);
+        let scaled = if let (Kind::Scaled(kind), true) = (list.0, changed && seen(list.0)) { Some(kind) } else { None };
         drop(lists);
+        if let Some(kind) = scaled {
+            self.objects.write().add_scaled_kind(kind);
+        }
         if changed {
             self.switched.fetch_add(1, Ordering::Relaxed);
             self.changed.notify_one();
@@ -408,14 +414,16 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_workload_is_waited_for_while_it_cannot_be_read_but_not_while_it_is_not_installed() {
-        let of = |kind| Kind::of_workload(kind);
-        let lists = [
-            (of(WorkloadKind::Rollout), "", failing()),
-            (of(WorkloadKind::LeaderWorkerSet), "", WatchState::WaitingForCrd),
-            (of(WorkloadKind::CloneSet), "", WatchState::NotScalable),
-        ];
-        assert_eq!(missing(&lists), [(of(WorkloadKind::Rollout), None)]);
+    fn a_kind_of_workload_is_scaled_once_it_was_seen_in_every_namespace_and_holds_up_nothing_until_then() {
+        let rollouts = Kind::of_workload(WorkloadKind::Rollout);
+        let watches = watches(&[(rollouts, "a", WatchState::Synced), (rollouts, "b", failing())]);
+        assert_eq!(watches.missing(), []);
+        watches.change(|objects| objects.set_scaled_kinds(&[]));
+        let scales = || watches.objects(|objects| objects.scales(WorkloadKind::Rollout));
+        watches.set(&(rollouts, Some("b".to_owned())), WatchState::NotScalable);
+        assert!(!scales());
+        watches.set(&(rollouts, Some("b".to_owned())), WatchState::Synced);
+        assert!(scales());
     }
 
     #[test]
