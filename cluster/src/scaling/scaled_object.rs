@@ -9,7 +9,7 @@ use tidegate_core::{
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
     signal::Family,
     trigger::Trigger,
-    workload::WorkloadId,
+    workload::{WorkloadId, WorkloadKind},
 };
 
 use super::notice::WorkloadNotice;
@@ -107,8 +107,8 @@ fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = WorkloadNotic
     holidays.into_iter().chain(after.map(WorkloadNotice::NothingToWaitFor))
 }
 
-/// The name of a workload's ScaledObject: the workload's own. Where workloads of several kinds have it, the first kind keeps it, and
-/// the others add theirs. A name that is too long for KEDA is cut and made unique by a hash.
+/// The name of a workload's ScaledObject: the workload's own, and with its kind where that is taken. A name that is too long for KEDA
+/// is cut and made unique by a hash.
 pub fn name(id: &WorkloadId, taken: bool) -> String {
     let name = if taken { format!("{}-{}", id.name, id.kind.kubectl_name()) } else { id.name.clone() };
     if name.len() <= LONGEST_NAME {
@@ -118,14 +118,18 @@ pub fn name(id: &WorkloadId, taken: bool) -> String {
     format!("{kept}-{:08x}", fnv1a_32(&name))
 }
 
-/// Every workload with the name of its ScaledObject.
+/// Every workload with the name of its ScaledObject. Where workloads of several kinds have one name, the first kind keeps it; but a
+/// Deployment yields to a Rollout, which most often replaces it.
 pub fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
-    let mut first = HashMap::new();
+    let mut keeps = HashMap::new();
     // Workloads of a namespace are ordered by kind.
-    for id in plan.workloads.keys() {
-        first.entry((&id.namespace, &id.name)).or_insert(id.kind);
+    for WorkloadId { namespace, kind, name } in plan.workloads.keys() {
+        let keeper = keeps.entry((namespace, name)).or_insert(*kind);
+        if *kind == WorkloadKind::Rollout {
+            *keeper = *kind;
+        }
     }
-    plan.workloads.keys().map(move |id| (id, name(id, first.get(&(&id.namespace, &id.name)) != Some(&id.kind))))
+    plan.workloads.keys().map(move |id| (id, name(id, keeps.get(&(&id.namespace, &id.name)) != Some(&id.kind))))
 }
 
 fn build(
@@ -226,7 +230,7 @@ fn behavior(intent: &Intent, settings: &Settings) -> Value {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas, workload::WorkloadKind};
+    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas};
 
     use super::*;
 

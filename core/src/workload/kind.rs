@@ -26,7 +26,7 @@ pub enum WorkloadKind {
 }
 
 impl WorkloadKind {
-    /// The kinds that are known, in the order in which they get names: a later one yields to an earlier one.
+    /// The kinds that are known.
     pub const KNOWN: [Self; 6] =
         [Self::Deployment, Self::StatefulSet, Self::Rollout, Self::LeaderWorkerSet, Self::CloneSet, Self::ReplicaSet];
 

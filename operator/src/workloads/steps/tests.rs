@@ -427,6 +427,25 @@ fn the_scaled_object_of_a_rollout_names_its_group_and_version() {
 }
 
 #[test]
+fn a_rollout_takes_over_the_scaled_object_of_the_deployment_whose_name_and_template_it_has() {
+    let mut objects = cluster([annotated("Deployment")]);
+    objects.apply(applied(&steps_of(&objects))).unwrap();
+    let mut rollout = rollout();
+    rollout["spec"] =
+        json!({"replicas": 3, "workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}});
+    objects.apply(rollout).unwrap();
+    let steps = steps_of(&objects);
+    let object = applied(&steps);
+    assert_eq!(
+        (&object["metadata"]["name"], &object["spec"]["scaleTargetRef"]["kind"]),
+        (&json!("api"), &json!("Rollout"))
+    );
+    assert_eq!(notices(&steps), ["InvalidAnnotations", "NoRoute"], "the Deployment's annotations are a mistake now");
+    objects.apply(object).unwrap();
+    assert_eq!(steps_of(&objects).steps, []);
+}
+
+#[test]
 fn an_autoscaler_of_somebody_else_on_a_rollout_is_in_the_way() {
     let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "theirs", "namespace": "shop"},
         "spec": {"scaleTargetRef": {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "api"}}});
