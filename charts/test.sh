@@ -128,6 +128,11 @@ it "no account at all is refused" refuses "set serviceAccount.name" --set servic
 it "CronJobs are none of its business unless the values say so" lacks "cronjobs"
 it "CronJobs are patched where the values say so" has "resources: [cronjobs]" --set manage.cronJobs=true
 it "kinds that may be managed are passed on" has "--manage=cronjobs,daemonsets" --set manage.cronJobs=true,manage.daemonSets=true
+it "Rollouts are none of its business unless the values say so" lacks "argoproj.io"
+it "a kind to scale may be read where the values name it" has "resources: [rollouts]" --set 'scaleKinds={rollouts.argoproj.io}'
+it "a custom kind is read by its plural and group" has "apiGroups: [example.com]" --set 'scaleKinds={widgets.example.com/v1/Widget}'
+it "kinds to scale are passed on" has "--scale-kind=widgets.example.com/v1/Widget" --set 'scaleKinds={widgets.example.com/v1/Widget}'
+it "a kind without its group is refused" refuses "scaleKinds" --set 'scaleKinds={rollouts}'
 if [ -n "${TIDEGATE:-}" ]; then
     it "every flag that the chart sets is one of tidegate run" flags_are_known
 fi

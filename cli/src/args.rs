@@ -4,6 +4,7 @@ mod calendar_import;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod output;
+mod scale_kinds;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,7 +15,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 #[cfg(feature = "kafka")]
 pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand};
-pub(crate) use self::{calendar_import::CalendarImportArgs, output::Output};
+pub(crate) use self::{calendar_import::CalendarImportArgs, output::Output, scale_kinds::ScaleKindArgs};
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100, disable_help_subcommand = true)]
@@ -193,6 +194,8 @@ pub(crate) struct ServiceArgs {
     /// Kinds that the annotation tidegate.dev/manage of a Namespace may name: they are patched when hours begin and end
     #[arg(long, env = "TIDEGATE_MANAGE", value_delimiter = ',', value_name = "KIND")]
     manage: Vec<ManagedKind>,
+    #[command(flatten)]
+    pub(crate) scaled: ScaleKindArgs,
     /// The namespace of the Lease that elects the one replica which writes [default: the pod's own]
     #[arg(long, env = "TIDEGATE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
@@ -233,6 +236,8 @@ pub(crate) struct ScalerArgs {
     /// Watch only this namespace; repeat for several [default: all]
     #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',', conflicts_with = "files")]
     pub(crate) namespaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) scaled: ScaleKindArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
 }
@@ -390,6 +395,9 @@ pub(crate) struct RenderArgs {
     /// The release of Tidegate that the ScaledObjects are of: the namespace and the name of its Lease
     #[arg(long, default_value = "tidegate-system.tidegate", value_name = "NAMESPACE.NAME")]
     pub(crate) release: String,
+    /// As in the chart's values: annotations on other kinds are reported [default: every kind that is known]
+    #[command(flatten)]
+    pub(crate) scaled: ScaleKindArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -400,6 +408,8 @@ pub(crate) struct RoutesArgs {
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) scaled: ScaleKindArgs,
 }
 
 /// Where the Tidegate is that is asked.
@@ -415,7 +425,7 @@ pub(crate) struct InstalledArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// deployment/NAME, statefulset/NAME or gateway/NAME
+    /// deployment/NAME, another KIND/NAME that is scaled, such as rollout/NAME, or gateway/NAME
     #[arg(value_name = "KIND/NAME")]
     pub(crate) object: String,
     /// Its namespace [default: the kubeconfig's]
@@ -433,7 +443,7 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WakeArgs {
-    /// deployment/NAME, statefulset/NAME, gateway/NAME or namespace/NAME
+    /// deployment/NAME, another KIND/NAME that is scaled, such as rollout/NAME, gateway/NAME or namespace/NAME
     #[arg(value_name = "KIND/NAME")]
     pub(crate) object: String,
     /// For how long from now
@@ -442,6 +452,8 @@ pub(crate) struct WakeArgs {
     /// Its namespace [default: the kubeconfig's]
     #[arg(long, short)]
     pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) scaled: ScaleKindArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -533,6 +545,15 @@ mod tests {
         let token = ["--prometheus-bearer-token-file", "t"];
         let two = refused(&[&["run", "--prometheus-url", "http://p"][..], &credentials, &token].concat());
         assert!(two.contains("cannot be used with"), "{two}");
+    }
+
+    #[test]
+    fn kinds_to_scale_are_named_as_in_the_charts_values() {
+        let args = Args::try_parse_from(["tidegate", "run", "--scale-kind", "rollouts.argoproj.io,deployments.apps"]);
+        let Command::Run(run) = args.unwrap().command else { panic!("not run") };
+        assert_eq!(run.scaled.kinds(), [tidegate_core::workload::WorkloadKind::Rollout]);
+        let error = refused(&["run", "--scale-kind", "widgets.example.com"]);
+        assert!(error.contains("PLURAL.GROUP/VERSION/KIND"), "{error}");
     }
 
     #[test]

@@ -44,7 +44,12 @@ fn object(given: &str) -> Result<(String, String)> {
     if let Some(("gateway" | "gateways" | "gtw", name)) = given.split_once('/') {
         return Ok(("gateway".to_owned(), name.to_owned()));
     }
-    let workload: WorkloadRef =
-        given.parse().map_err(|_| anyhow!("{given:?}: write deployment/NAME, statefulset/NAME or gateway/NAME"))?;
-    Ok((workload.kind.as_str().to_ascii_lowercase(), workload.name))
+    // Custom kinds, which have a group, are known to the server alone.
+    if let Some((kind, name)) = given.split_once('/').filter(|(kind, _)| kind.contains('.')) {
+        return Ok((kind.to_ascii_lowercase(), name.to_owned()));
+    }
+    let workload: WorkloadRef = given
+        .parse()
+        .map_err(|_| anyhow!("{given:?}: write deployment/NAME, another KIND/NAME that is scaled, or gateway/NAME"))?;
+    Ok((workload.kind.kubectl_name(), workload.name))
 }

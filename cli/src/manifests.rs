@@ -2,7 +2,6 @@
 
 use std::{
     io::{Write, stdout},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -10,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube::Client;
 use tidegate_cluster::{
-    BackendClusters, Objects, read_manifests, routes_table,
+    BackendClusters, Objects, read_manifests_scaling, routes_table,
     scaling::{self, Settings},
 };
-use tidegate_core::{intent::Managed, no_effect::NoEffect};
+use tidegate_core::{intent::Managed, no_effect::NoEffect, workload::WorkloadKind};
 use tidegate_operator::watch;
 use tokio::time::{Instant, sleep};
 
@@ -28,7 +27,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask for its version, the output is for a current one.
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
-    let objects = read(&args.files)?;
+    let objects = read_manifests_scaling(&args.files, &args.scaled.kinds())?;
     let (plan, now) = (objects.plan(), Utc::now());
     let rendered = scaling::render(&plan, &settings, now);
     let mut out = stdout().lock();
@@ -38,6 +37,9 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     for (namespace, problem) in objects.namespaces().flat_map(|(name, all)| all.into_iter().map(move |one| (name, one)))
     {
         eprintln!("tidegate: namespace {namespace}: {problem}");
+    }
+    for not_scaled in objects.not_scaled() {
+        eprintln!("tidegate: {not_scaled}");
     }
     for (id, notice) in &rendered.notices {
         eprintln!("tidegate: {id}: {notice}");
@@ -55,7 +57,7 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     }
     if rendered.scaled_objects.is_empty() {
         eprintln!(
-            "tidegate: no Deployment or StatefulSet has annotations to scale on, such as tidegate.dev/requests-per-second"
+            "tidegate: no Deployment, StatefulSet or other workload has annotations to scale on, such as tidegate.dev/requests-per-second"
         );
     }
     Ok(())
@@ -66,9 +68,9 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     let routes = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        seen(&client).await?
+        seen(&client, &args.scaled.kinds()).await?
     } else {
-        read(&args.files)?.routes()
+        read_manifests_scaling(&args.files, &args.scaled.kinds())?.routes()
     };
     let mut out = stdout().lock();
     match args.output {
@@ -82,13 +84,9 @@ pub(crate) fn crds() -> Result<()> {
     Ok(stdout().write_all(include_bytes!("../../charts/tidegate/crds/calendars.yaml"))?)
 }
 
-fn read(files: &[PathBuf]) -> Result<Objects> {
-    Ok(read_manifests(files)?)
-}
-
 /// Runs the same watches as the service until each has read everything once.
-async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
-    let (watches, _tasks) = watch::start(client, &[], &[], Managed::default());
+async fn seen(client: &Client, scaled: &[WorkloadKind]) -> Result<Vec<BackendClusters>> {
+    let (watches, _tasks) = watch::start(client, &[], &[], Managed::default(), scaled);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{
-    read_manifests,
+    read_manifests_scaling,
     scaling::{ScalerEndpoint, Settings},
 };
 use tidegate_core::{
@@ -70,7 +70,8 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
     let proxies = &service.args.source.envoy_gateway_namespaces;
-    let (watches, _watching) = cluster_watch::start(&client, &args.namespaces, proxies, manageable);
+    let (watches, _watching) =
+        cluster_watch::start(&client, &args.namespaces, proxies, manageable, &args.scaled.kinds());
     watches.register(&mut service.registry);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
@@ -85,14 +86,15 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
         let proxies = &service.args.source.envoy_gateway_namespaces;
+        let (client, scaled) = (connect().await?, args.scaled.kinds());
         let (watches, _watching) =
-            cluster_watch::start(&connect().await?, &args.namespaces, proxies, Managed::default());
+            cluster_watch::start(&client, &args.namespaces, proxies, Managed::default(), &scaled);
         watches.register(&mut service.registry);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;
     }
-    let plan = read_manifests(&args.files)?.plan();
+    let plan = read_manifests_scaling(&args.files, &args.scaled.kinds())?.plan();
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
     let demands = service.measure(plan.clone())?;
     service.answer(plan.clone(), &demands).await?;

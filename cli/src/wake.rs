@@ -2,10 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{SecondsFormat, TimeDelta, Utc};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::Namespace,
-};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
@@ -31,8 +28,12 @@ pub(crate) async fn wake(args: WakeArgs) -> Result<()> {
     let until =
         until.with_context(|| format!("--for {}: wants a time such as 2h", humantime::format_duration(args.time)))?;
     let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let wrong =
-        || anyhow!("{:?}: write deployment/NAME, statefulset/NAME, gateway/NAME or namespace/NAME", args.object);
+    let wrong = || {
+        anyhow!(
+            "{:?}: write deployment/NAME, another KIND/NAME that is scaled, gateway/NAME or namespace/NAME",
+            args.object
+        )
+    };
     let (kind, name) = args.object.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(wrong)?;
     match kind {
         "namespace" | "namespaces" | "ns" => {
@@ -49,16 +50,10 @@ pub(crate) async fn wake(args: WakeArgs) -> Result<()> {
         }
         _ => {
             let WorkloadRef { kind, name } = args.object.parse().map_err(|_| wrong())?;
-            match kind {
-                WorkloadKind::Deployment => {
-                    let api = Api::<Deployment>::namespaced(client.clone(), &namespace);
-                    one(&api, client, &namespace, &name, &until).await?;
-                }
-                WorkloadKind::StatefulSet => {
-                    let api = Api::<StatefulSet>::namespaced(client.clone(), &namespace);
-                    one(&api, client, &namespace, &name, &until).await?;
-                }
-            }
+            let served = resource::served(&client, Kind::of_workload(kind)).await.with_context(|| kind.resource())?;
+            let kind = served.unwrap_or_else(|| resource::preferred(Kind::of_workload(kind)));
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &kind);
+            one(&api, client, &namespace, &name, &until).await?;
         }
     }
     println!("{}/{name} is awake until {until}", kind_shown(kind));
@@ -96,12 +91,10 @@ fn has_hours(object: &impl ResourceExt) -> bool {
     [Key::Hours, Key::Calendar].iter().any(|key| object.annotations().contains_key(&key.annotation()))
 }
 
-fn kind_shown(kind: &str) -> &str {
+fn kind_shown(kind: &str) -> String {
     match kind {
-        "namespaces" | "ns" => "namespace",
-        "gateways" | "gtw" => "gateway",
-        "deploy" | "deployments" => "deployment",
-        "sts" | "statefulsets" => "statefulset",
-        other => other,
+        "namespaces" | "ns" => "namespace".to_owned(),
+        "gateways" | "gtw" => "gateway".to_owned(),
+        other => other.parse().map_or_else(|_| other.to_owned(), WorkloadKind::kubectl_name),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tidegate_core::workload::WorkloadKind;
+
 /// The table of kinds: variant, kind, plural, API group, versions (preferred first), whether it is namespaced, and the table of
 /// [`Objects`](crate::Objects) with its view. The macro that is passed in generates code from it.
 macro_rules! for_all_kinds {
@@ -48,35 +50,39 @@ macro_rules! kinds {
     ($($variant:ident $name:literal $plural:literal $group:literal [$($version:literal),+] $namespaced:literal $table:ident $view:ident;)*) => {
         /// A kind of object that Tidegate reads.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Kind { $(#[doc = concat!("`", $name, "`")] $variant,)* }
+        pub enum Kind {
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
+            /// A workload that is neither a Deployment nor a StatefulSet: the table of these kinds is in `core/src/workload/kind.rs`
+            Scaled(WorkloadKind),
+        }
 
         impl Kind {
-            /// Every kind.
+            /// Every kind that is always read.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The kind as manifests write it: `HTTPRoute`.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
+                match self { $(Self::$variant => $name,)* Self::Scaled(kind) => kind.as_str() }
             }
 
             /// The API group; empty for the core group.
             pub fn api_group(self) -> &'static str {
-                match self { $(Self::$variant => $group,)* }
+                match self { $(Self::$variant => $group,)* Self::Scaled(kind) => kind.group() }
             }
 
             /// The versions that can be read, preferred first. All fields that are read here are the same in each of them.
             pub fn versions(self) -> &'static [&'static str] {
-                match self { $(Self::$variant => &[$($version),+],)* }
+                match self { $(Self::$variant => &[$($version),+],)* Self::Scaled(kind) => kind.versions() }
             }
 
             /// The plural, as in API URLs: `httproutes`.
             pub fn plural(self) -> &'static str {
-                match self { $(Self::$variant => $plural,)* }
+                match self { $(Self::$variant => $plural,)* Self::Scaled(kind) => kind.plural() }
             }
 
             /// Whether objects of the kind live in a namespace.
             pub fn namespaced(self) -> bool {
-                match self { $(Self::$variant => $namespaced,)* }
+                match self { $(Self::$variant => $namespaced,)* Self::Scaled(_) => true }
             }
         }
     };
@@ -88,7 +94,22 @@ impl Kind {
     /// The kind that an object's `apiVersion` and `kind` name, whatever the version.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        Self::ALL.iter().copied().find(|known| known.as_str() == kind && known.api_group() == group)
+        let known = Self::ALL.iter().copied().find(|known| known.as_str() == kind && known.api_group() == group);
+        known.or_else(|| WorkloadKind::of(api_version, kind).map(Self::of_workload))
+    }
+
+    /// The kind of a workload.
+    pub fn of_workload(kind: WorkloadKind) -> Self {
+        match kind {
+            WorkloadKind::Deployment => Self::Deployment,
+            WorkloadKind::StatefulSet => Self::StatefulSet,
+            other => Self::Scaled(other),
+        }
+    }
+
+    /// Whether objects of the kind have replicas that Tidegate scales.
+    pub fn is_scaled(self) -> bool {
+        matches!(self, Self::Deployment | Self::StatefulSet | Self::Scaled(_))
     }
 
     /// The `apiVersion` of the kind in one of [its versions](Self::versions): `apps/v1`, or `v1` in the core group.
@@ -116,5 +137,7 @@ mod tests {
         assert_eq!(Kind::of("v1", "Service"), Some(Kind::Service));
         assert_eq!(Kind::of("serving.knative.dev/v1", "Service"), None);
         assert_eq!(Kind::of("", ""), None);
+        assert_eq!(Kind::of("argoproj.io/v1alpha1", "Rollout"), Some(Kind::Scaled(WorkloadKind::Rollout)));
+        assert_eq!(Kind::of("apps.kruise.io/v1beta1", "StatefulSet"), None, "a kind of another group");
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tidegate_core::intent::Managed;
+use tidegate_core::{intent::Managed, workload::WorkloadKind};
 
 use super::{ObjectError, Objects};
 
@@ -23,9 +23,18 @@ const MAX_DEPTH: usize = 16;
 ///
 /// All errors are returned together, so that they can be fixed in one go.
 pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
+    read_manifests_scaling(paths, &[])
+}
+
+/// As [`read_manifests`], where only these kinds of workload are scaled, besides Deployments and StatefulSets; all that are known,
+/// where none is given.
+pub fn read_manifests_scaling(paths: &[PathBuf], scaled: &[WorkloadKind]) -> Result<Objects, ManifestErrors> {
     let mut reader = ManifestReader { objects: Objects::default(), errors: Vec::new() };
     // Files do not show which kinds a release may switch off, so all are assumed.
     reader.objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
+    if !scaled.is_empty() {
+        reader.objects.set_scaled_kinds(scaled);
+    }
     for path in paths {
         if path.as_os_str() == "-" {
             reader.read_from(Path::new("standard input"), &mut std::io::stdin().lock(), Strictness::OnlyObjects);

@@ -1,6 +1,6 @@
 //! The state: all relevant objects, as small views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::{
     kind::{Kind, for_all_kinds},
     serving::ServingPods,
     table::{AnyTable, ObjectError, Table, strip_nulls},
+    unscaled::{NotScaled, Unscaled},
     views::{self, CalendarObject, ScaledObject, Workload},
 };
 
@@ -41,16 +42,23 @@ macro_rules! objects {
             pub(super) envoy_gateway: views::EnvoyGateway,
             pub(super) proxy_namespaces: ProxyNamespaces,
             pub(super) manageable: Managed,
+            /// Workloads that are neither Deployments nor StatefulSets
+            other_workloads: BTreeMap<WorkloadKind, Table<Workload>>,
+            scaled_kinds: ScaledKinds,
+            unscaled: Unscaled,
             revision: u64,
         }
 
         impl Objects {
             fn table(&self, kind: Kind) -> &dyn AnyTable {
-                match kind { $(Kind::$variant => &self.$table,)* }
+                match kind { $(Kind::$variant => &self.$table,)* Kind::Scaled(kind) => self.workloads(kind) }
             }
 
             fn table_mut(&mut self, kind: Kind) -> &mut dyn AnyTable {
-                match kind { $(Kind::$variant => &mut self.$table,)* }
+                match kind {
+                    $(Kind::$variant => &mut self.$table,)*
+                    Kind::Scaled(kind) => self.other_workloads.entry(kind).or_default(),
+                }
             }
         }
     };
@@ -68,6 +76,16 @@ impl Default for ProxyNamespaces {
     }
 }
 
+/// The kinds of workload that are scaled. By default all that are known: files do not show which of them a release may read.
+#[derive(Debug)]
+struct ScaledKinds(BTreeSet<WorkloadKind>);
+
+impl Default for ScaledKinds {
+    fn default() -> Self {
+        Self(WorkloadKind::all().collect())
+    }
+}
+
 impl Objects {
     /// Adds or replaces one object, of any version of its kind. Returns `Ok(false)`, and keeps nothing, for a kind that is not
     /// read. A namespaced object without a namespace goes to `default`, as with `kubectl apply`.
@@ -81,9 +99,31 @@ impl Objects {
             return self.apply_envoy_gateway(object);
         }
         match Kind::of(api_version, kind) {
-            Some(kind) => self.apply_as(kind, object).map(|()| true),
-            None => Ok(false),
+            Some(Kind::Scaled(kind)) if !self.scales(kind) => self.unscaled.note(&object),
+            Some(Kind::ReplicaSet) if self.scales(WorkloadKind::ReplicaSet) => {
+                self.apply_as(Kind::Scaled(WorkloadKind::ReplicaSet), object.clone())?;
+                return self.apply_as(Kind::ReplicaSet, object).map(|()| true);
+            }
+            Some(kind) => return self.apply_as(kind, object).map(|()| true),
+            None => self.unscaled.note(&object),
         }
+        Ok(false)
+    }
+
+    /// Sets which kinds of workload are scaled, besides Deployments and StatefulSets; all that are known when not called.
+    pub fn set_scaled_kinds(&mut self, kinds: &[WorkloadKind]) {
+        self.scaled_kinds = ScaledKinds(WorkloadKind::ALWAYS.iter().chain(kinds).copied().collect());
+        self.revision += 1;
+    }
+
+    /// Adds a kind of workload to those that are scaled: all of its objects were seen.
+    pub fn add_scaled_kind(&mut self, kind: WorkloadKind) {
+        self.revision += u64::from(self.scaled_kinds.0.insert(kind));
+    }
+
+    /// Whether workloads of this kind are scaled, so that one which is not known here does not exist.
+    pub fn scales(&self, kind: WorkloadKind) -> bool {
+        self.scaled_kinds.0.contains(&kind)
     }
 
     /// Sets the namespaces in which Envoy Gateway runs the proxies of any Gateway; `envoy-gateway-system` when not called. In
@@ -118,8 +158,9 @@ impl Objects {
 
     /// Replaces all objects of a kind, as in a re-list after a gap in a watch. An object that cannot be read is reported, and its
     /// last known version is kept, if there is one.
-    pub fn replace(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
+    pub fn replace(&mut self, kind: Kind, mut objects: Vec<Value>) -> Vec<ObjectError> {
         self.revision += 1;
+        objects.retain(|object| !is_anothers(kind, object));
         let errors = self.table_mut(kind).replace_all(kind, objects);
         self.drop_strangers(kind);
         errors
@@ -210,19 +251,44 @@ impl Objects {
         foreign
     }
 
+    /// The annotated objects that were seen, but are of a kind that is not scaled.
+    pub fn not_scaled(&self) -> impl Iterator<Item = NotScaled> {
+        self.unscaled.iter()
+    }
+
     /// The number of known objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.table(kind).count()
     }
 
     pub(super) fn workloads(&self, kind: WorkloadKind) -> &Table<Workload> {
+        static NONE: Table<Workload> = Table::new();
         match kind {
             WorkloadKind::Deployment => &self.deployments,
             WorkloadKind::StatefulSet => &self.stateful_sets,
+            other => self.other_workloads.get(&other).unwrap_or(&NONE),
         }
     }
 
-    fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
+    /// The workloads of each kind, in the order of the kinds.
+    pub(super) fn workload_tables(&self) -> impl Iterator<Item = (WorkloadKind, &Table<Workload>)> {
+        let others = self.other_workloads.iter().map(|(kind, table)| (*kind, table));
+        WorkloadKind::ALWAYS.into_iter().map(|kind| (kind, self.workloads(kind))).chain(others)
+    }
+
+    /// The workload that has the pod template of this one: itself, or the Deployment that an Argo Rollout refers to.
+    pub(super) fn with_template_of<'a>(&'a self, namespace: &str, workload: &'a Workload) -> &'a Workload {
+        let referenced = workload.referenced_deployment();
+        referenced.and_then(|name| self.deployments.get(namespace)?.get(name)).unwrap_or(workload)
+    }
+
+    /// Adds or replaces one object of this kind, as a watch of the kind sees it.
+    pub fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
+        if is_anothers(kind, &object) {
+            let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("default");
+            self.remove(kind, text("/metadata/namespace"), text("/metadata/name"));
+            return Ok(());
+        }
         let changed = self.table_mut(kind).insert_object(kind, object)?;
         self.revision += u64::from(changed);
         self.drop_strangers(kind);
@@ -270,6 +336,12 @@ pub struct ForeignScaler {
     pub kind: Kind,
     /// Its name, in the workload's namespace
     pub name: String,
+}
+
+/// Whether this is a ReplicaSet that is no workload of its own, because a Deployment or Rollout controls it.
+fn is_anothers(kind: Kind, object: &Value) -> bool {
+    let owners = || object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    kind == Kind::Scaled(WorkloadKind::ReplicaSet) && owners().any(|owner| owner["controller"] == true)
 }
 
 fn retain<T>(table: &mut Table<T>, keep: impl Fn(&T) -> bool) {

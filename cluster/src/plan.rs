@@ -4,6 +4,7 @@ mod fleets;
 mod own_objects;
 mod proxies;
 mod spared;
+mod taken_over;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -21,14 +22,14 @@ use tidegate_core::{
     workload::{WorkloadId, WorkloadKind},
 };
 
-use self::own_objects::OwnObjects;
 pub use self::proxies::{NotAProxy, strangers};
 pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
+use self::{own_objects::OwnObjects, taken_over::TakenOver};
 use super::{
     Objects,
     discovery::{self, Part},
     routes::{StatNameSharing, label, ratio},
-    views::{InferencePool, Workload},
+    views::{InferencePool, Labels, ROLLOUT_HASH, Workload},
 };
 
 const POOL: &str = "InferencePool";
@@ -160,29 +161,51 @@ struct KnownWorkload<'a> {
     kind: WorkloadKind,
     name: &'a str,
     workload: &'a Workload,
+    /// The workload with the template of its pods; none when the pods are another workload's
+    pods: Option<&'a Workload>,
     /// None when it is none of Tidegate's business
     intent: Option<Result<Intent, Vec<Problem>>>,
     traffic: Vec<ClusterShare>,
     models: Vec<ModelShare>,
 }
 
+impl KnownWorkload<'_> {
+    /// Whether the pods have these labels. The hash that Argo Rollouts adds is on no template.
+    fn is_selected_by(&self, selector: &Labels) -> bool {
+        let labels = self.pods.map(Workload::pod_labels);
+        let has = |(label, value): (&str, &str)| {
+            label == ROLLOUT_HASH || labels.is_some_and(|labels| labels.get(label) == Some(value))
+        };
+        selector.iter().all(has) && self.workload.has_hash_of(selector)
+    }
+}
+
 impl<'a> Workloads<'a> {
     fn of(objects: &'a Objects) -> Self {
         let own = OwnObjects::of(objects);
+        let taken_over = TakenOver::of(objects);
         let mut all = Vec::new();
-        for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
-            for (namespace, names) in objects.workloads(kind) {
+        for (kind, table) in objects.workload_tables() {
+            for (namespace, names) in table {
                 let defaults = objects.namespace_defaults(namespace);
-                let spares = Managed::of(defaults).is_some() && spared::runs_in(objects, namespace).is_some();
+                let spares = Managed::of(defaults).is_some()
+                    && (!kind.follows_namespace() || spared::runs_in(objects, namespace).is_some());
                 let mistake = Managed::mistake(namespace, defaults);
                 all.extend(names.iter().map(|(name, workload)| {
+                    let rollout = taken_over.by(kind, namespace, name);
+                    let intent = match rollout {
+                        Some(rollout) => taken_over::intent(workload, rollout),
+                        None => intent_of(namespace, name, workload, defaults, spares)
+                            .or_else(|| held(&own, namespace, kind, name, mistake.as_ref()?)),
+                    };
+                    let pods = rollout.is_none().then(|| objects.with_template_of(namespace, workload));
                     KnownWorkload {
                         namespace,
                         kind,
                         name,
                         workload,
-                        intent: intent_of(namespace, name, workload, defaults, spares)
-                            .or_else(|| held(&own, namespace, kind, name, mistake.as_ref()?)),
+                        pods,
+                        intent,
                         traffic: Vec::new(),
                         models: Vec::new(),
                     }
@@ -192,7 +215,7 @@ impl<'a> Workloads<'a> {
         let mut by_label = ByLabel::new();
         for (i, known) in all.iter().enumerate() {
             let labels = by_label.entry(known.namespace).or_default();
-            for (label, value) in known.workload.pod_labels().iter() {
+            for (label, value) in known.pods.into_iter().flat_map(|pods| pods.pod_labels().iter()) {
                 labels.entry(label).or_default().entry(value).or_default().push(i);
             }
         }
@@ -211,10 +234,10 @@ impl<'a> Workloads<'a> {
         };
         let Some(selector) = selector else { return Vec::new() };
         // The rarest label leaves the fewest to compare. Without a selector nobody is selected.
-        let candidates = selector.iter().map(|(label, value)| self.labelled(&id.namespace, label, value));
+        let on_templates = selector.iter().filter(|(label, _)| *label != ROLLOUT_HASH);
+        let candidates = on_templates.map(|(label, value)| self.labelled(&id.namespace, label, value));
         let rarest = candidates.min_by_key(|candidates| candidates.len());
-        let selected =
-            |i: &usize| self.all.get(*i).is_some_and(|known| selector.is_subset(known.workload.pod_labels()));
+        let selected = |i: &usize| self.all.get(*i).is_some_and(|known| known.is_selected_by(selector));
         rarest.unwrap_or_default().iter().copied().filter(selected).collect()
     }
 
@@ -274,7 +297,11 @@ impl<'a> Workloads<'a> {
             let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
             let planned = PlannedWorkload { applied, ..new(known.intent?) };
             let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
-            let planned = if is_tidegate { planned } else { as_applied_before(&self.own, &id, planned, new) };
+            let planned = if is_tidegate || known.pods.is_none() {
+                planned
+            } else {
+                as_applied_before(&self.own, &id, planned, new)
+            };
             let intent = &planned.intent;
             let model = intent.as_ref().ok().and_then(|intent| intent.model.as_ref());
             let models = match model.and_then(|model| model.name.clone()) {
@@ -284,7 +311,7 @@ impl<'a> Workloads<'a> {
             let after = planned.schedule.as_ref().and_then(|schedule| schedule.after.clone());
             let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
             let (pods, measured_startup) = self.objects.serving.of(&id);
-            let requests = known.workload.requests();
+            let requests = known.pods.unwrap_or(known.workload).requests();
             Some((
                 id,
                 PlannedWorkload { traffic: known.traffic, after, requests, models, pods, measured_startup, ..planned },
@@ -343,6 +370,8 @@ fn as_applied_before(
     }
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod models_tests;
 #[cfg(test)]

@@ -15,7 +15,7 @@ impl Objects {
         let serves = |workload: &PlannedWorkload| workload.intent.as_ref().is_ok_and(|intent| intent.model.is_some());
         let labels = |id: &WorkloadId| {
             let workload = self.workloads(id.kind).get(&id.namespace)?.get(&id.name)?;
-            let selector = workload.spec.selector.match_labels.iter();
+            let selector = self.with_template_of(&id.namespace, workload).spec.selector.match_labels.iter();
             let labels: Vec<_> = selector.map(|(label, value)| format!("{label}={value}")).collect();
             (!labels.is_empty()).then(|| labels.join(","))
         };

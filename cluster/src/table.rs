@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kind::Kind;
+use super::{kind::Kind, shape::shape};
 
 /// An object that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +70,10 @@ impl<T: DeserializeOwned + PartialEq> AnyTable for Table<T> {
             String::new()
         };
         metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
+        if let Kind::Scaled(kind) = kind {
+            object = shape(kind, &name, object);
+            strip_nulls(&mut object);
+        }
         match serde_json::from_value(object) {
             Ok(view) => {
                 let names = self.entry(namespace).or_default();

@@ -30,7 +30,7 @@ pub(super) use route::{
 };
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
-pub(super) use workload::{CronJob, Namespace, Pod, ReplicaSet, Workload, WorkloadMeta};
+pub(super) use workload::{CronJob, Namespace, Pod, ROLLOUT_HASH, ReplicaSet, Workload, WorkloadMeta};
 
 use std::collections::BTreeMap;
 

@@ -200,7 +200,7 @@ keys! {
     CreateEnvoyProxy "create-envoyproxy" "createEnvoyproxy" Gateway [Gateway Namespace] Boolean "false" "true"
         "Create an EnvoyProxy and link it where the Gateway names none";
     Manage "manage" "manage" Namespace [Namespace] Manage "" "all"
-        "Every Deployment and StatefulSet in it follows the Namespace's hours, even without annotations of its own; `cronjobs` and `daemonsets` are switched too where the chart's values allow it. Needs `hours` with `timezone`, or `calendar`";
+        "Every Deployment, StatefulSet and scaled Rollout in it follows the Namespace's hours, even without annotations of its own; `cronjobs` and `daemonsets` are switched too where the chart's values allow it. Needs `hours` with `timezone`, or `calendar`";
 }
 
 impl Key {

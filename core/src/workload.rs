@@ -1,51 +1,16 @@
 //! Names of the workloads that Tidegate scales.
 
+mod definition;
+mod kind;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The kinds of workload that Tidegate scales.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum WorkloadKind {
-    /// `apps/v1 Deployment`
-    Deployment,
-    /// `apps/v1 StatefulSet`
-    StatefulSet,
-}
-
-impl WorkloadKind {
-    /// The kind as Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-        }
-    }
-}
-
-impl fmt::Display for WorkloadKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The error that a text names no workload of a kind that Tidegate scales.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a workload: write deployment/NAME or statefulset/NAME")]
-pub struct NotAWorkload(pub String);
-
-impl FromStr for WorkloadKind {
-    type Err = NotAWorkload;
-
-    /// Accepts the forms that `kubectl` accepts: any case, the plural and the short name.
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        match s.to_ascii_lowercase().as_str() {
-            "deployment" | "deployments" | "deploy" => Ok(Self::Deployment),
-            "statefulset" | "statefulsets" | "sts" => Ok(Self::StatefulSet),
-            _ => Err(NotAWorkload(s.to_owned())),
-        }
-    }
-}
+pub use self::{
+    definition::{Definition, KindError},
+    kind::{NotAWorkload, WorkloadKind},
+};
 
 /// Kind and name within some namespace, written `deployment/task-api`.
 ///
@@ -57,7 +22,7 @@ impl FromStr for WorkloadKind {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkloadRef {
-    /// Deployment or StatefulSet
+    /// Deployment, StatefulSet or another kind that is scaled
     pub kind: WorkloadKind,
     /// `metadata.name`
     pub name: String,
@@ -72,7 +37,7 @@ impl WorkloadRef {
 
 impl fmt::Display for WorkloadRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind.as_str().to_ascii_lowercase(), self.name)
+        write!(f, "{}/{}", self.kind.kubectl_name(), self.name)
     }
 }
 
@@ -95,7 +60,7 @@ impl FromStr for WorkloadRef {
 pub struct WorkloadId {
     /// `metadata.namespace`
     pub namespace: String,
-    /// Deployment or StatefulSet
+    /// Deployment, StatefulSet or another kind that is scaled
     pub kind: WorkloadKind,
     /// `metadata.name`
     pub name: String,
@@ -103,7 +68,7 @@ pub struct WorkloadId {
 
 impl fmt::Display for WorkloadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} in namespace {}", self.kind.as_str().to_ascii_lowercase(), self.name, self.namespace)
+        write!(f, "{}/{} in namespace {}", self.kind.kubectl_name(), self.name, self.namespace)
     }
 }
 
@@ -127,6 +92,8 @@ mod tests {
             ("deployment/a", WorkloadKind::Deployment),
             ("Deploy/a", WorkloadKind::Deployment),
             ("sts/a", WorkloadKind::StatefulSet),
+            ("rollouts.argoproj.io/a", WorkloadKind::Rollout),
+            ("leaderworkerset/a", WorkloadKind::LeaderWorkerSet),
         ] {
             assert_eq!(given.parse::<WorkloadRef>().unwrap(), WorkloadRef { kind, name: "a".into() });
         }
@@ -136,7 +103,7 @@ mod tests {
     fn anything_else_is_refused_with_what_is_wanted() {
         for given in ["", "task-api", "pod/a", "deployment/", "deployment/a/b"] {
             let refused = given.parse::<WorkloadRef>().unwrap_err().to_string();
-            assert_eq!(refused, format!("\"{given}\" is not a workload: write deployment/NAME or statefulset/NAME"));
+            assert!(refused.starts_with(&format!("\"{given}\" is not a workload: write deployment/NAME")), "{refused}");
         }
     }
 }

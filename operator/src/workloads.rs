@@ -12,10 +12,7 @@ mod tolerance;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_cluster::Kind;
-use tidegate_core::{
-    plan::Plan,
-    workload::{WorkloadId, WorkloadKind},
-};
+use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
     above::{AboveMaximum, Needs, report_above},
@@ -30,10 +27,6 @@ use crate::events;
 
 /// The object that events of a workload are about.
 fn reference(plan: &Plan, id: &WorkloadId) -> ObjectReference {
-    let kind = match id.kind {
-        WorkloadKind::Deployment => Kind::Deployment,
-        WorkloadKind::StatefulSet => Kind::StatefulSet,
-    };
     let uid = plan.workloads.get(id).map(|workload| workload.uid.clone());
-    events::reference(kind, &id.namespace, &id.name, uid)
+    events::reference(Kind::of_workload(id.kind), &id.namespace, &id.name, uid)
 }

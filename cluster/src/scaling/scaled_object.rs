@@ -1,5 +1,7 @@
 //! The ScaledObject that a workload gets: a pure function of its Plan.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 use tidegate_core::{
     hash::fnv1a_32,
@@ -105,13 +107,10 @@ fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = WorkloadNotic
     holidays.into_iter().chain(after.map(WorkloadNotice::NothingToWaitFor))
 }
 
-/// The name of a workload's ScaledObject: the workload's own. A StatefulSet yields to a Deployment of the same name, and a name
-/// that is too long for KEDA is cut and made unique by a hash.
+/// The name of a workload's ScaledObject: the workload's own, and with its kind where that is taken. A name that is too long for KEDA
+/// is cut and made unique by a hash.
 pub fn name(id: &WorkloadId, taken: bool) -> String {
-    let name = match id.kind {
-        WorkloadKind::StatefulSet if taken => format!("{}-statefulset", id.name),
-        _ => id.name.clone(),
-    };
+    let name = if taken { format!("{}-{}", id.name, id.kind.kubectl_name()) } else { id.name.clone() };
     if name.len() <= LONGEST_NAME {
         return name;
     }
@@ -119,13 +118,18 @@ pub fn name(id: &WorkloadId, taken: bool) -> String {
     format!("{kept}-{:08x}", fnv1a_32(&name))
 }
 
-/// Every workload with the name of its ScaledObject.
+/// Every workload with the name of its ScaledObject. Where workloads of several kinds have one name, the first kind keeps it; but a
+/// Deployment yields to a Rollout, which most often replaces it.
 pub fn names(plan: &Plan) -> impl Iterator<Item = (&WorkloadId, String)> {
-    plan.workloads.keys().map(|id| {
-        let twin = WorkloadId { kind: WorkloadKind::Deployment, ..id.clone() };
-        let taken = id.kind == WorkloadKind::StatefulSet && plan.workloads.contains_key(&twin);
-        (id, name(id, taken))
-    })
+    let mut keeps = HashMap::new();
+    // Workloads of a namespace are ordered by kind.
+    for WorkloadId { namespace, kind, name } in plan.workloads.keys() {
+        let keeper = keeps.entry((namespace, name)).or_insert(*kind);
+        if *kind == WorkloadKind::Rollout {
+            *keeper = *kind;
+        }
+    }
+    plan.workloads.keys().map(move |id| (id, name(id, keeps.get(&(&id.namespace, &id.name)) != Some(&id.kind))))
 }
 
 fn build(
@@ -152,7 +156,7 @@ fn build(
             "labels": { MANAGED_BY.0: MANAGED_BY.1, KIND_LABEL: id.kind.as_str(), RELEASE: settings.release },
         },
         "spec": {
-            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": id.kind.as_str(), "name": id.name },
+            "scaleTargetRef": { "apiVersion": id.kind.api_version(), "kind": id.kind.as_str(), "name": id.name },
             "minReplicaCount": min,
             "maxReplicaCount": intent.bounds.max.max(workload.adopted.unwrap_or(0)),
             // No `fallback`: it would start one replica of every sleeping workload as soon as the scaler does not answer. Without
@@ -187,7 +191,7 @@ fn build(
     }
     if !workload.uid.is_empty() {
         object["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "apps/v1",
+            "apiVersion": id.kind.api_version(),
             "kind": id.kind.as_str(),
             "name": id.name,
             "uid": workload.uid,

@@ -21,18 +21,11 @@ pub struct ScaleTarget {
 }
 
 impl ScaleTarget {
-    /// Whether this names a workload of the API group `apps` by that kind and name.
-    pub(crate) fn is(&self, kind: &str, name: &str) -> bool {
-        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
-        self.name == name
-            && (self.kind == kind || (self.kind.is_empty() && kind == "Deployment"))
-            && (self.api_version.is_empty() || group == "apps")
-    }
-
     /// The workload of this namespace that it names, if its kind is known.
     pub(crate) fn workload(&self, namespace: &str) -> Option<WorkloadId> {
-        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
-        let kind = kinds.into_iter().find(|kind| self.is(kind.as_str(), &self.name))?;
+        let api_version = if self.api_version.is_empty() { "apps/v1" } else { &self.api_version };
+        let kind = if self.kind.is_empty() { "Deployment" } else { &self.kind };
+        let kind = WorkloadKind::of(api_version, kind)?;
         Some(WorkloadId { namespace: namespace.to_owned(), kind, name: self.name.clone() })
     }
 }
@@ -117,13 +110,15 @@ mod tests {
 
     #[test]
     fn a_target_without_kind_is_a_deployment() {
-        let target = |value| serde_json::from_value::<ScaleTarget>(value).unwrap();
-        assert!(target(json!({"name": "api"})).is("Deployment", "api"));
-        assert!(target(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"})).is("StatefulSet", "db"));
-        assert!(
-            !target(json!({"apiVersion": "argoproj.io/v1", "kind": "Deployment", "name": "api"}))
-                .is("Deployment", "api")
-        );
+        let target = |value| serde_json::from_value::<ScaleTarget>(value).unwrap().workload("shop").map(|id| id.kind);
+        assert_eq!(target(json!({"name": "api"})), Some(WorkloadKind::Deployment));
+        let of =
+            |api_version: &str, kind: &str| target(json!({"apiVersion": api_version, "kind": kind, "name": "api"}));
+        assert_eq!(of("apps/v1", "StatefulSet"), Some(WorkloadKind::StatefulSet));
+        assert_eq!(of("argoproj.io/v1alpha1", "Rollout"), Some(WorkloadKind::Rollout));
+        assert_eq!(of("argoproj.io/v1", "Deployment"), None);
+        assert_eq!(of("apps.kruise.io/v1beta1", "StatefulSet"), None);
+        assert_eq!(of("apps/v1", "DaemonSet"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
 
 use super::{ASLEEP, Labels, Meta, quantity};
 
-/// A Deployment or StatefulSet.
+/// A Deployment, a StatefulSet, or another workload in [its shape](crate::shape).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Workload {
@@ -68,13 +68,29 @@ pub(crate) struct WorkloadSpec {
     pub(crate) replicas: u32,
     pub(crate) selector: Selector,
     pub(crate) template: Template,
+    /// The pods of an Argo Rollout; none for other kinds
+    #[serde(rename = "rolloutPods")]
+    pub(crate) rollout: Option<Box<RolloutPods>>,
 }
 
 impl Default for WorkloadSpec {
     fn default() -> Self {
-        Self { replicas: 1, selector: Selector::default(), template: Template::default() }
+        Self { replicas: 1, selector: Selector::default(), template: Template::default(), rollout: None }
     }
 }
+
+/// What an Argo Rollout says of its pods beyond a template of its own.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct RolloutPods {
+    /// The Deployment that has the template (`spec.workloadRef`)
+    pub(crate) deployment: Option<Box<str>>,
+    /// The values of [`ROLLOUT_HASH`] of its stable and its canary pods; empty when not known
+    pub(crate) hashes: Vec<Box<str>>,
+}
+
+/// The label that Argo Rollouts puts on the pods of each ReplicaSet, and into the selectors of the Services that a Rollout names.
+pub(crate) const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 
 /// A selector of pods, reduced to its plain labels.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -143,6 +159,21 @@ impl Workload {
     /// The wanted and the ready replicas.
     pub(crate) fn replicas(&self) -> Replicas {
         Replicas { wanted: self.spec.replicas, ready: self.status.ready_replicas }
+    }
+
+    /// The Deployment from whose template an Argo Rollout makes its pods.
+    pub(crate) fn referenced_deployment(&self) -> Option<&str> {
+        self.spec.rollout.as_ref()?.deployment.as_deref()
+    }
+
+    /// Whether a selector has the hash of pods that this workload does not have. Of an Argo Rollout that has no status yet, any is
+    /// assumed to be its.
+    pub(crate) fn has_hash_of(&self, selector: &Labels) -> bool {
+        match (selector.get(ROLLOUT_HASH), &self.spec.rollout) {
+            (None, _) => true,
+            (Some(hash), Some(pods)) => pods.hashes.is_empty() || pods.hashes.iter().any(|known| **known == *hash),
+            (Some(_), None) => false,
+        }
     }
 
     /// The labels of its pods.

@@ -3,7 +3,7 @@
 use super::Annotations;
 use crate::{key::Key, problem::Problem, value::Wanted, value_kind::ValueKind};
 
-/// The kinds that a Namespace has managed, besides Deployments and StatefulSets, which always are.
+/// The kinds that a Namespace has managed, besides Deployments, StatefulSets and Rollouts, which are wherever they are scaled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Managed {
     /// CronJobs are suspended outside hours

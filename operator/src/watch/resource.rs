@@ -50,6 +50,13 @@ pub async fn served(client: &Client, kind: Kind) -> Result<Option<ApiResource>, 
     Ok(None)
 }
 
+/// Whether the API server serves the scale subresource of a resource.
+pub(crate) async fn has_scale(client: &Client, resource: &ApiResource) -> Result<bool, kube::Error> {
+    let listed = client.list_api_group_resources(&resource.api_version).await?;
+    let scale = format!("{}/scale", resource.plural);
+    Ok(listed.resources.iter().any(|listed| listed.name == scale))
+}
+
 fn resource(kind: Kind, version: &str) -> ApiResource {
     let known = GroupVersionKind::gvk(kind.api_group(), version, kind.as_str());
     ApiResource::from_gvk_with_plural(&known, kind.plural())

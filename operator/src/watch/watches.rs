@@ -22,7 +22,7 @@ use kube::{
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{Kind, Objects};
-use tidegate_core::{intent::Managed, plan::Plan};
+use tidegate_core::{intent::Managed, plan::Plan, workload::WorkloadKind};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -41,6 +41,8 @@ pub enum WatchState {
     Synced,
     /// The API server does not know the kind
     WaitingForCrd,
+    /// The API server serves the kind of workload without the scale subresource
+    NotScalable,
     /// The watch fails
     Failing(String),
 }
@@ -53,6 +55,10 @@ impl fmt::Display for WatchState {
             Self::WaitingForCrd => {
                 f.write_str("the API server does not serve it; it is watched as soon as its CRD is installed")
             }
+            Self::NotScalable => f.write_str(
+                "the API server serves it without the scale subresource, so neither KEDA nor the HPA can scale it; take it off \
+                 scaleKinds in the chart's values",
+            ),
             Self::Failing(error) => write!(f, "{error}; what was seen stays"),
         }
     }
@@ -99,13 +105,15 @@ impl Watches {
         namespaces: &[String],
         proxies: &[String],
         manageable: Managed,
+        scaled: &[WorkloadKind],
     ) -> (Self, JoinSet<()>) {
         let everywhere = || vec![None];
-        let kinds = Kind::ALL.iter().filter(|kind| manageable.cron_jobs || **kind != Kind::CronJob);
+        let kinds = Kind::ALL.iter().copied().filter(|kind| manageable.cron_jobs || *kind != Kind::CronJob);
+        let kinds = kinds.chain(scaled.iter().copied().map(Kind::of_workload));
         let lists = kinds.flat_map(|kind| {
             let limited = kind.namespaced() && !namespaces.is_empty();
             let within = if limited { namespaces.iter().cloned().map(Some).collect() } else { everywhere() };
-            within.into_iter().map(|namespace| (*kind, namespace))
+            within.into_iter().map(move |namespace| (kind, namespace))
         });
         let watches = Self {
             objects: Arc::default(),
@@ -121,6 +129,8 @@ impl Watches {
         watches.change(|objects| {
             objects.set_proxy_namespaces(proxies.to_vec());
             objects.set_manageable(manageable);
+            // Each of the others once it was seen: until then nobody knows which of its objects exist.
+            objects.set_scaled_kinds(&[]);
         });
         let mut tasks = JoinSet::new();
         for list in watches.progress().into_keys() {
@@ -165,7 +175,7 @@ impl Watches {
             WatchState::Listing => false,
             // A CRD that is not installed has no objects. A kind that may not be read at all is reported in /readyz, and only
             // waited for where acting without it could do harm.
-            WatchState::WaitingForCrd | WatchState::Failing(_) => !REQUIRED.contains(&kind),
+            WatchState::WaitingForCrd | WatchState::NotScalable | WatchState::Failing(_) => !REQUIRED.contains(&kind),
         };
         let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
         missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
@@ -219,7 +229,13 @@ impl Watches {
         }
         progress.seen |= state == WatchState::Synced;
         progress.state = state;
+        let seen =
+            |kind: Kind| lists.iter().filter(|((listed, _), _)| *listed == kind).all(|(_, progress)| progress.seen);
+        let scaled = if let (Kind::Scaled(kind), true) = (list.0, changed && seen(list.0)) { Some(kind) } else { None };
         drop(lists);
+        if let Some(kind) = scaled {
+            self.objects.write().add_scaled_kind(kind);
+        }
         if changed {
             self.switched.fetch_add(1, Ordering::Relaxed);
             self.changed.notify_one();
@@ -231,6 +247,7 @@ impl Watches {
         let mut known = HashSet::new();
         loop {
             match resource::served(&client, list.0).await {
+                Ok(Some(resource)) if !self.is_scalable(&client, &list, &resource).await => {}
                 Ok(Some(resource)) => {
                     self.resources.set(list.0, resource.clone());
                     let api = match &list.1 {
@@ -244,6 +261,19 @@ impl Watches {
             }
             sleep(CRD_RETRY).await;
         }
+    }
+
+    /// Whether a kind that is to be scaled has the scale subresource; otherwise the state of the watch says so.
+    async fn is_scalable(&self, client: &Client, list: &List, resource: &ApiResource) -> bool {
+        if !matches!(list.0, Kind::Scaled(_)) {
+            return true;
+        }
+        match resource::has_scale(client, resource).await {
+            Ok(true) => return true,
+            Ok(false) => self.set(list, WatchState::NotScalable),
+            Err(error) => self.set(list, WatchState::Failing(explained(&error))),
+        }
+        false
     }
 
     /// Follows one list until its kind is gone.
@@ -304,13 +334,13 @@ impl Watches {
     fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
         // The items of a list do not name their own version and kind.
         object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
-        if !matches!(kind, Kind::Deployment | Kind::StatefulSet) {
+        if !kind.is_scaled() {
             object.managed_fields_mut().clear();
         }
         let name = object.name_any();
         let applied = serde_json::to_value(&object)
             .map_err(|error| error.to_string())
-            .and_then(|object| self.objects.write().apply(object).map_err(|error| error.to_string()));
+            .and_then(|object| self.objects.write().apply_as(kind, object).map_err(|error| error.to_string()));
         if let Err(error) = applied {
             tracing::warn!(%kind, namespace = object.namespace(), name, error, "cannot be read, its last form stays");
         }
@@ -381,6 +411,19 @@ mod tests {
         let lists =
             [(Kind::TcpRoute, "", WatchState::WaitingForCrd), (Kind::ScaledObject, "", WatchState::WaitingForCrd)];
         assert_eq!(missing(&lists), [(Kind::ScaledObject, None)]);
+    }
+
+    #[test]
+    fn a_kind_of_workload_is_scaled_once_it_was_seen_in_every_namespace_and_holds_up_nothing_until_then() {
+        let rollouts = Kind::of_workload(WorkloadKind::Rollout);
+        let watches = watches(&[(rollouts, "a", WatchState::Synced), (rollouts, "b", failing())]);
+        assert_eq!(watches.missing(), []);
+        watches.change(|objects| objects.set_scaled_kinds(&[]));
+        let scales = || watches.objects(|objects| objects.scales(WorkloadKind::Rollout));
+        watches.set(&(rollouts, Some("b".to_owned())), WatchState::NotScalable);
+        assert!(!scales());
+        watches.set(&(rollouts, Some("b".to_owned())), WatchState::Synced);
+        assert!(scales());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tidegate_core::workload::{WorkloadId, WorkloadKind};
+use tidegate_core::workload::WorkloadId;
 
 use crate::{
     lease::LeaseSettings,
@@ -92,19 +92,16 @@ impl Ledger {
     }
 }
 
-/// The key of a workload, `shop.deployment.api`: a namespace has no dot, a name may have some.
+/// The key of a workload, `shop.deployment.api`: a namespace has no dot, a name may have some. The dots in a custom kind's name are
+/// written as underscores, which it cannot have.
 fn key(id: &WorkloadId) -> String {
-    format!("{}.{}.{}", id.namespace, id.kind.as_str().to_ascii_lowercase(), id.name)
+    format!("{}.{}.{}", id.namespace, id.kind.kubectl_name().replace('.', "_"), id.name)
 }
 
 fn id(key: &str) -> Option<WorkloadId> {
     let mut parts = key.splitn(3, '.');
     let (namespace, kind, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = match kind {
-        "deployment" => WorkloadKind::Deployment,
-        "statefulset" => WorkloadKind::StatefulSet,
-        _ => return None,
-    };
+    let kind = kind.replace('_', ".").parse().ok()?;
     Some(WorkloadId { namespace: namespace.to_owned(), kind, name: name.to_owned() })
 }
 
@@ -116,6 +113,7 @@ fn entry(value: &str) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tidegate_core::workload::WorkloadKind;
 
     use super::*;
     use crate::api_server::context;
@@ -143,8 +141,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_is_read_as_it_was_written(namespace in "[a-z][a-z0-9-]{0,20}", name in "[a-z][a-z0-9.-]{0,40}") {
-            let id = WorkloadId { namespace, kind: WorkloadKind::Deployment, name };
-            prop_assert_eq!(super::id(&key(&id)), Some(id));
+            let custom = WorkloadKind::named("cogs.ledger.test/v1/Cog").unwrap();
+            for kind in [WorkloadKind::Deployment, WorkloadKind::Rollout, custom] {
+                let id = WorkloadId { namespace: namespace.clone(), kind, name: name.clone() };
+                prop_assert_eq!(super::id(&key(&id)), Some(id));
+            }
         }
 
         #[test]

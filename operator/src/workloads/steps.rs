@@ -118,9 +118,10 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         todo.notices.insert(id.clone(), notices);
         kept.insert((id.namespace.as_str(), name));
     }
-    let ours =
-        objects.scaled_objects().filter(|object| object.is_tidegates() && of_another(object, settings).is_none());
-    for object in ours {
+    // Of a kind that is not watched, nobody knows whether the workload is still there and annotated: its ScaledObject is left alone.
+    let is_watched = |object: &ScaledObject| object.workload().is_some_and(|id| objects.scales(id.kind));
+    let ours = objects.scaled_objects().filter(|object| object.is_tidegates() && is_watched(object));
+    for object in ours.filter(|object| of_another(object, settings).is_none()) {
         if !kept.contains(&(object.metadata.namespace.as_str(), object.metadata.name.clone())) {
             remove(object, objects, had, &mut todo);
         }

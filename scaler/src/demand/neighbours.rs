@@ -7,7 +7,7 @@ use crate::text::shortened;
 
 pub(crate) fn unknown_workload(id: &WorkloadId, plan: &Plan) -> NoDemand {
     let beside = plan.workloads.keys().filter(|known| known.namespace == id.namespace);
-    let name = |known: &WorkloadId| format!("{}/{}", known.kind.as_str().to_ascii_lowercase(), known.name);
+    let name = |known: &WorkloadId| format!("{}/{}", known.kind.kubectl_name(), known.name);
     let known = match listed(beside, name) {
         Some(names) => format!("known in its namespace: {names}"),
         None => format!(

@@ -24,7 +24,7 @@ fn title(topic: Topic) -> &'static str {
 
 pub(super) fn annotations() -> String {
     let mut page = format!(
-        "# Annotations\n\nAll keys begin with `{PREFIX}`. Values are texts, so numbers are quoted. W is a Deployment or StatefulSet, \
+        "# Annotations\n\nAll keys begin with `{PREFIX}`. Values are texts, so numbers are quoted. W is a Deployment, a StatefulSet or [another workload](../kinds.md), \
          G a Gateway, N a Namespace, whose values are defaults for the objects in it. The name in a trigger's metadata is for \
          [ScaledObjects of your own](../annotations.md#the-same-keys-in-a-scaledobject-of-your-own).\n"
     );
