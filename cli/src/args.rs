@@ -43,6 +43,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate render -f examples/task-api.yaml\n  kustomize build . | tidegate render -f -"
     )]
     Render(RenderArgs),
+    /// Prints the annotations that say what ScaledObjects, HPAs, kube-downscaler and kube-green say; changes nothing
+    #[command(
+        after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl get scaledobjects,hpa -n shop -o yaml | tidegate migrate -f - | kubectl apply --server-side -f -\n\nPatches go to standard output, ready for kubectl apply --server-side or for kustomize; what could not be turned goes to\nstandard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which\nTidegate takes it over without a gap."
+    )]
+    Migrate(MigrateArgs),
     /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
     #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
     Routes(RoutesArgs),
@@ -390,6 +395,25 @@ pub(crate) struct RenderArgs {
     /// The release of Tidegate that the ScaledObjects are of: the namespace and the name of its Lease
     #[arg(long, default_value = "tidegate-system.tidegate", value_name = "NAMESPACE.NAME")]
     pub(crate) release: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MigrateArgs {
+    /// Manifests: files or folders; - is stdin
+    #[arg(long = "file", short, required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How to print the patches
+    #[arg(long, short, default_value = "yaml", value_enum)]
+    pub(crate) output: PatchFormat,
+}
+
+/// How patches are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PatchFormat {
+    /// One YAML document per object
+    Yaml,
+    /// One List in JSON
+    Json,
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ mod discovery;
 mod kind;
 mod left_out;
 mod manifests;
+pub mod migrate;
 mod namespaces;
 mod objects;
 mod plan;
@@ -20,7 +21,7 @@ mod views;
 
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
-pub use manifests::{ManifestError, ManifestErrors, read_manifests};
+pub use manifests::{ManifestError, ManifestErrors, read_manifests, read_values};
 pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
