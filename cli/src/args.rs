@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// Prints the annotations that say what ScaledObjects, HPAs, kube-downscaler and kube-green say; changes nothing
     #[command(
-        after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl get scaledobjects,hpa -n shop -o yaml | tidegate migrate -f - | kubectl apply --server-side -f -\n\nPatches go to standard output, ready for kubectl apply --server-side or for kustomize; what could not be turned goes to\nstandard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which\nTidegate takes it over without a gap."
+        after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl apply --server-side --field-manager=tidegate-migrate -f patches.yaml\n  kubectl get scaledobjects,hpa -A -o yaml | tidegate migrate -f -\n\nThe patches have names and annotations only, and a field manager of their own keeps the rest of the objects. What could not be turned goes to standard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which Tidegate takes it over without a gap."
     )]
     Migrate(MigrateArgs),
     /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster

@@ -25,7 +25,8 @@ pub(super) fn drafts(object: &Object<'_>) -> Vec<Draft> {
     }
     let mut draft = Draft::new(object, Some(Target::itself(object)));
     let of_namespace = object.group.is_empty() && object.kind == "Namespace";
-    if !of_namespace && !(object.group == "apps" && WORKLOADS.contains(&object.kind)) {
+    let of_workload = object.group == "apps" && WORKLOADS.contains(&object.kind);
+    if !(of_namespace || of_workload) {
         return vec![
             draft.give_up("metadata.annotations", format!("Tidegate has no hours for a {} of its own", object.kind)),
         ];
@@ -47,12 +48,11 @@ fn field(key: &str) -> String {
 fn one(object: &Object<'_>, key: &str, draft: &mut Draft) {
     let value = object.annotation(&format!("{PREFIX}{key}")).unwrap_or_default().trim();
     match key {
-        // Read together.
-        "uptime" | "downtime" => {}
         "downtime-replicas" if value.parse::<u32>().is_ok() => draft.set("off-hours-replicas", value),
         "downtime-replicas" => draft.lost(field(key), format!("\"{value}\": a whole number of replicas is expected")),
         "exclude" if value.eq_ignore_ascii_case("true") => draft.set("paused", "true"),
-        "exclude" => {}
+        // The times are read together.
+        "uptime" | "downtime" | "exclude" => {}
         "exclude-until" => match instant(value) {
             Some(at) => draft.set("keep-awake-until", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             None => draft.lost(field(key), format!("\"{value}\" is no time")),

@@ -196,7 +196,9 @@ impl Migration {
                 }
             }
             let left = problems(target, known);
-            left.iter().for_each(|problem| remark(format!("{problem}; nothing is written for it")));
+            for problem in &left {
+                remark(format!("{problem}; nothing is written for it"));
+            }
             left.is_empty() && !known.is_empty()
         });
     }

@@ -51,7 +51,7 @@ impl Trigger<'_> {
     }
 
     /// The first key of its metadata that names a variable of the pod's environment.
-    fn from_env(&self) -> Option<&str> {
+    fn env_key(&self) -> Option<&str> {
         let metadata = self.value.get("metadata")?.as_object()?;
         metadata.keys().find(|key| key.ends_with("FromEnv")).map(String::as_str)
     }

@@ -69,7 +69,7 @@ fn excluded(object: &Object<'_>, draft: &mut Draft) -> Vec<Draft> {
                 spared.push(paused);
             }
             (_, None) => {
-                draft.lost(field, "labels choose it: annotate what they choose with tidegate.dev/paused: \"true\"")
+                draft.lost(field, "labels choose it: annotate what they choose with tidegate.dev/paused: \"true\"");
             }
             (kind, Some(_)) => draft.lost(field, format!("Tidegate does not switch a {kind}")),
         }

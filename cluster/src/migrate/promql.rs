@@ -299,6 +299,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_query_that_is_nested_too_deeply_is_refused() {
+        let query = "(".repeat(100_000) + "envoy_cluster_";
+        assert_eq!(parse(&query), Err("its query is nested too deeply".to_owned()));
+    }
+
     proptest! {
         #[test]
         fn no_query_makes_it_panic(
@@ -309,7 +315,7 @@ mod tests {
             ], 0..40),
             text in "\\PC{0,40}",
         ) {
-            _ = (parse(&parts.concat()), parse(&format!("envoy_cluster_{text}")), parse(&"(".repeat(100_000)));
+            _ = (parse(&parts.concat()), parse(&format!("envoy_cluster_{text}")));
         }
     }
 }

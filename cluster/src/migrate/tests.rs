@@ -323,7 +323,7 @@ spec:
 #[test]
 fn an_hpa_becomes_cpu_and_memory_with_its_own_bounds_and_rates() {
     let migration = migrated(
-        r#"
+        r"
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: php-apache, namespace: default}
@@ -341,7 +341,7 @@ spec:
   behavior:
     scaleUp: {stabilizationWindowSeconds: 60}
     scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 60}], selectPolicy: Min}
-"#,
+",
     );
     let wanted = pairs(&[
         ("adopt", "hpa/php-apache"),
@@ -462,7 +462,7 @@ spec:
 #[test]
 fn an_http_scaled_object_becomes_requests_and_the_ways_to_go_are_told() {
     let migration = migrated(
-        r#"
+        r"
 apiVersion: http.keda.sh/v1alpha1
 kind: HTTPScaledObject
 metadata: {name: xkcd, namespace: web}
@@ -472,7 +472,7 @@ spec:
   replicas: {min: 1, max: 10}
   scaledownPeriod: 60
   scalingMetric: {requestRate: {granularity: 1s, targetValue: 50, window: 1m}}
-"#,
+",
     );
     let wanted = pairs(&[
         ("adopt", "scaledobject/xkcd"),
@@ -560,7 +560,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(2, 12, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map("[a-z]{1,6}", inner, 0..3).prop_map(|map| Value::from_iter(map)),
+            prop::collection::btree_map("[a-z]{1,6}", inner, 0..3).prop_map(Value::from_iter),
         ]
     })
 }

@@ -153,17 +153,21 @@ mod tests {
         }
     }
 
+    fn whole(span: Range<usize>) -> Vec<Range<usize>> {
+        std::iter::once(span).collect()
+    }
+
     #[test]
     fn weeks_are_written_as_people_write_them() {
         let at = |day: usize, hour: usize| day * DAY + hour * 60;
         for (spans, wanted) in [
             (vec![], "off"),
-            (vec![0..WEEK], "24/7"),
+            (whole(0..WEEK), "24/7"),
             ((0..5).map(|day| at(day, 8)..at(day, 18)).collect(), "Mo-Fr 08:00-18:00"),
             ((0..7).map(|day| at(day, 8)..at(day, 24)).collect(), "Mo-Su 08:00-24:00"),
             ((0..5).map(|day| at(day, 20)..at(day + 1, 6)).collect(), "Mo-Fr 20:00-06:00"),
             (vec![at(6, 22)..at(6, 24), 0..at(0, 4)], "Su 22:00-04:00"),
-            (vec![at(0, 8)..at(4, 18)], "Mo 08:00-24:00; Tu-Th 00:00-24:00; Fr 00:00-18:00"),
+            (whole(at(0, 8)..at(4, 18)), "Mo 08:00-24:00; Tu-Th 00:00-24:00; Fr 00:00-18:00"),
             (
                 vec![at(0, 8)..at(0, 12), at(0, 13)..at(0, 17), at(2, 8)..at(2, 9)],
                 "Mo 08:00-12:00,13:00-17:00; We 08:00-09:00",
@@ -176,7 +180,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(ProptestConfig::with_cases(10))]
 
         #[test]
         fn the_hours_are_open_when_the_week_is(spans in prop::collection::vec((0..2016usize, 1..400usize), 0..6)) {

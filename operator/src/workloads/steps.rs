@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tidegate_cluster::{
-    Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
+    ForeignScaler, Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
     scaling::{
         ScaledObjectPlan, Settings, TOOK_OVER, Takeover, Takeovers, WorkloadNotice, desired, merge_patch, names,
     },
@@ -77,26 +77,18 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
             continue;
         }
         let others = if is_paused(workload) { &[] } else { others };
-        let others = others.iter().filter(|other| takeover.as_ref().is_none_or(|takeover| !takeover.is_of(other)));
-        let in_the_way = others.map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone()));
-        let mut in_the_way: Vec<_> = refused.map_or_else(|| in_the_way.collect(), |refused| vec![refused]);
-        let is_taken = |existing: &&ScaledObject| match existing.is_tidegates() {
-            // One that was taken over has a name that may be another workload's.
-            true => existing.metadata.annotations.contains_key(TOOK_OVER) && existing.workload().as_ref() != Some(id),
-            false => existing.workload().as_ref() != Some(id) || takeover.is_none(),
-        };
-        let of_another_workload = existing.filter(is_taken);
-        let existing = existing.filter(|existing| !is_taken(existing));
-        if let Some(existing) = of_another_workload.filter(|_| in_the_way.is_empty()) {
-            in_the_way.push(WorkloadNotice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
-        }
-        if let Some(release) = existing.and_then(|existing| of_another(existing, settings)) {
-            in_the_way.push(WorkloadNotice::OfAnotherRelease {
-                name: name.clone(),
-                theirs: release.to_owned(),
-                ours: settings.release.clone(),
-            });
-        }
+        let in_the_way = refused.map_or_else(|| unasked(others, takeover.as_ref()), |refused| vec![refused]);
+        let of_another_workload = existing.filter(|existing| has_only_the_name(existing, id, takeover.as_ref()));
+        let existing = existing.filter(|_| of_another_workload.is_none());
+        let taken = of_another_workload.filter(|_| in_the_way.is_empty());
+        let taken = taken.map(|taken| WorkloadNotice::NameTaken(Kind::ScaledObject, taken.metadata.name.clone()));
+        let release = existing.and_then(|existing| of_another(existing, settings));
+        let release = release.map(|theirs| WorkloadNotice::OfAnotherRelease {
+            name: name.clone(),
+            theirs: theirs.to_owned(),
+            ours: settings.release.clone(),
+        });
+        let in_the_way: Vec<_> = in_the_way.into_iter().chain(taken).chain(release).collect();
         let workload: &PlannedWorkload = &remembered(workload, existing, had.get(id), objects.workload(id));
         let by_hand = existing.and_then(|_| set_by_hand(workload, &objects.workload(id)?, now));
         let by_them =
@@ -151,6 +143,22 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         }
     }
     todo
+}
+
+/// The scalers of others that are not to be taken over.
+fn unasked(others: &[ForeignScaler], takeover: Option<&Takeover>) -> Vec<WorkloadNotice> {
+    let unasked = others.iter().filter(|other| takeover.is_none_or(|takeover| !takeover.is_of(other)));
+    unasked.map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone())).collect()
+}
+
+/// Whether a ScaledObject has the name of this workload's without being it.
+fn has_only_the_name(existing: &ScaledObject, id: &WorkloadId, takeover: Option<&Takeover>) -> bool {
+    let scales_another = existing.workload().as_ref() != Some(id);
+    if existing.is_tidegates() {
+        // One that was taken over has a name of its own, which may be another workload's.
+        return scales_another && existing.metadata.annotations.contains_key(TOOK_OVER);
+    }
+    scales_another || takeover.is_none()
 }
 
 fn is_paused(workload: &PlannedWorkload) -> bool {

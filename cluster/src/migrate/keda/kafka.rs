@@ -12,7 +12,7 @@ pub(super) fn turn(trigger: &Trigger<'_>, brokers: &mut Brokers, draft: &mut Dra
     if draft.has("kafka-lag") {
         return Err("a workload has one Kafka group, which another trigger gives".to_owned());
     }
-    if let Some(key) = trigger.from_env() {
+    if let Some(key) = trigger.env_key() {
         return Err(format!("{key} reads the pod's environment, which Tidegate does not"));
     }
     let servers = trigger.get("bootstrapServers").ok_or("it has no bootstrapServers")?;
