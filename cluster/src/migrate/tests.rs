@@ -204,6 +204,8 @@ fn cron_alone_becomes_hours_with_the_minimum_outside() {
     assert_eq!((only(&migration), texts(&migration, true)), (wanted, vec![]));
     let intent = intent(&annotations(&migration.patches()[0]));
     assert_eq!((intent.is_hours_only(), intent.floor(), intent.lowest()), (true, 10, 0));
+    let two = migrated(&OFFICE.replace("minReplicaCount: 0", "minReplicaCount: 2"));
+    assert_eq!(annotations(&two.patches()[0])["tidegate.dev/off-hours-replicas"], "2");
 }
 
 #[test]
@@ -544,6 +546,16 @@ fn what_tidegate_would_refuse_is_not_written() {
     assert_eq!((migration.patches(), migration.lost()), (vec![], 1));
     let migration = migrate(&[hpa(1, json!("${MAX}"))]);
     assert_eq!(migration.patches(), [] as [Value; 0]);
+}
+
+#[test]
+fn of_a_value_that_tidegate_would_refuse_the_rest_is_written() {
+    let object = OFFICE.replace("cooldownPeriod: 300", "cooldownPeriod: 7200");
+    let migration = migrated(&object);
+    assert!(!annotations(&migration.patches()[0]).contains_key("tidegate.dev/scale-down-after"));
+    assert_eq!(only(&migration).len(), 6);
+    let lost = texts(&migration, true).concat();
+    assert!(lost.contains("tidegate.dev/scale-down-after: got \"7200s\""), "{lost}");
 }
 
 /// Values of any kind, small ones.
