@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// Prints the annotations that say what ScaledObjects, HPAs, kube-downscaler and kube-green say; changes nothing
     #[command(
-        after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl apply --server-side --field-manager=tidegate-migrate -f patches.yaml\n  kubectl get scaledobjects,hpa -A -o yaml | tidegate migrate -f -\n\nThe patches have names and annotations only, and a field manager of their own keeps the rest of the objects. What could not be turned goes to standard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which Tidegate takes it over without a gap."
+        after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl get scaledobjects,hpa -A -o yaml | tidegate migrate -f - -o kubectl | sh\n\nThe patches have names and annotations only. What could not be turned goes to standard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which Tidegate takes it over without a gap."
     )]
     Migrate(MigrateArgs),
     /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
@@ -410,8 +410,10 @@ pub(crate) struct MigrateArgs {
 /// How patches are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum PatchFormat {
-    /// One YAML document per object
+    /// One YAML document per object, for kustomize or server-side apply
     Yaml,
+    /// One kubectl patch per object, for a shell
+    Kubectl,
     /// One List in JSON
     Json,
 }
