@@ -44,6 +44,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate render -f examples/task-api.yaml\n  kustomize build . | tidegate render -f -"
     )]
     Render(RenderArgs),
+    /// Prints the annotations that say what ScaledObjects, HPAs, kube-downscaler and kube-green say; changes nothing
+    #[command(
+        after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl get scaledobjects,hpa -A -o yaml | tidegate migrate -f - -o kubectl | sh\n\nThe patches have names and annotations only. What could not be turned goes to standard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which Tidegate takes it over without a gap."
+    )]
+    Migrate(MigrateArgs),
     /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
     #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
     Routes(RoutesArgs),
@@ -398,6 +403,27 @@ pub(crate) struct RenderArgs {
     /// As in the chart's values: annotations on other kinds are reported [default: every kind that is known]
     #[command(flatten)]
     pub(crate) scaled: ScaleKindArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MigrateArgs {
+    /// Manifests: files or folders; - is stdin
+    #[arg(long = "file", short, required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How to print the patches
+    #[arg(long, short, default_value = "yaml", value_enum)]
+    pub(crate) output: PatchFormat,
+}
+
+/// How patches are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PatchFormat {
+    /// One YAML document per object, for kustomize or server-side apply
+    Yaml,
+    /// One kubectl patch per object, for a shell
+    Kubectl,
+    /// One List in JSON
+    Json,
 }
 
 #[derive(Debug, clap::Args)]

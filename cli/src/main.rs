@@ -9,6 +9,7 @@ mod explain;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manifests;
+mod migrate;
 mod reference;
 mod run;
 mod savings;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             Command::Scaler(args) => run::scaler(args).await,
             Command::Operator(args) => run::run(args, run::Role::Operator).await,
             Command::Render(args) => manifests::render(&args),
+            Command::Migrate(args) => migrate::migrate(&args),
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,

@@ -7,6 +7,7 @@ mod discovery;
 mod kind;
 mod left_out;
 mod manifests;
+pub mod migrate;
 mod namespaces;
 mod objects;
 mod plan;
@@ -22,7 +23,7 @@ mod views;
 
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
-pub use manifests::{ManifestError, ManifestErrors, read_manifests, read_manifests_scaling};
+pub use manifests::{ManifestError, ManifestErrors, read_manifests, read_manifests_scaling, read_values};
 pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};

@@ -29,22 +29,21 @@ pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
 /// As [`read_manifests`], where only these kinds of workload are scaled, besides Deployments and StatefulSets; all that are known,
 /// where none is given.
 pub fn read_manifests_scaling(paths: &[PathBuf], scaled: &[WorkloadKind]) -> Result<Objects, ManifestErrors> {
-    let mut reader = ManifestReader { objects: Objects::default(), errors: Vec::new() };
+    let mut reader = ManifestReader { objects: Objects::default(), values: None, errors: Vec::new() };
     // Files do not show which kinds a release may switch off, so all are assumed.
     reader.objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
     if !scaled.is_empty() {
         reader.objects.set_scaled_kinds(scaled);
     }
-    for path in paths {
-        if path.as_os_str() == "-" {
-            reader.read_from(Path::new("standard input"), &mut std::io::stdin().lock(), Strictness::OnlyObjects);
-        } else if path.is_dir() {
-            reader.read_directory(path, 0);
-        } else {
-            reader.read_file(path, Strictness::OnlyObjects);
-        }
-    }
+    reader.read(paths);
     if reader.errors.is_empty() { Ok(reader.objects) } else { Err(ManifestErrors(reader.errors)) }
+}
+
+/// Reads the same files as [`read_manifests`], but the objects of every kind, as they stand there.
+pub fn read_values(paths: &[PathBuf]) -> Result<Vec<Value>, ManifestErrors> {
+    let mut reader = ManifestReader { objects: Objects::default(), values: Some(Vec::new()), errors: Vec::new() };
+    reader.read(paths);
+    if reader.errors.is_empty() { Ok(reader.values.unwrap_or_default()) } else { Err(ManifestErrors(reader.errors)) }
 }
 
 /// All errors in some manifests; at least one.
@@ -105,10 +104,24 @@ enum Strictness {
 
 struct ManifestReader {
     objects: Objects,
+    /// The objects themselves, where they are asked for instead
+    values: Option<Vec<Value>>,
     errors: Vec<ManifestError>,
 }
 
 impl ManifestReader {
+    fn read(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            if path.as_os_str() == "-" {
+                self.read_from(Path::new("standard input"), &mut std::io::stdin().lock(), Strictness::OnlyObjects);
+            } else if path.is_dir() {
+                self.read_directory(path, 0);
+            } else {
+                self.read_file(path, Strictness::OnlyObjects);
+            }
+        }
+    }
+
     fn read_directory(&mut self, directory: &Path, depth: usize) {
         let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut paths: Vec<_> = match entries {
@@ -175,6 +188,9 @@ impl ManifestReader {
                 self.apply(path, document, line, item, strictness);
             }
             return;
+        }
+        if let Some(values) = &mut self.values {
+            return values.push(value);
         }
         match self.objects.apply(value) {
             Err(ObjectError::NotAnObject(_)) if strictness == Strictness::SkipOthers => {}

@@ -5,10 +5,12 @@ mod no_effect;
 mod notice;
 mod render;
 mod scaled_object;
+mod takeover;
 
 pub use self::{
     no_effect::no_effect,
     notice::WorkloadNotice,
     render::{Rendered, render},
     scaled_object::{MANAGED_BY, ScaledObjectPlan, ScalerEndpoint, Settings, desired, name, names},
+    takeover::{TOOK_OVER, Takeover, Takeovers, merge_patch},
 };

@@ -86,7 +86,8 @@ fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> 
 
 /// Whether a workload sleeps by pausing the ScaledObject that scales it. An HPA cannot be paused.
 pub fn is_paused_by_hours(workload: &PlannedWorkload, scalers: &[ForeignScaler]) -> bool {
-    let hours_only = workload.intent.as_ref().is_ok_and(|intent| intent.is_hours_only() && !intent.paused);
+    let sleeps = |intent: &Intent| intent.is_hours_only() && !intent.paused && intent.takes_over.is_none();
+    let hours_only = workload.intent.as_ref().is_ok_and(sleeps);
     hours_only && !scalers.is_empty() && scalers.iter().all(|scaler| scaler.kind == Kind::ScaledObject)
 }
 

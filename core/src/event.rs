@@ -106,7 +106,10 @@ reasons! {
         "Correct or remove it";
     ScaledBySomethingElse Warning [Workload]
         "An HPA targets it; or a ScaledObject does, and it asks for more than hours. Nothing is done"
-        "Delete the other scaler, or ask for hours only, or set `paused`";
+        "Take it over with `adopt`, or delete it, or ask for hours only, or set `paused`";
+    CannotTakeOver Warning [Workload]
+        "`adopt` names a scaler that cannot be taken over without a gap, and why. Nothing is done"
+        "The text gives the command to run first";
     NameTaken Warning [Workload]
         "A ScaledObject of somebody else has the name that Tidegate would use. Nothing is done"
         "Rename that ScaledObject";
@@ -118,6 +121,8 @@ reasons! {
         "The text says what is missing: a permission, KEDA, a valid field";
     Adopted Normal [Workload]
         "Somebody set its replicas inside hours: this is the number that it returns to from now on" "";
+    TookOver Normal [Workload]
+        "The HPA or ScaledObject that `adopt` names is Tidegate's from now on; its HPA goes on" "";
     Stopped Normal [Workload]
         "It had 0 replicas when it was found: it stays so until somebody scales it" "";
     GivesBack Normal [Workload]

@@ -16,6 +16,7 @@ pub use self::{
     managed::Managed,
 };
 use crate::{
+    adopt::ScalerRef,
     calendar::{Calendar, Calendars},
     hours::Hours,
     kafka::KafkaIntent,
@@ -82,6 +83,8 @@ pub struct Intent {
     pub adopts: bool,
     /// Whether a request wakes the workload from zero
     pub wake_on_request: Option<bool>,
+    /// The scaler of another owner that is to be taken over
+    pub takes_over: Option<ScalerRef>,
 }
 
 /// Business hours.
@@ -352,6 +355,7 @@ impl Reader<'_> {
             targets,
             schedule,
             wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
+            takes_over: self.read(Key::Adopt, value::scaler),
         }
     }
 

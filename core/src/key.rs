@@ -181,6 +181,8 @@ keys! {
         "The HPA goes down only to the highest number of replicas that was wanted within this time";
     Paused "paused" "paused" Bounds [Workload Gateway Namespace] Boolean "false" "true"
         "`true`: everything is left as it is, and scales on as last written";
+    Adopt "adopt" "adopt" Bounds [Workload] Scaler "" "hpa/task-api"
+        "The HPA or ScaledObject of another owner that scales the workload now, to be taken over in one step: its HPA is kept, and so are the replicas. Without it nothing of another owner is touched";
     WakeOnRequest "wake-on-request" "wakeOnRequest" Bounds [Workload Namespace] Boolean "" "true"
         "Accepted, not acted on yet: whether a request wakes the workload from zero";
     Hours "hours" "hours" Hours [Workload Gateway Namespace] Hours "" "Mo-Fr 08:00-18:00; PH off"

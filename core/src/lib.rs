@@ -11,6 +11,7 @@
 //! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
 //! [`fleet`] the proxies in front.
 
+pub mod adopt;
 pub mod calendar;
 pub mod demand;
 pub mod event;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::{
+    adopt::ScalerRef,
     hours::{Holidays, Hours},
     kafka::{NoOffset, NotPartitions, PartitionCap, Partitions},
     key::{Key, LONGEST_NAME},
@@ -161,6 +162,11 @@ pub(crate) fn workload(value: &str) -> Result<WorkloadRef, Wanted> {
     value.parse().map_err(|_| ValueKind::Workload.wanted().into())
 }
 
+pub(crate) fn scaler(value: &str) -> Result<ScalerRef, Wanted> {
+    let scaler = value.parse().ok().filter(|scaler: &ScalerRef| object_name(&scaler.name).is_ok());
+    scaler.ok_or_else(|| ValueKind::Scaler.wanted().into())
+}
+
 /// Parses an IANA zone. The error suggests the one that was probably meant.
 pub(crate) fn time_zone(value: &str) -> Result<Tz, Wanted> {
     Tz::from_str(value).map_err(|_| {
@@ -267,6 +273,7 @@ mod tests {
             ValueKind::Query => query(value).is_ok(),
             ValueKind::ObjectName => object_name(value).is_ok(),
             ValueKind::Workload => workload(value).is_ok(),
+            ValueKind::Scaler => scaler(value).is_ok(),
             ValueKind::Hours => hours(value).is_ok(),
             ValueKind::TimeZone => time_zone(value).is_ok(),
             ValueKind::Instant => instant(value).is_ok(),

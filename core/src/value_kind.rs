@@ -34,6 +34,7 @@ kinds! {
     Query "a PromQL query of 1 to 10000 bytes";
     ObjectName "a name of lower-case letters, digits, dashes and dots";
     Workload "deployment/NAME, statefulset/NAME or another KIND/NAME that is scaled, of the same namespace";
+    Scaler "hpa/NAME or scaledobject/NAME, of the same namespace";
     Hours "OpenStreetMap opening hours, such as \"Mo-Fr 08:00-18:00\"";
     TimeZone "an IANA time zone, such as \"Europe/Berlin\"";
     Instant "a time as RFC 3339 writes it, such as \"2026-03-02T18:00:00+01:00\"";

@@ -97,6 +97,13 @@ impl Writer {
         api.patch(&name, &params, &Patch::Apply(&object)).await.map(drop)
     }
 
+    /// Changes an existing object by a merge patch, which removes what is null.
+    pub(crate) async fn merge(&self, kind: Kind, namespace: &str, object: &Value) -> Result<(), Unwritten> {
+        let (api, name) = (self.api(kind, namespace), name(object));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write(api.patch(&name, &params, &Patch::Merge(object))).await.map(drop)
+    }
+
     /// Sets annotations, and removes those that are null. An object that was deleted meanwhile is no error.
     pub(crate) async fn annotate(
         &self,

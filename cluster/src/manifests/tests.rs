@@ -4,7 +4,7 @@ use super::*;
 use crate::Kind;
 
 fn reader_of(text: &str) -> ManifestReader {
-    let mut reader = ManifestReader { objects: Objects::default(), errors: Vec::new() };
+    let mut reader = ManifestReader { objects: Objects::default(), values: None, errors: Vec::new() };
     reader.read_text(Path::new("a.yaml"), text, Strictness::OnlyObjects);
     reader
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use tidegate_core::{
+    adopt::ScalerRef,
     event::{Notice, Reason},
     key::Key,
     no_effect::NoEffect,
@@ -38,6 +39,10 @@ pub enum WorkloadNotice {
     ZeroNeedsWakeSignal,
     /// Another object scales it: kind and name
     ScaledBySomethingElse(Kind, String),
+    /// `tidegate.dev/adopt` names a scaler that cannot be taken over: why, and what to do
+    CannotTakeOver(String),
+    /// This scaler is Tidegate's from now on
+    TookOver(ScalerRef),
     /// Its ScaledObject belongs to another release of Tidegate
     OfAnotherRelease {
         /// The ScaledObject's name
@@ -73,6 +78,8 @@ impl Notice for WorkloadNotice {
             Self::NoEffect(_) => Reason::NoEffect,
             Self::ZeroNeedsWakeSignal => Reason::ZeroNeedsWakeSignal,
             Self::ScaledBySomethingElse(..) => Reason::ScaledBySomethingElse,
+            Self::CannotTakeOver(_) => Reason::CannotTakeOver,
+            Self::TookOver(_) => Reason::TookOver,
             Self::NameTaken(..) => Reason::NameTaken,
             Self::OfAnotherRelease { .. } => Reason::OfAnotherRelease,
             Self::Stopped => Reason::Stopped,
@@ -132,19 +139,25 @@ impl fmt::Display for WorkloadNotice {
             ),
             Self::ScaledBySomethingElse(Kind::HorizontalPodAutoscaler, name) => write!(
                 f,
-                "HorizontalPodAutoscaler {name} scales it already, and an HPA cannot be paused: nothing is done. Delete the HPA; or have \
-                 KEDA take it over by a ScaledObject with scaledobject.keda.sh/transfer-hpa-ownership: \"true\", which can sleep by \
-                 hours; or keep it, with tidegate.dev/paused: \"true\" on the workload"
+                "HorizontalPodAutoscaler {name} scales it already: nothing is done. To hand it over in one step, remove it from whatever \
+                 applies it and annotate the workload with tidegate.dev/adopt: hpa/{name}; or delete that HPA; or keep it, with \
+                 tidegate.dev/paused: \"true\" on the workload"
             ),
             Self::ScaledBySomethingElse(kind, name) => write!(
                 f,
-                "{kind} {name} scales it already, and is not Tidegate's: nothing is done. Delete that {kind}; or ask for nothing but \
-                 hours, by which it can be paused; or keep it, with tidegate.dev/paused: \"true\" on the workload"
+                "{kind} {name} scales it already, and is not Tidegate's: nothing is done. To hand it over in one step, remove it from \
+                 whatever applies it and annotate the workload with tidegate.dev/adopt: scaledobject/{name}; or delete that {kind}; or \
+                 ask for nothing but hours, by which it can be paused; or keep it, with tidegate.dev/paused: \"true\" on the workload"
+            ),
+            Self::CannotTakeOver(why) => write!(f, "tidegate.dev/adopt: {why}: nothing is done"),
+            Self::TookOver(scaler) => write!(
+                f,
+                "{scaler} is Tidegate's from now on: its HPA goes on, and the replicas stay as they are until a signal asks for others. \
+                 If it stands in Git or in a chart, remove it there, or it is applied again"
             ),
             Self::NameTaken(kind, name) => write!(
                 f,
-                "its {kind} would be called {name}, but there is one of that name that is not Tidegate's and scales something \
-                 else: nothing is done. Rename that one"
+                "its {kind} would be called {name}, but there is one of that name that scales something else: nothing is done. Rename that one"
             ),
             Self::OfAnotherRelease { name, theirs, ours } => write!(
                 f,

@@ -8,6 +8,7 @@ use super::{
     no_effect::no_effect,
     notice::WorkloadNotice,
     scaled_object::{ScaledObjectPlan, Settings, desired, names},
+    takeover::Takeover,
 };
 
 /// The ScaledObjects and notices for some manifests.
@@ -24,7 +25,10 @@ pub fn render(plan: &Plan, settings: &Settings, now: DateTime<Utc>) -> Rendered 
     let mut rendered = Rendered::default();
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
-        let ScaledObjectPlan { scaled_object, notices } = desired(id, &name, workload, settings);
+        let ScaledObjectPlan { mut scaled_object, notices } = desired(id, &name, workload, settings);
+        if let (Some(takeover), Some(object)) = (Takeover::asked(workload), &mut scaled_object) {
+            takeover.apply_to(object);
+        }
         rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
         rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
     }

@@ -92,12 +92,16 @@ impl Reconciler {
             return Some(now + RETRY.0);
         }
         let due = |step: &Step| match step {
-            Step::Apply(id, _) => self.failures.get(id).is_none_or(|(_, again, _)| *again <= now),
+            Step::Apply(id, _) | Step::TakeOver(id, _) => {
+                self.failures.get(id).is_none_or(|(_, again, _)| *again <= now)
+            }
             Step::Delete { .. } | Step::GiveBack { .. } | Step::Resume { .. } | Step::Report { .. } => true,
         };
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
-            notices.entry(id.clone()).or_default().push(WorkloadNotice::Refused(error.clone()));
+            let notices = notices.entry(id.clone()).or_default();
+            notices.retain(|notice| !matches!(notice, WorkloadNotice::TookOver(_)));
+            notices.push(WorkloadNotice::Refused(error.clone()));
         }
         for (id, what) in no_effect(plan, Utc::now()) {
             notices.entry(id).or_default().push(WorkloadNotice::NoEffect(what));
@@ -168,6 +172,13 @@ async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(),
             let outcome = writer.apply(KIND, &id.namespace, FIELD_MANAGER, object).await;
             if outcome.is_ok() {
                 tracing::info!(%id, "applied its ScaledObject");
+            }
+            (Some(id), outcome)
+        }
+        Step::TakeOver(id, object) => {
+            let outcome = writer.merge(KIND, &id.namespace, &object).await;
+            if outcome.is_ok() {
+                tracing::info!(%id, "took over its ScaledObject");
             }
             (Some(id), outcome)
         }

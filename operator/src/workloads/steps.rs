@@ -8,8 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tidegate_cluster::{
-    Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
-    scaling::{ScaledObjectPlan, Settings, WorkloadNotice, desired, names},
+    ForeignScaler, Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
+    scaling::{
+        ScaledObjectPlan, Settings, TOOK_OVER, Takeover, Takeovers, WorkloadNotice, desired, merge_patch, names,
+    },
 };
 use tidegate_core::{
     event::Notice,
@@ -27,6 +29,8 @@ use super::{
 pub(super) enum Step {
     /// The ScaledObject of a workload, by server-side apply
     Apply(WorkloadId, Value),
+    /// Makes another owner's ScaledObject the workload's, by a merge patch
+    TakeOver(WorkloadId, Value),
     /// Deletes a ScaledObject that is left over
     Delete { namespace: String, name: String, uid: String },
     /// Has KEDA scale a sleeping workload to this many replicas, before its ScaledObject is deleted
@@ -59,38 +63,47 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
     let mut todo = Steps { had: still_there(had, objects), ..Steps::default() };
     let mut kept = HashSet::new();
     let foreign = objects.foreign_scalers();
+    let takeovers = Takeovers::of(objects);
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
+        let (takeover, refused) = match takeovers.find(id, &name, workload) {
+            Ok(takeover) => (takeover, None),
+            Err(notice) => (None, Some(notice).filter(|_| !is_paused(workload))),
+        };
+        let name = takeover.as_ref().and_then(Takeover::name).map_or(name, str::to_owned);
         let existing = objects.scaled_object(&id.namespace, &name);
         let others = foreign.get(id).map_or(&[][..], Vec::as_slice);
         if existing.is_none_or(|existing| !existing.is_tidegates()) && is_paused_by_hours(workload, others) {
             continue;
         }
-        let others = if workload.intent.as_ref().is_ok_and(|intent| intent.paused) { &[] } else { others };
-        let mut in_the_way: Vec<_> =
-            others.iter().map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
-        if let Some(existing) = existing.filter(|existing| !existing.is_tidegates() && in_the_way.is_empty()) {
-            in_the_way.push(WorkloadNotice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
-        }
-        if let Some(release) = existing.and_then(|existing| of_another(existing, settings)) {
-            in_the_way.push(WorkloadNotice::OfAnotherRelease {
-                name: name.clone(),
-                theirs: release.to_owned(),
-                ours: settings.release.clone(),
-            });
-        }
+        let others = if is_paused(workload) { &[] } else { others };
+        let in_the_way = refused.map_or_else(|| unasked(others, takeover.as_ref()), |refused| vec![refused]);
+        let of_another_workload = existing.filter(|existing| has_only_the_name(existing, id, takeover.as_ref()));
+        let existing = existing.filter(|_| of_another_workload.is_none());
+        let taken = of_another_workload.filter(|_| in_the_way.is_empty());
+        let taken = taken.map(|taken| WorkloadNotice::NameTaken(Kind::ScaledObject, taken.metadata.name.clone()));
+        let release = existing.and_then(|existing| of_another(existing, settings));
+        let release = release.map(|theirs| WorkloadNotice::OfAnotherRelease {
+            name: name.clone(),
+            theirs: theirs.to_owned(),
+            ours: settings.release.clone(),
+        });
+        let in_the_way: Vec<_> = in_the_way.into_iter().chain(taken).chain(release).collect();
         let workload: &PlannedWorkload = &remembered(workload, existing, had.get(id), objects.workload(id));
         let by_hand = existing.and_then(|_| set_by_hand(workload, &objects.workload(id)?, now));
         let by_them =
             by_hand.as_ref().map(|(replicas, _)| PlannedWorkload { adopted: Some(*replicas), ..workload.clone() });
         let workload = by_them.as_ref().unwrap_or(workload);
-        let ScaledObjectPlan { scaled_object, mut notices } = if in_the_way.is_empty() {
+        let ScaledObjectPlan { mut scaled_object, mut notices } = if in_the_way.is_empty() {
             desired(id, &name, workload, settings)
         } else {
             ScaledObjectPlan { scaled_object: None, notices: in_the_way }
         };
+        if let (Some(takeover), Some(object)) = (&takeover, &mut scaled_object) {
+            takeover.apply_to(object);
+        }
         // A workload that someone had stopped is left alone until someone starts it.
-        let stopped = existing.is_none() && workload.adopted == Some(0);
+        let stopped = existing.is_none_or(|existing| !existing.is_tidegates()) && workload.adopted == Some(0);
         let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
         if let Some(object) = scaled_object.filter(|wanted| !stopped && !is_right(wanted)) {
             notices.extend(by_hand.map(|(replicas, by)| WorkloadNotice::Adopted(replicas, by)));
@@ -98,7 +111,11 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
                 let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
                 todo.steps.push(Step::Resume { namespace, name });
             }
-            todo.steps.push(Step::Apply(id.clone(), object));
+            notices.extend(takeover.as_ref().and_then(Takeover::notice));
+            todo.steps.push(match existing.filter(|existing| !existing.is_tidegates()) {
+                Some(theirs) => Step::TakeOver(id.clone(), merge_patch(theirs, object)),
+                None => Step::Apply(id.clone(), object),
+            });
         }
         if let (Some(state), Ok(_)) = (objects.workload(id), &workload.intent) {
             let before = had.get(id).filter(|entry| entry.uid == state.uid).map(|entry| entry.replicas);
@@ -127,6 +144,26 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         }
     }
     todo
+}
+
+/// The scalers of others that are not to be taken over.
+fn unasked(others: &[ForeignScaler], takeover: Option<&Takeover>) -> Vec<WorkloadNotice> {
+    let unasked = others.iter().filter(|other| takeover.is_none_or(|takeover| !takeover.is_of(other)));
+    unasked.map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone())).collect()
+}
+
+/// Whether a ScaledObject has the name of this workload's without being it.
+fn has_only_the_name(existing: &ScaledObject, id: &WorkloadId, takeover: Option<&Takeover>) -> bool {
+    let scales_another = existing.workload().as_ref() != Some(id);
+    if existing.is_tidegates() {
+        // One that was taken over has a name of its own, which may be another workload's.
+        return scales_another && existing.metadata.annotations.contains_key(TOOK_OVER);
+    }
+    scales_another || takeover.is_none()
+}
+
+fn is_paused(workload: &PlannedWorkload) -> bool {
+    workload.intent.as_ref().is_ok_and(|intent| intent.paused)
 }
 
 /// Removes a ScaledObject whose workload is no longer Tidegate's. A sleeping workload gets its replicas back first.

@@ -1,0 +1,218 @@
+//! What comes out: annotations by object, and remarks on what they do not say.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::{Value, json};
+use tidegate_core::{
+    intent::{Annotations, Intent, check_namespace},
+    key::{Key, PREFIX, Place},
+    problem::Problem,
+};
+
+use super::fields::{Object, text};
+
+/// The object that annotations are for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    namespace: Option<String>,
+    kind: String,
+    name: String,
+    api_version: String,
+}
+
+impl Target {
+    /// What a `scaleTargetRef` names; a Deployment where it gives no kind.
+    pub(super) fn of_reference(object: &Object<'_>, reference: &Value) -> Option<Self> {
+        let name = text(reference, "name").filter(|name| !name.is_empty())?.to_owned();
+        let kind = text(reference, "kind").filter(|kind| !kind.is_empty()).unwrap_or("Deployment").to_owned();
+        let api_version = text(reference, "apiVersion").filter(|version| !version.is_empty()).unwrap_or("apps/v1");
+        Some(Self { namespace: object.namespace.map(str::to_owned), kind, name, api_version: api_version.to_owned() })
+    }
+
+    /// Another object of the same namespace.
+    pub(super) fn beside(object: &Object<'_>, api_version: &str, kind: &str, name: &str) -> Self {
+        let namespace = object.namespace.map(str::to_owned);
+        Self { namespace, kind: kind.to_owned(), name: name.to_owned(), api_version: api_version.to_owned() }
+    }
+
+    /// A Namespace.
+    pub(super) fn namespace(name: &str) -> Self {
+        Self { namespace: None, kind: "Namespace".to_owned(), name: name.to_owned(), api_version: "v1".to_owned() }
+    }
+
+    /// The object itself.
+    pub(super) fn itself(object: &Object<'_>) -> Self {
+        Self::beside(object, object.api_version, object.kind, object.name)
+    }
+
+    /// Whether Tidegate scales objects of this kind without further settings.
+    pub(super) fn is_workload(&self) -> bool {
+        self.api_version == "apps/v1" && (self.kind == "Deployment" || self.kind == "StatefulSet")
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        named(f, &self.kind, self.namespace.as_deref(), &self.name)
+    }
+}
+
+fn named(f: &mut impl fmt::Write, kind: &str, namespace: Option<&str>, name: &str) -> fmt::Result {
+    match namespace {
+        Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
+        None => write!(f, "{kind} {name}"),
+    }
+}
+
+/// A remark on one field of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// The object, such as `ScaledObject shop/api`
+    pub object: String,
+    /// Where in it, such as `spec.fallback`; empty for all of it
+    pub field: String,
+    /// What about it, and what to do
+    pub text: String,
+    /// Whether it could not be turned, rather than turned with something to know or to do
+    pub lost: bool,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, field, text, lost } = self;
+        let lost = if *lost { "not turned: " } else { "" };
+        let separator = if field.is_empty() { "" } else { ": " };
+        write!(f, "{object}{separator}{field}: {lost}{text}")
+    }
+}
+
+/// What one object says.
+#[derive(Debug)]
+pub(super) struct Draft {
+    source: String,
+    target: Option<Target>,
+    pub(super) annotations: Annotations,
+    remarks: Vec<Remark>,
+}
+
+impl Draft {
+    pub(super) fn new(object: &Object<'_>, target: Option<Target>) -> Self {
+        let mut source = String::new();
+        // Writing to a String does not fail.
+        _ = named(&mut source, object.kind, object.namespace, object.name);
+        Self { source, target, annotations: Annotations::new(), remarks: Vec::new() }
+    }
+
+    /// Sets a key of Tidegate, given without its prefix.
+    pub(super) fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.annotations.insert(format!("{PREFIX}{key}"), value.into());
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.annotations.contains_key(&format!("{PREFIX}{key}"))
+    }
+
+    /// Remarks on what could not be turned.
+    pub(super) fn lost(&mut self, field: impl Into<String>, text: impl Into<String>) {
+        self.remark(field.into(), text.into(), true);
+    }
+
+    /// Remarks on what was turned, but is to be known.
+    pub(super) fn note(&mut self, field: impl Into<String>, text: impl Into<String>) {
+        self.remark(field.into(), text.into(), false);
+    }
+
+    fn remark(&mut self, field: String, text: String, lost: bool) {
+        self.remarks.push(Remark { object: self.source.clone(), field, text, lost });
+    }
+
+    /// Writes nothing, and says why.
+    pub(super) fn give_up(mut self, field: impl Into<String>, text: impl Into<String>) -> Self {
+        self.annotations.clear();
+        self.lost(field, text);
+        self
+    }
+}
+
+/// Annotations by object, and remarks on what they do not say.
+#[derive(Debug, Default)]
+pub struct Migration {
+    annotations: BTreeMap<Target, (String, Annotations)>,
+    /// In the order of the objects
+    pub remarks: Vec<Remark>,
+}
+
+impl Migration {
+    /// The patches, to apply by server-side apply or by kustomize: names and annotations, by namespace, kind and name.
+    pub fn patches(&self) -> Vec<Value> {
+        let patch = |(target, (_, annotations)): (&Target, &(String, Annotations))| {
+            let Target { namespace, kind, name, api_version } = target;
+            let mut metadata = json!({"name": name, "annotations": annotations});
+            if let Some(namespace) = namespace {
+                metadata["namespace"] = namespace.as_str().into();
+            }
+            json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})
+        };
+        self.annotations.iter().map(patch).collect()
+    }
+
+    /// Number of fields that could not be turned.
+    pub fn lost(&self) -> usize {
+        self.remarks.iter().filter(|remark| remark.lost).count()
+    }
+
+    pub(super) fn add(&mut self, draft: Draft) {
+        let Draft { source, target, annotations, remarks } = draft;
+        self.remarks.extend(remarks);
+        let Some(target) = target.filter(|_| !annotations.is_empty()) else { return };
+        let name = target.to_string();
+        let (first, known) = self.annotations.entry(target).or_insert_with(|| (source.clone(), Annotations::new()));
+        for (key, value) in annotations {
+            match known.get(&key) {
+                Some(there) if *there != value => self.remarks.push(Remark {
+                    object: source.clone(),
+                    field: String::new(),
+                    text: format!("{key} of {name} would be \"{value}\", but {first} has \"{there}\""),
+                    lost: true,
+                }),
+                Some(_) => {}
+                None => _ = known.insert(key, value),
+            }
+        }
+    }
+
+    /// Takes out what Tidegate would refuse.
+    pub(super) fn check(&mut self) {
+        let Self { annotations, remarks } = self;
+        annotations.retain(|target, (source, known)| {
+            let mut remark = |text: String| {
+                let object = source.clone();
+                remarks.push(Remark { object, field: String::new(), text: format!("{target}: {text}"), lost: true });
+            };
+            for problem in problems(target, known) {
+                if let Problem::Malformed { key, .. } = &problem {
+                    known.remove(key);
+                    remark(problem.to_string());
+                }
+            }
+            let left = problems(target, known);
+            for problem in &left {
+                remark(format!("{problem}; nothing is written for it"));
+            }
+            left.is_empty() && !known.is_empty()
+        });
+    }
+}
+
+fn problems(target: &Target, annotations: &Annotations) -> Vec<Problem> {
+    let of_namespace = target.kind == "Namespace";
+    let place = if of_namespace { Place::Namespace } else { Place::Workload };
+    let known = |key: &String| key.strip_prefix(PREFIX).is_some_and(|name| Key::find(name, place).is_some());
+    // Keys that this build does not have yet cannot be checked by it.
+    let checked =
+        annotations.iter().filter(|(key, _)| known(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    if of_namespace {
+        return check_namespace(&checked);
+    }
+    Intent::of_workload(&checked, "", &Annotations::new()).err().unwrap_or_default()
+}
