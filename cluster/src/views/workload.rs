@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
 
-use super::{ASLEEP, Labels, Meta, quantity};
+use super::{ASLEEP, Labels, Meta, port::PortNames, quantity};
 
 /// A Deployment or StatefulSet.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -68,12 +68,21 @@ pub(crate) struct WorkloadSpec {
     pub(crate) replicas: u32,
     pub(crate) selector: Selector,
     pub(crate) template: Template,
+    ordinals: Ordinals,
 }
 
 impl Default for WorkloadSpec {
     fn default() -> Self {
-        Self { replicas: 1, selector: Selector::default(), template: Template::default() }
+        let (selector, template) = (Selector::default(), Template::default());
+        Self { replicas: 1, selector, template, ordinals: Ordinals::default() }
     }
+}
+
+/// `ordinals` of a StatefulSet: the index of its first pod, 0 unless set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Ordinals {
+    start: u32,
 }
 
 /// A selector of pods, reduced to its plain labels.
@@ -94,12 +103,28 @@ pub(crate) struct Template {
 #[serde(default)]
 struct PodSpec {
     containers: Vec<Container>,
+    /// The named TCP ports of side-cars: init containers that keep running
+    #[serde(rename = "initContainers", deserialize_with = "ports_of_side_cars")]
+    side_car_ports: PortNames,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Container {
     resources: Resources,
+    ports: PortNames,
+}
+
+fn ports_of_side_cars<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PortNames, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct InitContainer {
+        restart_policy: String,
+        ports: PortNames,
+    }
+    let all = Vec::<InitContainer>::deserialize(deserializer)?;
+    let side_cars = all.into_iter().filter(|container| container.restart_policy == "Always");
+    Ok(side_cars.flat_map(|container| container.ports).collect())
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -148,6 +173,17 @@ impl Workload {
     /// The labels of its pods.
     pub(crate) fn pod_labels(&self) -> &Labels {
         &self.spec.template.metadata.labels
+    }
+
+    /// Whether a container of its pods has a TCP port of this name (`FindPort` in Kubernetes' `pkg/api/v1/pod/util.go`).
+    pub(crate) fn has_port(&self, name: &str) -> bool {
+        let spec = &self.spec.template.spec;
+        spec.side_car_ports.contains(name) || spec.containers.iter().any(|container| container.ports.contains(name))
+    }
+
+    /// The index of the first pod of a StatefulSet.
+    pub(crate) fn first_ordinal(&self) -> u32 {
+        self.spec.ordinals.start
     }
 }
 

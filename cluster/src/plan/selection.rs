@@ -1,0 +1,154 @@
+//! The workloads behind a Service or a pool, as Kubernetes chooses their pods.
+//!
+//! 1. [`selector`]: the selector, on the labels of pod templates and on those that Kubernetes adds to pods.
+//! 2. A Service's port that leads to a named port leaves out pods without it.
+//! 3. [`slices`]: where there are EndpointSlices, they have the last word.
+//!
+//! Pods themselves are not watched. So what the rules say stands wherever EndpointSlices do not prove the contrary.
+
+mod pod_name;
+mod selector;
+mod slices;
+
+use std::collections::HashMap;
+
+use tidegate_core::workload::WorkloadKind;
+
+use self::{
+    selector::{Chosen, Source},
+    slices::Slices,
+};
+use crate::{
+    discovery::{Pods, ServiceAt},
+    objects::Objects,
+    views::{Labels, Service, Workload},
+};
+
+/// A workload that may be selected.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) kind: WorkloadKind,
+    pub(super) name: &'a str,
+    pub(super) workload: &'a Workload,
+}
+
+/// A workload behind a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// Its index among the candidates
+    pub(super) workload: usize,
+    /// The number of its pods there that are ready
+    pub(super) ready: u32,
+}
+
+/// All workloads, found by the labels and the names of their pods.
+pub(super) struct Selection<'a> {
+    objects: &'a Objects,
+    all: Vec<Candidate<'a>>,
+    namespaces: HashMap<&'a str, Namespace<'a>>,
+    slices: Slices<'a>,
+}
+
+/// The indexes of a namespace's workloads.
+#[derive(Default)]
+struct Namespace<'a> {
+    /// Label → value
+    by_label: HashMap<&'a str, HashMap<&'a str, Vec<usize>>>,
+    by_name: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Selection<'a> {
+    pub(super) fn of(objects: &'a Objects, all: Vec<Candidate<'a>>) -> Self {
+        let mut namespaces = HashMap::<_, Namespace<'_>>::new();
+        for (i, candidate) in all.iter().enumerate() {
+            let namespace = namespaces.entry(candidate.namespace).or_default();
+            namespace.by_name.entry(candidate.name).or_default().push(i);
+            for (label, value) in candidate.workload.pod_labels().iter() {
+                namespace.by_label.entry(label).or_default().entry(value).or_default().push(i);
+            }
+        }
+        Self { objects, all, namespaces, slices: Slices::of(objects) }
+    }
+
+    /// The workloads whose pods get what arrives at a Service, in the order of the candidates.
+    pub(super) fn behind(&self, at: &ServiceAt<'_>) -> Vec<Behind> {
+        let service = self.objects.services.get(at.namespace).and_then(|names| names.get(at.name));
+        let Some(service) = service else { return Vec::new() };
+        let mut chosen = self.chosen(at.namespace, &service.spec.selector);
+        if let Some(target) = target_port(service, at) {
+            chosen.retain(|chosen| self.workload(chosen).is_some_and(|workload| workload.has_port(target)));
+        }
+        let mut behind = self.as_listed(at, service, &chosen);
+        if let Some(names) = at.pods.names() {
+            let names: Vec<_> = names.collect();
+            let has_one = |candidate: &Candidate<'_>| names.iter().any(|pod| selector::has_pod(candidate, pod));
+            behind.retain(|behind| self.all.get(behind.workload).is_some_and(has_one));
+        }
+        behind
+    }
+
+    /// The workloads whose pods a pool selects.
+    pub(super) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<Behind> {
+        self.chosen(namespace, selector).iter().map(|chosen| chosen.behind).collect()
+    }
+
+    /// By the rules for selectors. Without a selector nobody is selected.
+    fn chosen(&self, namespace: &str, selector: &Labels) -> Vec<Chosen> {
+        let Some(known) = self.namespaces.get(namespace) else { return Vec::new() };
+        let chosen = |i: &usize| selector::chosen(selector, *i, self.all.get(*i)?);
+        match known.narrowed(selector) {
+            Some(candidates) => candidates.iter().filter_map(chosen).collect(),
+            None => {
+                let mut all: Vec<_> = known.by_name.values().flatten().copied().collect();
+                all.sort_unstable();
+                all.iter().filter_map(chosen).collect()
+            }
+        }
+    }
+
+    /// By the EndpointSlices of a Service, as far as they say more than the rules.
+    fn as_listed(&self, at: &ServiceAt<'_>, service: &Service, chosen: &[Chosen]) -> Vec<Behind> {
+        let has_selector = service.spec.selector.iter().len() > 0;
+        let port = match at.pods {
+            Pods::WithPort => at.port.and_then(|number| service.tcp_port(number)).map(|port| &*port.name),
+            Pods::All | Pods::Named(_) => None,
+        };
+        let listed = self.slices.pods(at.namespace, at.name, has_selector, port);
+        slices::decided(&self.all, self.namespaces.get(at.namespace), listed, chosen)
+    }
+
+    fn workload(&self, chosen: &Chosen) -> Option<&'a Workload> {
+        self.all.get(chosen.behind.workload).map(|candidate| candidate.workload)
+    }
+}
+
+impl Namespace<'_> {
+    /// The fewest workloads among which those with these labels are; `None` for all.
+    fn narrowed(&self, selector: &Labels) -> Option<&[usize]> {
+        let of = |(label, value)| match Source::of(label, value) {
+            Source::Template => Some(self.by_label.get(label).and_then(|values| values.get(value))),
+            Source::NameOfSet(set) => Some(self.by_name.get(set)),
+            Source::Kubernetes => None,
+        };
+        // The rarest label leaves the fewest to compare.
+        selector
+            .iter()
+            .filter_map(of)
+            .map(|found| found.map_or(&[][..], Vec::as_slice))
+            .min_by_key(|candidates| candidates.len())
+    }
+}
+
+/// The name of the pods' port to which the Service's port leads; `None` when it leads to a number, which every pod has.
+fn target_port<'s>(service: &'s Service, at: &ServiceAt<'_>) -> Option<&'s str> {
+    match at.pods {
+        Pods::WithPort => service.tcp_port(at.port?)?.target_port.as_deref(),
+        Pods::All | Pods::Named(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod slices_tests;
+#[cfg(test)]
+mod tests;
