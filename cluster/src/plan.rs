@@ -1,5 +1,6 @@
 //! From objects to the Plan.
 
+mod entrances;
 mod fleets;
 mod own_objects;
 mod proxies;
@@ -25,6 +26,7 @@ use tidegate_core::{
 pub use self::proxies::{NotAProxy, strangers};
 pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
 use self::{
+    entrances::Entrances,
     own_objects::OwnObjects,
     selection::{Behind, Candidate, Selection},
 };
@@ -48,7 +50,7 @@ fn plan(objects: &Objects) -> Plan {
     let mut workloads = Workloads::of(objects);
     let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
     let mut pools = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
-    let mut entrances = BTreeMap::<ServiceId, Vec<ServiceAt<'_>>>::new();
+    let mut entrances = Entrances::default();
     let generated = discovery::generated(objects);
     let parts = discovery::discover(objects, &generated);
     let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
@@ -60,13 +62,13 @@ fn plan(objects: &Objects) -> Plan {
             continue;
         }
         if let Some(service) = part.service {
-            entrances.entry(share.service.clone()).or_default().push(service);
+            entrances.add(service);
         }
         let of = if part.backend.kind == POOL { &mut pools } else { &mut services };
         of.entry(share.service.clone()).or_default().push(share);
     }
     for (service, shares) in &services {
-        workloads.add_traffic(entrances.get(service).map_or(&[], Vec::as_slice), shares);
+        workloads.add_traffic(entrances.of(service), shares);
     }
     for (pool, shares) in &pools {
         workloads.add_traffic_of_pool(pool, shares);
@@ -226,15 +228,12 @@ impl<'a> Workloads<'a> {
         behind.iter().filter(is_tidegates).map(|behind| (behind.workload, part(behind))).collect()
     }
 
-    /// Adds the traffic of a Service: its shares of clusters, with the entrance of each.
-    fn add_traffic(&mut self, entrances: &[ServiceAt<'_>], shares: &[ClusterShare]) {
-        let mut known = Vec::<(&ServiceAt<'_>, Vec<(usize, f64)>)>::new();
-        for (entrance, share) in entrances.iter().zip(shares) {
-            if !known.iter().any(|(same, _)| *same == entrance) {
-                known.push((entrance, self.parts(&self.selection.behind(entrance))));
-            }
-            let parts = known.iter().find(|(same, _)| *same == entrance);
-            self.add_shares(parts.map_or(&[], |(_, parts)| parts), std::slice::from_ref(share));
+    /// Adds the traffic of a Service: its shares of clusters, by the entrances that they lead to.
+    fn add_traffic(&mut self, entrances: &[(ServiceAt<'_>, usize)], mut shares: &[ClusterShare]) {
+        for (entrance, count) in entrances {
+            let (own, rest) = shares.split_at(shares.len().min(*count));
+            self.add_shares(&self.parts(&self.selection.behind(entrance)), own);
+            shares = rest;
         }
     }
 
@@ -255,23 +254,19 @@ impl<'a> Workloads<'a> {
         pool.map(|pool| self.selection.selected(&id.namespace, pool.selector())).unwrap_or_default()
     }
 
-    /// The workloads behind a backend of an AI gateway. `entrances` are those of the routes to each Service.
-    fn behind(&self, destination: &Destination, entrances: &BTreeMap<ServiceId, Vec<ServiceAt<'_>>>) -> Vec<Behind> {
+    /// The workloads behind a backend of an AI gateway.
+    fn behind(&self, destination: &Destination, entrances: &Entrances<'_>) -> Vec<Behind> {
         match destination {
             Destination::Service(id) => {
                 let whole = ServiceAt { namespace: &id.namespace, name: &id.name, port: None, pods: Pods::All };
-                let only = match entrances.get(id).map(Vec::as_slice) {
-                    Some([first, rest @ ..]) if rest.iter().all(|entrance| entrance == first) => first,
-                    _ => &whole,
-                };
-                self.selection.behind(only)
+                self.selection.behind(entrances.only(id).unwrap_or(&whole))
             }
             Destination::Pool(id) => self.behind_pool(id),
             Destination::External(_) | Destination::Nobody => Vec::new(),
         }
     }
 
-    fn add_models(&mut self, rule: &Arc<AiRule>, entrances: &BTreeMap<ServiceId, Vec<ServiceAt<'_>>>) {
+    fn add_models(&mut self, rule: &Arc<AiRule>, entrances: &Entrances<'_>) {
         for (backend, of) in rule.backends.iter().enumerate() {
             for (i, of_backend) in self.parts(&self.behind(&of.destination, entrances)) {
                 let Some(known) = self.all.get_mut(i) else { continue };

@@ -10,7 +10,7 @@ mod pod_name;
 mod selector;
 mod slices;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tidegate_core::workload::WorkloadKind;
 
@@ -55,7 +55,8 @@ pub(super) struct Selection<'a> {
 struct Namespace<'a> {
     /// Label → value
     by_label: HashMap<&'a str, HashMap<&'a str, Vec<usize>>>,
-    by_name: HashMap<&'a str, Vec<usize>>,
+    /// Ordered by name
+    by_name: Vec<(&'a str, usize)>,
 }
 
 impl<'a> Selection<'a> {
@@ -63,11 +64,12 @@ impl<'a> Selection<'a> {
         let mut namespaces = HashMap::<_, Namespace<'_>>::new();
         for (i, candidate) in all.iter().enumerate() {
             let namespace = namespaces.entry(candidate.namespace).or_default();
-            namespace.by_name.entry(candidate.name).or_default().push(i);
+            namespace.by_name.push((candidate.name, i));
             for (label, value) in candidate.workload.pod_labels().iter() {
                 namespace.by_label.entry(label).or_default().entry(value).or_default().push(i);
             }
         }
+        namespaces.values_mut().for_each(|namespace| namespace.by_name.sort_unstable());
         Self { objects, all, namespaces, slices: Slices::of(objects) }
     }
 
@@ -96,15 +98,8 @@ impl<'a> Selection<'a> {
     /// By the rules for selectors. Without a selector nobody is selected.
     fn chosen(&self, namespace: &str, selector: &Labels) -> Vec<Chosen> {
         let Some(known) = self.namespaces.get(namespace) else { return Vec::new() };
-        let chosen = |i: &usize| selector::chosen(selector, *i, self.all.get(*i)?);
-        match known.narrowed(selector) {
-            Some(candidates) => candidates.iter().filter_map(chosen).collect(),
-            None => {
-                let mut all: Vec<_> = known.by_name.values().flatten().copied().collect();
-                all.sort_unstable();
-                all.iter().filter_map(chosen).collect()
-            }
-        }
+        let chosen = |i: usize| selector::chosen(selector, i, self.all.get(i)?);
+        known.narrowed(selector).into_iter().filter_map(chosen).collect()
     }
 
     /// By the EndpointSlices of a Service, as far as they say more than the rules.
@@ -124,19 +119,29 @@ impl<'a> Selection<'a> {
 }
 
 impl Namespace<'_> {
-    /// The fewest workloads among which those with these labels are; `None` for all.
-    fn narrowed(&self, selector: &Labels) -> Option<&[usize]> {
-        let of = |(label, value)| match Source::of(label, value) {
-            Source::Template => Some(self.by_label.get(label).and_then(|values| values.get(value))),
-            Source::NameOfSet(set) => Some(self.by_name.get(set)),
+    /// The fewest workloads among which those with these labels are, in the order of the candidates.
+    fn narrowed(&self, selector: &Labels) -> Vec<usize> {
+        let labelled = |(label, value)| match Source::of(label, value) {
+            Source::Template => Some(Cow::Borrowed(self.labelled(label, value))),
+            Source::NameOfSet(set) => Some(Cow::Owned(self.named(set).collect())),
             Source::Kubernetes => None,
         };
         // The rarest label leaves the fewest to compare.
-        selector
-            .iter()
-            .filter_map(of)
-            .map(|found| found.map_or(&[][..], Vec::as_slice))
-            .min_by_key(|candidates| candidates.len())
+        let rarest = selector.iter().filter_map(labelled).min_by_key(|candidates| candidates.len());
+        let mut all = rarest.map_or_else(|| self.by_name.iter().map(|(_, i)| *i).collect(), Cow::into_owned);
+        all.sort_unstable();
+        all
+    }
+
+    fn labelled(&self, label: &str, value: &str) -> &[usize] {
+        self.by_label.get(label).and_then(|values| values.get(value)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The workloads of this name, one of a kind.
+    fn named(&self, name: &str) -> impl Iterator<Item = usize> {
+        let first = self.by_name.partition_point(|(known, _)| *known < name);
+        let from = self.by_name.get(first..).unwrap_or_default();
+        from.iter().take_while(move |(known, _)| *known == name).map(|(_, i)| *i)
     }
 }
 

@@ -76,16 +76,14 @@ pub(super) fn decided(
 
 /// The workload that pods belong to. A name that fits only perhaps needs the selector to agree.
 fn owner(all: &[Candidate<'_>], namespace: &Namespace<'_>, pods: &PodGroup, chosen: &[Chosen]) -> Option<usize> {
-    let fits = |i: &usize, wanted: Fit| {
-        all.get(*i).is_some_and(|candidate| pod_name::fit(candidate.kind, candidate.name, pods) == wanted)
+    let fits = |i: usize, wanted: Fit| {
+        all.get(i).is_some_and(|candidate| pod_name::fit(candidate.kind, candidate.name, pods) == wanted)
     };
     let certain = match pod_name::owners(pods) {
-        Some(names) => {
-            names.filter_map(|name| namespace.by_name.get(name)).flatten().copied().find(|i| fits(i, Fit::Yes))
-        }
-        None => namespace.by_name.values().flatten().copied().find(|i| fits(i, Fit::Yes)),
+        Some(mut names) => names.find_map(|name| namespace.named(name).find(|i| fits(*i, Fit::Yes))),
+        None => namespace.by_name.iter().map(|(_, i)| *i).find(|i| fits(*i, Fit::Yes)),
     };
     let name_of = |i: &usize| all.get(*i).map_or(0, |candidate| candidate.name.len());
-    let perhaps = || chosen.iter().map(|chosen| chosen.behind.workload).filter(|i| fits(i, Fit::Perhaps));
+    let perhaps = || chosen.iter().map(|chosen| chosen.behind.workload).filter(|i| fits(*i, Fit::Perhaps));
     certain.or_else(|| perhaps().max_by_key(name_of))
 }

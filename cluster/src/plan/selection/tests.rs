@@ -209,6 +209,15 @@ fn a_short_name_leads_to_a_service_only_if_there_is_one() {
 }
 
 #[test]
+fn a_host_elsewhere_is_taken_for_no_service() {
+    let reference = json!({"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "b"});
+    for host in ["db.example", "api.openai.com", "db-0.db.example"] {
+        let plan = plan_of([backend("b", &fqdns(&[host])), route(std::slice::from_ref(&reference))]);
+        assert!(plan.services.is_empty(), "{host}");
+    }
+}
+
+#[test]
 fn a_backend_of_a_services_own_address_leads_to_the_service_and_heeds_its_target_port() {
     let ip = |address: &str, port: u16| json!([{"ip": {"address": address, "port": port}}]);
     let both = json!([{"ip": {"address": "10.96.0.7", "port": 81}}, {"ip": {"address": "fd00::7", "port": 81}}]);
