@@ -120,6 +120,18 @@ struct RawTarget {
 #[serde(default)]
 struct RawConditions {
     ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+impl RawConditions {
+    /// Whether Envoy Gateway sends it new traffic (`getIREndpointsFromEndpointSlice`). Unknown is to be taken as ready.
+    fn gets_traffic(&self) -> bool {
+        match (self.serving, self.terminating) {
+            (Some(serving), Some(terminating)) => serving && !terminating,
+            (None, _) | (_, None) => self.ready.unwrap_or(true),
+        }
+    }
 }
 
 impl From<Raw> for EndpointSlice {
@@ -130,8 +142,7 @@ impl From<Raw> for EndpointSlice {
             let target = &endpoint.target_ref;
             let is_here = target.namespace.is_empty() || target.namespace == *namespace;
             let group = if target.kind == "Pod" && is_here { split(&target.name) } else { ("", Suffix::None) };
-            // Unknown readiness is to be taken as ready.
-            *groups.entry(group).or_default() += u32::from(endpoint.conditions.ready.unwrap_or(true));
+            *groups.entry(group).or_default() += u32::from(endpoint.conditions.gets_traffic());
         }
         let group = |((stem, suffix), ready): ((&str, _), _)| PodGroup { stem: stem.into(), suffix, ready };
         Self {
@@ -193,6 +204,22 @@ mod tests {
             [endpoint("api-7d9f8-ddddd", "10.0.0.9", Some(false)), endpoint("api-7d9f8-fffff", "10.0.0.8", Some(true))];
         assert_eq!(slice(&json!(before)), slice(&json!(after)));
         assert_ne!(slice(&json!(before)), slice(&json!([endpoint("api-7d9f8-bbbbb", "10.0.0.1", Some(false))])));
+    }
+
+    #[test]
+    fn a_pod_is_ready_when_envoy_gateway_sends_it_traffic() {
+        for (conditions, ready) in [
+            (json!({}), 1),
+            (json!({"ready": null, "serving": null}), 1),
+            (json!({"ready": false}), 0),
+            (json!({"ready": true, "serving": true, "terminating": false}), 1),
+            (json!({"ready": true, "serving": false, "terminating": false}), 0),
+            (json!({"ready": false, "serving": true, "terminating": true}), 0),
+        ] {
+            let mut endpoint = endpoint("db-0", "10.0.0.1", None);
+            endpoint["conditions"] = conditions.clone();
+            assert_eq!(slice(&json!([endpoint])).pods[0].ready, ready, "{conditions}");
+        }
     }
 
     #[test]
