@@ -1,9 +1,9 @@
 //! From objects to the Plan.
 
-mod entrances;
 mod fleets;
 mod own_objects;
 mod proxies;
+mod reached;
 mod selection;
 mod spared;
 
@@ -26,8 +26,8 @@ use tidegate_core::{
 pub use self::proxies::{NotAProxy, strangers};
 pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
 use self::{
-    entrances::Entrances,
     own_objects::OwnObjects,
+    reached::Reached,
     selection::{Behind, Candidate, Selection},
 };
 use super::{
@@ -48,9 +48,8 @@ impl Objects {
 
 fn plan(objects: &Objects) -> Plan {
     let mut workloads = Workloads::of(objects);
-    let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
+    let mut services = BTreeMap::<ServiceId, Reached<'_>>::new();
     let mut pools = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
-    let mut entrances = Entrances::default();
     let generated = discovery::generated(objects);
     let parts = discovery::discover(objects, &generated);
     let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
@@ -61,27 +60,27 @@ fn plan(objects: &Objects) -> Plan {
         if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
             continue;
         }
-        if let Some(service) = part.service {
-            entrances.add(service);
+        let id = share.service.clone();
+        match part.service {
+            Some(at) if part.backend.kind != POOL => services.entry(id).or_default().add(at, share),
+            _ => pools.entry(id).or_default().push(share),
         }
-        let of = if part.backend.kind == POOL { &mut pools } else { &mut services };
-        of.entry(share.service.clone()).or_default().push(share);
     }
-    for (service, shares) in &services {
-        workloads.add_traffic(entrances.of(service), shares);
+    for reached in services.values() {
+        workloads.add_traffic(reached);
     }
     for (pool, shares) in &pools {
         workloads.add_traffic_of_pool(pool, shares);
     }
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
-        workloads.add_models(rule, &entrances);
+        workloads.add_models(rule, &services);
     }
     let calendars = calendars(objects);
     let fleets = fleets::fleets(objects, &calendars);
     Plan {
         workloads: workloads.planned(&calendars),
-        services,
+        services: services.into_iter().map(|(id, reached)| (id, reached.shares)).collect(),
         proxies: proxies::proxies(objects),
         ai_gateways: proxies::ai_gateways(objects),
         ai_rules,
@@ -228,12 +227,9 @@ impl<'a> Workloads<'a> {
         behind.iter().filter(is_tidegates).map(|behind| (behind.workload, part(behind))).collect()
     }
 
-    /// Adds the traffic of a Service: its shares of clusters, by the entrances that they lead to.
-    fn add_traffic(&mut self, entrances: &[(ServiceAt<'_>, usize)], mut shares: &[ClusterShare]) {
-        for (entrance, count) in entrances {
-            let (own, rest) = shares.split_at(shares.len().min(*count));
-            self.add_shares(&self.parts(&self.selection.behind(entrance)), own);
-            shares = rest;
+    fn add_traffic(&mut self, service: &Reached<'_>) {
+        for (entrance, shares) in service.by_entrance() {
+            self.add_shares(&self.parts(&self.selection.behind(entrance)), shares);
         }
     }
 
@@ -255,20 +251,20 @@ impl<'a> Workloads<'a> {
     }
 
     /// The workloads behind a backend of an AI gateway.
-    fn behind(&self, destination: &Destination, entrances: &Entrances<'_>) -> Vec<Behind> {
+    fn behind(&self, destination: &Destination, services: &BTreeMap<ServiceId, Reached<'_>>) -> Vec<Behind> {
         match destination {
             Destination::Service(id) => {
                 let whole = ServiceAt { namespace: &id.namespace, name: &id.name, port: None, pods: Pods::All };
-                self.selection.behind(entrances.only(id).unwrap_or(&whole))
+                self.selection.behind(services.get(id).and_then(Reached::only_entrance).unwrap_or(&whole))
             }
             Destination::Pool(id) => self.behind_pool(id),
             Destination::External(_) | Destination::Nobody => Vec::new(),
         }
     }
 
-    fn add_models(&mut self, rule: &Arc<AiRule>, entrances: &Entrances<'_>) {
+    fn add_models(&mut self, rule: &Arc<AiRule>, services: &BTreeMap<ServiceId, Reached<'_>>) {
         for (backend, of) in rule.backends.iter().enumerate() {
-            for (i, of_backend) in self.parts(&self.behind(&of.destination, entrances)) {
+            for (i, of_backend) in self.parts(&self.behind(&of.destination, services)) {
                 let Some(known) = self.all.get_mut(i) else { continue };
                 known.models.push(ModelShare::Routed { rule: Arc::clone(rule), backend, of_backend });
             }

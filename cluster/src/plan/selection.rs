@@ -69,7 +69,7 @@ impl<'a> Selection<'a> {
                 namespace.by_label.entry(label).or_default().entry(value).or_default().push(i);
             }
         }
-        namespaces.values_mut().for_each(|namespace| namespace.by_name.sort_unstable());
+        namespaces.values_mut().for_each(|namespace| namespace.by_name.sort());
         Self { objects, all, namespaces, slices: Slices::of(objects) }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Selection<'a> {
     fn chosen(&self, namespace: &str, selector: &Labels) -> Vec<Chosen> {
         let Some(known) = self.namespaces.get(namespace) else { return Vec::new() };
         let chosen = |i: usize| selector::chosen(selector, i, self.all.get(i)?);
-        known.narrowed(selector).into_iter().filter_map(chosen).collect()
+        known.narrowed(selector).iter().filter_map(|i| chosen(*i)).collect()
     }
 
     /// By the EndpointSlices of a Service, as far as they say more than the rules.
@@ -110,7 +110,7 @@ impl<'a> Selection<'a> {
             Pods::All | Pods::Named(_) => None,
         };
         let listed = self.slices.pods(at.namespace, at.name, has_selector, port);
-        slices::decided(&self.all, self.namespaces.get(at.namespace), listed, chosen)
+        slices::decided(&self.all, self.namespaces.get(at.namespace), &listed, chosen)
     }
 
     fn workload(&self, chosen: &Chosen) -> Option<&'a Workload> {
@@ -120,17 +120,19 @@ impl<'a> Selection<'a> {
 
 impl Namespace<'_> {
     /// The fewest workloads among which those with these labels are, in the order of the candidates.
-    fn narrowed(&self, selector: &Labels) -> Vec<usize> {
+    fn narrowed(&self, selector: &Labels) -> Cow<'_, [usize]> {
+        let ordered = |mut indexes: Vec<usize>| {
+            indexes.sort_unstable();
+            Cow::Owned(indexes)
+        };
         let labelled = |(label, value)| match Source::of(label, value) {
             Source::Template => Some(Cow::Borrowed(self.labelled(label, value))),
-            Source::NameOfSet(set) => Some(Cow::Owned(self.named(set).collect())),
+            Source::NameOfSet(set) => Some(ordered(self.named(set).collect())),
             Source::Kubernetes => None,
         };
         // The rarest label leaves the fewest to compare.
         let rarest = selector.iter().filter_map(labelled).min_by_key(|candidates| candidates.len());
-        let mut all = rarest.map_or_else(|| self.by_name.iter().map(|(_, i)| *i).collect(), Cow::into_owned);
-        all.sort_unstable();
-        all
+        rarest.unwrap_or_else(|| ordered(self.by_name.iter().map(|(_, i)| *i).collect()))
     }
 
     fn labelled(&self, label: &str, value: &str) -> &[usize] {

@@ -15,18 +15,27 @@ use crate::{
     views::{Author, EndpointSlice, PodGroup},
 };
 
-/// EndpointSlices by the Service that they are of.
-pub(super) struct Slices<'a>(HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>);
+/// EndpointSlices by namespace, ordered by the Service that they are of.
+pub(super) struct Slices<'a>(HashMap<&'a str, Vec<&'a EndpointSlice>>);
 
 impl<'a> Slices<'a> {
     pub(super) fn of(objects: &'a Objects) -> Self {
-        let mut all = HashMap::<_, Vec<_>>::new();
-        for (namespace, slices) in &objects.endpoint_slices {
-            for slice in slices.values() {
-                all.entry((namespace.as_str(), &*slice.service)).or_default().push(slice);
-            }
-        }
-        Self(all)
+        let ordered = |slices: &'a BTreeMap<String, EndpointSlice>| {
+            let mut all: Vec<_> = slices.values().collect();
+            // Their names begin with the Service's, so that they are almost in order.
+            all.sort_by(|a, b| a.service.cmp(&b.service));
+            all
+        };
+        Self(objects.endpoint_slices.iter().map(|(namespace, slices)| (namespace.as_str(), ordered(slices))).collect())
+    }
+
+    fn of_service(&self, namespace: &str, service: &str) -> &[&'a EndpointSlice] {
+        let all = self.0.get(namespace).map_or(&[][..], Vec::as_slice);
+        let (first, end) = (
+            all.partition_point(|slice| *slice.service < *service),
+            all.partition_point(|slice| *slice.service <= *service),
+        );
+        all.get(first..end).unwrap_or_default()
     }
 
     /// The pods of a Service that have the port of this name, or any port. Of a Service with a selector only Kubernetes knows
@@ -41,37 +50,47 @@ impl<'a> Slices<'a> {
         let counts = |slice: &&EndpointSlice| {
             (!has_selector || slice.author == Author::Kubernetes) && port.is_none_or(|port| slice.ports.contains(port))
         };
-        let slices = self.0.get(&(namespace, service)).into_iter().flatten().copied();
-        slices.filter(counts).flat_map(|slice| &slice.pods).collect()
+        self.of_service(namespace, service).iter().copied().filter(counts).flat_map(|slice| &slice.pods).collect()
     }
 }
 
-/// The workloads behind a Service, from those that the rules choose and the pods that are listed.
+/// The workloads behind a Service, from those that the rules choose, in their order, and the pods that are listed.
 pub(super) fn decided(
     all: &[Candidate<'_>],
     namespace: Option<&Namespace<'_>>,
-    listed: Vec<&PodGroup>,
+    listed: &[&PodGroup],
     chosen: &[Chosen],
 ) -> Vec<Behind> {
-    let by_rules = || chosen.iter().map(|chosen| chosen.behind);
-    let Some(namespace) = namespace.filter(|_| !listed.is_empty()) else { return by_rules().collect() };
-    let (mut owners, mut strangers) = (BTreeMap::<usize, u32>::new(), false);
-    for pods in listed {
-        match owner(all, namespace, pods, chosen) {
-            Some(owner) => *owners.entry(owner).or_default() += pods.ready,
-            None => strangers = true,
-        }
-    }
-    let stays = |chosen: &&Chosen| {
-        strangers || chosen.expected == Expected::Perhaps || owners.contains_key(&chosen.behind.workload)
+    let Some(namespace) = namespace.filter(|_| !listed.is_empty()) else {
+        return chosen.iter().map(|chosen| chosen.behind).collect();
     };
-    let mut behind: BTreeMap<_, _> =
-        chosen.iter().filter(stays).map(|chosen| (chosen.behind.workload, chosen.behind.ready)).collect();
-    for (workload, ready) in owners {
-        // Pods of unknown owners may be its own, so what its status says stands.
-        behind.entry(workload).and_modify(|own| *own = if strangers { *own } else { ready }).or_insert(ready);
-    }
-    behind.into_iter().map(|(workload, ready)| Behind { workload, ready }).collect()
+    let owned = |pods: &&PodGroup| Some(Behind { workload: owner(all, namespace, pods, chosen)?, ready: pods.ready });
+    let owners: Vec<_> = listed.iter().filter_map(owned).collect();
+    let strangers = owners.len() < listed.len();
+    let owners = summed(owners);
+    // With pods of unknown owners, which may be its own, what the rules say of a workload stands.
+    let stays =
+        |chosen: &&Chosen| strangers || (chosen.expected == Expected::Perhaps && !is_among(&owners, &chosen.behind));
+    let by_rules: Vec<_> = chosen.iter().filter(stays).map(|chosen| chosen.behind).collect();
+    let by_slices = owners.into_iter().filter(|owner| !is_among(&by_rules, owner));
+    let mut behind: Vec<_> = by_slices.chain(by_rules.iter().copied()).collect();
+    behind.sort_unstable_by_key(|behind| behind.workload);
+    behind
+}
+
+/// Each workload once, in order.
+fn summed(mut all: Vec<Behind>) -> Vec<Behind> {
+    all.sort_unstable_by_key(|behind| behind.workload);
+    all.dedup_by(|next, first| {
+        let same = next.workload == first.workload;
+        first.ready += if same { next.ready } else { 0 };
+        same
+    });
+    all
+}
+
+fn is_among(ordered: &[Behind], one: &Behind) -> bool {
+    ordered.binary_search_by_key(&one.workload, |behind| behind.workload).is_ok()
 }
 
 /// The workload that pods belong to. A name that fits only perhaps needs the selector to agree.
