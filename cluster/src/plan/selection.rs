@@ -21,7 +21,7 @@ use self::{
 use crate::{
     discovery::{Pods, ServiceAt},
     objects::Objects,
-    views::{Labels, Service, Workload},
+    views::{Author, Labels, Service, Workload},
 };
 
 /// A workload that may be selected.
@@ -69,7 +69,9 @@ impl<'a> Selection<'a> {
                 namespace.by_label.entry(label).or_default().entry(value).or_default().push(i);
             }
         }
-        namespaces.values_mut().for_each(|namespace| namespace.by_name.sort());
+        for namespace in namespaces.values_mut() {
+            namespace.by_name.sort_unstable();
+        }
         Self { objects, all, namespaces, slices: Slices::of(objects) }
     }
 
@@ -104,12 +106,13 @@ impl<'a> Selection<'a> {
 
     /// By the EndpointSlices of a Service, as far as they say more than the rules.
     fn as_listed(&self, at: &ServiceAt<'_>, service: &Service, chosen: &[Chosen]) -> Vec<Behind> {
-        let has_selector = service.spec.selector.iter().len() > 0;
+        // Others may add addresses of their own to a Service with a selector, such as that of a waiting room.
+        let only = (service.spec.selector.iter().len() > 0).then_some(Author::Kubernetes);
         let port = match at.pods {
             Pods::WithPort => at.port.and_then(|number| service.tcp_port(number)).map(|port| &*port.name),
             Pods::All | Pods::Named(_) => None,
         };
-        let listed = self.slices.pods(at.namespace, at.name, has_selector, port);
+        let listed = self.slices.pods(at.namespace, at.name, only, port);
         slices::decided(&self.all, self.namespaces.get(at.namespace), &listed, chosen)
     }
 

@@ -21,17 +21,24 @@ pub(super) enum Fit {
 
 /// How well the names of pods fit a workload.
 pub(super) fn fit(kind: WorkloadKind, name: &str, pods: &PodGroup) -> Fit {
-    match (kind, pods.suffix) {
-        (_, Suffix::None) => Fit::No,
-        (WorkloadKind::StatefulSet, Suffix::Ordinal) if name == &*pods.stem => Fit::Yes,
-        (WorkloadKind::StatefulSet, _) => Fit::No,
-        (WorkloadKind::Deployment, Suffix::Cut) if is_cut_from(name, &pods.stem) => Fit::Yes,
-        (WorkloadKind::Deployment, _) => match pods.stem.strip_prefix(name).map(|rest| rest.strip_prefix('-')) {
-            Some(Some(rest)) if is_hash(rest) => Fit::Yes,
+    match kind {
+        WorkloadKind::StatefulSet if pods.suffix == Suffix::Ordinal && name == &*pods.stem => Fit::Yes,
+        WorkloadKind::StatefulSet => Fit::No,
+        WorkloadKind::Deployment => fit_of_deployment(name, pods),
+    }
+}
+
+fn fit_of_deployment(name: &str, pods: &PodGroup) -> Fit {
+    let after_name = || pods.stem.strip_prefix(name)?.strip_prefix('-');
+    match pods.suffix {
+        Suffix::Cut if is_cut_from(name, &pods.stem) => Fit::Yes,
+        Suffix::Ordinal | Suffix::Text => match after_name() {
+            Some(rest) if is_hash(rest) => Fit::Yes,
             // A Deployment may adopt a ReplicaSet of any name.
-            Some(Some(_)) => Fit::Perhaps,
-            Some(None) | None => Fit::No,
+            Some(_) => Fit::Perhaps,
+            None => Fit::No,
         },
+        Suffix::Cut | Suffix::None => Fit::No,
     }
 }
 

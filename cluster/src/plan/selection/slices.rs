@@ -38,17 +38,16 @@ impl<'a> Slices<'a> {
         all.get(first..end).unwrap_or_default()
     }
 
-    /// The pods of a Service that have the port of this name, or any port. Of a Service with a selector only Kubernetes knows
-    /// the pods: others may add addresses of their own, such as that of a waiting room.
+    /// The pods of a Service that have the port of this name, or any port, as anybody lists them or only one author.
     pub(super) fn pods(
         &self,
         namespace: &str,
         service: &str,
-        has_selector: bool,
+        only: Option<Author>,
         port: Option<&str>,
     ) -> Vec<&'a PodGroup> {
         let counts = |slice: &&EndpointSlice| {
-            (!has_selector || slice.author == Author::Kubernetes) && port.is_none_or(|port| slice.ports.contains(port))
+            only.is_none_or(|author| slice.author == author) && port.is_none_or(|port| slice.ports.contains(port))
         };
         self.of_service(namespace, service).iter().copied().filter(counts).flat_map(|slice| &slice.pods).collect()
     }
