@@ -134,7 +134,13 @@ impl Namespace<'_> {
             Source::Kubernetes => None,
         };
         // The rarest label leaves the fewest to compare.
-        let rarest = selector.iter().filter_map(labelled).min_by_key(|candidates| candidates.len());
+        let mut rarest = None::<Cow<'_, [usize]>>;
+        for candidates in selector.iter().filter_map(labelled) {
+            if candidates.len() <= 1 {
+                return candidates;
+            }
+            rarest = rarest.filter(|rarest| rarest.len() <= candidates.len()).or(Some(candidates));
+        }
         rarest.unwrap_or_else(|| ordered(self.by_name.iter().map(|(_, i)| *i).collect()))
     }
 

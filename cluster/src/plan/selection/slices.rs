@@ -15,6 +15,9 @@ use crate::{
     views::{Author, EndpointSlice, PodGroup},
 };
 
+/// Number of selected workloads that are tried before any is looked up by its name. Mostly it is the only one that is selected.
+const FEW: usize = 4;
+
 /// EndpointSlices by namespace, ordered by the Service that they are of.
 pub(super) struct Slices<'a>(HashMap<&'a str, Vec<&'a EndpointSlice>>);
 
@@ -97,11 +100,12 @@ fn owner(all: &[Candidate<'_>], namespace: &Namespace<'_>, pods: &PodGroup, chos
     let fits = |i: usize, wanted: Fit| {
         all.get(i).is_some_and(|candidate| pod_name::fit(candidate.kind, candidate.name, pods) == wanted)
     };
-    let certain = match pod_name::owners(pods) {
+    let selected = || chosen.iter().map(|chosen| chosen.behind.workload);
+    let named = || match pod_name::owners(pods) {
         Some(mut names) => names.find_map(|name| namespace.named(name).find(|i| fits(*i, Fit::Yes))),
         None => namespace.by_name.iter().map(|(_, i)| *i).find(|i| fits(*i, Fit::Yes)),
     };
     let name_of = |i: &usize| all.get(*i).map_or(0, |candidate| candidate.name.len());
-    let perhaps = || chosen.iter().map(|chosen| chosen.behind.workload).filter(|i| fits(*i, Fit::Perhaps));
-    certain.or_else(|| perhaps().max_by_key(name_of))
+    let perhaps = || selected().filter(|i| fits(*i, Fit::Perhaps)).max_by_key(name_of);
+    selected().take(FEW).find(|i| fits(*i, Fit::Yes)).or_else(named).or_else(perhaps)
 }
