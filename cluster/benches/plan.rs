@@ -35,12 +35,12 @@ fn plan(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A Deployment, a Service, an HTTPRoute (every tenth with a canary) and a ScaledObject for each workload, as a cluster
-/// has them, behind a handful of Gateways.
+/// A Deployment, a Service with its EndpointSlice, an HTTPRoute (every tenth with a canary) and a ScaledObject for each workload,
+/// as a cluster has them, behind a handful of Gateways.
 fn objects() -> Objects {
     let mut objects = Objects::default();
     let gateways = (0..GATEWAYS).map(gateway);
-    let workloads = (0..WORKLOADS).flat_map(|i| [deployment(i), service(i), route(i), scaled_object(i)]);
+    let workloads = (0..WORKLOADS).flat_map(|i| [deployment(i), service(i), slice(i), route(i), scaled_object(i)]);
     for object in gateways.chain(workloads) {
         let known = objects.apply(object);
         assert_eq!(known, Ok(true));
@@ -67,14 +67,29 @@ fn deployment(i: usize) -> Value {
         "tidegate.dev/requests-per-second": "100", "deployment.kubernetes.io/revision": "3"});
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(i, &annotations),
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"app.kubernetes.io/name": format!("task-api-{i}"),
-            "app.kubernetes.io/component": "server", "app.kubernetes.io/part-of": "shop"}}}},
+            "app.kubernetes.io/component": "server", "app.kubernetes.io/part-of": "shop"}},
+            "spec": {"containers": [{"name": "server", "ports": [{"name": "http", "containerPort": 8080}]}]}}},
         "status": {"replicas": 2, "readyReplicas": 2}})
 }
 
 fn service(i: usize) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(i, &json!({})),
         "spec": {"selector": {"app.kubernetes.io/name": format!("task-api-{i}"), "app.kubernetes.io/part-of": "shop"},
-            "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}]}})
+            "clusterIP": format!("10.96.{}.{}", i / 250, i % 250), "ports": [{"name": "http", "port": 8000, "targetPort": "http",
+                "protocol": "TCP"}]}})
+}
+
+fn slice(i: usize) -> Value {
+    let mut metadata = metadata(i, &json!({}));
+    metadata["labels"] = json!({"kubernetes.io/service-name": format!("task-api-{i}"),
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"});
+    let endpoint = |end: &str| {
+        let target = json!({"kind": "Pod", "name": format!("task-api-{i}-7d9f8c6b5d-{end}"), "namespace": metadata["namespace"]});
+        json!({"addresses": [format!("10.0.{}.{}", i / 250, i % 250)], "targetRef": target,
+            "conditions": {"ready": true, "serving": true, "terminating": false}})
+    };
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "metadata": metadata,
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}], "endpoints": [endpoint("bbbbb"), endpoint("ccccc")]})
 }
 
 fn route(i: usize) -> Value {

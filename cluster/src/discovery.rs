@@ -23,6 +23,7 @@ mod fqdn;
 mod gateways;
 mod grants;
 mod http_rules;
+mod in_cluster;
 mod l4_routes;
 mod listeners;
 mod merging;
@@ -49,6 +50,7 @@ use self::{
     ext_services::ExtServicePolicies,
     gateways::Gateways,
     grants::Grants,
+    in_cluster::InCluster,
     merging::Merging,
     policies::{PolicyIndex, Resolver},
 };
@@ -56,7 +58,7 @@ use super::{
     Objects,
     kind::Kind,
     table::Table,
-    views::{BackendRef, EnvoyProxySpec, Route},
+    views::{BackendRef, Endpoint, EnvoyProxySpec, Route},
 };
 
 /// A backend's part of a cluster.
@@ -65,7 +67,7 @@ pub(super) struct Part<'a> {
     pub(super) backend: BackendKey<'a>,
     /// Index of the backendRef in the rule, from 0
     pub(super) backend_ref: usize,
-    /// The Service that the traffic goes to: the backend itself, or the one that a Backend's FQDN names
+    /// The Service that the traffic goes to: the backend itself, or the one that a Backend's endpoints lead to
     pub(super) service: Option<ServiceAt<'a>>,
     /// The cluster's name in Envoy's configuration
     pub(super) cluster: Arc<str>,
@@ -143,6 +145,31 @@ pub(super) struct ServiceAt<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     pub(super) port: Option<u16>,
+    pub(super) pods: Pods<'a>,
+}
+
+/// The pods of a Service that get its traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pods<'a> {
+    /// Those that have the port that the Service's port leads to
+    WithPort,
+    /// All of them: the name of a headless Service stands for their addresses
+    All,
+    /// Those that these endpoints name, in the first label of their FQDNs
+    Named(&'a [Endpoint]),
+}
+
+impl<'a> Pods<'a> {
+    /// The names of the pods, when only named ones get it.
+    pub(super) fn names(self) -> Option<impl Iterator<Item = &'a str>> {
+        match self {
+            Self::WithPort | Self::All => None,
+            Self::Named(endpoints) => Some(endpoints.iter().filter_map(|endpoint| {
+                let (pod, _) = endpoint.fqdn.as_ref()?.hostname.split_once('.')?;
+                Some(pod)
+            })),
+        }
+    }
 }
 
 /// The Gateways of Envoy Gateway, oldest first, with the configuration of their proxies.
@@ -196,7 +223,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
     let policies = PolicyIndex::of(&resolver);
     let mut asking = ExtServicePolicies::of(&resolver);
     let discovery = Discovery {
-        backends: Backends { objects, grants: &grants },
+        backends: Backends { objects, grants: &grants, in_cluster: InCluster::of(objects) },
         merging: Merging { objects, policies: &policies },
         attachments: Attachments { objects, gateways: &gateways },
     };

@@ -15,6 +15,7 @@ macro_rules! for_all_kinds {
             CronJob "CronJob" "cronjobs" "batch" ["v1"] true cron_jobs CronJob;
             ReplicaSet "ReplicaSet" "replicasets" "apps" ["v1"] true replica_sets ReplicaSet;
             Service "Service" "services" "" ["v1"] true services Service;
+            EndpointSlice "EndpointSlice" "endpointslices" "discovery.k8s.io" ["v1"] true endpoint_slices EndpointSlice;
             Namespace "Namespace" "namespaces" "" ["v1"] false namespaces Namespace;
             Pod "Pod" "pods" "" ["v1"] true pods Pod;
             GatewayClass "GatewayClass" "gatewayclasses" "gateway.networking.k8s.io" ["v1", "v1beta1"] false gateway_classes GatewayClass;

@@ -3,6 +3,8 @@
 mod fleets;
 mod own_objects;
 mod proxies;
+mod reached;
+mod selection;
 mod spared;
 mod taken_over;
 
@@ -24,12 +26,17 @@ use tidegate_core::{
 
 pub use self::proxies::{NotAProxy, strangers};
 pub(super) use self::spared::{is_proxy, problem as spared_problem, runs_in};
-use self::{own_objects::OwnObjects, taken_over::TakenOver};
+use self::{
+    own_objects::OwnObjects,
+    reached::Reached,
+    selection::{Behind, Candidate, Selection},
+    taken_over::TakenOver,
+};
 use super::{
     Objects,
-    discovery::{self, Part},
+    discovery::{self, Part, Pods, ServiceAt},
     routes::{StatNameSharing, label, ratio},
-    views::{InferencePool, Labels, ROLLOUT_HASH, Workload},
+    views::Workload,
 };
 
 const POOL: &str = "InferencePool";
@@ -43,7 +50,7 @@ impl Objects {
 
 fn plan(objects: &Objects) -> Plan {
     let mut workloads = Workloads::of(objects);
-    let mut services = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
+    let mut services = BTreeMap::<ServiceId, Reached<'_>>::new();
     let mut pools = BTreeMap::<ServiceId, Vec<ClusterShare>>::new();
     let generated = discovery::generated(objects);
     let parts = discovery::discover(objects, &generated);
@@ -55,24 +62,27 @@ fn plan(objects: &Objects) -> Plan {
         if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
             continue;
         }
-        let of = if part.backend.kind == POOL { &mut pools } else { &mut services };
-        of.entry(share.service.clone()).or_default().push(share);
+        let id = share.service.clone();
+        match part.service {
+            Some(at) if part.backend.kind != POOL => services.entry(id).or_default().add(at, share),
+            _ => pools.entry(id).or_default().push(share),
+        }
     }
-    for (service, shares) in &services {
-        workloads.add_traffic(&Destination::Service(service.clone()), shares);
+    for reached in services.values() {
+        workloads.add_traffic(reached);
     }
     for (pool, shares) in &pools {
-        workloads.add_traffic(&Destination::Pool(pool.clone()), shares);
+        workloads.add_traffic_of_pool(pool, shares);
     }
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
-        workloads.add_models(rule);
+        workloads.add_models(rule, &services);
     }
     let calendars = calendars(objects);
     let fleets = fleets::fleets(objects, &calendars);
     Plan {
         workloads: workloads.planned(&calendars),
-        services,
+        services: services.into_iter().map(|(id, reached)| (id, reached.shares)).collect(),
         proxies: proxies::proxies(objects),
         ai_gateways: proxies::ai_gateways(objects),
         ai_rules,
@@ -98,10 +108,10 @@ impl Shares {
     /// `is_withdrawn` says that a Service has no pods at all, and that nobody here will give it any. Envoy Gateway
     /// leaves such a backend out of a TCP or TLS route, so its part goes to the others. (In an HTTP route its part is
     /// answered with 503.)
-    fn of(parts: &[Part<'_>], mut is_withdrawn: impl FnMut(&ServiceId) -> bool) -> Self {
+    fn of(parts: &[Part<'_>], mut is_withdrawn: impl FnMut(&ServiceAt<'_>) -> bool) -> Self {
         let mut withdrawn = HashMap::new();
         for part in parts.iter().filter(|part| part.route.rule.is_none() && !part.merged && !part.fallback) {
-            if service_id(part).is_some_and(|service| is_withdrawn(&service)) {
+            if part.service.is_some_and(|service| is_withdrawn(&service)) {
                 *withdrawn.entry(part.cluster.clone()).or_default() += part.weight.own;
             }
         }
@@ -145,16 +155,13 @@ fn service_id(part: &Part<'_>) -> Option<ServiceId> {
     part.service.map(|service| ServiceId { namespace: service.namespace.to_owned(), name: service.name.to_owned() })
 }
 
-/// All workloads, found by the labels of their pods.
+/// All workloads, found by their pods.
 struct Workloads<'a> {
     objects: &'a Objects,
     own: OwnObjects<'a>,
     all: Vec<KnownWorkload<'a>>,
-    by_label: ByLabel<'a>,
+    selection: Selection<'a>,
 }
-
-/// Namespace → label → value → indexes of workloads
-type ByLabel<'a> = HashMap<&'a str, HashMap<&'a str, HashMap<&'a str, Vec<usize>>>>;
 
 struct KnownWorkload<'a> {
     namespace: &'a str,
@@ -167,17 +174,6 @@ struct KnownWorkload<'a> {
     intent: Option<Result<Intent, Vec<Problem>>>,
     traffic: Vec<ClusterShare>,
     models: Vec<ModelShare>,
-}
-
-impl KnownWorkload<'_> {
-    /// Whether the pods have these labels. The hash that Argo Rollouts adds is on no template.
-    fn is_selected_by(&self, selector: &Labels) -> bool {
-        let labels = self.pods.map(Workload::pod_labels);
-        let has = |(label, value): (&str, &str)| {
-            label == ROLLOUT_HASH || labels.is_some_and(|labels| labels.get(label) == Some(value))
-        };
-        selector.iter().all(has) && self.workload.has_hash_of(selector)
-    }
 }
 
 impl<'a> Workloads<'a> {
@@ -212,45 +208,22 @@ impl<'a> Workloads<'a> {
                 }));
             }
         }
-        let mut by_label = ByLabel::new();
-        for (i, known) in all.iter().enumerate() {
-            let labels = by_label.entry(known.namespace).or_default();
-            for (label, value) in known.pods.into_iter().flat_map(|pods| pods.pod_labels().iter()) {
-                labels.entry(label).or_default().entry(value).or_default().push(i);
-            }
-        }
-        Self { objects, own, all, by_label }
-    }
-
-    /// The workloads whose pods a Service or a pool selects.
-    fn behind(&self, destination: &Destination) -> Vec<usize> {
-        let (id, selector) = match destination {
-            Destination::Service(id) => {
-                let service = self.objects.services.get(&id.namespace).and_then(|names| names.get(&id.name));
-                (id, service.map(|service| &service.spec.selector))
-            }
-            Destination::Pool(id) => (id, discovery::pool_of(self.objects, id).map(InferencePool::selector)),
-            Destination::External(_) | Destination::Nobody => return Vec::new(),
+        let candidate = |known: &KnownWorkload<'a>| Candidate {
+            namespace: known.namespace,
+            kind: known.kind,
+            name: known.name,
+            workload: known.workload,
+            pods: known.pods,
         };
-        let Some(selector) = selector else { return Vec::new() };
-        // The rarest label leaves the fewest to compare. Without a selector nobody is selected.
-        let on_templates = selector.iter().filter(|(label, _)| *label != ROLLOUT_HASH);
-        let candidates = on_templates.map(|(label, value)| self.labelled(&id.namespace, label, value));
-        let rarest = candidates.min_by_key(|candidates| candidates.len());
-        let selected = |i: &usize| self.all.get(*i).is_some_and(|known| known.is_selected_by(selector));
-        rarest.unwrap_or_default().iter().copied().filter(selected).collect()
-    }
-
-    fn labelled(&self, namespace: &str, label: &str, value: &str) -> &[usize] {
-        let found = self.by_label.get(namespace).and_then(|labels| labels.get(label)?.get(value));
-        found.map_or(&[], Vec::as_slice)
+        let selection = Selection::of(objects, all.iter().map(candidate).collect());
+        Self { objects, own, all, selection }
     }
 
     /// Whether a Service's workloads have no pods at all, and none of them is Tidegate's, which would be woken.
-    fn scaled_away_by_others(&self, service: &ServiceId) -> bool {
-        let behind = self.behind(&Destination::Service(service.clone()));
-        let gone = |i: &usize| {
-            self.all.get(*i).is_some_and(|known| {
+    fn scaled_away_by_others(&self, service: &ServiceAt<'_>) -> bool {
+        let behind = self.selection.behind(service);
+        let gone = |behind: &Behind| {
+            self.all.get(behind.workload).is_some_and(|known| {
                 let from_cluster = !known.workload.metadata.uid.is_empty();
                 from_cluster && known.intent.is_none() && known.workload.status.replicas == 0
             })
@@ -258,27 +231,54 @@ impl<'a> Workloads<'a> {
         !behind.is_empty() && behind.iter().all(gone)
     }
 
-    /// The workloads behind a destination that are Tidegate's, each with its part: several behind one Service share its traffic by
-    /// their ready replicas, equally when none is ready.
-    fn parts(&self, destination: &Destination) -> Vec<(usize, f64)> {
-        let behind = self.behind(destination);
-        let ready = |i: &usize| self.all.get(*i).map_or(0, |known| u64::from(known.workload.status.ready_replicas));
-        let all_ready: u64 = behind.iter().map(ready).sum();
-        let part = |i: &usize| if all_ready > 0 { ratio(ready(i), all_ready) } else { ratio(1, behind.len() as u64) };
-        let is_tidegates = |i: &&usize| self.all.get(**i).is_some_and(|known| known.intent.is_some());
-        behind.iter().filter(is_tidegates).map(|i| (*i, part(i))).collect()
+    /// Of the workloads behind a destination those that are Tidegate's, each with its part: several behind one Service share its
+    /// traffic by their ready pods, equally when none is ready.
+    fn parts(&self, behind: &[Behind]) -> Vec<(usize, f64)> {
+        let all_ready: u64 = behind.iter().map(|behind| u64::from(behind.ready)).sum();
+        let each = ratio(1, behind.len() as u64);
+        let part = |behind: &Behind| if all_ready > 0 { ratio(behind.ready.into(), all_ready) } else { each };
+        let is_tidegates = |behind: &&Behind| self.all.get(behind.workload).is_some_and(|known| known.intent.is_some());
+        behind.iter().filter(is_tidegates).map(|behind| (behind.workload, part(behind))).collect()
     }
 
-    fn add_traffic(&mut self, destination: &Destination, shares: &[ClusterShare]) {
-        for (i, of_backend) in self.parts(destination) {
-            let Some(known) = self.all.get_mut(i) else { continue };
-            known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend, ..share.clone() }));
+    fn add_traffic(&mut self, service: &Reached<'_>) {
+        for (entrance, shares) in service.by_entrance() {
+            self.add_shares(&self.parts(&self.selection.behind(entrance)), shares);
         }
     }
 
-    fn add_models(&mut self, rule: &Arc<AiRule>) {
+    fn add_traffic_of_pool(&mut self, pool: &ServiceId, shares: &[ClusterShare]) {
+        let parts = self.parts(&self.behind_pool(pool));
+        self.add_shares(&parts, shares);
+    }
+
+    fn add_shares(&mut self, parts: &[(usize, f64)], shares: &[ClusterShare]) {
+        for (i, of_backend) in parts {
+            let Some(known) = self.all.get_mut(*i) else { continue };
+            known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend: *of_backend, ..share.clone() }));
+        }
+    }
+
+    fn behind_pool(&self, id: &ServiceId) -> Vec<Behind> {
+        let pool = discovery::pool_of(self.objects, id);
+        pool.map(|pool| self.selection.selected(&id.namespace, pool.selector())).unwrap_or_default()
+    }
+
+    /// The workloads behind a backend of an AI gateway.
+    fn behind(&self, destination: &Destination, services: &BTreeMap<ServiceId, Reached<'_>>) -> Vec<Behind> {
+        match destination {
+            Destination::Service(id) => {
+                let whole = ServiceAt { namespace: &id.namespace, name: &id.name, port: None, pods: Pods::All };
+                self.selection.behind(services.get(id).and_then(Reached::only_entrance).unwrap_or(&whole))
+            }
+            Destination::Pool(id) => self.behind_pool(id),
+            Destination::External(_) | Destination::Nobody => Vec::new(),
+        }
+    }
+
+    fn add_models(&mut self, rule: &Arc<AiRule>, services: &BTreeMap<ServiceId, Reached<'_>>) {
         for (backend, of) in rule.backends.iter().enumerate() {
-            for (i, of_backend) in self.parts(&of.destination) {
+            for (i, of_backend) in self.parts(&self.behind(&of.destination, services)) {
                 let Some(known) = self.all.get_mut(i) else { continue };
                 known.models.push(ModelShare::Routed { rule: Arc::clone(rule), backend, of_backend });
             }

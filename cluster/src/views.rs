@@ -7,9 +7,11 @@
 mod ai;
 mod backend;
 mod calendar;
+mod endpoint_slice;
 mod envoy_gateway;
 mod gateway;
 mod policy;
+mod port;
 mod quantity;
 mod route;
 mod scaling;
@@ -22,6 +24,7 @@ pub(super) use backend::{
     Service, ServiceImport, ServicePort, StatMatch,
 };
 pub use calendar::CalendarObject;
+pub(super) use endpoint_slice::{Author, EndpointSlice, PodGroup, Suffix};
 pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};

@@ -22,10 +22,9 @@ use super::{
             AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, Meta, ParentRef, Route, RouteSpec, Rule,
         },
     },
-    Front, Part,
-    fqdn::service_of_fqdn,
-    fronts,
+    Front, Part, fronts,
     grants::{From, Grants, To},
+    in_cluster::InCluster,
 };
 
 /// The API group of AIGatewayRoutes and AIServiceBackends.
@@ -99,6 +98,7 @@ pub(crate) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
     let routed: HashSet<_> =
         parts.iter().map(|part| (part.route.namespace.as_str(), part.route.name.as_str(), part.route.rule)).collect();
     let fronts = if objects.ai_gateway_routes.is_empty() { Vec::new() } else { fronts(objects) };
+    let in_cluster = InCluster::of(objects);
     let mut rules = Vec::new();
     for route in all(&objects.ai_gateway_routes) {
         let Meta { namespace, name, .. } = &route.metadata;
@@ -113,7 +113,7 @@ pub(crate) fn rules(objects: &Objects, parts: &[Part<'_>]) -> Vec<AiRule> {
                 model: backend.model_name_override.clone().filter(|model| !model.is_empty() && !backend.is_pool()),
                 weight: backend.weight,
                 priority: if backend.is_pool() { 0 } else { backend.priority },
-                destination: destination(objects, namespace, backend),
+                destination: destination(objects, &in_cluster, namespace, backend),
             };
             rules.push(AiRule {
                 route: RouteRef {
@@ -141,7 +141,12 @@ fn fleets(fronts: &[Front<'_>], route: &AiGatewayRoute) -> Vec<Arc<str>> {
     route.spec.parent_refs.iter().map(fleet).collect::<Option<_>>().unwrap_or_default()
 }
 
-fn destination(objects: &Objects, namespace: &str, backend: &AiBackendRef) -> Destination {
+fn destination<'a>(
+    objects: &'a Objects,
+    in_cluster: &InCluster<'a>,
+    namespace: &str,
+    backend: &AiBackendRef,
+) -> Destination {
     let of = backend.namespace(namespace);
     if backend.is_pool() {
         return Destination::Pool(ServiceId { namespace: of.to_owned(), name: backend.name.clone() });
@@ -158,10 +163,11 @@ fn destination(objects: &Objects, namespace: &str, backend: &AiBackendRef) -> De
         let endpoint = objects.backends.get(namespace)?.get(&reference.name)?.spec.endpoints.first()?;
         let host = endpoint.fqdn.as_ref().map(|fqdn| &fqdn.hostname).or(endpoint.hostname.as_ref());
         let host = host.or(endpoint.ip.as_ref().map(|ip| &ip.address))?;
-        Some(match service_of_fqdn(host) {
-            Some((namespace, name)) => {
-                Destination::Service(ServiceId { namespace: namespace.to_owned(), name: name.to_owned() })
-            }
+        Some(match in_cluster.service(endpoint) {
+            Some(service) => Destination::Service(ServiceId {
+                namespace: service.namespace.to_owned(),
+                name: service.name.to_owned(),
+            }),
             None => Destination::External(host.clone()),
         })
     };

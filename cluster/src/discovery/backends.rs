@@ -8,10 +8,10 @@ use super::{
         kind::Kind,
         views::{Backend, BackendRef, BackendSpec, Endpoint, Filter, ServicePort, is_dns_subdomain},
     },
-    BackendKey, ServiceAt,
+    BackendKey, Pods, ServiceAt,
     filters::{self, Blocked},
-    fqdn::service_of_fqdn,
     grants::{From, Grants, To},
+    in_cluster::InCluster,
     pools,
 };
 
@@ -19,6 +19,7 @@ use super::{
 pub(super) struct Backends<'a, 'b> {
     pub(super) objects: &'a Objects,
     pub(super) grants: &'b Grants<'a>,
+    pub(super) in_cluster: InCluster<'a>,
 }
 
 /// A backend that gets traffic.
@@ -219,7 +220,7 @@ impl<'a> Backends<'a, '_> {
         }
         let port = find_port(&service.spec.ports, key.port, protocol)?;
         let resolved = Resolved {
-            service: Some(ServiceAt { namespace: key.namespace, name: key.name, port: key.port }),
+            service: Some(ServiceAt { namespace: key.namespace, name: key.name, port: key.port, pods: Pods::WithPort }),
             addresses: if service.prefers_local_zone() { Addresses::NearbyPods } else { Addresses::Pods },
             ..Resolved::new(key, protocol)
         };
@@ -245,7 +246,7 @@ impl<'a> Backends<'a, '_> {
         let backend = backend.ok_or(RefusedReference)?;
         let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), config.runs_on_host())?;
         let resolved = Resolved {
-            service: only_service(&backend.spec),
+            service: self.in_cluster.only_service(&backend.spec),
             addresses,
             origin: if backend.is_dynamic_resolver() { Origin::DynamicResolver } else { Origin::Plain },
             fallback: backend.spec.fallback,
@@ -337,17 +338,4 @@ fn is_remote_name(name: &str, on_host: bool) -> bool {
     is_dns_subdomain(name.strip_suffix('.').unwrap_or(name))
         && (on_host || name.contains('.'))
         && name.parse::<IpAddr>().is_err()
-}
-
-/// The Service that a Backend's FQDN names, when all its endpoints name the same.
-fn only_service(spec: &BackendSpec) -> Option<ServiceAt<'_>> {
-    let mut services = spec.endpoints.iter().map(|endpoint| {
-        let fqdn = endpoint.fqdn.as_ref().filter(|_| endpoint.ip.is_none())?;
-        let (namespace, name) = service_of_fqdn(&fqdn.hostname)?;
-        Some(ServiceAt { namespace, name, port: Some(fqdn.port) })
-    });
-    let first = services.next()??;
-    services
-        .all(|service| service.is_some_and(|s| s.namespace == first.namespace && s.name == first.name))
-        .then_some(first)
 }

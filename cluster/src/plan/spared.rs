@@ -52,8 +52,8 @@ pub(super) fn is_tidegate(namespace: &str, name: &str, workload: &Workload) -> b
 }
 
 fn role(workload: &Workload) -> Option<&'static str> {
-    let labels = workload.pod_labels();
-    LABELS.iter().find(|(key, value, _)| labels.get(key) == Some(value)).map(|(.., what)| *what)
+    let known = |(key, value)| LABELS.iter().find(|(k, v, _)| (*v, *k) == (value, key)).map(|(.., what)| *what);
+    workload.pod_labels().iter().find_map(known)
 }
 
 /// The problem to report to the owner of such a Namespace.

@@ -1,8 +1,10 @@
 //! Backends that routes send traffic to, and the EnvoyProxy with the settings for it.
 
-use serde::Deserialize;
+use std::net::IpAddr;
 
-use super::{LabelSelector, Labels, Meta};
+use serde::{Deserialize, Deserializer};
+
+use super::{LabelSelector, Labels, Meta, port::target_name};
 
 /// A Service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -29,6 +31,28 @@ pub(crate) struct ServiceSpec {
     pub(crate) ports: Vec<ServicePort>,
     r#type: Option<String>,
     traffic_distribution: Option<String>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: ClusterIp,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Box<[ClusterIp]>,
+}
+
+/// A Service's own address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum ClusterIp {
+    /// Not assigned yet, or unreadable
+    #[default]
+    Unknown,
+    /// `None`: the Service is headless
+    Headless,
+    Address(IpAddr),
+}
+
+impl<'de> Deserialize<'de> for ClusterIp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(if text == "None" { Self::Headless } else { text.parse().map_or(Self::Unknown, Self::Address) })
+    }
 }
 
 /// A port of a Service or a ServiceImport.
@@ -36,6 +60,11 @@ pub(crate) struct ServiceSpec {
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ServicePort {
     pub(crate) port: u16,
+    /// Its name, which the Service's EndpointSlices repeat; empty when it is the only port
+    pub(crate) name: Box<str>,
+    /// The name of the pods' port that it leads to; `None` when it leads to a number
+    #[serde(deserialize_with = "target_name")]
+    pub(crate) target_port: Option<Box<str>>,
     protocol: Option<String>,
     pub(crate) app_protocol: Option<String>,
 }
@@ -51,6 +80,28 @@ impl Service {
     /// Whether it is an ExternalName Service, which Envoy Gateway refuses as a backend.
     pub(crate) fn is_external_name(&self) -> bool {
         self.spec.r#type.as_deref() == Some("ExternalName")
+    }
+
+    /// Whether it has no address of its own, so that its name stands for the addresses of its pods.
+    pub(crate) fn is_headless(&self) -> bool {
+        self.own_addresses().any(|ip| ip == ClusterIp::Headless)
+    }
+
+    /// Its own addresses; none when it is headless, or comes from a file that names none.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.own_addresses().filter_map(|ip| match ip {
+            ClusterIp::Address(address) => Some(address),
+            ClusterIp::Unknown | ClusterIp::Headless => None,
+        })
+    }
+
+    fn own_addresses(&self) -> impl Iterator<Item = ClusterIp> {
+        [self.spec.cluster_ip].into_iter().chain(self.spec.cluster_ips.iter().copied())
+    }
+
+    /// The TCP port of this number.
+    pub(crate) fn tcp_port(&self, number: u16) -> Option<&ServicePort> {
+        self.spec.ports.iter().find(|port| port.port == number && port.protocol() == "TCP")
     }
 
     /// Whether Envoy keeps traffic in its zone, for which each backend needs a cluster of its own (`processPreferLocalZone`).
@@ -92,7 +143,7 @@ pub(crate) struct BackendSpec {
 }
 
 /// An endpoint of a Backend: one of the three.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Endpoint {
     pub(crate) hostname: Option<String>,
@@ -101,21 +152,21 @@ pub(crate) struct Endpoint {
     pub(crate) unix: Option<UnixSocket>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fqdn {
     pub(crate) hostname: String,
     pub(crate) port: u16,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct IpEndpoint {
     pub(crate) address: String,
     pub(crate) port: u16,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct UnixSocket {}
 

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
 
-use super::{ASLEEP, Labels, Meta, quantity};
+use super::{ASLEEP, Labels, Meta, port::PortNames, quantity};
 
 /// A Deployment, a StatefulSet, or another workload in [its shape](crate::shape).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -71,11 +71,13 @@ pub(crate) struct WorkloadSpec {
     /// The pods of an Argo Rollout; none for other kinds
     #[serde(rename = "rolloutPods")]
     pub(crate) rollout: Option<Box<RolloutPods>>,
+    ordinals: Ordinals,
 }
 
 impl Default for WorkloadSpec {
     fn default() -> Self {
-        Self { replicas: 1, selector: Selector::default(), template: Template::default(), rollout: None }
+        let (selector, template) = (Selector::default(), Template::default());
+        Self { replicas: 1, selector, template, rollout: None, ordinals: Ordinals::default() }
     }
 }
 
@@ -91,6 +93,13 @@ pub(crate) struct RolloutPods {
 
 /// The label that Argo Rollouts puts on the pods of each ReplicaSet, and into the selectors of the Services that a Rollout names.
 pub(crate) const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+
+/// `ordinals` of a StatefulSet: the index of its first pod, 0 unless set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Ordinals {
+    start: u32,
+}
 
 /// A selector of pods, reduced to its plain labels.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -110,12 +119,28 @@ pub(crate) struct Template {
 #[serde(default)]
 struct PodSpec {
     containers: Vec<Container>,
+    /// The named TCP ports of side-cars: init containers that keep running
+    #[serde(rename = "initContainers", deserialize_with = "ports_of_side_cars")]
+    side_car_ports: PortNames,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Container {
     resources: Resources,
+    ports: PortNames,
+}
+
+fn ports_of_side_cars<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PortNames, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct InitContainer {
+        restart_policy: String,
+        ports: PortNames,
+    }
+    let all = Vec::<InitContainer>::deserialize(deserializer)?;
+    let side_cars = all.into_iter().filter(|container| container.restart_policy == "Always");
+    Ok(side_cars.flat_map(|container| container.ports).collect())
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -166,19 +191,31 @@ impl Workload {
         self.spec.rollout.as_ref()?.deployment.as_deref()
     }
 
-    /// Whether a selector has the hash of pods that this workload does not have. Of an Argo Rollout that has no status yet, any is
-    /// assumed to be its.
-    pub(crate) fn has_hash_of(&self, selector: &Labels) -> bool {
-        match (selector.get(ROLLOUT_HASH), &self.spec.rollout) {
-            (None, _) => true,
-            (Some(hash), Some(pods)) => pods.hashes.is_empty() || pods.hashes.iter().any(|known| **known == *hash),
-            (Some(_), None) => false,
-        }
+    /// Whether pods of this Argo Rollout may have this value of [`ROLLOUT_HASH`]. Before it has a status, any is assumed to be its.
+    pub(crate) fn may_have_hash(&self, hash: &str) -> bool {
+        let rollout = self.spec.rollout.as_ref();
+        rollout.is_some_and(|pods| pods.hashes.is_empty() || pods.hashes.iter().any(|known| **known == *hash))
     }
 
     /// The labels of its pods.
     pub(crate) fn pod_labels(&self) -> &Labels {
         &self.spec.template.metadata.labels
+    }
+
+    /// Whether a container of its pods has a TCP port of this name (`FindPort` in Kubernetes' `pkg/api/v1/pod/util.go`).
+    pub(crate) fn has_port(&self, name: &str) -> bool {
+        let spec = &self.spec.template.spec;
+        spec.side_car_ports.contains(name) || spec.containers.iter().any(|container| container.ports.contains(name))
+    }
+
+    /// Whether the containers of its pods are known.
+    pub(crate) fn has_containers(&self) -> bool {
+        !self.spec.template.spec.containers.is_empty()
+    }
+
+    /// The index of the first pod of a StatefulSet.
+    pub(crate) fn first_ordinal(&self) -> u32 {
+        self.spec.ordinals.start
     }
 }
 

@@ -93,6 +93,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const CRD_RETRY: Duration = Duration::from_secs(10);
 /// Label selector of the pods of Envoy Gateway's proxies, and of their ReplicaSets and DaemonSets.
 const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
+/// Label selector of the EndpointSlices that belong to a Service.
+const OF_SERVICES: &str = "kubernetes.io/service-name";
 
 /// Kinds that must be known before anything is acted on: a missing workload or default would look as if it had been removed.
 const REQUIRED: [Kind; 5] =
@@ -288,6 +290,7 @@ impl Watches {
         let config = match kind {
             Kind::DaemonSet if self.objects(|objects| objects.manageable().daemon_sets) => watcher::Config::default(),
             Kind::Pod | Kind::ReplicaSet | Kind::DaemonSet => watcher::Config::default().labels(PROXIES),
+            Kind::EndpointSlice => watcher::Config::default().labels(OF_SERVICES),
             _ => watcher::Config::default(),
         };
         let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
