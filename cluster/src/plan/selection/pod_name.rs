@@ -21,19 +21,16 @@ pub(super) enum Fit {
 
 /// How well the names of pods fit a workload.
 pub(super) fn fit(kind: WorkloadKind, name: &str, pods: &PodGroup) -> Fit {
+    let begins_with_name = || pods.stem.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     match kind {
-        WorkloadKind::StatefulSet if pods.suffix == Suffix::Ordinal && name == &*pods.stem => Fit::Yes,
-        WorkloadKind::StatefulSet => Fit::No,
         WorkloadKind::Deployment | WorkloadKind::Rollout => fit_of_deployment(name, pods),
-        WorkloadKind::ReplicaSet | WorkloadKind::CloneSet if name == &*pods.stem => Fit::Yes,
-        WorkloadKind::ReplicaSet | WorkloadKind::CloneSet => Fit::No,
         WorkloadKind::LeaderWorkerSet => fit_of_groups(name, pods),
-        WorkloadKind::Custom(_)
-            if pods.stem.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) =>
-        {
-            Fit::Perhaps
+        WorkloadKind::StatefulSet if pods.suffix == Suffix::Ordinal && name == &*pods.stem => Fit::Yes,
+        WorkloadKind::ReplicaSet | WorkloadKind::CloneSet if name == &*pods.stem => Fit::Yes,
+        WorkloadKind::Custom(_) if begins_with_name() => Fit::Perhaps,
+        WorkloadKind::StatefulSet | WorkloadKind::ReplicaSet | WorkloadKind::CloneSet | WorkloadKind::Custom(_) => {
+            Fit::No
         }
-        WorkloadKind::Custom(_) => Fit::No,
     }
 }
 
