@@ -212,3 +212,20 @@ fn only_proxies_with_the_side_car_count_tokens() {
     assert_eq!((gateways[0].name.as_str(), gateways[0].metrics), ("llm/counts", ([10, 0, 0, 1], 1064).into()));
     assert_eq!(gateways[0].fleet.as_deref(), Some("gateway/llm/ai"));
 }
+
+#[test]
+fn a_worker_without_the_named_port_takes_nothing_of_a_models_tokens() {
+    let mut all = vec![ai_route("v1beta1", "chat", "qwen3-8b", &json!([{"name": "qwen"}]))];
+    all.extend(backend("qwen", "qwen.llm.svc.cluster.local"));
+    for (name, ports) in [("qwen", json!([{"name": "http", "containerPort": 8000}])), ("worker", json!([]))] {
+        let [mut deployment, mut service] = model_server(name, &tokens());
+        deployment["spec"]["template"]["metadata"]["labels"]["team"] = json!("llm");
+        deployment["spec"]["template"]["spec"] = json!({"containers": [{"name": "c", "ports": ports}]});
+        service["spec"]["selector"] = json!({"team": "llm"});
+        service["spec"]["ports"][0]["targetPort"] = json!("http");
+        all.extend([deployment, service]);
+    }
+    let objects = objects(all);
+    let parts = |name: &str| part_of(&models(&objects, name), &counted("qwen3-8b", "qwen3-8b"));
+    assert_eq!((parts("qwen"), parts("worker")), (1.0, 0.0));
+}

@@ -1,5 +1,6 @@
 //! Who is behind a Service by its EndpointSlices.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::tests::{deployment, parts, plan_of, route, service, to, workload};
@@ -145,4 +146,33 @@ fn a_pod_that_takes_anothers_place_makes_no_plan() {
     assert_eq!(objects.revision(), before);
     objects.apply(of_kubernetes("all", &["worker-5d4f9-bbbbb"])).unwrap();
     assert_ne!(objects.revision(), before);
+}
+
+#[test]
+fn a_set_of_which_the_pod_may_not_be_ready_stays_behind_the_service_of_single_pods() {
+    let set = |name: &str, ready: u32| {
+        let mut set =
+            workload("StatefulSet", name, 2, &json!({"containers": [{"name": "c", "ports": [{"name": "http"}]}]}));
+        set["status"]["readyReplicas"] = json!(ready);
+        set
+    };
+    let firsts = service("firsts", &json!({"apps.kubernetes.io/pod-index": "0"}));
+    for (ready, rules) in [(1, 1), (2, 0)] {
+        let all = [set("a", 2), set("b", ready), firsts.clone(), route(&[to("firsts", 80)])];
+        let plan = plan_of(all.into_iter().chain([of_kubernetes("firsts", &["a-0"])]));
+        assert_eq!((parts(&plan, "a").len(), parts(&plan, "b").len()), (1, rules), "{ready} of 2 are ready");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_listed_the_parts_of_a_service_make_a_whole(
+        pods in proptest::collection::vec("(web|worker|agent)-[a-z0-9]{1,4}(-[bcd2]{5})?", 0..6),
+        ready in 0usize..6,
+    ) {
+        let pods: Vec<_> = pods.iter().map(String::as_str).collect();
+        let [web, worker] = shares(&[slice("all", KUBERNETES, &["web"], &pods, ready)]);
+        let whole: f64 = web.iter().chain(&worker).map(|(_, part)| part).sum();
+        prop_assert!((whole - 1.0).abs() < 1e-9, "{web:?} {worker:?}");
+    }
 }
