@@ -183,7 +183,7 @@ kind: ScaledObject
 metadata:
   name: api
   namespace: shop
-  annotations: {autoscaling.keda.sh/paused: "true"}
+  annotations: {autoscaling.keda.sh/paused: "true", downscaler/uptime: always}
 spec:
   scaleTargetRef: {name: api}
   minReplicaCount: 0
@@ -206,6 +206,7 @@ spec:
         "spec.fallback",
         "spec.advanced.restoreToOriginalReplicaCount",
         "spec.triggers[0].metadata.activationThreshold",
+        "metadata.annotations[downscaler/uptime]",
         "metadata.annotations[autoscaling.keda.sh/paused]",
     ] {
         assert!(lost.contains(&format!("ScaledObject shop/api: {field}")), "{field} in {lost}");
