@@ -230,6 +230,12 @@ fn others(object: &Object<'_>, draft: &mut Draft) {
         );
     }
     if let Some(annotations) = object.at("/metadata/annotations").and_then(Value::as_object) {
+        for key in annotations.keys().filter(|key| key.starts_with("downscaler/")) {
+            draft.lost(
+                format!("metadata.annotations[{key}]"),
+                "hours stand on the workload: write it there and migrate that",
+            );
+        }
         for key in annotations.keys().filter(|key| key.starts_with(PAUSED)) {
             draft.lost(
                 format!("metadata.annotations[{key}]"),

@@ -126,7 +126,8 @@ impl<'a> Takeovers<'a> {
     /// Those in these objects.
     pub fn of(objects: &'a Objects) -> Self {
         let ours = objects.scaled_objects().filter(|object| object.is_tidegates());
-        let done = ours.filter_map(|object| Some((object.workload()?, Takeover::done(object)?))).collect();
+        let done = ours.filter_map(|object| Some((Takeover::done(object)?, object)));
+        let done = done.filter_map(|(done, object)| Some((object.workload()?, done))).collect();
         Self { objects, done }
     }
 

@@ -1,5 +1,7 @@
 //! Annotations that users get wrong, change, and take away.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use tidegate_e2e::{
@@ -98,6 +100,43 @@ spec:
     ensure!(message.contains("by-hand"), "{message}");
     let found = scenario.get(&["scaledobjects"]).await?;
     ensure!(found["items"].as_array().is_some_and(Vec::is_empty), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_hpa_is_taken_over_in_place_and_the_replicas_stay() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("taken-over").await?;
+    let hpa = "---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: by-hand}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: task-api}
+  minReplicas: 3
+  maxReplicas: 4
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
+";
+    scenario.apply(hpa).await?;
+    scenario.apply(&http_stack(&[("requests-per-second", "20")])).await?;
+    scenario.event("Deployment", "task-api", "ScaledBySomethingElse").await?;
+    scenario.wait_for_replicas("task-api", 3).await?;
+    let before = scenario.get(&["hpa", "by-hand"]).await?;
+    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/adopt=hpa/by-hand"]).await?;
+    scenario.event("Deployment", "task-api", "TookOver").await?;
+    until("KEDA has the HPA", async || {
+        let hpa = scenario.get(&["hpa", "by-hand"]).await?;
+        ensure!(hpa["metadata"]["ownerReferences"][0]["name"] == "task-api", "{hpa}");
+        ensure!(hpa["spec"]["metrics"][0]["type"] == "External", "{hpa}");
+        ensure!(hpa["metadata"]["uid"] == before["metadata"]["uid"], "it was recreated: {hpa}");
+        Ok(())
+    })
+    .await?;
+    // The stabilisation window of 5 min goes on.
+    scenario.stays("task-api", Duration::from_secs(30), |replicas| replicas == 3).await?;
+    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/adopt-"]).await?;
+    scenario.stays("task-api", Duration::from_secs(10), |replicas| replicas == 3).await?;
+    ensure!(scenario.get(&["hpa", "by-hand"]).await?["metadata"]["uid"] == before["metadata"]["uid"]);
     Ok(())
 }
 
