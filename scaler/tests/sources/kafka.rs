@@ -16,7 +16,7 @@ use tidegate_scaler::{
 };
 use tokio::{
     task::{AbortHandle, spawn_blocking},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -214,7 +214,12 @@ async fn topics_that_match_a_pattern_are_found_with_the_next_sweep_and_too_many_
     mock.finds_of(pattern.clone(), Ok(33)).await;
     mock.cluster.create_topic("orders-eu", PARTITIONS, 1).unwrap();
     mock.produce_to("orders-eu", 2).await;
+    let made = Instant::now();
     mock.finds_of(pattern.clone(), Ok(39)).await;
+    assert!(
+        made.elapsed() < Duration::from_secs(15),
+        "partitions of topics are remembered for 30 s, but not for patterns"
+    );
     let (found, _) = mock.signals.lag(&pattern).unwrap();
     assert_eq!((found.topics, found.partitions), (3, 9), "all of their partitions count for the cap");
     for topic in 0..99 {
