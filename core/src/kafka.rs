@@ -4,6 +4,7 @@
 mod drain;
 mod keys;
 mod lag;
+mod topics;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub use self::{
     drain::Throughput,
     lag::{Lag, NothingCommitted, PartitionOffsets, Rates, lag},
+    topics::{MOST_MATCHED, NoMatch, NotAPattern, NotTopics, TopicPattern, TopicSelector, Topics},
 };
 use crate::signal::PerReplica;
 
@@ -57,8 +59,8 @@ pub struct KafkaLag {
     pub cluster: String,
     /// The consumer group
     pub group: String,
-    /// Its topics; empty for all that the group has offsets for
-    pub topics: Vec<String>,
+    /// Its topics
+    pub topics: Topics,
     /// The partitions of these topics that are measured
     pub partitions: Partitions,
     /// The lag of a partition on which the group has committed nothing
@@ -71,7 +73,7 @@ impl fmt::Display for KafkaLag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group {}", self.group)?;
         if !self.topics.is_empty() {
-            write!(f, " on {}", self.topics.join(", "))?;
+            write!(f, " on {}", self.topics)?;
         }
         if self.partitions != Partitions::default() {
             write!(f, " (partitions {})", self.partitions)?;
@@ -186,7 +188,7 @@ mod tests {
         let lag = KafkaLag {
             cluster: "default".into(),
             group: "billing".into(),
-            topics: Vec::new(),
+            topics: Topics::default(),
             partitions: Partitions::default(),
             no_offset: NoOffset::default(),
             stuck_after: None,

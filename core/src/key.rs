@@ -141,8 +141,8 @@ keys! {
         "Seconds within which the waiting messages are to be read; needs `kafka-group`";
     KafkaGroup "kafka-group" "kafkaGroup" Kafka [Workload Namespace] Text "" "task-processors"
         "Consumer group whose lag is measured; needs `kafka-lag` or `kafka-lag-seconds`, as all the keys below do";
-    KafkaTopics "kafka-topics" "kafkaTopics" Kafka [Workload Namespace] Topics "all topics of the group" "task-events,task-retries"
-        "Topics whose lag is measured";
+    KafkaTopics "kafka-topics" "kafkaTopics" Kafka [Workload Namespace] Topics "all topics of the group" "task-events,/retries-.*/"
+        "Topics whose lag is measured: names, and regular expressions between slashes";
     KafkaCluster "kafka-cluster" "kafkaCluster" Kafka [Workload Namespace] ObjectName "default" "events"
         "Name of the Kafka cluster in the chart's values";
     KafkaPartitions "kafka-partitions" "kafkaPartitions" Kafka [Workload Namespace] Partitions "all partitions" "1,3-5"

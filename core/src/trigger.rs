@@ -148,6 +148,16 @@ impl Traffic {
 }
 
 impl TriggerSchedule {
+    /// Whether the hours may ask for replicas. Hours of a trigger's own that are only a cap make no metric beside its others: it
+    /// would always be 0, and in a ScaledJob KEDA divides by the mean of the targets of all metrics of a trigger
+    /// (`pkg/scaling/scaledjob/metrics.go`).
+    fn may_have_floor(&self) -> bool {
+        match self {
+            Self::OfWorkload => true,
+            Self::Own(schedule) => schedule.floor > 0 || schedule.off_hours_floor > 0,
+        }
+    }
+
     fn metadata(&self) -> Vec<(&'static str, String)> {
         let Self::Own(schedule) = self else { return vec![(SCHEDULE, true.to_string())] };
         let keys = [
@@ -231,7 +241,7 @@ impl Reader<'_> {
             }
         }
         let schedule = self.schedule(namespace, targets.is_empty());
-        if schedule.is_some() {
+        if schedule.as_ref().is_some_and(|schedule| targets.is_empty() || schedule.may_have_floor()) {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
         let query = self.read(Key::PrometheusQuery, value::query);

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use crate::{
     adopt::ScalerRef,
     hours::{Holidays, Hours},
-    kafka::{NoOffset, NotPartitions, PartitionCap, Partitions},
+    kafka::{NoOffset, NotPartitions, NotTopics, PartitionCap, Partitions, Topics},
     key::{Key, LONGEST_NAME},
     signal::{PerReplica, Signal},
     value_kind::ValueKind,
@@ -93,16 +93,8 @@ pub(crate) fn warm_up(value: &str) -> Result<Duration, Wanted> {
     }
 }
 
-/// Legal characters and length as Kafka checks them (`org.apache.kafka.common.internals.Topic`).
-pub(crate) fn topics(value: &str) -> Result<Vec<String>, Wanted> {
-    let legal = |topic: &str| {
-        (1..=249).contains(&topic.len())
-            && topic != "."
-            && topic != ".."
-            && topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-    };
-    let topics: Vec<_> = value.split(',').map(|topic| topic.trim().to_owned()).collect();
-    if topics.iter().all(|topic| legal(topic)) { Ok(topics) } else { Err(ValueKind::Topics.wanted().into()) }
+pub(crate) fn topics(value: &str) -> Result<Topics, Wanted> {
+    value.parse().map_err(|error: NotTopics| error.to_string())
 }
 
 pub(crate) fn no_offset(value: &str) -> Result<NoOffset, Wanted> {

@@ -25,7 +25,7 @@ kinds! {
     WarmUp "a time from 0s to 24h, such as \"10m\"";
     StuckAfter "a time from 30s to 7days, such as \"10m\"";
     Boolean "\"true\" or \"false\"";
-    Topics "topic names separated by commas, of letters, digits, dots, dashes and underscores";
+    Topics "topic names separated by commas, of letters, digits, dots, dashes and underscores, or patterns between slashes, such as \"/orders-.*/\"";
     Partitions "partitions such as \"1,3-5\"";
     NoOffset "earliest, latest, zero or hold";
     PartitionCap "true, false or with-lag";

@@ -23,7 +23,7 @@ pub(crate) struct KafkaCheckArgs {
     /// The Kafka clusters by name; by default the file that the chart mounts
     #[arg(long, env = "TIDEGATE_KAFKA_CONFIG", default_value = "/etc/tidegate/kafka/kafka.yaml", value_name = "FILE")]
     pub(crate) kafka_config: PathBuf,
-    /// A topic that a workload's lag is of; repeat for several
+    /// A topic that a workload's lag is of, or a pattern between slashes: lists the topics that match; repeat for several
     #[arg(long = "topic", value_name = "TOPIC")]
     pub(crate) topics: Vec<String>,
     /// A consumer group whose lag counts; repeat for several

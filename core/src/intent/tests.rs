@@ -57,7 +57,10 @@ fn every_annotation_of_the_design_parses_into_types() {
     assert_eq!((intent.floor(), intent.lowest()), (1, 0));
     assert_eq!(intent.scale_down_after, Duration::from_secs(120));
     let kafka = intent.kafka.as_ref().unwrap();
-    assert_eq!((kafka.lag.topics.len(), kafka.lag.cluster.as_str(), kafka.cap), (2, "events", PartitionCap::None));
+    assert_eq!(
+        (kafka.lag.topics.selectors().len(), kafka.lag.cluster.as_str(), kafka.cap),
+        (2, "events", PartitionCap::None)
+    );
     assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
     assert_eq!(intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(), ["wake-on-request"]);
 }

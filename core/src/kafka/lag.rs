@@ -24,6 +24,8 @@ pub struct PartitionOffsets {
 pub struct Lag {
     /// Messages that wait, without those on stuck partitions
     pub messages: u64,
+    /// Topics that were measured
+    pub topics: u32,
     /// Partitions that were measured
     pub partitions: u32,
     /// Partitions on which messages wait, without stuck ones

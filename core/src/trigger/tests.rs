@@ -69,6 +69,20 @@ fn bad_metadata_names_the_key() {
 }
 
 #[test]
+fn hours_of_a_trigger_that_are_only_a_cap_are_no_metric_beside_others() {
+    let signals = |more: &[(&str, &str)]| {
+        let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "Europe/Berlin")];
+        let trigger = Trigger::parse("shop", &metadata(&[&hours, more].concat())).unwrap();
+        assert!(matches!(trigger.schedule, Some(TriggerSchedule::Own(_))), "the cap applies");
+        trigger.targets.iter().map(|target| target.signal).collect::<Vec<_>>()
+    };
+    let lag = [("kafkaLag", "50"), ("kafkaGroup", "billing")];
+    assert_eq!(signals(&[&lag[..], &[("minReplicas", "0")]].concat()), [Signal::KafkaLag]);
+    assert_eq!(signals(&lag), [Signal::KafkaLag, Signal::Schedule], "the floor is 1 where none is given");
+    assert_eq!(signals(&[("minReplicas", "0")]), [Signal::Schedule], "a trigger has a metric");
+}
+
+#[test]
 fn clusters_in_another_order_or_named_twice_are_the_same_traffic() {
     let of =
         |clusters| Trigger::parse("shop", &metadata(&[("clusters", clusters), ("concurrency", "4")])).unwrap().traffic;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use tidegate_core::{
-    kafka::{KafkaIntent, KafkaLag, PartitionCap},
+    kafka::{KafkaIntent, KafkaLag, PartitionCap, TopicSelector},
     signal::Signal,
     trigger::Trigger,
 };
@@ -22,8 +22,10 @@ pub struct ExplainedKafka {
     pub cluster: String,
     /// The consumer group
     pub group: String,
-    /// Its topics; empty for all topics that it has offsets for
+    /// Its topics and patterns of topics; empty for all topics that it has offsets for
     pub topics: Vec<String>,
+    /// The number of topics that these are
+    pub topics_found: u32,
     /// Messages that wait
     pub messages: u64,
     /// Partitions that are taken into account
@@ -45,6 +47,8 @@ pub struct ExplainedKafka {
     /// Replicas that are kept until the group has settled
     pub held_at: Option<u32>,
     #[serde(skip)]
+    by_pattern: bool,
+    #[serde(skip)]
     in_seconds: bool,
     #[serde(skip)]
     cap: PartitionCap,
@@ -57,7 +61,9 @@ impl ExplainedKafka {
         Self {
             cluster: cluster.clone(),
             group: group.clone(),
-            topics: topics.clone(),
+            topics: topics.selectors().iter().map(TopicSelector::to_string).collect(),
+            topics_found: now.lag.topics,
+            by_pattern: topics.patterns().next().is_some(),
             messages: now.lag.messages,
             partitions: now.lag.partitions,
             partitions_with_lag: now.lag.with_lag,
@@ -104,6 +110,9 @@ impl fmt::Display for ExplainedKafka {
         write!(f, "{messages} {verb} on {partitions_with_lag} of {partitions} partitions for group {group}")?;
         if !topics.is_empty() {
             write!(f, " on {}", topics.join(", "))?;
+        }
+        if self.by_pattern {
+            write!(f, " ({} topics)", self.topics_found)?;
         }
         write!(f, " of Kafka cluster {cluster}.")?;
         if *stuck_messages > 0 {

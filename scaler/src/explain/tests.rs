@@ -297,7 +297,8 @@ async fn a_groups_lag_and_pace_are_shown() {
     demands.signals().keep(&plan);
     let wanted = demands.signals().wanted_lags();
     let rates = Rates { arriving: 100.0, consumed: 40.0, least_waiting: 29_000, over: Duration::from_secs(60) };
-    let lag = Lag { messages: 30_000, partitions: 40, with_lag: 39, stuck: 7, beyond: 1, rates: Some(rates) };
+    let lag =
+        Lag { messages: 30_000, topics: 3, partitions: 40, with_lag: 39, stuck: 7, beyond: 1, rates: Some(rates) };
     let sweep = || demands.signals().commit_lags(vec![(wanted[0].clone(), Ok(lag))]);
     sweep();
     assert!(page(&plan, &demands).contains("How much a replica can read was not seen yet"));
@@ -315,4 +316,25 @@ replica reads 8.0 messages/s.
     assert!(page.contains(expected), "{page}");
     assert!(page.contains("\n40 replicas wanted: 2400.0 s of work ÷ 60 per replica, decided by\n"), "{page}");
     assert!(page.contains("- More than 40 replicas would have nothing to read: a partition"), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_says_how_many_topics_a_pattern_matches_or_why_none_count() {
+    let annotations = [("kafka-lag", "10"), ("kafka-group", "billing"), ("kafka-topics", "audit, /orders-.*/")];
+    let plan = plan("api", &annotations, Vec::new());
+    let demands = demands();
+    demands.signals().keep(&plan);
+    let wanted = demands.signals().wanted_lags();
+    let lag = Lag { messages: 15, topics: 3, partitions: 6, with_lag: 2, ..Lag::default() };
+    demands.signals().commit_lags(vec![(wanted[0].clone(), Ok(lag))]);
+    let words = |page: String| page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = words(page(&plan, &demands));
+    let expected = "on 2 of 6 partitions for group billing on audit, /orders-.*/ (3 topics) of Kafka cluster default.";
+    assert!(told.contains(expected), "{told}");
+    let error = "/orders-.*/ matches 240 topics, and at most 100 may be matched";
+    demands.signals().commit_lags(vec![(wanted[0].clone(), Err(error.to_owned()))]);
+    let told = words(page(&plan, &demands));
+    assert!(told.contains(error), "{told}");
+    let missing = demands.signals().missing("shop", &plan.workloads[&deployment("api")]);
+    assert!(missing.iter().any(|(_, why)| why.contains(error)), "{missing:?}");
 }

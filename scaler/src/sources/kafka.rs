@@ -9,6 +9,7 @@ mod history;
 mod oauth;
 mod settings;
 mod sweep;
+mod topics;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -7,6 +7,7 @@
 
 mod answers;
 mod hostile;
+mod jobs;
 mod refusals;
 mod server;
 mod streams;

@@ -11,12 +11,12 @@ use rdkafka::{
 };
 use tidegate_core::kafka::{KafkaLag, NoOffset, Partitions};
 use tidegate_scaler::{
-    sources::kafka::{self, KafkaSettings},
+    sources::kafka::{self, ClusterSettings, KafkaSettings},
     store::SignalStore,
 };
 use tokio::{
     task::{AbortHandle, spawn_blocking},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -60,11 +60,15 @@ impl Mock {
 
     /// Produces this many messages on each partition.
     async fn produce(&self, messages: u32) {
+        self.produce_to(TOPIC, messages).await;
+    }
+
+    async fn produce_to(&self, topic: &'static str, messages: u32) {
         let producer: BaseProducer =
             ClientConfig::new().set("bootstrap.servers", self.cluster.bootstrap_servers()).create().unwrap();
         spawn_blocking(move || {
             for partition in (0..PARTITIONS).cycle().take((messages * PARTITIONS.cast_unsigned()) as usize) {
-                producer.send(BaseRecord::<(), str>::to(TOPIC).payload("x").partition(partition)).unwrap();
+                producer.send(BaseRecord::<(), str>::to(topic).payload("x").partition(partition)).unwrap();
             }
             producer.flush(Duration::from_secs(10)).unwrap();
         })
@@ -74,7 +78,10 @@ impl Mock {
 
     /// Waits until a sweep has found this lag of a group, or an error that contains this text.
     async fn finds(&self, group: &str, wanted: Result<u64, &str>) {
-        let lag = lag(group);
+        self.finds_of(lag(group), wanted).await;
+    }
+
+    async fn finds_of(&self, lag: KafkaLag, wanted: Result<u64, &str>) {
         let mut rounds = self.signals.rounds();
         let mut last = None;
         let found = async {
@@ -107,7 +114,7 @@ fn lag(group: &str) -> KafkaLag {
     KafkaLag {
         cluster: "default".into(),
         group: group.into(),
-        topics: vec![TOPIC.into()],
+        topics: TOPIC.parse().unwrap(),
         partitions: Partitions::default(),
         no_offset: NoOffset::Earliest,
         stuck_after: None,
@@ -191,4 +198,54 @@ async fn a_coordinator_that_moves_or_is_away_ends_nothing() {
     mock.finds("billing", Err("group billing: ")).await;
     mock.cluster.broker_up(2).unwrap();
     mock.finds("billing", Ok(30)).await;
+}
+
+#[tokio::test]
+async fn topics_that_match_a_pattern_are_found_with_the_next_sweep_and_too_many_hold_the_lag() {
+    let mock = Mock::new();
+    let of = |topics: &str| KafkaLag { topics: topics.parse().unwrap(), ..lag("billing") };
+    let pattern = of("/orders.*/, audit");
+    for topic in ["audit", "reorders"] {
+        mock.cluster.create_topic(topic, PARTITIONS, 1).unwrap();
+    }
+    mock.produce(10).await;
+    mock.produce_to("reorders", 7).await;
+    mock.produce_to("audit", 1).await;
+    mock.finds_of(pattern.clone(), Ok(33)).await;
+    mock.cluster.create_topic("orders-eu", PARTITIONS, 1).unwrap();
+    mock.produce_to("orders-eu", 2).await;
+    let made = Instant::now();
+    mock.finds_of(pattern.clone(), Ok(39)).await;
+    assert!(
+        made.elapsed() < Duration::from_secs(15),
+        "partitions of topics are remembered for 30 s, but not for patterns"
+    );
+    let (found, _) = mock.signals.lag(&pattern).unwrap();
+    assert_eq!((found.topics, found.partitions), (3, 9), "all of their partitions count for the cap");
+    for topic in 0..99 {
+        mock.cluster.create_topic(&format!("orders-{topic}"), 1, 1).unwrap();
+    }
+    mock.finds_of(pattern.clone(), Err("/orders.*/ matches 101 topics, and at most 100 may be matched")).await;
+    assert_eq!(mock.signals.lag(&pattern).unwrap().0.messages, 39, "the last lag counts, and nothing is cut");
+    mock.finds_of(of("/nothing.*/"), Err("/nothing.*/ matches no topic")).await;
+    mock.finds_of(lag("billing"), Ok(30)).await;
+}
+
+#[tokio::test]
+async fn the_check_lists_what_a_pattern_matches() {
+    let mock = Mock::new();
+    mock.cluster.create_topic("orders-eu", PARTITIONS, 1).unwrap();
+    mock.produce(10).await;
+    let brokers: Vec<_> = mock.cluster.bootstrap_servers().split(',').map(str::to_owned).collect();
+    let settings: ClusterSettings = serde_json::from_value(serde_json::json!({ "brokers": brokers })).unwrap();
+    let topics = ["/orders.*/, orders", "/bill.*/", "/orders(/"].map(str::to_owned);
+    let steps = spawn_blocking(move || kafka::check(&settings, &topics, &[])).await.unwrap();
+    let steps: Vec<_> = steps.iter().rev().take(4).rev().map(|s| (s.step.as_str(), s.ok, s.detail.as_str())).collect();
+    let matched = "2 topics match, with 6 partitions and 30 messages: orders, orders-eu";
+    let none = "/bill.*/ matches no topic that exists and that Tidegate's user may describe";
+    assert_eq!(steps[0], ("topic orders", true, "3 partitions with 30 messages"));
+    assert_eq!(steps[1], ("topics /orders.*/, orders", true, matched));
+    assert_eq!(steps[2], ("topics /bill.*/", false, none));
+    assert_eq!((steps[3].0, steps[3].1), ("topic /orders(/", false));
+    assert!(steps[3].2.ends_with("/orders(/ is none: unclosed group"), "{}", steps[3].2);
 }

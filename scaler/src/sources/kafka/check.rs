@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 
+use tidegate_core::kafka::Topics;
 use tidegate_kafka_admin::{Admin, End, Partition, advised};
 
 use super::oauth::OauthSettings;
@@ -28,8 +29,8 @@ pub struct Step {
     pub detail: String,
 }
 
-/// Checks the settings, the connection to each broker, the credentials, and their permissions on these topics and groups. Steps
-/// that depend on one that failed are left out. Blocks, so it must not run on a thread of the runtime.
+/// Checks the settings, the connection to each broker, the credentials, and their permissions on these groups and topics, each a
+/// value of `kafka-topics`: for patterns it lists the topics that they match. Steps that depend on one that failed are left out. Blocks, so it must not run on a thread of the runtime.
 pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -> Vec<Step> {
     let (mut steps, within) = (Steps(Vec::new()), settings.timeout());
     let Some(config) =
@@ -55,11 +56,8 @@ pub fn check(settings: &ClusterSettings, topics: &[String], groups: &[String]) -
         Ok((admin, format!("accepted; {topics} topics may be described")))
     });
     let Some(admin) = steps.done(&format!("log in {}", who(settings)), admin) else { return steps.0 };
-    for topic in topics {
-        steps.done(
-            &format!("topic {topic}"),
-            of_topic(&admin, topic, settings.read_committed, within).map(|found| ((), found)),
-        );
+    for written in topics {
+        steps.topics(&admin, written, settings.read_committed, within);
     }
     for group in groups {
         let mut committed = admin.committed(std::slice::from_ref(group), within);
@@ -82,6 +80,23 @@ impl Steps {
         };
         self.0.push(Step { step: step.to_owned(), ok, detail });
         value
+    }
+
+    /// A step for each topic that is named, and one for all patterns.
+    fn topics(&mut self, admin: &Admin, written: &str, read_committed: bool, within: Duration) {
+        let parsed = written.parse::<Topics>().map_err(|error| format!("wants {error}"));
+        let Ok(topics) = parsed.as_ref() else {
+            self.done(&format!("topic {written}"), parsed.map(|_| ((), String::new())));
+            return;
+        };
+        for topic in topics.names() {
+            let found = of_topic(admin, topic, read_committed, within);
+            self.done(&format!("topic {topic}"), found.map(|found| ((), found)));
+        }
+        if topics.patterns().next().is_some() {
+            let found = of_patterns(admin, topics, read_committed, within);
+            self.done(&format!("topics {topics}"), found.map(|found| ((), found)));
+        }
     }
 }
 
@@ -123,16 +138,38 @@ fn of_topic(admin: &Admin, topic: &str, read_committed: bool, within: Duration) 
     let found = admin.partitions(Some(topic), within)?.remove(topic).unwrap_or_else(|| Err("not answered".to_owned()));
     let ids = found.map_err(|error| advised(error, "topic", topic))?;
     let partitions: Vec<Partition> = ids.iter().map(|id| (topic.to_owned(), *id)).collect();
+    let messages = messages(admin, &partitions, read_committed, within)?;
+    Ok(format!("{} partitions with {messages} messages", ids.len()))
+}
+
+/// The topics that patterns match, among all that may be described.
+fn of_patterns(admin: &Admin, topics: &Topics, read_committed: bool, within: Duration) -> Result<String, String> {
+    let all = admin.partitions(None, within)?;
+    let matched = topics.matched(all.keys().map(String::as_str)).map_err(|error| error.to_string())?;
+    let mut partitions = Vec::new();
+    for (topic, ids) in matched.iter().filter_map(|topic| Some((*topic, all.get(*topic)?))) {
+        let ids = ids.as_ref().map_err(|error| format!("topic {topic}: {error}"))?;
+        partitions.extend(ids.iter().map(|id| (topic.to_owned(), *id)));
+    }
+    let messages = messages(admin, &partitions, read_committed, within)?;
+    let names = matched.iter().copied().collect::<Vec<_>>().join(", ");
+    let (matched, partitions) = (matched.len(), partitions.len());
+    Ok(format!("{matched} topics match, with {partitions} partitions and {messages} messages: {names}"))
+}
+
+/// The messages on these partitions.
+fn messages(admin: &Admin, partitions: &[Partition], read_committed: bool, within: Duration) -> Result<i64, String> {
     let sum = |ends: HashMap<Partition, Result<i64, String>>| {
-        let mut sum = 0;
-        for ((_, id), offset) in ends {
-            sum += offset.map_err(|error| advised(format!("partition {id}: {error}"), "topic", topic))?;
+        let mut sum = 0i64;
+        for ((topic, id), offset) in ends {
+            let error = |error| advised(format!("partition {id} of topic {topic}: {error}"), "topic", &topic);
+            sum = sum.saturating_add(offset.map_err(error)?);
         }
         Ok::<i64, String>(sum)
     };
-    let first = sum(admin.ends(&partitions, End::Earliest, false, within)?)?;
-    let last = sum(admin.ends(&partitions, End::Latest, read_committed, within)?)?;
-    Ok(format!("{} partitions with {} messages", ids.len(), last.saturating_sub(first)))
+    let first = sum(admin.ends(partitions, End::Earliest, false, within)?)?;
+    let last = sum(admin.ends(partitions, End::Latest, read_committed, within)?)?;
+    Ok(last.saturating_sub(first))
 }
 
 fn complaint(admin: &Admin) -> String {

@@ -10,12 +10,7 @@ use tidegate_core::kafka::{KafkaLag, Lag, PartitionOffsets};
 
 use tidegate_kafka_admin::{Admin, End, Offsets, Partition, advised};
 
-use super::{groups::Groups, history::History};
-
-/// Most topics whose partitions are looked up one by one; if there are more, all topics of the cluster are looked up at once.
-const ONE_BY_ONE: usize = 20;
-/// How long partitions are remembered: some are added, and topics are created, now and then.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+use super::{groups::Groups, history::History, topics::KnownTopics};
 
 /// The result for each lag.
 pub(super) type Answers = Vec<(KafkaLag, Result<Lag, String>)>;
@@ -29,7 +24,7 @@ pub(super) fn none_known(wanted: &[KafkaLag], error: &str) -> Answers {
 #[derive(Default)]
 pub(super) struct Sweeper {
     groups: Groups,
-    topics: Topics,
+    topics: KnownTopics,
     history: History,
 }
 
@@ -64,15 +59,16 @@ impl Sweeper {
         let kind = |group: &str| admin.is_of_another_kind(group, within);
         self.groups.refuse_others(&mut committed, Instant::now(), kind);
         let of_groups = committed.values().flatten().flat_map(HashMap::keys).map(|(topic, _)| topic.as_str());
-        let named = wanted.iter().flat_map(|lag| &lag.topics).map(String::as_str).chain(of_groups).collect();
-        self.topics.look_up(admin, &named, within)?;
-        let partitions: Vec<Partition> = self.topics.partitions(&named).collect();
+        let named = wanted.iter().flat_map(|lag| lag.topics.names()).chain(of_groups).collect();
+        let patterns = wanted.iter().map(|lag| &lag.topics).filter(|topics| topics.patterns().next().is_some());
+        self.topics.look_up(admin, &named, &patterns.collect(), within)?;
+        let partitions = self.topics.partitions(named);
         let latest = admin.ends(&partitions, End::Latest, read_committed, within)?;
         let ends = admin.ends(&beyond(&committed, &latest), End::Latest, false, within)?;
         let earliest = admin.ends(&partitions, End::Earliest, false, within)?;
         if [&latest, &ends, &earliest].into_iter().flat_map(HashMap::values).any(Result::is_err) {
             // A topic was deleted, or a partition has another leader.
-            self.topics.looked_up = None;
+            self.topics.forget();
         }
         Ok(Found { committed, latest, ends, earliest, at: Instant::now() })
     }
@@ -86,9 +82,11 @@ impl Sweeper {
             None => return Err(format!("group {} was not asked for", wanted.group)),
         };
         let partitions = self.topics.counted(wanted, of_group)?;
+        let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
         let offsets = |partition| found.of(&partition, of_group).map(|offsets| (partition, offsets));
         let offsets = partitions.into_iter().map(offsets).collect::<Result<_, String>>()?;
-        self.history.lag(wanted, offsets, found.at).map_err(|error| error.to_string())
+        let lag = self.history.lag(wanted, offsets, found.at).map_err(|error| error.to_string())?;
+        Ok(Lag { topics: u32::try_from(topics.len()).unwrap_or(u32::MAX), ..lag })
     }
 }
 
@@ -133,70 +131,6 @@ impl Found {
             committed,
             stuck: false,
         })
-    }
-}
-
-/// The partitions of topics, as they were last looked up, or why they are not known.
-#[derive(Default)]
-struct Topics {
-    known: HashMap<String, Result<Vec<i32>, String>>,
-    looked_up: Option<Instant>,
-}
-
-impl Topics {
-    fn look_up(&mut self, admin: &Admin, wanted: &BTreeSet<&str>, within: Duration) -> Result<(), String> {
-        let fresh = self.looked_up.is_some_and(|at| at.elapsed() < LOOK_UP_EVERY);
-        if fresh && wanted.iter().all(|topic| self.known.contains_key(*topic)) {
-            return Ok(());
-        }
-        let mut found = if wanted.len() > ONE_BY_ONE {
-            admin.partitions(None, within)?
-        } else {
-            let mut found = HashMap::new();
-            for topic in wanted {
-                found.extend(admin.partitions(Some(topic), within)?);
-            }
-            found
-        };
-        let missing = || Err("does not exist, or may not be described".to_owned());
-        self.known =
-            wanted.iter().map(|topic| ((*topic).to_owned(), found.remove(*topic).unwrap_or_else(missing))).collect();
-        self.looked_up = Some(Instant::now());
-        Ok(())
-    }
-
-    fn of(&self, topic: &str) -> impl Iterator<Item = Partition> {
-        let ids = self.known.get(topic).and_then(|known| known.as_deref().ok()).unwrap_or_default();
-        ids.iter().map(move |id| (topic.to_owned(), *id))
-    }
-
-    fn partitions<'a>(&'a self, topics: &'a BTreeSet<&str>) -> impl Iterator<Item = Partition> {
-        topics.iter().flat_map(|topic| self.of(topic))
-    }
-
-    /// The partitions whose lag is wanted.
-    fn counted(&self, wanted: &KafkaLag, committed: &Offsets) -> Result<Vec<Partition>, String> {
-        let of_group: BTreeSet<_> = committed.keys().map(|(topic, _)| topic).collect();
-        if wanted.topics.is_empty() && of_group.is_empty() {
-            return Err(format!(
-                "group {} has committed no offset on any topic; name its topics in tidegate.dev/kafka-topics",
-                wanted.group
-            ));
-        }
-        for topic in &wanted.topics {
-            if let Some(Err(error)) = self.known.get(topic) {
-                return Err(advised(format!("topic {topic}: {error}"), "topic", topic));
-            }
-        }
-        // If no topic is named, the group may have offsets of a topic that was deleted: nothing waits there.
-        let topics: Vec<_> =
-            if wanted.topics.is_empty() { of_group.into_iter().collect() } else { wanted.topics.iter().collect() };
-        let all = topics.into_iter().flat_map(|topic| self.of(topic));
-        let counted: Vec<_> = all.filter(|(_, id)| wanted.partitions.contains(*id)).collect();
-        if counted.is_empty() && !wanted.topics.is_empty() {
-            return Err(format!("none of its topics has one of the partitions {}", wanted.partitions));
-        }
-        Ok(counted)
     }
 }
 

@@ -84,6 +84,49 @@ async fn a_deployment_wakes_by_lag_follows_it_and_sleeps_when_all_is_read() -> R
 }
 
 #[tokio::test]
+async fn topics_that_match_a_pattern_count_as_soon_as_they_are_made() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("kafka-pattern").await?;
+    let kafka = Kafka::at(BROKER);
+    kafka.topic("parcels-eu", 2).await?;
+    kafka.topic("returned-parcels-eu", 1).await?;
+    kafka.produce("returned-parcels-eu", 0, 90).await?;
+    kafka.commit("courier", "parcels-eu", &[(0, 0), (1, 0)]).await?;
+    let annotations = [
+        ("kafka-lag", "10"),
+        ("kafka-group", "courier"),
+        ("kafka-topics", "/parcels-.*/"),
+        ("kafka-no-offset", "earliest"),
+        ("min-replicas", "0"),
+        ("scale-down-after", "0s"),
+    ];
+    scenario.apply(&task_api("courier", &annotations)).await?;
+    scenario.wait_for_replicas("courier", 0).await?;
+    // The group has committed nothing on the new topic: all of it waits.
+    kafka.topic("parcels-us", 3).await?;
+    kafka.produce("parcels-us", 0, 25).await?;
+    scenario.wait_for_replicas("courier", 3).await?;
+    // The partitions of both topics are the most replicas.
+    kafka.produce("parcels-us", 0, 500).await?;
+    scenario.wait_for_replicas("courier", 5).await?;
+    let explained = explained(&cluster, &scenario, "courier").await?;
+    let wanted = " of 5 partitions for group courier on /parcels-.*/ (2 topics) of Kafka cluster default";
+    ensure!(explained.contains(wanted), "{explained}");
+
+    let config = tempfile::NamedTempFile::new()?;
+    std::fs::write(&config, json!({ "clusters": { "default": { "brokers": [BROKER] } } }).to_string())?;
+    let config = config.path().display().to_string();
+    let check = ["kafka", "check", "--kafka-config", &config, "--topic", "/parcels-.*/"];
+    let checked = cluster.tidegate(&check).await?;
+    ensure!(
+        checked.contains("2 topics match, with 5 partitions and 525 messages: parcels-eu, parcels-us"),
+        "{checked}"
+    );
+    kafka.commit("courier", "parcels-us", &[(0, 525)]).await?;
+    scenario.wait_for_replicas("courier", 0).await
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_for_says_so_and_changes_nothing() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("kafka-wrong").await?;
@@ -97,7 +140,13 @@ async fn what_cannot_be_asked_for_says_so_and_changes_nothing() -> Result<()> {
         ensure!(words.join(" ").contains("topic no-such-topic: does not exist"), "{explained}");
         Ok(())
     })
-    .await
+    .await?;
+    let annotations =
+        [("kafka-lag", "10"), ("kafka-group", "nobody"), ("kafka-topics", "/no-such-.*/"), ("min-replicas", "2")];
+    scenario.apply(&task_api("lost-pattern", &annotations)).await?;
+    let told = scenario.event("Deployment", "lost-pattern", "SignalMissing").await?;
+    ensure!(told.contains("/no-such-.*/ matches no topic that exists"), "{told}");
+    scenario.wait_for_replicas("lost-pattern", 2).await
 }
 
 /// Output of `explain`, in one line.

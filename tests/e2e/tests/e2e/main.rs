@@ -8,6 +8,7 @@ mod annotations;
 mod conformance;
 mod gateways;
 mod hours;
+mod jobs;
 mod kafka;
 mod lag;
 mod lease;
