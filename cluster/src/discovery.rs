@@ -26,8 +26,10 @@ mod http_rules;
 mod l4_routes;
 mod listeners;
 mod merging;
+mod parent_refusal;
 mod policies;
 mod pools;
+mod refusal;
 mod stat_name;
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};

@@ -91,6 +91,11 @@ pub struct OwnerReference {
 }
 
 impl Meta {
+    /// Namespace and name.
+    pub(super) fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
     /// Oldest first, then by namespace and name: how Envoy Gateway orders objects that compete
     /// (`Resources.Sort` in `internal/gatewayapi/resource/resource.go`).
     pub(super) fn age_order(&self) -> (&str, &str, &str) {
@@ -177,6 +182,14 @@ impl LabelSelector {
             "Exists" | "DoesNotExist" => requirement.values.is_empty(),
             _ => false,
         })
+    }
+
+    /// Whether an object may be selected of which only these labels are known; it may have others.
+    pub(super) fn may_match(&self, known: &Labels) -> bool {
+        let fits = |key: &str, holds: &dyn Fn(&str) -> bool| known.get(key).is_none_or(holds);
+        self.is_valid()
+            && self.match_labels.iter().all(|(key, wanted)| fits(key, &|value| value == wanted))
+            && self.match_expressions.iter().all(|requirement| fits(&requirement.key, &|v| requirement.holds(Some(v))))
     }
 
     /// Whether an object with these labels is selected. An invalid selector selects nothing.
