@@ -9,6 +9,7 @@ mod backend;
 mod calendar;
 mod envoy_gateway;
 mod gateway;
+mod parent_ref;
 mod policy;
 mod quantity;
 mod route;
@@ -24,12 +25,12 @@ pub(super) use backend::{
 pub use calendar::CalendarObject;
 pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
+pub(super) use parent_ref::ParentRef;
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
-pub(super) use route::{
-    BackendRef, Filter, ParentRef, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain,
-};
+pub(super) use route::{BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain};
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
+pub(super) use status::{Refused, Reported};
 pub(super) use workload::{CronJob, Namespace, Pod, ReplicaSet, Workload, WorkloadMeta};
 
 use std::collections::BTreeMap;

@@ -200,7 +200,7 @@ impl<'a> Backends<'a, '_> {
         match filters::evaluate(self.objects, kind, route_namespace, &backend_ref.filters, mirrors) {
             Err(RuleRefusal::Filter(fault)) => Err(RefusedBackend::Filter(fault)),
             // A direct response has no effect on one backend of several.
-            Ok(_) | Err(RuleRefusal::Answered(_) | RuleRefusal::Untranslatable | RuleRefusal::DynamicResolver) => Ok(()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -45,32 +45,31 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
     }
 }
 
-/// Why no backend of a rule gets anything, apart from the references themselves.
-pub(super) fn refusal<'a>(
-    discovery: &Discovery<'a, '_>,
+/// Checks what stands between a rule and all its backends, apart from the references themselves.
+pub(super) fn check<'a>(
+    backends: &Backends<'a, '_>,
     kind: Kind,
     route: &'a Route,
     rule: &'a Rule,
 ) -> Result<(), RuleRefusal<'a>> {
     let namespace = route.metadata.namespace.as_str();
-    let passed = passed(discovery, kind, namespace, rule)?;
+    let passed = passed(backends, kind, namespace, rule)?;
     let weighted = rule.backend_refs.iter().filter(|backend_ref| backend_ref.weight > 0);
-    let resolved = weighted.filter_map(|backend_ref| discovery.backends.resolve(kind, namespace, backend_ref).ok());
-    let dynamic = resolved.into_iter().any(|backend| backend.origin == Origin::DynamicResolver);
+    let mut resolved = weighted.filter_map(|backend_ref| backends.resolve(kind, namespace, backend_ref).ok());
+    let dynamic = resolved.any(|backend| backend.origin == Origin::DynamicResolver);
     let spoilt = dynamic && spoils_dynamic_resolver(kind, rule, passed);
     if spoilt { Err(RuleRefusal::DynamicResolver) } else { Ok(()) }
 }
 
-/// Whether the rule's matches and filters let traffic through.
+/// Checks the rule's filters and matches.
 fn passed<'a>(
-    discovery: &Discovery<'a, '_>,
+    backends: &Backends<'a, '_>,
     kind: Kind,
     namespace: &'a str,
     rule: &'a Rule,
 ) -> Result<Passed, RuleRefusal<'a>> {
-    let Backends { objects, .. } = discovery.backends;
-    let check_mirror = |mirror: &'a BackendRef| discovery.backends.check_mirror(kind, namespace, mirror);
-    let passed = filters::evaluate(objects, kind, namespace, &rule.filters, check_mirror)?;
+    let check_mirror = |mirror: &'a BackendRef| backends.check_mirror(kind, namespace, mirror);
+    let passed = filters::evaluate(backends.objects, kind, namespace, &rule.filters, check_mirror)?;
     if rule.is_translatable() { Ok(passed) } else { Err(RuleRefusal::Untranslatable) }
 }
 
@@ -93,7 +92,7 @@ impl<'a> RuleBackends<'a> {
     fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, index: usize, rule: &'a Rule) -> Option<Self> {
         let namespace = route.metadata.namespace.as_str();
         let Backends { objects, grants, .. } = discovery.backends;
-        let passed = passed(discovery, kind, namespace, rule).ok()?;
+        let passed = passed(&discovery.backends, kind, namespace, rule).ok()?;
         let weighted = rule.backend_refs.iter().enumerate().filter(|(_, backend_ref)| backend_ref.weight > 0);
         let valid: Vec<_> = weighted
             .clone()

@@ -27,6 +27,8 @@ pub(super) enum RuleRefusal<'a> {
     Untranslatable,
     /// A Backend of type `DynamicResolver`, beside other backends or with a host from the path
     DynamicResolver,
+    /// A TCPRoute or UDPRoute with this number of rules
+    NotOneRule(usize),
 }
 
 /// An answer that Envoy gives without a backend.
@@ -105,6 +107,7 @@ impl RuleRefusal<'_> {
             Self::Filter(fault) => fault.reason(),
             Self::Untranslatable => "InvalidRule",
             Self::DynamicResolver => "DynamicResolver",
+            Self::NotOneRule(_) => "NotOneRule",
         }
     }
 
@@ -127,6 +130,7 @@ impl RuleRefusal<'_> {
             Self::DynamicResolver => f.write_str(
                 "a Backend of type DynamicResolver has to be its only backend, and takes no host from the path",
             ),
+            Self::NotOneRule(rules) => write!(f, "it has {rules} rules; Envoy Gateway wants exactly one here"),
         }
     }
 }
