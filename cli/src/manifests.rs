@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube::Client;
 use tidegate_cluster::{
-    BackendClusters, Objects, read_manifests, routes_table,
+    Objects, Routing, read_manifests,
     scaling::{self, Settings},
 };
 use tidegate_core::{intent::Managed, no_effect::NoEffect};
@@ -63,19 +63,45 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
 
 pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     install_crypto();
-    let routes = if args.files.is_empty() {
+    let (routing, place) = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        seen(&client).await?
+        (seen(&client).await?, "the cluster")
     } else {
-        read(&args.files)?.routes()
+        (read(&args.files)?.routing(), "the files")
     };
     let mut out = stdout().lock();
     match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routes)?)?,
-        Output::Table => write!(out, "{}", routes_table(&routes))?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routing.backends)?)?,
+        Output::Table => write!(out, "{}", routing.table())?,
     }
-    Ok(())
+    drop(out);
+    follows_something(&routing, place)
+}
+
+/// An error where there are routes and none leads to a backend.
+fn follows_something(routing: &Routing, place: &str) -> Result<()> {
+    if routing.follows_any() {
+        return Ok(());
+    }
+    match (routing.routes, routing.not_followed.len()) {
+        (0, 0) => {
+            eprintln!(
+                "tidegate: there is no HTTPRoute, GRPCRoute, TCPRoute, TLSRoute, UDPRoute or AIGatewayRoute in {place}: nothing to \
+                 follow"
+            );
+            Ok(())
+        }
+        (routes, 0) => bail!("no traffic leads to any backend: {} in {place}, and none names a backend", counted(routes)),
+        (routes, _) => bail!(
+            "no traffic leads to any backend: {} in {place}, and none is followed, for the reasons given under NOT FOLLOWED",
+            counted(routes)
+        ),
+    }
+}
+
+fn counted(routes: usize) -> String {
+    if routes == 1 { "there is 1 route".to_owned() } else { format!("there are {routes} routes") }
 }
 
 pub(crate) fn crds() -> Result<()> {
@@ -87,13 +113,13 @@ fn read(files: &[PathBuf]) -> Result<Objects> {
 }
 
 /// Runs the same watches as the service until each has read everything once.
-async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
+async fn seen(client: &Client) -> Result<Routing> {
     let (watches, _tasks) = watch::start(client, &[], &[], Managed::default());
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();
         if missing.is_empty() {
-            return Ok(watches.objects(Objects::routes));
+            return Ok(watches.objects(Objects::routing));
         }
         if Instant::now() > deadline {
             let missing: Vec<_> = missing.iter().map(|(kind, _, state)| format!("{kind}: {state}")).collect();

@@ -26,9 +26,11 @@ mod http_rules;
 mod l4_routes;
 mod listeners;
 mod merging;
+mod not_followed;
 mod parent_refusal;
 mod policies;
 mod pools;
+mod reasons;
 mod refusal;
 mod stat_name;
 
@@ -43,7 +45,9 @@ use tidegate_core::{
 
 pub(super) use self::{
     ai::{generated, rules as ai_rules},
+    backends::behind,
     pools::pool_of,
+    reasons::{Wanted, not_followed},
 };
 use self::{
     attachment::Attachments,

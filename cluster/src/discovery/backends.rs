@@ -285,6 +285,18 @@ impl<'a> Resolved<'a> {
     }
 }
 
+/// The Service or InferencePool behind a backend.
+pub(crate) fn behind<'a>(objects: &'a Objects, key: &BackendKey<'a>) -> Option<BackendKey<'a>> {
+    match key.kind {
+        "Service" | "InferencePool" => Some(BackendKey { port: None, ..*key }),
+        "Backend" => {
+            let service = only_service(&objects.backends.get(key.namespace)?.get(key.name)?.spec)?;
+            Some(BackendKey { kind: "Service", namespace: service.namespace, name: service.name, port: None })
+        }
+        _ => None,
+    }
+}
+
 fn of_route(kind: Kind, namespace: &str) -> From<'_> {
     From { group: kind.api_group(), kind: kind.as_str(), namespace }
 }
