@@ -3,6 +3,7 @@
 mod fleets;
 mod own_objects;
 mod proxies;
+mod refused;
 mod spared;
 
 use std::{
@@ -16,6 +17,7 @@ use tidegate_core::{
     intent::{Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
     llm::{AiRule, Destination, ModelShare},
+    not_followed::NotFollowed,
     plan::{ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
@@ -63,6 +65,7 @@ fn plan(objects: &Objects) -> Plan {
     for (pool, shares) in &pools {
         workloads.add_traffic(&Destination::Pool(pool.clone()), shares);
     }
+    workloads.add_refusals(&generated, &services, &pools);
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
         workloads.add_models(rule);
@@ -164,6 +167,7 @@ struct KnownWorkload<'a> {
     intent: Option<Result<Intent, Vec<Problem>>>,
     traffic: Vec<ClusterShare>,
     models: Vec<ModelShare>,
+    not_followed: Vec<NotFollowed>,
 }
 
 impl<'a> Workloads<'a> {
@@ -185,6 +189,7 @@ impl<'a> Workloads<'a> {
                             .or_else(|| held(&own, namespace, kind, name, mistake.as_ref()?)),
                         traffic: Vec::new(),
                         models: Vec::new(),
+                        not_followed: Vec::new(),
                     }
                 }));
             }
@@ -287,7 +292,16 @@ impl<'a> Workloads<'a> {
             let requests = known.workload.requests();
             Some((
                 id,
-                PlannedWorkload { traffic: known.traffic, after, requests, models, pods, measured_startup, ..planned },
+                PlannedWorkload {
+                    traffic: known.traffic,
+                    not_followed: known.not_followed,
+                    after,
+                    requests,
+                    models,
+                    pods,
+                    measured_startup,
+                    ..planned
+                },
             ))
         };
         self.all.into_iter().filter_map(planned).collect()

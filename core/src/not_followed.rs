@@ -52,6 +52,22 @@ impl fmt::Display for NotFollowed {
     }
 }
 
+/// The reasons as a list for a message: the first few, and how many more there are.
+pub struct Few<'a>(pub &'a [NotFollowed]);
+
+impl fmt::Display for Few<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        for (i, one) in self.0.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{one}", if i > 0 { "; " } else { "" })?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

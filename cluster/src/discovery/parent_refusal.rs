@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::{
     super::views::{Listener, ParentRef},
-    refusal::Listed,
+    refusal::{Listed, group_name},
 };
 
 /// A parentRef that is not followed.
@@ -133,7 +133,8 @@ impl Display for ParentRefusal<'_> {
             Self::UnsupportedKind(parent) => {
                 let kind = parent.kind.as_deref().unwrap_or("Gateway");
                 let group = parent.group.as_deref().unwrap_or("gateway.networking.k8s.io");
-                write!(f, "its parent {kind} {} ({group}) is neither a Gateway nor a ListenerSet", parent.name)
+                let group = group_name(group);
+                write!(f, "its parent {kind} {} of {group} is neither a Gateway nor a ListenerSet", parent.name)
             }
             Self::NotFound(id) => write!(f, "{id} does not exist"),
             Self::Gateway(id, refusal) => write!(f, "{id} {refusal}"),

@@ -287,7 +287,8 @@ impl<I: Iterator<Item: Display> + Clone> Display for Listed<I> {
     }
 }
 
-fn group_name(group: &str) -> &str {
+/// The API group, as a text names it.
+pub(super) fn group_name(group: &str) -> &str {
     if group.is_empty() { "the core API group" } else { group }
 }
 
