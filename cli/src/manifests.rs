@@ -92,16 +92,15 @@ fn follows_something(routing: &Routing, place: &str) -> Result<()> {
             );
             Ok(())
         }
-        (routes, 0) => bail!("no traffic leads to any backend: {} in {place}, and none names a backend", counted(routes)),
-        (routes, _) => bail!(
-            "no traffic leads to any backend: {} in {place}, and none is followed, for the reasons given under NOT FOLLOWED",
-            counted(routes)
-        ),
+        (routes, 0) => bail!("no backend gets traffic: of {} in {place} none names a backend", counted(routes)),
+        (routes, _) => {
+            bail!("no backend gets traffic: of {} in {place} none is followed; the reasons are above", counted(routes))
+        }
     }
 }
 
 fn counted(routes: usize) -> String {
-    if routes == 1 { "there is 1 route".to_owned() } else { format!("there are {routes} routes") }
+    if routes == 1 { "1 route".to_owned() } else { format!("{routes} routes") }
 }
 
 pub(crate) fn crds() -> Result<()> {

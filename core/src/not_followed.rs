@@ -74,8 +74,7 @@ mod tests {
 
     #[test]
     fn a_refusal_reads_as_a_sentence_and_quotes_envoy_gateway() {
-        let route =
-            RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "api".into(), rule: Some(0) };
+        let route = RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "api".into(), rule: Some(0) };
         let message = "names Service api port 8080; it has 80".to_owned();
         let alone = NotFollowed { route, reason: "PortNotFound", message, envoy_gateway: None };
         assert_eq!(alone.to_string(), "HTTPRoute shop/api, rule 0: names Service api port 8080; it has 80");

@@ -10,7 +10,7 @@ use super::{
     },
     contexts::{GatewayContext, ListenerContext},
     gateways::{Gateways, may_select},
-    parent_refusal::{AllowedFrom, ListenerRefusal, ParentId, ParentRefusal, RefusingListener},
+    parent_refusal::{AllowedFrom, ListenerFault, ListenerRefusal, ParentId, ParentRefusal, RefusingListener},
 };
 
 /// Lookup of the listeners that routes attach to.
@@ -84,8 +84,12 @@ impl<'a, 'b> Attachments<'a, 'b> {
         let mut refusals = Vec::with_capacity(listeners.len());
         for i in listeners {
             let listener = gateway.listeners.get(i)?;
-            let unserved = || (!serves(hostnames, &gateway.listeners, i)).then_some(ListenerRefusal::Hostname(hostnames));
-            let refusal = self.check(listener, kind, namespace).err();
+            let unserved =
+                || (!serves(hostnames, &gateway.listeners, i)).then_some(ListenerRefusal::Hostname(hostnames));
+            // Such a listener lets nothing in, and the reason is its definition.
+            let broken = listener.fault.filter(|fault| matches!(fault, ListenerFault::Kinds | ListenerFault::Selector));
+            let broken = broken.map(ListenerRefusal::Invalid);
+            let refusal = broken.or_else(|| self.check(listener, kind, namespace).err());
             let refusal = refusal.or_else(|| listener.refusal()).or_else(unserved)?;
             refusals.push(RefusingListener { listener: listener.listener, kinds: listener.kinds.clone(), refusal });
         }

@@ -8,8 +8,7 @@ use super::{
         kind::Kind,
         views::{Backend, BackendRef, BackendSpec, Endpoint, Filter, ServicePort, is_dns_subdomain},
     },
-    BackendKey, ServiceAt,
-    filters,
+    BackendKey, ServiceAt, filters,
     fqdn::service_of_fqdn,
     grants::{From, Grants, To},
     pools,
@@ -132,12 +131,14 @@ impl<'a> Backends<'a, '_> {
     ) -> Result<Resolved<'a>, RefusedBackend<'a>> {
         let key = key_of(backend_ref, route_namespace);
         let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
-        self.check_grant(of_route(kind, route_namespace), backend_ref)?;
         let protocol = Protocol::of_route(kind);
+        let from = of_route(kind, route_namespace);
         if custom || pools::pool(self.objects, backend_ref.group(), key.namespace, key.name).is_some() {
+            self.check_grant(from, backend_ref)?;
             return Ok(Resolved { origin: Origin::Extension, ..Resolved::new(key, protocol) });
         }
         check_group_and_kind(backend_ref)?;
+        self.check_grant(from, backend_ref)?;
         self.check_filters(kind, route_namespace, backend_ref)?;
         Ok(Resolved { has_filters: !backend_ref.filters.is_empty(), ..self.find(key, protocol)? })
     }
@@ -149,8 +150,8 @@ impl<'a> Backends<'a, '_> {
         route_namespace: &'a str,
         mirror: &'a BackendRef,
     ) -> Result<(), ReferenceRefusal<'a>> {
-        self.check_grant(of_route(kind, route_namespace), mirror)?;
         check_group_and_kind(mirror)?;
+        self.check_grant(of_route(kind, route_namespace), mirror)?;
         self.find(key_of(mirror, route_namespace), Protocol::of_route(kind)).map(|_| ())
     }
 
@@ -160,8 +161,8 @@ impl<'a> Backends<'a, '_> {
         from: From<'a>,
         backend_ref: &'a BackendRef,
     ) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
-        self.check_grant(from, backend_ref)?;
         check_group_and_kind(backend_ref)?;
+        self.check_grant(from, backend_ref)?;
         let resolved = self.find(key_of(backend_ref, from.namespace), Protocol::Grpc)?;
         match resolved.origin {
             Origin::DynamicResolver => Err(ReferenceRefusal::DynamicResolver(resolved.key)),
@@ -214,8 +215,7 @@ impl<'a> Backends<'a, '_> {
 
     fn service(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         let others = self.objects.services.get(key.namespace);
-        let service =
-            others.and_then(|names| names.get(key.name)).ok_or(ReferenceRefusal::NotFound(key, others))?;
+        let service = others.and_then(|names| names.get(key.name)).ok_or(ReferenceRefusal::NotFound(key, others))?;
         if service.is_external_name() {
             return Err(ReferenceRefusal::ExternalName(key));
         }

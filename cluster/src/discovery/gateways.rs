@@ -147,8 +147,7 @@ fn overlay<'a>(
 }
 
 /// ListenerSets by namespace and name: the index of the Gateway, or the Gateway that is named and why it has not got them.
-type AttachedSets<'a> =
-    (HashMap<(&'a str, &'a str), usize>, HashMap<(&'a str, &'a str), (ParentId<'a>, SetRefusal)>);
+type AttachedSets<'a> = (HashMap<(&'a str, &'a str), usize>, HashMap<(&'a str, &'a str), (ParentId<'a>, SetRefusal)>);
 
 /// `ProcessListenerSets`
 fn attach_listener_sets<'a>(
@@ -176,9 +175,9 @@ fn attach_listener_sets<'a>(
         }
         attached.insert(meta.key(), index);
         let listeners = set.spec.listeners.iter();
-        context.listeners.extend(
-            listeners.map(|listener| ListenerContext::new(listener, &meta.namespace, Some(meta.key()))),
-        );
+        context
+            .listeners
+            .extend(listeners.map(|listener| ListenerContext::new(listener, &meta.namespace, Some(meta.key()))));
     }
     (attached, refused)
 }

@@ -44,8 +44,7 @@ impl<'a> TakenListeners<'a> {
             self.0.entry((parent.gateway_index, index)).or_insert((kind, &route.metadata));
             // TLSRoutes share a listener.
             let taken = owner.filter(|_| kind != Kind::TlsRoute);
-            let taken =
-                taken.map(|(kind, meta)| ListenerRefusal::Taken(kind.as_str(), &meta.namespace, &meta.name));
+            let taken = taken.map(|(kind, meta)| ListenerRefusal::Taken(kind.as_str(), &meta.namespace, &meta.name));
             let terminated = (dynamic && terminates(listener)).then_some(ListenerRefusal::Terminates);
             claimed.push((listener, taken.or(terminated)));
         }

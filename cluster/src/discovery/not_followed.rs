@@ -44,7 +44,7 @@ enum Expected {
     Refused,
     /// No report: nothing of Envoy Gateway's is concerned
     Nothing,
-    /// Either: it accepts what is answered without a backend
+    /// Either: it accepts a rule that is answered without a backend, and a route on a listener that does not work
     Anything,
 }
 
@@ -64,7 +64,8 @@ impl NotFollowed<'_> {
         match (&self.reported, self.refusal.expected()) {
             (Reported::Refused(conditions), _) => {
                 let agrees = !matches!(self.refusal, Refusal::ByEnvoyGatewayOnly);
-                let relevant: Vec<_> = conditions.iter().filter(|one| self.is_about(one)).map(|one| quote(one)).collect();
+                let relevant: Vec<_> =
+                    conditions.iter().filter(|one| self.is_about(one)).map(|one| quote(one)).collect();
                 (!relevant.is_empty()).then(|| Verdict { agrees, conditions: relevant.join("; ") })
             }
             (Reported::Accepted, Expected::Refused | Expected::Nothing) => Some(accepts()),
@@ -89,8 +90,10 @@ impl NotFollowed<'_> {
 fn quote(condition: &Refused) -> String {
     const ROOM: usize = 200;
     let Refused { kind, status, reason, message } = condition;
+    // Several problems come as several lines.
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let message: String = match message.char_indices().nth(ROOM) {
-        Some((end, _)) => message.chars().take(end).chain(['…']).collect(),
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
         None => message.trim_end_matches('.').to_owned(),
     };
     format!("{kind}={status} ({reason}): {message}")
@@ -119,9 +122,15 @@ impl Refusal<'_> {
                 | ParentRefusal::ListenerSet(..),
             ) => Expected::Nothing,
             Self::Parent(ParentRefusal::Listeners(_, listeners)) => {
-                let taken = |refusal: &ListenerRefusal<'_>| matches!(refusal, ListenerRefusal::Taken(..));
-                let taken = listeners.iter().any(|listener| taken(&listener.refusal));
-                if taken { Expected::Anything } else { Expected::Refused }
+                let refuses = |refusal: &ListenerRefusal<'_>| match refusal {
+                    ListenerRefusal::Kind | ListenerRefusal::Namespace(_) | ListenerRefusal::Hostname(_) => true,
+                    ListenerRefusal::Invalid(_)
+                    | ListenerRefusal::Conflicted(_)
+                    | ListenerRefusal::Taken(..)
+                    | ListenerRefusal::Terminates => false,
+                };
+                let all = listeners.iter().all(|listener| refuses(&listener.refusal));
+                if all { Expected::Refused } else { Expected::Anything }
             }
             Self::Rule(RuleRefusal::Answered(_)) => Expected::Anything,
             Self::Parent(ParentRefusal::NoSuchListener(..)) | Self::Rule(_) | Self::Backend(..) => Expected::Refused,

@@ -122,7 +122,9 @@ impl ParentRefusal<'_> {
             Self::Gateway(..) => "InvalidGateway",
             Self::ListenerSet(..) => "ListenerSetNotAttached",
             Self::NoSuchListener(..) => "ListenerNotFound",
-            Self::Listeners(_, listeners) => listeners.first().map_or("NoListener", |listener| listener.refusal.reason()),
+            Self::Listeners(_, listeners) => {
+                listeners.first().map_or("NoListener", |listener| listener.refusal.reason())
+            }
         }
     }
 }
@@ -162,12 +164,7 @@ impl Display for ParentRefusal<'_> {
 /// Most listeners of a Gateway that a text explains.
 const SHOWN: usize = 3;
 
-fn write_missing(
-    id: &ParentId<'_>,
-    parent: &ParentRef,
-    listeners: &[&Listener],
-    f: &mut Formatter<'_>,
-) -> fmt::Result {
+fn write_missing(id: &ParentId<'_>, parent: &ParentRef, listeners: &[&Listener], f: &mut Formatter<'_>) -> fmt::Result {
     let port = parent.port.map(|port| format!("port {port}"));
     let section = parent.section_name.as_ref().map(|name| format!("sectionName {name}"));
     let asked: Vec<_> = section.into_iter().chain(port).collect();
@@ -188,10 +185,9 @@ impl Display for ParentId<'_> {
 impl Display for GatewayRefusal<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherController { class, controller, wanted } => write!(
-                f,
-                "is of GatewayClass {class}, whose controller is {controller}; Envoy Gateway's is {wanted}"
-            ),
+            Self::OtherController { class, controller, wanted } => {
+                write!(f, "is of GatewayClass {class}, whose controller is {controller}; Envoy Gateway's is {wanted}")
+            }
             Self::Address => f.write_str("has an address of a type that is neither IPAddress nor Hostname"),
             Self::MergesBoth => f.write_str("has an EnvoyProxy with both mergeGateways and mergeBackends"),
         }
@@ -247,9 +243,7 @@ impl Display for ListenerFault {
             Self::Kinds => "its allowedRoutes.kinds have a kind that its protocol does not carry",
             Self::Hostname => "it has a hostname, but its protocol carries none",
             Self::Selector => "its allowedRoutes.namespaces.selector is missing or invalid",
-            Self::Tls => {
-                "its tls does not fit its protocol, or has no certificateRef to a Secret that it may refer to"
-            }
+            Self::Tls => "its tls does not fit its protocol, or has no certificateRef to a Secret that it may refer to",
         })
     }
 }
@@ -259,7 +253,9 @@ impl Display for Conflict {
         f.write_str(match self {
             Self::Protocol => "another listener has its port with another protocol",
             Self::Hostname { other_has_it: true } => "another listener has its port and hostname",
-            Self::Hostname { other_has_it: false } => "another listener has its port and hostname, so neither gets them",
+            Self::Hostname { other_has_it: false } => {
+                "another listener has its port and hostname, so neither gets them"
+            }
             Self::Port => "another listener before it has its port",
             Self::MergedGateways => "a listener of another Gateway of the class has its port, protocol and hostname",
         })

@@ -189,8 +189,14 @@ impl ReferenceRefusal<'_> {
         match self {
             Self::NotGranted(from, to) => write!(
                 f,
-                "{} {}/{}, and no ReferenceGrant in namespace {} permits that to {}s of namespace {}",
-                to.kind, to.namespace, to.name, to.namespace, from.kind, from.namespace
+                "{} {}/{}, and no ReferenceGrant in namespace {} permits that from {} {} of namespace {}",
+                to.kind,
+                to.namespace,
+                to.name,
+                to.namespace,
+                if from.kind.starts_with(['A', 'E', 'H', 'U']) { "an" } else { "a" },
+                from.kind,
+                from.namespace
             ),
             Self::UnsupportedKind(group, kind, name) => write!(
                 f,
@@ -200,9 +206,7 @@ impl ReferenceRefusal<'_> {
             Self::NotFound(key, others) => {
                 write!(f, "{}, which does not exist", Named(key, namespace))?;
                 let others = others.filter(|others| !others.is_empty());
-                others.map_or(Ok(()), |others| {
-                    write!(f, "; namespace {} has {}", key.namespace, Listed(others.keys()))
-                })
+                others.map_or(Ok(()), |others| write!(f, "; namespace {} has {}", key.namespace, Listed(others.keys())))
             }
             Self::ExternalName(key) => write!(
                 f,

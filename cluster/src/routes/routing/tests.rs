@@ -102,7 +102,10 @@ fn each_parent_that_does_not_take_a_route_in_says_why() {
             "{name: web, sectionName: https}".to_owned(),
             "Gateway shop/web has no listener with sectionName https; it has http (port 80)",
         ),
-        ("{name: web, port: 8080}".to_owned(), "Gateway shop/web has no listener with port 8080; it has http (port 80)"),
+        (
+            "{name: web, port: 8080}".to_owned(),
+            "Gateway shop/web has no listener with port 8080; it has http (port 80)",
+        ),
         (
             "{kind: Service, group: '', name: api}".to_owned(),
             "its parent Service api of the core API group is neither a Gateway nor a ListenerSet",
@@ -138,8 +141,10 @@ fn each_parent_that_does_not_take_a_route_in_says_why() {
     let hostnames = format!("hostnames: [shop.example, api.example]\n  {API}");
     assert_eq!(
         refused(&route("HTTPRoute", "api", &edge("shops"), &hostnames)),
-        ["HTTPRoute shop/api: listener shops of Gateway edge/edge serves none of the route's hostnames (shop.example, \
-          api.example), or another listener of its port does"]
+        [
+            "HTTPRoute shop/api: listener shops of Gateway edge/edge serves none of the route's hostnames (shop.example, \
+          api.example), or another listener of its port does"
+        ]
     );
 }
 
@@ -156,7 +161,7 @@ fn each_reference_that_leads_nowhere_says_what_there_is() {
         ("{name: apis, port: 80}", "names Service apis, which does not exist; namespace shop has api, outside"),
         (
             "{name: db, namespace: data, port: 5432}",
-            "names Service data/db, and no ReferenceGrant in namespace data permits that to HTTPRoutes of namespace shop",
+            "names Service data/db, and no ReferenceGrant in namespace data permits that from an HTTPRoute of namespace shop",
         ),
         (
             "{name: outside, port: 80}",
@@ -170,16 +175,14 @@ fn each_reference_that_leads_nowhere_says_what_there_is() {
             "{name: socket, kind: Backend, group: gateway.envoyproxy.io}",
             "names Backend socket, which has a Unix socket as its endpoint: no workload is behind it",
         ),
-        (
-            "{name: gone, kind: Backend, group: gateway.envoyproxy.io}",
-            "names Backend gone, which does not exist",
-        ),
+        ("{name: gone, kind: Backend, group: gateway.envoyproxy.io}", "names Backend gone, which does not exist"),
         (
             "{name: api, port: 80, filters: [{type: RequestRedirect, requestRedirect: {}}]}",
             "its backendRef to Service api has a filter of a type that a backendRef cannot have",
         ),
     ] {
-        let found = refused(&route("HTTPRoute", "api", "{name: web}", &format!("rules: [{{backendRefs: [{backend}]}}]")));
+        let found =
+            refused(&route("HTTPRoute", "api", "{name: web}", &format!("rules: [{{backendRefs: [{backend}]}}]")));
         assert_eq!(found, [format!("HTTPRoute shop/api, rule 0: {expected}")], "{backend}");
     }
 }
@@ -294,8 +297,7 @@ fn what_envoy_gateway_reports_stands_beside_our_reason() {
     );
     let of_another = status(port).replace("gateway.envoyproxy.io/", "istio.io/");
     assert_eq!(wrong(&of_another), [ours]);
-    let of_the_parent =
-        "{type: Accepted, status: 'False', reason: NotAllowedByListeners, message: No listeners included by this parent ref}";
+    let of_the_parent = "{type: Accepted, status: 'False', reason: NotAllowedByListeners, message: No listeners included by this parent ref}";
     assert_eq!(wrong(&status(of_the_parent)), [ours], "a condition about something else");
 }
 
@@ -306,18 +308,22 @@ fn a_route_that_only_envoy_gateway_refuses_is_shown_with_its_words() {
         "{type: Accepted, status: 'False', reason: NoMatchingParent, message: No listeners match this parent ref.}";
     assert_eq!(
         right(&status(refused_by_it)),
-        ["HTTPRoute shop/api: Envoy Gateway does not follow it, or not all of it (but Envoy Gateway reports Accepted=False \
-          (NoMatchingParent): No listeners match this parent ref)"]
+        [
+            "HTTPRoute shop/api: Envoy Gateway does not follow it, or not all of it (but Envoy Gateway reports Accepted=False \
+          (NoMatchingParent): No listeners match this parent ref)"
+        ]
     );
     assert_eq!(right(&status(ACCEPTED)), Vec::<String>::new());
     let earlier = status(refused_by_it);
-    let changed = route("HTTPRoute", "api", "{name: web}", API).replace("namespace: shop}", "namespace: shop, generation: 2}");
+    let changed =
+        route("HTTPRoute", "api", "{name: web}", API).replace("namespace: shop}", "namespace: shop, generation: 2}");
     assert_eq!(refused(&(changed + &earlier)), Vec::<String>::new(), "a report on an earlier generation");
 }
 
 #[test]
 fn a_redirect_that_envoy_gateway_accepts_is_no_difference() {
-    let rules = "rules: [{filters: [{type: RequestRedirect, requestRedirect: {}}], backendRefs: [{name: api, port: 80}]}]";
+    let rules =
+        "rules: [{filters: [{type: RequestRedirect, requestRedirect: {}}], backendRefs: [{name: api, port: 80}]}]";
     let found = objects(&format!("{BASE}{}{}", route("HTTPRoute", "api", "{name: web}", rules), status(ACCEPTED)));
     assert_eq!(found.routing().not_followed[0].envoy_gateway, None);
 }
@@ -355,7 +361,8 @@ spec: {{selector: {{app: api}}, ports: [{{port: 80}}]}}
 #[test]
 fn refusals_stand_under_the_table_in_columns_of_their_own() {
     let rules = "rules: [{backendRefs: [{name: api, port: 80}]}, {backendRefs: [{name: api, port: 8080}]}]";
-    let routing = objects(&format!("{BASE}{}", route("HTTPRoute", "api", "{name: web}, {name: gone}", rules))).routing();
+    let routing =
+        objects(&format!("{BASE}{}", route("HTTPRoute", "api", "{name: web}, {name: gone}", rules))).routing();
     assert_eq!(
         routing.table(),
         "\
