@@ -43,7 +43,8 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate render -f examples/task-api.yaml\n  kustomize build . | tidegate render -f -"
     )]
     Render(RenderArgs),
-    /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
+    /// Prints which Envoy clusters carry the traffic of which backend, and which routes are not followed and why, from manifests or
+    /// from the cluster
     #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
     Routes(RoutesArgs),
     /// Says why a workload has the replicas that it has, or a Gateway its proxies

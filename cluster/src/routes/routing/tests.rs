@@ -83,7 +83,11 @@ fn route(kind: &str, name: &str, parents: &str, rest: &str) -> String {
 }
 
 fn refused(manifests: &str) -> Vec<String> {
-    objects(&format!("{BASE}{manifests}")).routing().not_followed.iter().map(ToString::to_string).collect()
+    let refused = objects(&format!("{BASE}{manifests}")).routing().not_followed;
+    for one in &refused {
+        assert!(include_str!("../../../../docs/routes.md").contains(&format!("`{}`", one.reason)), "{}", one.reason);
+    }
+    refused.iter().map(ToString::to_string).collect()
 }
 
 const API: &str = "rules: [{backendRefs: [{name: api, port: 80}]}]";
