@@ -49,7 +49,8 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate migrate -f scaledobjects/ > patches.yaml\n  kubectl get scaledobjects,hpa -A -o yaml | tidegate migrate -f - -o kubectl | sh\n\nThe patches have names and annotations only. What could not be turned goes to standard error, and the exit code is 1 then. Each patch of a ScaledObject or an HPA has tidegate.dev/adopt, by which Tidegate takes it over without a gap."
     )]
     Migrate(MigrateArgs),
-    /// Prints which Envoy clusters carry the traffic of which backend, from manifests or from the cluster
+    /// Prints which Envoy clusters carry the traffic of which backend, and which routes are not followed and why, from manifests or
+    /// from the cluster
     #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
     Routes(RoutesArgs),
     /// Says why a workload has the replicas that it has, or a Gateway its proxies

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube::Client;
 use tidegate_cluster::{
-    BackendClusters, Objects, read_manifests_scaling, routes_table,
+    Objects, Routing, read_manifests_scaling,
     scaling::{self, Settings},
 };
 use tidegate_core::{intent::Managed, no_effect::NoEffect, workload::WorkloadKind};
@@ -65,19 +65,44 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
 
 pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     install_crypto();
-    let routes = if args.files.is_empty() {
+    let (routing, place) = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        seen(&client, &args.scaled.kinds()).await?
+        (seen(&client, &args.scaled.kinds()).await?, "the cluster")
     } else {
-        read_manifests_scaling(&args.files, &args.scaled.kinds())?.routes()
+        (read_manifests_scaling(&args.files, &args.scaled.kinds())?.routing(), "the files")
     };
     let mut out = stdout().lock();
     match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routes)?)?,
-        Output::Table => write!(out, "{}", routes_table(&routes))?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routing.backends)?)?,
+        Output::Table => write!(out, "{}", routing.table())?,
     }
-    Ok(())
+    drop(out);
+    follows_something(&routing, place)
+}
+
+/// An error where there are routes and none leads to a backend.
+fn follows_something(routing: &Routing, place: &str) -> Result<()> {
+    if routing.follows_any() {
+        return Ok(());
+    }
+    match (routing.routes, routing.not_followed.len()) {
+        (0, 0) => {
+            eprintln!(
+                "tidegate: there is no HTTPRoute, GRPCRoute, TCPRoute, TLSRoute, UDPRoute or AIGatewayRoute in {place}: nothing to \
+                 follow"
+            );
+            Ok(())
+        }
+        (routes, 0) => bail!("no backend gets traffic: of {} in {place} none names a backend", counted(routes)),
+        (routes, _) => {
+            bail!("no backend gets traffic: of {} in {place} none is followed; the reasons are above", counted(routes))
+        }
+    }
+}
+
+fn counted(routes: usize) -> String {
+    if routes == 1 { "1 route".to_owned() } else { format!("{routes} routes") }
 }
 
 pub(crate) fn crds() -> Result<()> {
@@ -85,13 +110,13 @@ pub(crate) fn crds() -> Result<()> {
 }
 
 /// Runs the same watches as the service until each has read everything once.
-async fn seen(client: &Client, scaled: &[WorkloadKind]) -> Result<Vec<BackendClusters>> {
+async fn seen(client: &Client, scaled: &[WorkloadKind]) -> Result<Routing> {
     let (watches, _tasks) = watch::start(client, &[], &[], Managed::default(), scaled);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();
         if missing.is_empty() {
-            return Ok(watches.objects(Objects::routes));
+            return Ok(watches.objects(Objects::routing));
         }
         if Instant::now() > deadline {
             let missing: Vec<_> = missing.iter().map(|(kind, _, state)| format!("{kind}: {state}")).collect();

@@ -27,8 +27,12 @@ mod in_cluster;
 mod l4_routes;
 mod listeners;
 mod merging;
+mod not_followed;
+mod parent_refusal;
 mod policies;
 mod pools;
+mod reasons;
+mod refusal;
 mod stat_name;
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
@@ -42,7 +46,9 @@ use tidegate_core::{
 
 pub(super) use self::{
     ai::{generated, rules as ai_rules},
+    backends::behind,
     pools::pool_of,
+    reasons::{Wanted, not_followed},
 };
 use self::{
     attachment::Attachments,

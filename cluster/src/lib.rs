@@ -26,7 +26,7 @@ pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, 
 pub use manifests::{ManifestError, ManifestErrors, read_manifests, read_manifests_scaling, read_values};
 pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};
-pub use routes::{BackendClusters, BackendId, ClusterEntry, ServicePortId, routes_table};
+pub use routes::{BackendClusters, BackendId, ClusterEntry, Routing, ServicePortId, routes_table};
 pub use sleepers::{PAUSED_REPLICAS, Sleeper, Wanted, is_paused_by_hours};
 pub use table::ObjectError;
 pub use unscaled::NotScaled;

@@ -4,6 +4,7 @@ mod fleets;
 mod own_objects;
 mod proxies;
 mod reached;
+mod refused;
 mod selection;
 mod spared;
 mod taken_over;
@@ -19,6 +20,7 @@ use tidegate_core::{
     intent::{Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
     llm::{AiRule, Destination, ModelShare},
+    not_followed::NotFollowed,
     plan::{ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
@@ -74,6 +76,7 @@ fn plan(objects: &Objects) -> Plan {
     for (pool, shares) in &pools {
         workloads.add_traffic_of_pool(pool, shares);
     }
+    workloads.add_refusals(&generated, &services, &pools);
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
         workloads.add_models(rule, &services);
@@ -174,6 +177,7 @@ struct KnownWorkload<'a> {
     intent: Option<Result<Intent, Vec<Problem>>>,
     traffic: Vec<ClusterShare>,
     models: Vec<ModelShare>,
+    not_followed: Vec<NotFollowed>,
 }
 
 impl<'a> Workloads<'a> {
@@ -204,6 +208,7 @@ impl<'a> Workloads<'a> {
                         intent,
                         traffic: Vec::new(),
                         models: Vec::new(),
+                        not_followed: Vec::new(),
                     }
                 }));
             }
@@ -314,7 +319,16 @@ impl<'a> Workloads<'a> {
             let requests = known.pods.unwrap_or(known.workload).requests();
             Some((
                 id,
-                PlannedWorkload { traffic: known.traffic, after, requests, models, pods, measured_startup, ..planned },
+                PlannedWorkload {
+                    traffic: known.traffic,
+                    not_followed: known.not_followed,
+                    after,
+                    requests,
+                    models,
+                    pods,
+                    measured_startup,
+                    ..planned
+                },
             ))
         };
         self.all.into_iter().filter_map(planned).collect()

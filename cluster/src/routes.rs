@@ -1,5 +1,7 @@
 //! `tidegate routes`: the clusters that carry the traffic of each backend.
 
+mod routing;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write},
@@ -9,12 +11,14 @@ use std::{
 use serde::Serialize;
 use tidegate_core::{
     llm::{AiRule, Destination},
+    not_followed::NotFollowed,
     plan::Role,
 };
 
+pub use self::routing::Routing;
 use super::{
     Objects,
-    discovery::{self, Part},
+    discovery::{self, BackendKey, Part},
 };
 
 /// A backend of routes and the clusters that carry its traffic.
@@ -30,6 +34,16 @@ pub struct BackendClusters {
     pub host: Option<String>,
     /// The clusters, ordered by name
     pub clusters: Vec<ClusterEntry>,
+    /// What of the routes that name it is not followed
+    #[serde(rename = "notFollowed", skip_serializing_if = "Vec::is_empty")]
+    pub not_followed: Vec<NotFollowed>,
+}
+
+impl BackendClusters {
+    /// A backend that nothing is known of yet.
+    fn of(backend: BackendId) -> Self {
+        Self { backend, service: None, host: None, clusters: Vec::new(), not_followed: Vec::new() }
+    }
 }
 
 /// A backend that routes refer to.
@@ -82,7 +96,7 @@ pub struct ClusterEntry {
 }
 
 impl Objects {
-    /// The clusters that carry the traffic of each backend, as `tidegate routes` shows them.
+    /// The clusters that carry the traffic of each backend that gets any.
     pub fn routes(&self) -> Vec<BackendClusters> {
         routes(self)
     }
@@ -96,12 +110,7 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
     let models = Models(discovery::ai_rules(objects, &parts));
     let mut backends = BTreeMap::new();
     for part in &parts {
-        let id = BackendId {
-            kind: part.backend.kind.to_owned(),
-            namespace: part.backend.namespace.to_owned(),
-            name: part.backend.name.to_owned(),
-            port: part.backend.port,
-        };
+        let id = backend_id(&part.backend);
         // A Service leads to itself, so only Backends show one.
         let service = part.service.filter(|_| part.backend.kind == "Backend").map(|service| ServicePortId {
             namespace: service.namespace.to_owned(),
@@ -127,12 +136,17 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
     backends
         .into_iter()
         .map(|(backend, (service, host, clusters))| BackendClusters {
-            backend,
             service,
             host,
             clusters: clusters.into_iter().map(entry).collect(),
+            ..BackendClusters::of(backend)
         })
         .collect()
+}
+
+fn backend_id(key: &BackendKey<'_>) -> BackendId {
+    let BackendKey { kind, namespace, name, port } = *key;
+    BackendId { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), port }
 }
 
 /// Rules of AIGatewayRoutes, for the models of their backends.
@@ -204,15 +218,24 @@ pub fn routes_table(routes: &[BackendClusters]) -> String {
         ("SERVICE", false, |backend, _| backend.service.as_ref().map(ToString::to_string)),
         ("HOST", false, |backend, _| backend.host.clone()),
     ];
-    let mut table = vec![String::new(); lines.len() + 1];
+    let mut shown = Vec::new();
     for (name, always, cell) in columns {
         let cells: Vec<_> = lines.iter().map(|(backend, cluster)| cell(backend, cluster)).collect();
-        if !always && cells.iter().all(Option::is_none) {
-            continue;
+        if always || cells.iter().any(Option::is_some) {
+            shown.push((name, cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned())).collect()));
         }
-        let cells: Vec<_> = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned())).collect();
-        let width = cells.iter().map(String::as_str).chain([name]).map(|cell| cell.chars().count()).max().unwrap_or(0);
-        for (line, cell) in table.iter_mut().zip([name].into_iter().chain(cells.iter().map(String::as_str))) {
+    }
+    aligned(&shown)
+}
+
+/// Columns of the same length with their names above them, as wide as their widest cell.
+fn aligned(columns: &[(&str, Vec<String>)]) -> String {
+    let lines = columns.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
+    let mut table = vec![String::new(); lines + 1];
+    for (name, cells) in columns {
+        let cells = || std::iter::once(*name).chain(cells.iter().map(String::as_str));
+        let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        for (line, cell) in table.iter_mut().zip(cells()) {
             // Writing to a String cannot fail.
             let _ = write!(line, "{cell:<width$}   ");
         }

@@ -10,6 +10,7 @@ mod calendar;
 mod endpoint_slice;
 mod envoy_gateway;
 mod gateway;
+mod parent_ref;
 mod policy;
 mod port;
 mod quantity;
@@ -27,12 +28,12 @@ pub use calendar::CalendarObject;
 pub(super) use endpoint_slice::{Author, EndpointSlice, PodGroup, Suffix};
 pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
+pub(super) use parent_ref::ParentRef;
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
-pub(super) use route::{
-    BackendRef, Filter, ParentRef, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain,
-};
+pub(super) use route::{BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain};
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
+pub(super) use status::{Refused, Reported};
 pub(super) use workload::{CronJob, Namespace, Pod, ROLLOUT_HASH, ReplicaSet, Workload, WorkloadMeta};
 
 use std::collections::BTreeMap;
@@ -94,6 +95,11 @@ pub struct OwnerReference {
 }
 
 impl Meta {
+    /// Namespace and name.
+    pub(super) fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
     /// Oldest first, then by namespace and name: how Envoy Gateway orders objects that compete
     /// (`Resources.Sort` in `internal/gatewayapi/resource/resource.go`).
     pub(super) fn age_order(&self) -> (&str, &str, &str) {
@@ -180,6 +186,14 @@ impl LabelSelector {
             "Exists" | "DoesNotExist" => requirement.values.is_empty(),
             _ => false,
         })
+    }
+
+    /// Whether an object may be selected of which only these labels are known; it may have others.
+    pub(super) fn may_match(&self, known: &Labels) -> bool {
+        let fits = |key: &str, holds: &dyn Fn(&str) -> bool| known.get(key).is_none_or(holds);
+        self.is_valid()
+            && self.match_labels.iter().all(|(key, wanted)| fits(key, &|value| value == wanted))
+            && self.match_expressions.iter().all(|requirement| fits(&requirement.key, &|v| requirement.holds(Some(v))))
     }
 
     /// Whether an object with these labels is selected. An invalid selector selects nothing.

@@ -78,8 +78,8 @@ reasons! {
         "It is annotated, but nothing says when to scale"
         "Add what one replica carries, such as `requests-per-second`, or `hours`";
     NoRoute Passing [Workload]
-        "No route that a Gateway accepts leads to it; replicas stay as they are"
-        "`tidegate routes` shows which clusters lead where";
+        "No route that a Gateway accepts leads to it, and what is wrong with those that name its Services; replicas stay as they are"
+        "Correct what the text names; `tidegate routes` lists all that is not followed";
     NoModel Passing [Workload]
         "No AIGatewayRoute leads to it and `model` names none: only the metrics of its own pods are used"
         "Add an AIGatewayRoute, or name the model";

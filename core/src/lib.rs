@@ -26,6 +26,7 @@ pub mod llm;
 pub mod measured;
 pub mod metric;
 pub mod no_effect;
+pub mod not_followed;
 pub mod plan;
 pub mod problem;
 pub mod schedule;

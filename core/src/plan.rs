@@ -13,6 +13,7 @@ use crate::{
     ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
     llm::{AiGateway, AiRule, ModelShare, ServingPod},
+    not_followed::NotFollowed,
     problem::Problem,
     schedule::Schedule,
     workload::{Requests, WorkloadId},
@@ -50,6 +51,9 @@ pub struct PlannedWorkload {
     pub applied: Annotations,
     /// The clusters that carry its traffic, with its share of each
     pub traffic: Vec<ClusterShare>,
+    /// What of the routes that name its Services does not lead to it, where that matters: when no route does, or when Envoy
+    /// Gateway refuses one
+    pub not_followed: Vec<NotFollowed>,
     /// `spec.replicas` and `status.readyReplicas`
     pub replicas: Replicas,
     /// The resources that one replica requests
@@ -105,6 +109,7 @@ impl PlannedWorkload {
             problems: Vec::new(),
             applied: Annotations::new(),
             traffic,
+            not_followed: Vec::new(),
             replicas,
             requests: Requests::default(),
             schedule,

@@ -28,7 +28,8 @@ use tidegate_core::{
     demand::{Desired, Need, desired},
     ids::{RouteRef, ServiceId},
     measured::Measured,
-    plan::{ClusterShare, Plan},
+    not_followed::Few,
+    plan::{ClusterShare, Plan, PlannedWorkload},
     schedule::Limits,
     signal::{Family, Signal, Target},
     trigger::{Traffic, Trigger},
@@ -74,11 +75,13 @@ pub enum NoDemand {
         known: String,
     },
     /// No route leads to the workload
-    #[error(
-        "no route reaches {0}: wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway accepts, with a backendRef \
-         to a Service that selects its pods; `tidegate routes` prints what is reached"
-    )]
-    NoRoute(WorkloadId),
+    #[error("no route reaches {id}: {why}")]
+    NoRoute {
+        /// The workload
+        id: WorkloadId,
+        /// What is wrong with the routes that name its Services, or what is wanted
+        why: String,
+    },
     /// The route's cluster names in the Plan are not yet the ones that the proxies have
     #[error(
         "{0} has changed, and Envoy Gateway has not taken that in yet: its status.parents report an earlier generation, so that \
@@ -416,7 +419,7 @@ fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], N
     match traffic {
         Traffic::Workload(id) => match plan.workloads.get(id) {
             None => Err(unknown_workload(id, plan)),
-            Some(workload) if workload.traffic.is_empty() => Err(NoDemand::NoRoute(id.clone())),
+            Some(workload) if workload.traffic.is_empty() => Err(no_route(id, workload)),
             Some(workload) => Ok(&workload.traffic),
         },
         Traffic::Service(id) => match plan.services.get(id) {
@@ -425,6 +428,16 @@ fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], N
         },
         Traffic::Clusters(_) => Err(NoDemand::NoTraffic),
     }
+}
+
+fn no_route(id: &WorkloadId, workload: &PlannedWorkload) -> NoDemand {
+    let why = match workload.not_followed.as_slice() {
+        [] => "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway accepts, with a backendRef to a Service that \
+               selects its pods; `tidegate routes` prints what is reached"
+            .to_owned(),
+        refused => Few(refused).to_string(),
+    };
+    NoDemand::NoRoute { id: id.clone(), why }
 }
 
 /// Returns the clusters of a rule with the workload's part of each: of the rule's cluster its share, of the backend's own cluster

@@ -14,6 +14,7 @@ use tidegate_core::{
     ids::{RouteRef, ServiceId},
     intent::{Bounds, Intent},
     measured::Measured,
+    not_followed::NotFollowed,
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     signal::{Family, PerReplica, Signal, Target},
     trigger::Trigger,
@@ -60,6 +61,8 @@ pub struct Explanation {
     pub signals: Vec<ExplainedSignal>,
     /// The rules that lead to it
     pub traffic: Vec<ExplainedRoute>,
+    /// What of the routes that name its Services is not followed, and why: when none is, or when Envoy Gateway refuses one
+    pub not_followed: Vec<NotFollowed>,
     /// Problems, and what to do about them
     pub problems: Vec<String>,
     /// Facts worth knowing that are not problems
@@ -157,6 +160,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         model: None,
         signals: Vec::new(),
         traffic: Vec::new(),
+        not_followed: workload.not_followed.clone(),
         problems: Vec::new(),
         notices: Vec::new(),
         sources: demands.signals().sources(),
@@ -179,6 +183,9 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         }
     };
     explanation.traffic = traffic(workload, targets, demands);
+    // Without any traffic, each signal gives these reasons itself.
+    let refused = explanation.not_followed.iter().filter(|_| !explanation.traffic.is_empty());
+    explanation.problems.extend(refused.map(ToString::to_string));
     explanation.problems.extend(of_sources(&explanation.sources));
     Ok(explanation)
 }

@@ -22,13 +22,15 @@ use super::{
             AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, BackendRef, Meta, ParentRef, Route, RouteSpec, Rule,
         },
     },
-    Front, Part, fronts,
+    BackendKey, Front, Part, fronts,
     grants::{From, Grants, To},
     in_cluster::InCluster,
+    refusal::ReferenceRefusal,
 };
 
 /// The API group of AIGatewayRoutes and AIServiceBackends.
 const GROUP: &str = "aigateway.envoyproxy.io";
+const SERVICE_BACKEND: &str = "AIServiceBackend";
 
 /// HTTPRoutes generated from AIGatewayRoutes, where Envoy AI Gateway has not created them yet.
 pub(crate) fn generated(objects: &Objects) -> Vec<Route> {
@@ -43,7 +45,7 @@ pub(crate) fn generated(objects: &Objects) -> Vec<Route> {
 fn http_route(objects: &Objects, grants: &Grants<'_>, route: &AiGatewayRoute) -> Route {
     let namespace = &route.metadata.namespace;
     let rule = |rule: &AiGatewayRouteRule| {
-        let refs = rule.backend_refs.iter().filter_map(|backend| backend_ref(objects, grants, namespace, backend));
+        let refs = rule.backend_refs.iter().filter_map(|backend| backend_ref(objects, grants, namespace, backend).ok());
         Rule::of_backends(rule.name.clone(), refs.collect())
     };
     let spec = RouteSpec {
@@ -54,12 +56,17 @@ fn http_route(objects: &Objects, grants: &Grants<'_>, route: &AiGatewayRoute) ->
     Route::made(route.metadata.clone(), spec)
 }
 
-/// The reference in the generated rule. `None` when the rule leaves the backend out: the AIServiceBackend does not exist, or may
-/// not be referred to.
-fn backend_ref(objects: &Objects, grants: &Grants<'_>, namespace: &str, backend: &AiBackendRef) -> Option<BackendRef> {
+/// The reference in the generated rule, which leaves the backend out when its AIServiceBackend does not exist, or may not be
+/// referred to.
+pub(super) fn backend_ref<'a>(
+    objects: &'a Objects,
+    grants: &Grants<'_>,
+    namespace: &'a str,
+    backend: &'a AiBackendRef,
+) -> Result<BackendRef, ReferenceRefusal<'a>> {
     let of = backend.namespace(namespace);
     if backend.is_pool() {
-        return Some(BackendRef {
+        return Ok(BackendRef {
             group: backend.group.clone(),
             kind: backend.kind.clone(),
             name: backend.name.clone(),
@@ -69,12 +76,22 @@ fn backend_ref(objects: &Objects, grants: &Grants<'_>, namespace: &str, backend:
         });
     }
     let from = From { group: GROUP, kind: "AIGatewayRoute", namespace };
-    let to = To { group: GROUP, kind: "AIServiceBackend", namespace: of, name: &backend.name };
-    let service_backend = objects.ai_service_backends.get(of)?.get(&backend.name);
-    let reference = &service_backend.filter(|_| grants.permit(from, to))?.spec.backend_ref;
+    let to = To { group: GROUP, kind: SERVICE_BACKEND, namespace: of, name: &backend.name };
+    let service_backend = objects.ai_service_backends.get(of).and_then(|names| names.get(&backend.name));
+    let service_backend = service_backend.ok_or(ReferenceRefusal::NotFound(key_of(namespace, backend), None))?;
+    if !grants.permit(from, to) {
+        return Err(ReferenceRefusal::NotGranted(from, to));
+    }
+    let reference = &service_backend.spec.backend_ref;
     let elsewhere = (reference.namespace.is_none() && of != namespace).then(|| of.to_owned());
     let namespace = reference.namespace.clone().or(elsewhere);
-    Some(BackendRef { namespace, weight: backend.weight, ..reference.clone() })
+    Ok(BackendRef { namespace, weight: backend.weight, ..reference.clone() })
+}
+
+/// The key of the object that a backend of an AIGatewayRoute names.
+pub(super) fn key_of<'a>(namespace: &'a str, backend: &'a AiBackendRef) -> BackendKey<'a> {
+    let kind = if backend.is_pool() { "InferencePool" } else { SERVICE_BACKEND };
+    BackendKey { kind, namespace: backend.namespace(namespace), name: &backend.name, port: None }
 }
 
 /// Whether a backend of a generated HTTPRoute is only a fallback; `None` when the route does not belong to an AIGatewayRoute.
@@ -87,7 +104,7 @@ pub(super) fn stands_in(
 ) -> Option<bool> {
     let Meta { namespace, name, .. } = &route.metadata;
     let route = objects.ai_gateway_routes.get(namespace)?.get(name)?;
-    let kept = |own: &&AiBackendRef| backend_ref(objects, grants, namespace, own).is_some();
+    let kept = |own: &&AiBackendRef| backend_ref(objects, grants, namespace, own).is_ok();
     let backends = || route.spec.rules.get(rule).into_iter().flat_map(|rule| &rule.backend_refs).filter(kept);
     let first = backends().filter(|other| other.weight > 0).map(|other| other.priority).min()?;
     backends().nth(backend).map(|own| own.priority > first)

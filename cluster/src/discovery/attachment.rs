@@ -6,10 +6,11 @@ use super::{
     super::{
         Objects,
         kind::Kind,
-        views::{FromNamespaces, ParentRef, Route},
+        views::{FromNamespaces, LabelSelector, ParentRef, Route},
     },
     contexts::{GatewayContext, ListenerContext},
-    gateways::{Gateways, namespace_labels},
+    gateways::{Gateways, may_select},
+    parent_refusal::{AllowedFrom, ListenerFault, ListenerRefusal, ParentId, ParentRefusal, RefusingListener},
 };
 
 /// Lookup of the listeners that routes attach to.
@@ -45,13 +46,12 @@ impl<'a, 'b> Attachments<'a, 'b> {
         let mut parents = Vec::new();
         let mut seen = HashSet::new();
         for reference in route.spec.parent_refs.iter().filter(|reference| seen.insert(*reference)) {
-            let Some((gateway_index, gateway, listeners)) = self.referenced(&route.metadata.namespace, reference)
-            else {
+            let Ok((gateway_index, gateway, listeners)) = self.referenced(&route.metadata.namespace, reference) else {
                 continue;
             };
             let allowed = listeners.into_iter().filter(|&i| {
                 let listener = gateway.listeners.get(i);
-                listener.is_some_and(|listener| self.allows(listener, kind, &route.metadata.namespace))
+                listener.is_some_and(|listener| self.check(listener, kind, &route.metadata.namespace).is_ok())
             });
             let listeners: Vec<_> = allowed.collect();
             if !listeners.is_empty() {
@@ -61,43 +61,98 @@ impl<'a, 'b> Attachments<'a, 'b> {
         parents
     }
 
+    /// Why a route has no listener of one of its parents on which it gets traffic; `None` when it has one. An older route may have
+    /// taken that listener, which is not known here.
+    pub(super) fn refusal(
+        &self,
+        kind: Kind,
+        route: &'a Route,
+        reference: &'a ParentRef,
+        hostnames: &'a [String],
+    ) -> Option<ParentRefusal<'a>> {
+        let namespace = &route.metadata.namespace;
+        let id = id_of(reference, namespace);
+        let (_, gateway, listeners) = match self.referenced(namespace, reference) {
+            Ok(referenced) => referenced,
+            Err(refusal) => return Some(refusal),
+        };
+        if listeners.is_empty() {
+            let set = (id.kind == "ListenerSet").then_some((id.namespace, id.name));
+            let known = gateway.listeners.iter().filter(|listener| listener.set == set);
+            return Some(ParentRefusal::NoSuchListener(id, reference, known.map(|known| known.listener).collect()));
+        }
+        let mut refusals = Vec::with_capacity(listeners.len());
+        for i in listeners {
+            let listener = gateway.listeners.get(i)?;
+            let unserved =
+                || (!serves(hostnames, &gateway.listeners, i)).then_some(ListenerRefusal::Hostname(hostnames));
+            // Such a listener lets nothing in, and the reason is its definition.
+            let broken = listener.fault.filter(|fault| matches!(fault, ListenerFault::Kinds | ListenerFault::Selector));
+            let broken = broken.map(ListenerRefusal::Invalid);
+            let refusal = broken.or_else(|| self.check(listener, kind, namespace).err());
+            let refusal = refusal.or_else(|| listener.refusal()).or_else(unserved)?;
+            refusals.push(RefusingListener { listener: listener.listener, kinds: listener.kinds.clone(), refusal });
+        }
+        Some(ParentRefusal::Listeners(id, refusals))
+    }
+
     /// The Gateway of a parentRef, and the listeners that the parentRef selects (`GetReferencedListeners`).
     fn referenced(
         &self,
-        route_namespace: &str,
-        parent: &ParentRef,
-    ) -> Option<(usize, &'b GatewayContext<'a>, Vec<usize>)> {
+        route_namespace: &'a str,
+        parent: &'a ParentRef,
+    ) -> Result<(usize, &'b GatewayContext<'a>, Vec<usize>), ParentRefusal<'a>> {
         const GROUP: &str = "gateway.networking.k8s.io";
-        let namespace = parent.namespace.as_deref().unwrap_or(route_namespace);
         let named = |listener: &ListenerContext<'_>| {
             parent.section_name.as_deref().is_none_or(|section| section == listener.listener.name)
                 && parent.port.is_none_or(|port| port == listener.listener.port)
         };
         let (kind, group) = (parent.kind.as_deref(), parent.group.as_deref());
-        let (set, (index, gateway)) = if kind == Some("ListenerSet") && group == Some(GROUP) {
-            (Some((namespace, parent.name.as_str())), self.gateways.of_listener_set(namespace, &parent.name)?)
+        let id = id_of(parent, route_namespace);
+        let (set, found) = if kind == Some("ListenerSet") && group == Some(GROUP) {
+            let found = self.gateways.of_listener_set(id.namespace, id.name);
+            (Some((id.namespace, id.name)), found.ok_or_else(|| self.gateways.refusal_of_set(id)))
         } else if kind.is_none_or(|kind| kind == "Gateway") && group.is_none_or(|group| group == GROUP) {
-            (None, self.gateways.get(namespace, &parent.name)?)
+            (None, self.gateways.get(id.namespace, id.name).ok_or_else(|| self.gateways.refusal(id)))
         } else {
-            return None;
+            return Err(ParentRefusal::UnsupportedKind(parent));
         };
+        let (index, gateway) = found?;
         let listeners = gateway.listeners.iter().enumerate();
         let referenced = listeners.filter(|(_, listener)| listener.set == set && named(listener)).map(|(i, _)| i);
-        Some((index, gateway, referenced.collect()))
+        Ok((index, gateway, referenced.collect()))
     }
 
     /// `AllowsKind` and `AllowsNamespace`
-    fn allows(&self, listener: &ListenerContext<'_>, kind: Kind, namespace: &str) -> bool {
-        let same = listener.namespace == namespace;
-        let from = |FromNamespaces { from, selector }: &FromNamespaces| match from.as_deref() {
-            Some("All") => true,
-            Some("Selector") => {
-                selector.as_ref().is_some_and(|selector| selector.matches(&namespace_labels(self.objects, namespace)))
-            }
-            _ => same,
-        };
-        listener.kinds.contains(&kind.as_str()) && listener.listener.allowed_namespaces().map_or(same, from)
+    fn check(
+        &self,
+        listener: &ListenerContext<'_>,
+        kind: Kind,
+        namespace: &str,
+    ) -> Result<(), ListenerRefusal<'static>> {
+        if !listener.kinds.contains(&kind.as_str()) {
+            return Err(ListenerRefusal::Kind);
+        }
+        let allowed = self.allowed_from(listener, namespace);
+        allowed.map_err(ListenerRefusal::Namespace)
     }
+
+    fn allowed_from(&self, listener: &ListenerContext<'_>, namespace: &str) -> Result<(), AllowedFrom> {
+        let same = || if listener.namespace == namespace { Ok(()) } else { Err(AllowedFrom::Same) };
+        let Some(FromNamespaces { from, selector }) = listener.listener.allowed_namespaces() else { return same() };
+        let selects = |selector: &LabelSelector| may_select(self.objects, selector, namespace);
+        match from.as_deref() {
+            Some("All") => Ok(()),
+            Some("Selector") if selector.as_ref().is_some_and(selects) => Ok(()),
+            Some("Selector") => Err(AllowedFrom::Selector),
+            _ => same(),
+        }
+    }
+}
+
+fn id_of<'a>(parent: &'a ParentRef, route_namespace: &'a str) -> ParentId<'a> {
+    let kind = if parent.kind.as_deref() == Some("ListenerSet") { "ListenerSet" } else { "Gateway" };
+    ParentId { kind, namespace: parent.namespace.as_deref().unwrap_or(route_namespace), name: &parent.name }
 }
 
 /// Whether a listener serves some hostname of the route that no other listener of its port claims for itself

@@ -8,11 +8,11 @@ use super::{
         kind::Kind,
         views::{Backend, BackendRef, BackendSpec, Endpoint, Filter, ServicePort, is_dns_subdomain},
     },
-    BackendKey, Pods, ServiceAt,
-    filters::{self, Blocked},
+    BackendKey, Pods, ServiceAt, filters,
     grants::{From, Grants, To},
     in_cluster::InCluster,
     pools,
+    refusal::{EndpointFault, FilterFault, ReferenceRefusal, RuleRefusal, key_of},
 };
 
 /// Lookup of backends.
@@ -107,9 +107,20 @@ pub(super) enum Addresses {
     None,
 }
 
-/// A reference that Envoy Gateway refuses: the backend gets no traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RefusedReference;
+/// A backendRef of a route that Envoy Gateway refuses: the backend gets no traffic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum RefusedBackend<'a> {
+    /// The reference leads nowhere
+    Reference(ReferenceRefusal<'a>),
+    /// One of its own filters is invalid
+    Filter(FilterFault<'a>),
+}
+
+impl<'a> std::convert::From<ReferenceRefusal<'a>> for RefusedBackend<'a> {
+    fn from(refusal: ReferenceRefusal<'a>) -> Self {
+        Self::Reference(refusal)
+    }
+}
 
 impl<'a> Backends<'a, '_> {
     /// `processDestination`
@@ -118,35 +129,31 @@ impl<'a> Backends<'a, '_> {
         kind: Kind,
         route_namespace: &'a str,
         backend_ref: &'a BackendRef,
-    ) -> Result<Resolved<'a>, RefusedReference> {
-        let namespace = backend_ref.namespace(route_namespace);
-        let key = BackendKey { kind: backend_ref.kind(), namespace, name: &backend_ref.name, port: backend_ref.port };
+    ) -> Result<Resolved<'a>, RefusedBackend<'a>> {
+        let key = key_of(backend_ref, route_namespace);
         let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
-        self.check_grant(of_route(kind, route_namespace), backend_ref)?;
         let protocol = Protocol::of_route(kind);
-        if custom || pools::pool(self.objects, backend_ref.group(), namespace, &backend_ref.name).is_some() {
+        let from = of_route(kind, route_namespace);
+        if custom || pools::pool(self.objects, backend_ref.group(), key.namespace, key.name).is_some() {
+            self.check_grant(from, backend_ref)?;
             return Ok(Resolved { origin: Origin::Extension, ..Resolved::new(key, protocol) });
         }
         check_group_and_kind(backend_ref)?;
+        self.check_grant(from, backend_ref)?;
         self.check_filters(kind, route_namespace, backend_ref)?;
         Ok(Resolved { has_filters: !backend_ref.filters.is_empty(), ..self.find(key, protocol)? })
     }
 
-    /// Whether a mirror may copy requests to this backend. A mirror can have neither weight nor filters.
-    pub(super) fn mirrors_to(&self, kind: Kind, route_namespace: &str, mirror: &BackendRef) -> bool {
-        self.check_mirror(kind, route_namespace, mirror).is_ok()
-    }
-
-    fn check_mirror(&self, kind: Kind, route_namespace: &str, mirror: &BackendRef) -> Result<(), RefusedReference> {
-        let key = BackendKey {
-            kind: mirror.kind(),
-            namespace: mirror.namespace(route_namespace),
-            name: &mirror.name,
-            port: mirror.port,
-        };
-        self.check_grant(of_route(kind, route_namespace), mirror)?;
+    /// Checks the backend to which a mirror copies requests. A mirror can have neither weight nor filters.
+    pub(super) fn check_mirror(
+        &self,
+        kind: Kind,
+        route_namespace: &'a str,
+        mirror: &'a BackendRef,
+    ) -> Result<(), ReferenceRefusal<'a>> {
         check_group_and_kind(mirror)?;
-        self.find(key, Protocol::of_route(kind)).map(|_| ())
+        self.check_grant(of_route(kind, route_namespace), mirror)?;
+        self.find(key_of(mirror, route_namespace), Protocol::of_route(kind)).map(|_| ())
     }
 
     /// Resolves the service that a policy makes Envoy call (`validateExtServiceBackendReference`, `processExtServiceDestination`).
@@ -154,33 +161,34 @@ impl<'a> Backends<'a, '_> {
         &self,
         from: From<'a>,
         backend_ref: &'a BackendRef,
-    ) -> Result<Resolved<'a>, RefusedReference> {
-        let namespace = backend_ref.namespace(from.namespace);
-        let key = BackendKey { kind: backend_ref.kind(), namespace, name: &backend_ref.name, port: backend_ref.port };
-        self.check_grant(from, backend_ref)?;
+    ) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         check_group_and_kind(backend_ref)?;
-        let resolved = self.find(key, Protocol::Grpc)?;
-        if resolved.origin == Origin::DynamicResolver { Err(RefusedReference) } else { Ok(resolved) }
+        self.check_grant(from, backend_ref)?;
+        let resolved = self.find(key_of(backend_ref, from.namespace), Protocol::Grpc)?;
+        match resolved.origin {
+            Origin::DynamicResolver => Err(ReferenceRefusal::DynamicResolver(resolved.key)),
+            Origin::Plain | Origin::Extension => Ok(resolved),
+        }
     }
 
     /// `validateBackendNamespace`
-    fn check_grant(&self, from: From<'_>, backend_ref: &BackendRef) -> Result<(), RefusedReference> {
+    fn check_grant(&self, from: From<'a>, backend_ref: &'a BackendRef) -> Result<(), ReferenceRefusal<'a>> {
         let to = To {
             group: backend_ref.group(),
             kind: backend_ref.kind(),
             namespace: backend_ref.namespace(from.namespace),
             name: &backend_ref.name,
         };
-        self.grants.permit(from, to).then_some(()).ok_or(RefusedReference)
+        self.grants.permit(from, to).then_some(()).ok_or(ReferenceRefusal::NotGranted(from, to))
     }
 
     /// `validateBackendRefFilters` and `processDestinationFilters`
     fn check_filters(
         &self,
         kind: Kind,
-        route_namespace: &str,
-        backend_ref: &BackendRef,
-    ) -> Result<(), RefusedReference> {
+        route_namespace: &'a str,
+        backend_ref: &'a BackendRef,
+    ) -> Result<(), RefusedBackend<'a>> {
         let fits = |filter: &Filter| match filter {
             Filter::HeaderModifier { .. } | Filter::Empty => true,
             Filter::UrlRewrite(rewrite) => kind == Kind::HttpRoute && !rewrite.path,
@@ -188,20 +196,17 @@ impl<'a> Backends<'a, '_> {
             Filter::RequestRedirect | Filter::RequestMirror(_) | Filter::Cors | Filter::Invalid => false,
         };
         if !backend_ref.filters.iter().all(fits) {
-            return Err(RefusedReference);
+            return Err(RefusedBackend::Filter(FilterFault::NotOnBackends));
         }
-        let mirrors = |mirror: &BackendRef| self.mirrors_to(kind, route_namespace, mirror);
+        let mirrors = |mirror: &'a BackendRef| self.check_mirror(kind, route_namespace, mirror);
         match filters::evaluate(self.objects, kind, route_namespace, &backend_ref.filters, mirrors) {
+            Err(RuleRefusal::Filter(fault)) => Err(RefusedBackend::Filter(fault)),
             // A direct response has no effect on one backend of several.
-            Ok(_) | Err(Blocked::Answered) => Ok(()),
-            Err(Blocked::Invalid) => Err(RefusedReference),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    fn find<'k>(&self, key: BackendKey<'k>, protocol: Protocol) -> Result<Resolved<'k>, RefusedReference>
-    where
-        'a: 'k,
-    {
+    fn find(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         match key.kind {
             "ServiceImport" => self.service_import(key, protocol),
             "Backend" => self.backend(key, protocol),
@@ -209,16 +214,13 @@ impl<'a> Backends<'a, '_> {
         }
     }
 
-    fn service<'k>(&self, key: BackendKey<'k>, protocol: Protocol) -> Result<Resolved<'k>, RefusedReference>
-    where
-        'a: 'k,
-    {
-        let service =
-            self.objects.services.get(key.namespace).and_then(|names| names.get(key.name)).ok_or(RefusedReference)?;
+    fn service(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
+        let others = self.objects.services.get(key.namespace);
+        let service = others.and_then(|names| names.get(key.name)).ok_or(ReferenceRefusal::NotFound(key, others))?;
         if service.is_external_name() {
-            return Err(RefusedReference);
+            return Err(ReferenceRefusal::ExternalName(key));
         }
-        let port = find_port(&service.spec.ports, key.port, protocol)?;
+        let port = find_port(key, &service.spec.ports, protocol)?;
         let resolved = Resolved {
             service: Some(ServiceAt { namespace: key.namespace, name: key.name, port: key.port, pods: Pods::WithPort }),
             addresses: if service.prefers_local_zone() { Addresses::NearbyPods } else { Addresses::Pods },
@@ -227,24 +229,21 @@ impl<'a> Backends<'a, '_> {
         Ok(resolved.speaking(port.app_protocol.as_deref()))
     }
 
-    fn service_import<'k>(&self, key: BackendKey<'k>, protocol: Protocol) -> Result<Resolved<'k>, RefusedReference>
-    where
-        'a: 'k,
-    {
+    fn service_import(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         let import = self.objects.service_imports.get(key.namespace).and_then(|names| names.get(key.name));
-        let port = find_port(&import.ok_or(RefusedReference)?.spec.ports, key.port, protocol)?;
+        let port = find_port(key, &import.ok_or(ReferenceRefusal::NotFound(key, None))?.spec.ports, protocol)?;
         let resolved = Resolved { addresses: Addresses::Pods, ..Resolved::new(key, protocol) };
         Ok(resolved.speaking(port.app_protocol.as_deref()))
     }
 
-    fn backend<'k>(&self, key: BackendKey<'k>, protocol: Protocol) -> Result<Resolved<'k>, RefusedReference>
-    where
-        'a: 'k,
-    {
+    fn backend(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         let config = &self.objects.envoy_gateway;
-        let backend = self.find_backend(key.namespace, key.name).filter(|_| config.backends_enabled());
-        let backend = backend.ok_or(RefusedReference)?;
-        let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), config.runs_on_host())?;
+        if !config.backends_enabled() {
+            return Err(ReferenceRefusal::BackendsDisabled(key));
+        }
+        let backend = self.find_backend(key.namespace, key.name).ok_or(ReferenceRefusal::NotFound(key, None))?;
+        let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), config.runs_on_host())
+            .map_err(|fault| ReferenceRefusal::Endpoints(key, fault))?;
         let resolved = Resolved {
             service: self.in_cluster.only_service(&backend.spec),
             addresses,
@@ -287,49 +286,68 @@ impl<'a> Resolved<'a> {
     }
 }
 
+/// The Service or InferencePool behind a backend.
+pub(crate) fn behind<'a>(objects: &'a Objects, key: &BackendKey<'a>) -> Option<BackendKey<'a>> {
+    match key.kind {
+        "Service" | "InferencePool" => Some(BackendKey { port: None, ..*key }),
+        "Backend" => {
+            let backend = objects.backends.get(key.namespace)?.get(key.name)?;
+            let service = InCluster::of(objects).only_service(&backend.spec)?;
+            Some(BackendKey { kind: "Service", namespace: service.namespace, name: service.name, port: None })
+        }
+        _ => None,
+    }
+}
+
 fn of_route(kind: Kind, namespace: &str) -> From<'_> {
     From { group: kind.api_group(), kind: kind.as_str(), namespace }
 }
 
 /// `validateBackendRefGroup` and `validateBackendRefKind`
-fn check_group_and_kind(backend_ref: &BackendRef) -> Result<(), RefusedReference> {
-    let group_fits = matches!(backend_ref.group(), "" | "multicluster.x-k8s.io" | "gateway.envoyproxy.io");
-    let kind_fits = matches!(backend_ref.kind(), "Service" | "ServiceImport" | "Backend");
-    (group_fits && kind_fits).then_some(()).ok_or(RefusedReference)
+fn check_group_and_kind(backend_ref: &BackendRef) -> Result<(), ReferenceRefusal<'_>> {
+    let (group, kind) = (backend_ref.group(), backend_ref.kind());
+    let group_fits = matches!(group, "" | "multicluster.x-k8s.io" | "gateway.envoyproxy.io");
+    let kind_fits = matches!(kind, "Service" | "ServiceImport" | "Backend");
+    let refusal = ReferenceRefusal::UnsupportedKind(group, kind, &backend_ref.name);
+    (group_fits && kind_fits).then_some(()).ok_or(refusal)
 }
 
-fn find_port(ports: &[ServicePort], port: Option<u16>, protocol: Protocol) -> Result<&ServicePort, RefusedReference> {
+fn find_port<'a>(
+    key: BackendKey<'a>,
+    ports: &'a [ServicePort],
+    protocol: Protocol,
+) -> Result<&'a ServicePort, ReferenceRefusal<'a>> {
     let transport = if protocol == Protocol::Udp { "UDP" } else { "TCP" };
-    ports.iter().find(|p| Some(p.port) == port && p.protocol() == transport).ok_or(RefusedReference)
+    let found = ports.iter().find(|p| Some(p.port) == key.port && p.protocol() == transport);
+    found.ok_or(ReferenceRefusal::NoSuchPort(key, transport, ports))
 }
 
 /// `validateBackend` and `processBackendDestinationSetting`, without certificates
-fn addresses(spec: &BackendSpec, dynamic_resolver: bool, on_host: bool) -> Result<Addresses, RefusedReference> {
+fn addresses(spec: &BackendSpec, dynamic_resolver: bool, on_host: bool) -> Result<Addresses, EndpointFault<'_>> {
     if dynamic_resolver {
-        return if spec.endpoints.is_empty() { Ok(Addresses::None) } else { Err(RefusedReference) };
+        return if spec.endpoints.is_empty() { Ok(Addresses::None) } else { Err(EndpointFault::OfDynamicResolver) };
     }
-    let mut kinds = Vec::new();
-    for endpoint in &spec.endpoints {
-        let named = [endpoint.hostname.as_deref(), endpoint.fqdn.as_ref().map(|fqdn| fqdn.hostname.as_str())];
-        if endpoint.unix.is_some() || !named.into_iter().flatten().all(|name| is_remote_name(name, on_host)) {
-            return Err(RefusedReference);
+    let kinds: Vec<_> = spec.endpoints.iter().map(|endpoint| address(endpoint, on_host)).collect::<Result<_, _>>()?;
+    let first = *kinds.first().ok_or(EndpointFault::None)?;
+    // Names and addresses cannot share a cluster.
+    if kinds.iter().all(|kind| *kind == first) { Ok(first) } else { Err(EndpointFault::Mixed) }
+}
+
+fn address(endpoint: &Endpoint, on_host: bool) -> Result<Addresses, EndpointFault<'_>> {
+    if endpoint.unix.is_some() {
+        return Err(EndpointFault::UnixSocket);
+    }
+    let named = [endpoint.hostname.as_deref(), endpoint.fqdn.as_ref().map(|fqdn| fqdn.hostname.as_str())];
+    if let Some(name) = named.into_iter().flatten().find(|name| !is_remote_name(name, on_host)) {
+        return Err(EndpointFault::Hostname(name));
+    }
+    match endpoint {
+        Endpoint { ip: Some(ip), .. } => {
+            let address = ip.address.parse().ok().filter(|address: &IpAddr| !address.is_loopback() || on_host);
+            address.map(|_| Addresses::Ips).ok_or(EndpointFault::Address(&ip.address))
         }
-        kinds.push(match endpoint {
-            Endpoint { ip: Some(ip), .. } => {
-                let address: IpAddr = ip.address.parse().map_err(|_| RefusedReference)?;
-                if address.is_loopback() && !on_host {
-                    return Err(RefusedReference);
-                }
-                Addresses::Ips
-            }
-            Endpoint { fqdn: Some(_), .. } => Addresses::Fqdns,
-            _ => return Err(RefusedReference),
-        });
-    }
-    match kinds.first() {
-        Some(first) if kinds.iter().all(|kind| kind == first) => Ok(*first),
-        // Either there are no endpoints to send to, or names are mixed with addresses.
-        _ => Err(RefusedReference),
+        Endpoint { fqdn: Some(_), .. } => Ok(Addresses::Fqdns),
+        _ => Err(EndpointFault::Empty),
     }
 }
 

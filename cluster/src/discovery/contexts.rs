@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::super::views::{EnvoyProxySpec, Listener, MergeBackends};
+use super::{
+    super::views::{EnvoyProxySpec, Listener, MergeBackends},
+    parent_refusal::{Conflict, ListenerFault, ListenerRefusal},
+};
 
 /// A Gateway and its configuration.
 pub(super) struct GatewayContext<'a> {
@@ -29,20 +32,35 @@ pub(super) struct ListenerContext<'a> {
     pub(super) set: Option<(&'a str, &'a str)>,
     /// Where it is defined: the namespace of the Gateway or the ListenerSet
     pub(super) namespace: &'a str,
-    /// Whether its own definition is valid
-    pub(super) valid: bool,
+    /// What is wrong with its own definition
+    pub(super) fault: Option<ListenerFault>,
     /// The kinds of route that may attach
     pub(super) kinds: Vec<&'static str>,
-    /// Whether it lost a conflict with another listener
-    pub(super) conflicted: bool,
+    /// The conflict with another listener that it lost
+    pub(super) conflict: Option<Conflict>,
     /// Whether it lost its hostname to another listener of the port; then that hostname is not excluded from routes on other listeners
     pub(super) lost_hostname: bool,
 }
 
-impl ListenerContext<'_> {
+impl<'a> ListenerContext<'a> {
+    /// A listener that nothing is known against yet.
+    pub(super) fn new(listener: &'a Listener, namespace: &'a str, set: Option<(&'a str, &'a str)>) -> Self {
+        Self { listener, set, namespace, fault: None, kinds: Vec::new(), conflict: None, lost_hostname: false }
+    }
+
     /// Whether Envoy listens there.
     pub(super) fn is_ready(&self) -> bool {
-        self.valid && !self.conflicted
+        self.refusal().is_none()
+    }
+
+    /// Why Envoy does not listen there.
+    pub(super) fn refusal(&self) -> Option<ListenerRefusal<'a>> {
+        self.fault.map(ListenerRefusal::Invalid).or_else(|| self.conflict.map(ListenerRefusal::Conflicted))
+    }
+
+    /// Records a lost conflict; the first is the reason.
+    pub(super) fn loses(&mut self, conflict: Conflict) {
+        self.conflict.get_or_insert(conflict);
     }
 }
 

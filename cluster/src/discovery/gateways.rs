@@ -8,11 +8,12 @@ use std::{
 use super::{
     super::{
         Objects,
-        views::{Address, EnvoyProxySpec, FromNamespaces, Gateway, GatewayClass, Labels, ListenerSet},
+        views::{Address, EnvoyProxySpec, FromNamespaces, Gateway, GatewayClass, LabelSelector, Labels, ListenerSet},
     },
     contexts::{GatewayContext, ListenerContext},
     grants::Grants,
     listeners,
+    parent_refusal::{GatewayRefusal, ParentId, ParentRefusal, SetRefusal},
 };
 
 /// Every Gateway that Envoy Gateway manages, oldest first.
@@ -20,17 +21,39 @@ pub(super) struct Gateways<'a> {
     pub(super) all: Vec<GatewayContext<'a>>,
     by_name: HashMap<(&'a str, &'a str), usize>,
     by_listener_set: HashMap<(&'a str, &'a str), usize>,
+    refused: HashMap<(&'a str, &'a str), GatewayRefusal<'a>>,
+    refused_sets: HashMap<(&'a str, &'a str), (ParentId<'a>, SetRefusal)>,
 }
 
 impl<'a> Gateways<'a> {
     pub(super) fn of(objects: &'a Objects, grants: &Grants<'_>) -> Self {
         let mut gateways: Vec<_> = objects.gateways.values().flat_map(BTreeMap::values).collect();
         gateways.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
-        let mut all: Vec<_> = gateways.into_iter().filter_map(|gateway| context(objects, gateway)).collect();
+        let (mut all, mut refused) = (Vec::with_capacity(gateways.len()), HashMap::new());
+        for gateway in gateways {
+            match context(objects, gateway) {
+                Ok(context) => all.push(context),
+                Err(refusal) => _ = refused.insert(gateway.metadata.key(), refusal),
+            }
+        }
         let by_name: HashMap<_, _> = all.iter().enumerate().map(|(i, g)| ((g.namespace, g.name), i)).collect();
-        let by_listener_set = attach_listener_sets(objects, &mut all, &by_name);
+        let (by_listener_set, refused_sets) = attach_listener_sets(objects, &mut all, &by_name);
         listeners::validate(&mut all, grants);
-        Self { all, by_name, by_listener_set }
+        Self { all, by_name, by_listener_set, refused, refused_sets }
+    }
+
+    /// Why routes of this Gateway are not followed.
+    pub(super) fn refusal(&self, id: ParentId<'a>) -> ParentRefusal<'a> {
+        let refused = self.refused.get(&(id.namespace, id.name));
+        refused.map_or(ParentRefusal::NotFound(id), |refusal| ParentRefusal::Gateway(id, *refusal))
+    }
+
+    /// Why routes of this ListenerSet are not followed.
+    pub(super) fn refusal_of_set(&self, id: ParentId<'a>) -> ParentRefusal<'a> {
+        let refused = self.refused_sets.get(&(id.namespace, id.name));
+        refused.map_or(ParentRefusal::NotFound(id), |(gateway, refusal)| {
+            ParentRefusal::ListenerSet(id, *gateway, *refusal)
+        })
     }
 
     pub(super) fn get(&self, namespace: &str, name: &str) -> Option<(usize, &GatewayContext<'a>)> {
@@ -46,30 +69,25 @@ impl<'a> Gateways<'a> {
 }
 
 /// `GetRelevantGateways`
-fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Option<GatewayContext<'a>> {
+fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Result<GatewayContext<'a>, GatewayRefusal<'a>> {
     let class = objects.gateway_classes.get("").and_then(|classes| classes.get(&gateway.spec.gateway_class_name));
     // An unknown class may already be in the cluster when the manifests are applied.
-    if class.is_some_and(|class| class.spec.controller_name != objects.envoy_gateway.controller_name()) {
-        return None;
+    let wanted = objects.envoy_gateway.controller_name();
+    if let Some(class) = class.filter(|class| class.spec.controller_name != wanted) {
+        let controller = &class.spec.controller_name;
+        return Err(GatewayRefusal::OtherController { class: &class.metadata.name, controller, wanted });
     }
     let NearestProxy { spec: proxy, object: proxy_object, missing: missing_proxy, merged } =
         envoy_proxy(objects, gateway, class);
-    let refused = !gateway.spec.addresses.iter().all(Address::is_supported)
-        // `mergeGateways` and `mergeBackends` exclude each other.
-        || (merged && proxy.merge_backends.is_some());
-    if refused {
-        return None;
+    if !gateway.spec.addresses.iter().all(Address::is_supported) {
+        return Err(GatewayRefusal::Address);
     }
-    let own = gateway.spec.listeners.iter().map(|listener| ListenerContext {
-        listener,
-        set: None,
-        namespace: &gateway.metadata.namespace,
-        valid: true,
-        kinds: Vec::new(),
-        conflicted: false,
-        lost_hostname: false,
-    });
-    Some(GatewayContext {
+    if merged && proxy.merge_backends.is_some() {
+        return Err(GatewayRefusal::MergesBoth);
+    }
+    let own = gateway.spec.listeners.iter();
+    let own = own.map(|listener| ListenerContext::new(listener, &gateway.metadata.namespace, None));
+    Ok(GatewayContext {
         namespace: &gateway.metadata.namespace,
         name: &gateway.metadata.name,
         proxy,
@@ -128,36 +146,40 @@ fn overlay<'a>(
     }
 }
 
+/// ListenerSets by namespace and name: the index of the Gateway, or the Gateway that is named and why it has not got them.
+type AttachedSets<'a> = (HashMap<(&'a str, &'a str), usize>, HashMap<(&'a str, &'a str), (ParentId<'a>, SetRefusal)>);
+
 /// `ProcessListenerSets`
 fn attach_listener_sets<'a>(
     objects: &'a Objects,
     gateways: &mut [GatewayContext<'a>],
     by_name: &HashMap<(&str, &str), usize>,
-) -> HashMap<(&'a str, &'a str), usize> {
+) -> AttachedSets<'a> {
     let mut sets: Vec<&ListenerSet> = objects.listener_sets.values().flat_map(BTreeMap::values).collect();
     sets.sort_by(|a, b| a.metadata.age_order().cmp(&b.metadata.age_order()));
-    let mut attached = HashMap::new();
+    let (mut attached, mut refused) = (HashMap::new(), HashMap::new());
     for set in sets {
         let (meta, parent) = (&set.metadata, &set.spec.parent_ref);
         let parent_namespace = parent.namespace.as_deref().filter(|ns| !ns.is_empty()).unwrap_or(&meta.namespace);
-        let Some(&index) = by_name.get(&(parent_namespace, parent.name.as_str())) else { continue };
+        let id = ParentId { kind: "Gateway", namespace: parent_namespace, name: &parent.name };
+        let index = by_name.get(&(parent_namespace, parent.name.as_str())).copied();
         let gateway = objects.gateways.get(parent_namespace).and_then(|names| names.get(&parent.name));
-        let Some((gateway, context)) = gateway.zip(gateways.get_mut(index)) else { continue };
+        let context = index.and_then(|index| Some((index, gateways.get_mut(index)?)));
+        let Some((gateway, (index, context))) = gateway.zip(context) else {
+            refused.insert(meta.key(), (id, SetRefusal::NoGateway));
+            continue;
+        };
         if !allows_listener_set(objects, gateway, &meta.namespace) {
+            refused.insert(meta.key(), (id, SetRefusal::NotAllowed));
             continue;
         }
-        attached.insert((meta.namespace.as_str(), meta.name.as_str()), index);
-        context.listeners.extend(set.spec.listeners.iter().map(|listener| ListenerContext {
-            listener,
-            set: Some((&meta.namespace, &meta.name)),
-            namespace: &meta.namespace,
-            valid: true,
-            kinds: Vec::new(),
-            conflicted: false,
-            lost_hostname: false,
-        }));
+        attached.insert(meta.key(), index);
+        let listeners = set.spec.listeners.iter();
+        context
+            .listeners
+            .extend(listeners.map(|listener| ListenerContext::new(listener, &meta.namespace, Some(meta.key()))));
     }
-    attached
+    (attached, refused)
 }
 
 /// `isListenerSetAllowed`: none is allowed unless the Gateway says so.
@@ -166,10 +188,17 @@ fn allows_listener_set(objects: &Objects, gateway: &Gateway, namespace: &str) ->
     match from.as_deref() {
         Some("All") => true,
         Some("Same") => gateway.metadata.namespace == namespace,
-        Some("Selector") => {
-            selector.as_ref().is_some_and(|selector| selector.matches(&namespace_labels(objects, namespace)))
-        }
+        Some("Selector") => selector.as_ref().is_some_and(|selector| may_select(objects, selector, namespace)),
         _ => false,
+    }
+}
+
+/// Whether a selector selects a Namespace. The labels of an unknown one (from files, or not listed yet) are unknown, except the
+/// one that Kubernetes sets on all, and may be what the selector wants.
+pub(super) fn may_select(objects: &Objects, selector: &LabelSelector, namespace: &str) -> bool {
+    match objects.namespaces.get("").and_then(|names| names.get(namespace)) {
+        Some(known) => selector.matches(&known.metadata.labels),
+        None => selector.may_match(&namespace_labels(objects, namespace)),
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::{Objects, views::ReferenceGrant};
 pub(super) struct Grants<'a>(HashMap<&'a str, Vec<&'a ReferenceGrant>>);
 
 /// Source of a reference.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct From<'a> {
     pub(super) group: &'a str,
     pub(super) kind: &'a str,
@@ -16,7 +16,7 @@ pub(super) struct From<'a> {
 }
 
 /// Target of a reference.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct To<'a> {
     pub(super) group: &'a str,
     pub(super) kind: &'a str,

@@ -12,9 +12,12 @@ use super::{
     Discovery, Part, Split, Weight, ai,
     attachment::Parent,
     backends::{Addresses, Backends, Origin, Protocol, Resolved},
-    filters, meaning,
+    filters::{self, Passed},
+    meaning,
     merging::Passage,
-    prefix, route_ref,
+    prefix,
+    refusal::RuleRefusal,
+    route_ref,
     stat_name::StatName,
 };
 
@@ -42,6 +45,38 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
     }
 }
 
+/// Checks what stands between a rule and all its backends, apart from the references themselves.
+pub(super) fn check<'a>(
+    backends: &Backends<'a, '_>,
+    kind: Kind,
+    route: &'a Route,
+    rule: &'a Rule,
+) -> Result<(), RuleRefusal<'a>> {
+    let namespace = route.metadata.namespace.as_str();
+    let passed = passed(backends, kind, namespace, rule)?;
+    let weighted = rule.backend_refs.iter().filter(|backend_ref| backend_ref.weight > 0);
+    let mut resolved = weighted.filter_map(|backend_ref| backends.resolve(kind, namespace, backend_ref).ok());
+    let dynamic = resolved.any(|backend| backend.origin == Origin::DynamicResolver);
+    let spoilt = dynamic && spoils_dynamic_resolver(kind, rule, passed);
+    if spoilt { Err(RuleRefusal::DynamicResolver) } else { Ok(()) }
+}
+
+/// Checks the rule's filters and matches.
+fn passed<'a>(
+    backends: &Backends<'a, '_>,
+    kind: Kind,
+    namespace: &'a str,
+    rule: &'a Rule,
+) -> Result<Passed, RuleRefusal<'a>> {
+    let check_mirror = |mirror: &'a BackendRef| backends.check_mirror(kind, namespace, mirror);
+    let passed = filters::evaluate(backends.objects, kind, namespace, &rule.filters, check_mirror)?;
+    if rule.is_translatable() { Ok(passed) } else { Err(RuleRefusal::Untranslatable) }
+}
+
+fn spoils_dynamic_resolver(kind: Kind, rule: &Rule, passed: Passed) -> bool {
+    passed.host_from_path || (kind == Kind::HttpRoute && rule.backend_refs.len() > 1)
+}
+
 /// The valid backends of a rule.
 struct RuleBackends<'a> {
     /// Backends that get traffic, with the index of their backendRef and their weight
@@ -57,11 +92,7 @@ impl<'a> RuleBackends<'a> {
     fn of(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route, index: usize, rule: &'a Rule) -> Option<Self> {
         let namespace = route.metadata.namespace.as_str();
         let Backends { objects, grants, .. } = discovery.backends;
-        let mirrors = |mirror: &BackendRef| discovery.backends.mirrors_to(kind, namespace, mirror);
-        let passed = filters::evaluate(objects, kind, namespace, &rule.filters, mirrors).ok()?;
-        if !rule.is_translatable() {
-            return None;
-        }
+        let passed = passed(&discovery.backends, kind, namespace, rule).ok()?;
         let weighted = rule.backend_refs.iter().enumerate().filter(|(_, backend_ref)| backend_ref.weight > 0);
         let valid: Vec<_> = weighted
             .clone()
@@ -74,14 +105,13 @@ impl<'a> RuleBackends<'a> {
             })
             .collect();
         let dynamic = valid.iter().any(|(_, _, backend)| backend.origin == Origin::DynamicResolver);
-        let refused = dynamic && (passed.host_from_path || (kind == Kind::HttpRoute && rule.backend_refs.len() > 1));
         let total = weighted.map(|(_, backend_ref)| u64::from(backend_ref.weight)).sum();
         let resting = rule.backend_refs.iter().enumerate().filter(|(_, backend_ref)| backend_ref.weight == 0);
         let resting: Vec<_> = resting
             .filter_map(|(i, backend_ref)| Some((i, discovery.backends.resolve(kind, namespace, backend_ref).ok()?)))
             .collect();
         let any = !valid.is_empty() || !resting.is_empty();
-        (any && !refused).then_some(Self { valid, resting, total })
+        (any && !(dynamic && spoils_dynamic_resolver(kind, rule, passed))).then_some(Self { valid, resting, total })
     }
 
     /// Whether Envoy Gateway must create a cluster per backend (`NeedsClusterPerSetting`) for the backends that are not merged.

@@ -1,7 +1,7 @@
 //! TLSRoutes, TCPRoutes and UDPRoutes: one cluster per route.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -10,44 +10,88 @@ use tidegate_core::plan::Role;
 use super::{
     super::{
         kind::Kind,
-        views::{BackendRef, Route},
+        views::{BackendRef, Meta, Route},
     },
     Discovery, Part, Weight,
-    backends::{Origin, Resolved},
+    attachment::Parent,
+    backends::{Backends, Origin, Resolved},
     contexts::ListenerContext,
     meaning,
     merging::Passage,
-    prefix, route_ref,
+    parent_refusal::ListenerRefusal,
+    prefix,
+    refusal::RuleRefusal,
+    route_ref,
 };
 
 /// Listeners that have a route already, by the index of their Gateway and their own: the oldest TCPRoute or UDPRoute gets the listener.
 #[derive(Default)]
-pub(super) struct TakenListeners(HashSet<(usize, usize)>);
+pub(super) struct TakenListeners<'a>(HashMap<(usize, usize), (Kind, &'a Meta)>);
+
+impl<'a> TakenListeners<'a> {
+    /// The listeners of a parent on which the route would get traffic, each with the reason why it does not. The route takes
+    /// them, unless they are taken.
+    pub(super) fn claim<'p>(
+        &mut self,
+        kind: Kind,
+        route: &'a Route,
+        parent: &'p Parent<'a, '_>,
+        dynamic: bool,
+    ) -> Vec<(&'p ListenerContext<'a>, Option<ListenerRefusal<'a>>)> {
+        let mut claimed = Vec::new();
+        for (index, listener) in parent.serving(hostnames(kind, route)) {
+            let owner = self.0.get(&(parent.gateway_index, index)).copied();
+            self.0.entry((parent.gateway_index, index)).or_insert((kind, &route.metadata));
+            // TLSRoutes share a listener.
+            let taken = owner.filter(|_| kind != Kind::TlsRoute);
+            let taken = taken.map(|(kind, meta)| ListenerRefusal::Taken(kind.as_str(), &meta.namespace, &meta.name));
+            let terminated = (dynamic && terminates(listener)).then_some(ListenerRefusal::Terminates);
+            claimed.push((listener, taken.or(terminated)));
+        }
+        claimed
+    }
+}
+
+/// The hostnames of a route that decide on which listeners it gets traffic.
+pub(super) fn hostnames(kind: Kind, route: &Route) -> &[String] {
+    if kind == Kind::TlsRoute { &route.spec.hostnames } else { &[] }
+}
+
+/// Checks what stands between a route and all its backends, apart from its parents and the references themselves.
+pub(super) fn check<'a>(backends: &Backends<'a, '_>, kind: Kind, route: &'a Route) -> Result<(), RuleRefusal<'a>> {
+    let rules = route.spec.rules.len();
+    if kind != Kind::TlsRoute && rules != 1 {
+        return Err(RuleRefusal::NotOneRule(rules));
+    }
+    let valid = resolved(backends, kind, route);
+    let spoilt = kind == Kind::TlsRoute && is_dynamic(&valid) && valid.len() > 1;
+    if spoilt { Err(RuleRefusal::DynamicResolver) } else { Ok(()) }
+}
+
+/// Whether the destination of a route comes from its requests.
+pub(super) fn is_dynamic(backends: &[(u32, Resolved<'_>)]) -> bool {
+    backends.iter().any(|(_, backend)| backend.origin == Origin::DynamicResolver)
+}
 
 /// `processTLSRouteParentRefs`, `processTCPRouteParentRefs` and `processUDPRouteParentRefs`
 pub(super) fn translate<'a>(
     discovery: &Discovery<'a, '_>,
     kind: Kind,
     route: &'a Route,
-    taken: &mut TakenListeners,
+    taken: &mut TakenListeners<'a>,
     parts: &mut Vec<Part<'a>>,
 ) {
-    let pooled = kind == Kind::TlsRoute;
-    if !pooled && route.spec.rules.len() != 1 {
-        return;
-    }
-    let backends = backends(discovery, kind, route);
-    let rule_name = if pooled { None } else { route.spec.rules.first().and_then(|rule| rule.name.as_deref()) };
+    let backends = match check(&discovery.backends, kind, route) {
+        Ok(()) => resolved(&discovery.backends, kind, route),
+        Err(RuleRefusal::NotOneRule(_)) => return,
+        Err(_) => Vec::new(),
+    };
+    let rule = route.spec.rules.first().filter(|_| kind != Kind::TlsRoute);
+    let rule_name = rule.and_then(|rule| rule.name.as_deref());
     let mut forms: Vec<Form> = Vec::new();
     for parent in &discovery.attachments.parents(kind, route) {
-        let hostnames = if pooled { route.spec.hostnames.as_slice() } else { &[] };
-        for (index, listener) in parent.serving(hostnames) {
-            let first = taken.0.insert((parent.gateway_index, index));
-            let terminated =
-                backends.iter().any(|(_, backend)| backend.origin == Origin::DynamicResolver) && terminates(listener);
-            if (!pooled && !first) || terminated {
-                continue;
-            }
+        let claimed = taken.claim(kind, route, parent, is_dynamic(&backends)).into_iter();
+        for (listener, _) in claimed.filter(|(_, refusal)| refusal.is_none()) {
             let passage = Passage { kind, route, rule_name, parent, listener };
             let (merged, fleet) = (merged_cluster(discovery, &passage, &backends), parent.gateway.series());
             match forms.iter_mut().find(|(known, _)| *known == merged) {
@@ -63,15 +107,13 @@ pub(super) fn translate<'a>(
 }
 
 /// The valid backends, including those of weight 0; invalid ones are left out together with their weights.
-fn backends<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'a Route) -> Vec<(u32, Resolved<'a>)> {
+pub(super) fn resolved<'a>(backends: &Backends<'a, '_>, kind: Kind, route: &'a Route) -> Vec<(u32, Resolved<'a>)> {
     let refs = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
     let resolve = |backend_ref: &'a BackendRef| {
-        let resolved = discovery.backends.resolve(kind, &route.metadata.namespace, backend_ref).ok()?;
+        let resolved = backends.resolve(kind, &route.metadata.namespace, backend_ref).ok()?;
         Some((backend_ref.weight, resolved))
     };
-    let valid: Vec<_> = refs.filter_map(resolve).collect();
-    let dynamic = kind == Kind::TlsRoute && valid.iter().any(|(_, backend)| backend.origin == Origin::DynamicResolver);
-    if dynamic && valid.len() > 1 { Vec::new() } else { valid }
+    refs.filter_map(resolve).collect()
 }
 
 fn terminates(listener: &ListenerContext<'_>) -> bool {

@@ -6,14 +6,14 @@ use super::{
     super::views::{CertificateRef, LabelSelector, Listener},
     contexts::{GatewayContext, ListenerContext},
     grants::{From, Grants, To},
+    parent_refusal::{Conflict, ListenerFault},
 };
 
 /// Marks listeners whose definition is invalid, then those that lose a conflict. An invalid listener takes part in no conflict.
 pub(super) fn validate(gateways: &mut [GatewayContext<'_>], grants: &Grants<'_>) {
     for context in gateways.iter_mut().flat_map(|gateway| &mut gateway.listeners) {
-        let (valid, kinds) = definition(context.listener);
-        context.valid = valid && tls_is_valid(context, grants);
-        context.kinds = kinds;
+        context.kinds = allowed_kinds(context.listener);
+        context.fault = fault(context, grants);
     }
     for gateway in gateways.iter_mut() {
         protocol_conflicts(&mut gateway.listeners.iter_mut().collect::<Vec<_>>());
@@ -37,21 +37,36 @@ fn merged_classes<'a>(gateways: &[GatewayContext<'a>]) -> HashSet<&'a str> {
     gateways.iter().filter(|gateway| gateway.merged).map(|gateway| gateway.class).collect()
 }
 
-/// Whether the listener itself is valid, and the kinds of route that may attach (`validateListenerSpec`).
-fn definition(listener: &Listener) -> (bool, Vec<&'static str>) {
+/// What is wrong with the listener itself (`validateListenerSpec`).
+fn fault(context: &ListenerContext<'_>, grants: &Grants<'_>) -> Option<ListenerFault> {
+    let listener = context.listener;
+    let asked_for = listener.allowed_kinds();
+    if carried_kinds(listener).is_empty() {
+        return Some(ListenerFault::Protocol);
+    }
+    // One unsupported kind makes the listener invalid.
+    if !asked_for.is_empty() && context.kinds.len() != asked_for.len() {
+        return Some(ListenerFault::Kinds);
+    }
+    if listener.hostname.is_some() && matches!(listener.protocol.as_str(), "TCP" | "UDP") {
+        return Some(ListenerFault::Hostname);
+    }
+    if !selector_is_valid(listener) {
+        return Some(ListenerFault::Selector);
+    }
+    (!tls_is_valid(context, grants)).then_some(ListenerFault::Tls)
+}
+
+/// The kinds of route that may attach.
+fn allowed_kinds(listener: &Listener) -> Vec<&'static str> {
     let carried = carried_kinds(listener);
     let asked_for = listener.allowed_kinds();
-    let kinds: Vec<_> = if asked_for.is_empty() {
-        carried.to_vec()
-    } else {
-        let groups = |group: Option<&str>| group.is_none_or(|group| group == "gateway.networking.k8s.io");
-        let allowed = asked_for.iter().filter(|allowed| groups(allowed.group.as_deref()));
-        allowed.filter_map(|allowed| carried.iter().copied().find(|kind| allowed.kind == *kind)).collect()
-    };
-    // One unsupported kind makes the listener invalid.
-    let kinds_fit = asked_for.is_empty() || kinds.len() == asked_for.len();
-    let hostname_fits = listener.hostname.is_none() || !matches!(listener.protocol.as_str(), "TCP" | "UDP");
-    (!carried.is_empty() && kinds_fit && hostname_fits && selector_is_valid(listener), kinds)
+    if asked_for.is_empty() {
+        return carried.to_vec();
+    }
+    let groups = |group: Option<&str>| group.is_none_or(|group| group == "gateway.networking.k8s.io");
+    let allowed = asked_for.iter().filter(|allowed| groups(allowed.group.as_deref()));
+    allowed.filter_map(|allowed| carried.iter().copied().find(|kind| allowed.kind == *kind)).collect()
 }
 
 /// `allowedRouteKindsForProtocol`
@@ -114,7 +129,7 @@ fn protocol(listener: &Listener) -> &str {
 fn protocol_conflicts(listeners: &mut [&mut ListenerContext<'_>]) {
     let mut ports = BTreeMap::<u16, Vec<usize>>::new();
     for (i, context) in listeners.iter().enumerate() {
-        if context.valid && protocol(context.listener) != "UDP" {
+        if context.fault.is_none() && protocol(context.listener) != "UDP" {
             ports.entry(context.listener.port).or_default().push(i);
         }
     }
@@ -138,7 +153,9 @@ fn protocol_conflicts(listeners: &mut [&mut ListenerContext<'_>]) {
                 own_protocols.len() > 1
                     || *winner.get_or_insert_with(|| protocol(context.listener)) != protocol(context.listener)
             };
-            context.conflicted |= loses;
+            if loses {
+                context.loses(Conflict::Protocol);
+            }
         }
     }
 }
@@ -149,7 +166,7 @@ fn hostname_conflicts(listeners: &mut [ListenerContext<'_>]) {
     let mut hostnames = BTreeMap::<(u16, &str), Vec<usize>>::new();
     for (i, context) in listeners.iter().enumerate() {
         // A listener that lost by its protocol takes no hostname from another.
-        if context.valid && !context.conflicted && !matches!(context.listener.protocol.as_str(), "TCP" | "UDP") {
+        if context.is_ready() && !matches!(context.listener.protocol.as_str(), "TCP" | "UDP") {
             let hostname = context.listener.hostname.as_deref().unwrap_or_default();
             hostnames.entry((context.listener.port, hostname)).or_default().push(i);
         }
@@ -169,7 +186,7 @@ fn hostname_conflicts(listeners: &mut [ListenerContext<'_>]) {
             if let Some(context) = listeners.get_mut(i)
                 && winner != Some(i)
             {
-                context.conflicted = true;
+                context.loses(Conflict::Hostname { other_has_it: winner.is_some() });
                 context.lost_hostname = winner.is_some();
             }
         }
@@ -179,8 +196,10 @@ fn hostname_conflicts(listeners: &mut [ListenerContext<'_>]) {
 /// The first TCP, and the first UDP, listener of a port wins (`validateConflictedLayer4Listeners`).
 fn layer_4_conflicts(listeners: &mut [ListenerContext<'_>], protocol: &str) {
     let mut ports = HashSet::new();
-    for context in listeners.iter_mut().filter(|context| context.valid && context.listener.protocol == protocol) {
-        context.conflicted |= !ports.insert(context.listener.port);
+    for context in listeners.iter_mut().filter(|c| c.fault.is_none() && c.listener.protocol == protocol) {
+        if !ports.insert(context.listener.port) {
+            context.loses(Conflict::Port);
+        }
     }
 }
 
@@ -188,9 +207,11 @@ fn layer_4_conflicts(listeners: &mut [ListenerContext<'_>], protocol: &str) {
 /// (`validateConflictedMergedListeners`).
 fn merged_conflicts<'a: 'b, 'b>(listeners: impl Iterator<Item = &'b mut ListenerContext<'a>>) {
     let mut seen = HashSet::new();
-    for context in listeners.filter(|context| context.valid) {
+    for context in listeners.filter(|context| context.fault.is_none()) {
         let listener = context.listener;
         let hostname = listener.hostname.as_deref().unwrap_or_default();
-        context.conflicted |= !seen.insert((listener.protocol.as_str(), hostname, listener.port));
+        if !seen.insert((listener.protocol.as_str(), hostname, listener.port)) {
+            context.loses(Conflict::MergedGateways);
+        }
     }
 }

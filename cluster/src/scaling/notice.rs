@@ -7,6 +7,7 @@ use tidegate_core::{
     event::{Notice, Reason},
     key::Key,
     no_effect::NoEffect,
+    not_followed::{Few, NotFollowed},
     plan::RELEASE,
     problem::Problem,
     workload::WorkloadRef,
@@ -25,8 +26,8 @@ pub enum WorkloadNotice {
     Paused,
     /// Annotated, but with nothing to scale on
     NoSignal,
-    /// No route leads to it
-    NoRoute,
+    /// No route leads to it; the reasons of those that name its Services
+    NoRoute(Vec<NotFollowed>),
     /// No AI gateway counts its tokens
     NoModel,
     /// It is to open after a workload that does not exist, so nothing is waited for
@@ -71,7 +72,7 @@ impl Notice for WorkloadNotice {
             Self::NotActedOnYet(_) => Reason::NotActedOnYet,
             Self::Paused => Reason::Paused,
             Self::NoSignal => Reason::NoSignal,
-            Self::NoRoute => Reason::NoRoute,
+            Self::NoRoute(_) => Reason::NoRoute,
             Self::NoModel => Reason::NoModel,
             Self::NothingToWaitFor(_) => Reason::NothingToWaitFor,
             Self::NoHolidays => Reason::NoHolidays,
@@ -112,7 +113,12 @@ impl fmt::Display for WorkloadNotice {
                 f,
                 "nothing says when to scale: add what one replica carries, for example tidegate.dev/requests-per-second: \"100\""
             ),
-            Self::NoRoute => write!(
+            Self::NoRoute(refused) if !refused.is_empty() => write!(
+                f,
+                "no route reaches it. {}. Replicas stay as they are until one does; `tidegate routes` shows all that is not followed",
+                Few(refused)
+            ),
+            Self::NoRoute(_) => write!(
                 f,
                 "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
                  a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{LabelSelector, Meta, route::ParentRef};
+use super::{LabelSelector, Meta, parent_ref::ParentRef};
 
 /// `GatewayClass`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

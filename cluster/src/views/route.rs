@@ -7,7 +7,11 @@ mod matches;
 
 use serde::Deserialize;
 
-use super::{Meta, status::Status};
+use super::{
+    Meta,
+    parent_ref::ParentRef,
+    status::{Reported, Status},
+};
 
 pub(crate) use filter::{Filter, RegexPattern, UrlRewrite, is_dns_subdomain};
 
@@ -30,6 +34,18 @@ impl Route {
     pub(crate) fn is_pending(&self, controller: &str) -> bool {
         self.status.is_behind(self.metadata.generation, controller)
     }
+
+    /// What this controller reports on the current generation of the route: by one parent, or by all.
+    pub(crate) fn reported(&self, controller: &str, parent: Option<&ParentRef>) -> Reported<'_> {
+        let Meta { generation, namespace, .. } = &self.metadata;
+        let of = |reported: &ParentRef| parent.is_none_or(|parent| parent.is_same(reported, namespace));
+        self.status.reported(*generation, controller, of)
+    }
+
+    /// Whether a controller has refused some generation of the route.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.status.refuses()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -38,18 +54,6 @@ pub(crate) struct RouteSpec {
     pub(crate) parent_refs: Vec<ParentRef>,
     pub(crate) hostnames: Vec<String>,
     pub(crate) rules: Vec<Rule>,
-}
-
-/// A parent that a route attaches to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct ParentRef {
-    pub(crate) group: Option<String>,
-    pub(crate) kind: Option<String>,
-    pub(crate) namespace: Option<String>,
-    pub(crate) name: String,
-    pub(crate) section_name: Option<String>,
-    pub(crate) port: Option<u16>,
 }
 
 /// One rule of a route.

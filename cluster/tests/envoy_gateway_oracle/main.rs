@@ -75,6 +75,7 @@ fn discovery_agrees_with_the_fixtures_of_envoy_gateway() {
     let (passed, failures) = run(&Case::all_in(&fixtures));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(passed >= 15, "only {passed} fixtures in {}", fixtures.display());
+    assert_eq!(disputes(&Case::all_in(&fixtures)), Vec::<String>::new());
 }
 
 #[test]
@@ -88,6 +89,26 @@ fn discovery_agrees_with_every_case_of_envoy_gateways_own_tests() {
     println!("{passed} of {} cases agree", cases.len());
     assert!(failures.is_empty(), "{} of {} cases differ:\n{}", failures.len(), cases.len(), failures.join("\n"));
     assert!(passed > 600, "only {passed} cases in {}", testdata.display());
+}
+
+#[test]
+#[ignore = "make test-oracle gets the sources of Envoy Gateway"]
+fn what_is_not_followed_is_refused_by_the_status_of_the_route_too() {
+    let source = std::env::var_os("TIDEGATE_ENVOY_GATEWAY_SOURCE").expect("make test-oracle sets it");
+    let testdata = Path::new(&source).join("internal/gatewayapi/testdata");
+    let disputes = disputes(&Case::all_in(&testdata));
+    assert!(disputes.is_empty(), "{}:\n{}", disputes.len(), disputes.join("\n"));
+}
+
+/// Where discovery and the statuses of routes differ.
+fn disputes(cases: &[Case]) -> Vec<String> {
+    // Here a Service without endpoints loses its ports (`drop_ports_without_endpoints`).
+    let beyond = |case: &&Case| {
+        BEYOND.iter().any(|(_, names)| names.contains(&case.name.as_str()))
+            || case.name == "httproute-with-backendref-no-endpoints"
+    };
+    let all = cases.iter().filter(|case| !beyond(case));
+    all.flat_map(|case| case.disputes().into_iter().map(|dispute| format!("{}: {dispute}", case.name))).collect()
 }
 
 /// The number of cases that agree, and the differences of the others.

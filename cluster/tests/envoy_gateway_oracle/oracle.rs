@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tidegate_cluster::{BackendId, ClusterEntry, Objects};
-use tidegate_core::plan::Role;
+use tidegate_core::{not_followed::NotFollowed, plan::Role};
 
 /// Parts of clusters, by backend and cluster. Ports of Backends are left out, as Envoy Gateway does.
 type Mapping = BTreeMap<BackendId, BTreeMap<String, Part>>;
@@ -57,6 +57,20 @@ impl Case {
             }
         }
         (!difference.is_empty()).then_some(difference)
+    }
+
+    /// Where discovery refuses what Envoy Gateway's status accepts, or follows what it refuses.
+    pub(crate) fn disputes(&self) -> Vec<String> {
+        let (input, output) = (read(&self.input), read(&self.output));
+        let mut objects = Objects::default();
+        for mut object in objects_of(self, &input) {
+            if let Some(status) = status_of(&object, &output) {
+                object["status"] = status.clone();
+            }
+            objects.apply(object).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        }
+        let differs = |one: &NotFollowed| one.envoy_gateway.as_ref().is_some_and(|verdict| !verdict.agrees);
+        objects.routing().not_followed.iter().filter(|one| differs(one)).map(ToString::to_string).collect()
     }
 
     fn found(&self) -> Mapping {
@@ -111,6 +125,14 @@ impl Case {
         }
         mapping
     }
+}
+
+/// The status that the translation gives a route.
+fn status_of<'o>(object: &Value, output: &'o Value) -> Option<&'o Value> {
+    let is_same = |other: &&Value| ["name", "namespace"].iter().all(|k| other["metadata"][k] == object["metadata"][k]);
+    let kind = object["kind"].as_str().filter(|kind| kind.ends_with("Route"))?;
+    let mut all = output.as_object()?.iter().filter(|(key, _)| key.eq_ignore_ascii_case(&format!("{kind}s")));
+    all.find_map(|(_, routes)| routes.as_array()?.iter().find(is_same)?.get("status"))
 }
 
 /// Adds a destination, which occurs once per listener, hostname and match, always the same.

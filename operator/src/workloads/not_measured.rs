@@ -8,7 +8,8 @@ use std::{
 
 use tidegate_core::{
     event::{Notice, Reason},
-    plan::Plan,
+    not_followed::Few,
+    plan::{Plan, PlannedWorkload},
     workload::{WorkloadId, WorkloadRef},
 };
 
@@ -64,9 +65,18 @@ pub async fn report_not_measured(unmeasured: Unmeasured, context: Context) {
     report(|plan| notices(plan, &unmeasured), context).await;
 }
 
+/// The reason, with what Envoy Gateway refuses of routes that are followed.
+fn with_refusals(reason: String, workload: &PlannedWorkload) -> String {
+    match workload.not_followed.as_slice() {
+        [] => reason,
+        _ if workload.traffic.is_empty() => reason,
+        refused => format!("{reason}. {}", Few(refused)),
+    }
+}
+
 fn notices(plan: &Plan, unmeasured: &Unmeasured) -> Vec<(WorkloadId, Vec<NotMeasured>)> {
     let notice = |id: &WorkloadId| {
-        let reason = unmeasured(id, plan)?;
+        let reason = with_refusals(unmeasured(id, plan)?, plan.workloads.get(id)?);
         let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
         Some((id.clone(), vec![NotMeasured { workload, reason }]))
     };

@@ -1,6 +1,7 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 use tidegate_core::{
+    not_followed::NotFollowed,
     plan::Prerequisite,
     schedule::Schedule,
     signal::PerReplica,
@@ -149,6 +150,19 @@ async fn a_route_that_is_gone_holds_the_last_sum_and_is_then_an_error_but_never_
     let error = value(&demands, &api(), &after).unwrap_err();
     assert!(error.starts_with("no route reaches deployment/api in namespace shop: wants an HTTPRoute"), "{error}");
     assert_eq!(demands.is_active(&api(), &after), Ok(true), "activity stays as it was");
+}
+
+#[test]
+fn a_workload_that_no_route_reaches_says_what_is_wrong_with_those_that_name_it() {
+    let mut plan = annotated(Vec::new());
+    let route = RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "api".into(), rule: Some(0) };
+    let message = "names Service api port 8080; it has 80".to_owned();
+    plan.workloads.get_mut(&deployment("api")).unwrap().not_followed =
+        vec![NotFollowed { route, reason: "PortNotFound", message, envoy_gateway: None }];
+    assert_eq!(
+        value(&demands(), &api(), &plan).unwrap_err(),
+        "no route reaches deployment/api in namespace shop: HTTPRoute shop/api, rule 0: names Service api port 8080; it has 80"
+    );
 }
 
 /// A Plan from a cluster, with this many of six pods ready.

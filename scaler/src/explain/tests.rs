@@ -100,6 +100,25 @@ async fn what_is_not_known_is_said_with_its_reason_and_never_shown_as_zero() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_routes_is_said_once() {
+    let refused = NotFollowed {
+        route: RouteRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: "api".into(), rule: Some(0) },
+        reason: "PortNotFound",
+        message: "names Service api port 8080; it has 80".to_owned(),
+        envoy_gateway: None,
+    };
+    for shares in [vec![], vec![share("web")]] {
+        let mut plan = plan("api", &BOTH, shares);
+        plan.workloads.get_mut(&deployment("api")).unwrap().not_followed = vec![refused.clone()];
+        let explanation = explain(&plan, &demands(), &deployment("api")).unwrap();
+        assert_eq!(explanation.not_followed, [refused.clone()]);
+        let said =
+            explanation.problems.iter().filter(|problem| problem.contains("names Service api port 8080; it has 80"));
+        assert_eq!(said.count(), 1, "{:?}", explanation.problems);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_one_signal_of_two_unknown_the_answer_is_a_lower_bound() {
     let mut annotations = BOTH.to_vec();
     annotations.extend([("prometheus-query", "sum(jobs)"), ("prometheus-target", "5")]);
@@ -213,6 +232,7 @@ async fn programs_get_the_same_in_camel_case() {
                 ],
             }],
         }],
+        "notFollowed": [],
         "problems": [],
         "notices": [],
         "sources": [{ "name": "test", "lastSuccessSeconds": 0.0, "error": null }],

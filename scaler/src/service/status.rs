@@ -42,7 +42,7 @@ impl RpcRefusal {
             Self::UnknownMetric { .. }
             | Self::NoDemand(NoDemand::UnknownWorkload { .. } | NoDemand::UnknownService { .. }) => Code::NotFound,
             // Only a change in the cluster helps, so a retry does not.
-            Self::NoDemand(NoDemand::NoRoute(_)) => Code::FailedPrecondition,
+            Self::NoDemand(NoDemand::NoRoute { .. }) => Code::FailedPrecondition,
             // Data will arrive, or arrive again, so a retry helps.
             Self::NoDemand(
                 NoDemand::NothingKnown
