@@ -10,7 +10,6 @@ mod calendar;
 mod envoy_gateway;
 mod gateway;
 mod policy;
-mod quantity;
 mod route;
 mod scaling;
 mod status;

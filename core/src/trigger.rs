@@ -12,10 +12,10 @@ use std::{
 use crate::{
     calendar::Calendar,
     ids::ServiceId,
-    intent::{Intent, shortened},
+    intent::Intent,
     kafka::KafkaIntent,
     key::Key,
-    problem::Problem,
+    problem::{Problem, shortened},
     schedule::Schedule,
     signal::{Family, PerReplica, Signal, Target},
     value::{self, ReadKeys, Wanted},

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
-use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
+use tidegate_core::{intent::Annotations, plan::Replicas, quantity, workload::Requests};
 
-use super::{ASLEEP, Labels, Meta, quantity};
+use super::{ASLEEP, Labels, Meta};
 
 /// A Deployment or StatefulSet.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -99,6 +99,7 @@ fn completed(keys: Vec<Key>) -> Vec<Key> {
         Topic::Kafka => &[Key::KafkaLag, Key::KafkaGroup][..],
         Topic::Query => &[Key::PrometheusQuery, Key::PrometheusTarget],
         Topic::Models => &[Key::OutputTokensPerSecond],
+        Topic::Beside => &[Key::Cpu],
         Topic::Hours => &[Key::Hours, Key::Timezone],
         Topic::Traffic | Topic::Bounds | Topic::Gateway | Topic::Namespace => &[],
     };
