@@ -11,6 +11,7 @@ use std::{
 };
 
 use tidegate_core::{
+    beside::Pod,
     calendar::Calendars,
     ids::ServiceId,
     intent::{Annotations, Intent, Managed, applied, is_annotated},
@@ -285,9 +286,20 @@ impl<'a> Workloads<'a> {
             let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
             let (pods, measured_startup) = self.objects.serving.of(&id);
             let requests = known.workload.requests();
+            let measured = planned.intent.as_ref().is_ok_and(|intent| intent.beside.resources().next().is_some());
+            let pod = if measured { known.workload.pod() } else { Pod::default() };
             Some((
                 id,
-                PlannedWorkload { traffic: known.traffic, after, requests, models, pods, measured_startup, ..planned },
+                PlannedWorkload {
+                    traffic: known.traffic,
+                    after,
+                    requests,
+                    pod,
+                    models,
+                    pods,
+                    measured_startup,
+                    ..planned
+                },
             ))
         };
         self.all.into_iter().filter_map(planned).collect()

@@ -3,11 +3,13 @@
 //! They are written to the ScaledObject as they are, and the HPA takes the largest need of all. What KEDA measures itself is not
 //! Tidegate's to clamp: [`Intent::sleeps_by_pause`](crate::intent::Intent::sleeps_by_pause) says when hours need KEDA's pause.
 
+mod measurable;
 mod resource;
 mod scaler_type;
 mod trigger;
 
 pub use self::{
+    measurable::{Container, Has, Pod, Unmeasurable},
     resource::MetricType,
     scaler_type::ScalerType,
     trigger::{AuthenticationRef, KedaTrigger},

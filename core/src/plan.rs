@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration
 use serde::Serialize;
 
 use crate::{
+    beside::Pod,
     calendar::Calendars,
     fleet::Fleet,
     ids::{RouteRef, ServiceId},
@@ -54,6 +55,8 @@ pub struct PlannedWorkload {
     pub replicas: Replicas,
     /// The resources that one replica requests
     pub requests: Requests,
+    /// What its pods say of CPU and memory, if it is to be scaled on them: for other workloads it does not matter
+    pub pod: Pod,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
     /// The name of the Calendar that these hours come from
@@ -107,6 +110,7 @@ impl PlannedWorkload {
             traffic,
             replicas,
             requests: Requests::default(),
+            pod: Pod::default(),
             schedule,
             calendar,
             after: None,

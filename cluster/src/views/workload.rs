@@ -1,10 +1,16 @@
 //! Workloads, the pods of proxies, and Namespaces.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
-use tidegate_core::{intent::Annotations, plan::Replicas, quantity, workload::Requests};
+use tidegate_core::{
+    beside::{self, Has},
+    intent::Annotations,
+    plan::Replicas,
+    quantity,
+    workload::Requests,
+};
 
 use super::{ASLEEP, Labels, Meta};
 
@@ -91,21 +97,60 @@ pub(crate) struct Template {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct PodSpec {
     containers: Vec<Container>,
+    init_containers: Vec<Container>,
+    resources: Resources,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Container {
+    name: Box<str>,
     resources: Resources,
+    /// `Always` makes a side-car of an init container
+    restart_policy: RestartPolicy,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+enum RestartPolicy {
+    Always,
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Resources {
     requests: ResourceList,
+    #[serde(deserialize_with = "given")]
+    limits: Has,
+}
+
+impl Resources {
+    /// Which requests there are; a limit is one too.
+    fn has(&self) -> Has {
+        let given = |quantity: &Option<Quantity>| {
+            quantity.as_ref().and_then(|q| quantity::parse(&q.0)).is_some_and(|n| n > 0.0)
+        };
+        Has {
+            cpu: self.limits.cpu || given(&self.requests.cpu),
+            memory: self.limits.memory || given(&self.requests.memory),
+        }
+    }
+}
+
+/// Of limits, it matters only whether they are there: that keeps the view of ten thousand workloads small.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Has, D::Error> {
+    let limits = BTreeMap::<Box<str>, serde_json::Value>::deserialize(deserializer)?;
+    let is_some = |name| match limits.get(name) {
+        Some(serde_json::Value::String(text)) => quantity::parse(text).is_some_and(|n| n > 0.0),
+        Some(serde_json::Value::Number(number)) => number.as_f64().is_some_and(|n| n > 0.0),
+        _ => false,
+    };
+    Ok(Has { cpu: is_some("cpu"), memory: is_some("memory") })
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -137,6 +182,19 @@ impl Workload {
         Requests {
             cpu_cores: containers().filter_map(|requests| value(&requests.cpu)).sum(),
             memory_bytes: containers().filter_map(|requests| value(&requests.memory)).sum(),
+        }
+    }
+
+    /// What its pods say of CPU and memory.
+    pub(crate) fn pod(&self) -> beside::Pod {
+        let spec = &self.spec.template.spec;
+        let side_cars =
+            spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
+        let of =
+            |container: &Container| beside::Container { name: container.name.clone(), has: container.resources.has() };
+        beside::Pod {
+            containers: spec.containers.iter().chain(side_cars).map(of).collect(),
+            whole: spec.resources.has(),
         }
     }
 
