@@ -1,14 +1,17 @@
-//! KEDA's own triggers beside Tidegate's: `tidegate.dev/cpu`, `tidegate.dev/memory` and `tidegate.dev/keda-triggers`.
+//! KEDA's own triggers beside Tidegate's: `tidegate.dev/cpu`, `tidegate.dev/memory` and `tidegate.dev/keda-triggers`, and a formula over
+//! all metrics.
 //!
 //! They are written to the ScaledObject as they are, and the HPA takes the largest need of all. What KEDA measures itself is not
 //! Tidegate's to clamp: [`Intent::sleeps_by_pause`](crate::intent::Intent::sleeps_by_pause) says when hours need KEDA's pause.
 
+mod formula;
 mod measurable;
 mod resource;
 mod scaler_type;
 mod trigger;
 
 pub use self::{
+    formula::{Formula, name_in_formulas},
     measurable::{Container, Has, Pod, Unmeasurable},
     resource::MetricType,
     scaler_type::ScalerType,
@@ -20,10 +23,12 @@ use crate::{
 };
 
 /// KEDA's triggers of one workload.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Beside {
     /// Those of `cpu` and `memory` first, then those of `keda-triggers` in their order
     pub triggers: Vec<KedaTrigger>,
+    /// The formula that takes the place of the largest need
+    pub formula: Option<Formula>,
 }
 
 impl Beside {
@@ -35,10 +40,14 @@ impl Beside {
             triggers.iter_mut().for_each(|trigger| trigger.count_only(&container));
         }
         triggers.extend(keys.read(Key::KedaTriggers, KedaTrigger::parse_all).unwrap_or_default());
-        Self { triggers }
+        let formula = keys.read(Key::Formula, Formula::parse);
+        let target = keys.read(Key::FormulaTarget, value::per_replica);
+        let activation = keys.read(Key::FormulaActivation, value::amount).unwrap_or(0);
+        let formula = formula.zip(target).map(|(text, target)| Formula { text, target, activation });
+        Self { triggers, formula }
     }
 
-    /// Whether there are none.
+    /// Whether there are none. A formula alone has nothing to compute with.
     pub fn is_empty(&self) -> bool {
         self.triggers.is_empty()
     }

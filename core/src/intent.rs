@@ -215,12 +215,12 @@ impl Intent {
     }
 
     /// Whether hours can hold the workload down only by having KEDA pause its ScaledObject. They clamp Tidegate's own signals, but
-    /// KEDA's triggers ask for replicas at any hour. `cpu` and `memory` do so only while there are pods: they neither wake a workload
+    /// KEDA's triggers ask for replicas at any hour, and a formula may make anything of what is clamped. `cpu` and `memory` do so only while there are pods: they neither wake a workload
     /// nor keep it from zero.
     pub fn sleeps_by_pause(&self) -> bool {
         let Some(schedule) = self.schedule.as_ref().filter(|schedule| schedule.has_hours()) else { return false };
         let keeps_some = schedule.off_hours_replicas.is_some_and(|replicas| replicas > 0);
-        self.beside.wakes() || (keeps_some && !self.beside.is_empty())
+        self.beside.wakes() || self.beside.formula.is_some() || (keeps_some && !self.beside.is_empty())
     }
 
     /// The schedule of the workload of this name, if it has hours. The problem is a Calendar that is missing or invalid.
@@ -314,9 +314,23 @@ impl Reader<'_> {
         self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
         self.needs(Key::StartupTime, &Key::OF_MODELS);
         self.needs(Key::Container, &[Key::Cpu, Key::Memory]);
+        self.needs(Key::Formula, &[Key::FormulaTarget]);
+        self.needs(Key::FormulaTarget, &[Key::Formula]);
+        self.needs(Key::FormulaActivation, &[Key::Formula]);
+        self.check_formula(&intent);
         self.needs(Key::After, &[Key::Hours, Key::Calendar]);
         self.check_hours();
         intent
+    }
+
+    fn check_formula(&mut self, intent: &Intent) {
+        let formula = intent.beside.formula.as_ref();
+        // What a formula may name is unknown while other values are wrong.
+        if let Some(problem) =
+            formula.filter(|_| self.problems.is_empty()).and_then(|f| f.problem(&intent.targets, &intent.beside))
+        {
+            self.contradiction(format!("{}: {problem}", Key::Formula.annotation()));
+        }
     }
 
     fn check_hours(&mut self) {

@@ -184,6 +184,12 @@ keys! {
         "Name of the container whose CPU and memory count; needs `cpu` or `memory`";
     KedaTriggers "keda-triggers" "kedaTriggers" Beside [Workload] KedaTriggers "" "[{type: rabbitmq, metadata: {queueName: mail, mode: QueueLength, value: 20, hostFromEnv: RABBIT}}]"
         "Triggers of KEDA's own scalers, as a ScaledObject has them";
+    Formula "formula" "formula" Beside [Workload] Formula "" "requests_per_second + 5 * kafka_lag"
+        "One number out of the metrics, in KEDA's expression language, in place of the largest need; needs `formula-target`. The names are those of the signals with underscores, and those of the triggers of `keda-triggers`";
+    FormulaTarget "formula-target" "formulaTarget" Beside [Workload] PerReplica "" "100"
+        "What one replica carries of the formula's value; needs `formula`";
+    FormulaActivation "formula-activation" "formulaActivation" Beside [Workload] Amount "0" "10"
+        "A value of the formula above this wakes the workload from zero; needs `formula`, and no hours";
     MinReplicas "min-replicas" "minReplicas" Bounds [Workload Gateway Namespace] Replicas "1" "2"
         "Never fewer replicas inside hours. 0 lets a workload with Kafka's lag, a query or a trigger of `keda-triggers` scale to zero; with other signals one replica is kept";
     MaxReplicas "max-replicas" "maxReplicas" Bounds [Workload Gateway Namespace] MaxReplicas "10" "20"

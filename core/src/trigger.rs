@@ -120,6 +120,24 @@ impl Trigger {
         }
     }
 
+    /// One trigger for each signal of this one: a formula of KEDA's reads triggers, not metrics.
+    pub fn split(&self) -> impl Iterator<Item = (Signal, Self)> {
+        self.targets.iter().map(|target| (target.signal, self.of(*target)))
+    }
+
+    fn of(&self, target: Target) -> Self {
+        let is = |family| target.signal.family() == family;
+        Self {
+            namespace: self.namespace.clone(),
+            targets: vec![target],
+            traffic: self.traffic.clone(),
+            query: self.query.clone().filter(|_| is(Family::Query)),
+            kafka: self.kafka.clone().filter(|_| is(Family::Kafka)),
+            model: self.model.clone().filter(|_| is(Family::Tokens) || is(Family::ModelServers)),
+            schedule: self.schedule.clone().filter(|_| is(Family::Schedule)),
+        }
+    }
+
     /// The inverse of [`Self::parse`], less the scaler's address. Keys in alphabetical order.
     pub fn metadata(&self) -> Vec<(&'static str, String)> {
         let Self { namespace: _, targets, traffic, query, kafka, model, schedule } = self;

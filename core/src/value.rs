@@ -118,6 +118,11 @@ pub(crate) fn partitions(value: &str) -> Result<Partitions, Wanted> {
     value.parse().map_err(|error: NotPartitions| error.to_string())
 }
 
+/// A whole number.
+pub(crate) fn amount(value: &str) -> Result<u64, Wanted> {
+    value.parse().map_err(|_| ValueKind::Amount.wanted().into())
+}
+
 pub(crate) fn messages(value: &str) -> Result<u64, Wanted> {
     value.parse().map_err(|_| ValueKind::Messages.wanted().into())
 }
@@ -246,7 +251,7 @@ mod tests {
     use super::*;
     use crate::{
         behavior::{Rate, Tolerance},
-        beside::KedaTrigger,
+        beside::{Formula, KedaTrigger},
         intent::Managed,
     };
 
@@ -263,6 +268,8 @@ mod tests {
             ValueKind::Tolerance => Tolerance::parse(value).is_ok(),
             ValueKind::Cpu => KedaTrigger::of_cpu(value).is_ok(),
             ValueKind::Memory => KedaTrigger::of_memory(value).is_ok(),
+            ValueKind::Amount => amount(value).is_ok(),
+            ValueKind::Formula => Formula::parse(value).is_ok(),
             ValueKind::KedaTriggers => KedaTrigger::parse_all(value).is_ok(),
             ValueKind::WarmUp => warm_up(value).is_ok(),
             ValueKind::StuckAfter => stuck_after(value).is_ok(),

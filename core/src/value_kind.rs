@@ -26,6 +26,8 @@ kinds! {
     Tolerance "a share from 0% to 100%, such as \"10%\"";
     Cpu "a share of the request such as \"70%\", or cores per replica such as \"500m\"";
     Memory "a share of the request such as \"80%\", or an amount per replica such as \"512Mi\"";
+    Formula "an expression over the names of metrics, such as \"requests_per_second + 5 * kafka_lag\"";
+    Amount "a whole number, such as \"10\"";
     KedaTriggers "a list of KEDA's triggers as YAML or JSON";
     WarmUp "a time from 0s to 24h, such as \"10m\"";
     StuckAfter "a time from 30s to 7days, such as \"10m\"";

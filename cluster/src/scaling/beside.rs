@@ -20,7 +20,8 @@ pub(super) fn about_beside<'a>(
 
 fn pause(intent: &Intent) -> Option<WorkloadNotice> {
     let schedule = intent.schedule.as_ref().filter(|_| intent.sleeps_by_pause())?;
-    let names: Vec<_> = intent.beside.triggers.iter().map(KedaTrigger::label).collect();
+    let formula = intent.beside.formula.iter().map(|_| "a formula");
+    let names: Vec<_> = intent.beside.triggers.iter().map(KedaTrigger::label).chain(formula).collect();
     Some(WorkloadNotice::PausedByHours(schedule.off_hours_replicas.unwrap_or(0), names.join(", ")))
 }
 

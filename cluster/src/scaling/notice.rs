@@ -143,8 +143,8 @@ impl fmt::Display for WorkloadNotice {
             ),
             Self::PausedByHours(replicas, triggers) => write!(
                 f,
-                "KEDA's own triggers ({triggers}) know no hours: outside them KEDA pauses its ScaledObject at {replicas} replicas, \
-                 whatever they ask for (autoscaling.keda.sh/paused-replicas)"
+                "what KEDA itself measures or computes ({triggers}) knows no hours: outside them KEDA pauses its ScaledObject at {replicas} replicas, \
+                 whatever is asked for (autoscaling.keda.sh/paused-replicas)"
             ),
             Self::ZeroNeedsWakeSignal => write!(
                 f,

@@ -14,7 +14,7 @@ use super::{
     beside::about_beside,
     notice::WorkloadNotice,
     settings::Settings,
-    triggers::{asks_tidegate, triggers},
+    triggers::{asks_tidegate, scaling_modifiers, triggers},
 };
 
 /// The label of Tidegate's own objects.
@@ -140,6 +140,9 @@ fn build(
             "triggers": triggers(id, intent, &settings.scaler),
         },
     });
+    if let Some(modifiers) = scaling_modifiers(intent) {
+        object["spec"]["advanced"]["scalingModifiers"] = modifiers;
+    }
     // Above zero KEDA leaves everything to the HPA, and warns of intervals that have no effect.
     if min == 0 {
         object["spec"]["pollingInterval"] = json!(15);

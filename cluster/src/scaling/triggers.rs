@@ -2,18 +2,43 @@
 
 use serde_json::{Map, Value, json};
 use tidegate_core::{
-    beside::KedaTrigger, intent::Intent, key::Key, problem::Problem, trigger::Trigger, workload::WorkloadId,
+    beside::{KedaTrigger, name_in_formulas},
+    intent::Intent,
+    key::Key,
+    problem::Problem,
+    signal::Signal,
+    trigger::Trigger,
+    workload::WorkloadId,
 };
 
 use super::settings::ScalerEndpoint;
 
 /// All triggers of a workload. Without a signal of Tidegate's there is none that asks it.
 pub(super) fn triggers(id: &WorkloadId, intent: &Intent, scaler: &ScalerEndpoint) -> Vec<Value> {
-    let own = (!intent.targets.is_empty()).then(|| own(&Trigger::of_workload(id, intent), scaler));
+    let trigger = Trigger::of_workload(id, intent);
+    let own: Vec<_> = if intent.beside.formula.is_some() {
+        trigger.split().map(|(signal, trigger)| own(&name_in_formulas(signal), &trigger, scaler)).collect()
+    } else if trigger.targets.is_empty() {
+        Vec::new()
+    } else {
+        vec![own("tidegate", &trigger, scaler)]
+    };
     own.into_iter().chain(intent.beside.triggers.iter().map(|trigger| json!(trigger))).collect()
 }
 
-fn own(trigger: &Trigger, scaler: &ScalerEndpoint) -> Value {
+/// `advanced.scalingModifiers`: KEDA's name for a formula.
+pub(super) fn scaling_modifiers(intent: &Intent) -> Option<Value> {
+    let formula = intent.beside.formula.as_ref()?;
+    let has_hours = intent.target(Signal::Schedule).is_some();
+    Some(json!({
+        "formula": formula.for_keda(has_hours),
+        "target": formula.target.to_string(),
+        "activationTarget": formula.activation.to_string(),
+        "metricType": "AverageValue",
+    }))
+}
+
+fn own(name: &str, trigger: &Trigger, scaler: &ScalerEndpoint) -> Value {
     let metadata = trigger.metadata().into_iter();
     let mut metadata: Map<_, _> = metadata.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     metadata.insert("scalerAddress".to_owned(), Value::from(scaler.address.as_str()));
@@ -22,7 +47,7 @@ fn own(trigger: &Trigger, scaler: &ScalerEndpoint) -> Value {
     }
     let mut trigger = json!({
         "type": "external-push",
-        "name": "tidegate",
+        "name": name,
         "metricType": "AverageValue",
         "metadata": metadata,
     });
@@ -101,6 +126,34 @@ mod tests {
         assert_eq!((&hours[0]["metadata"]["schedule"], &hours[1]["type"]), (&json!("true"), &json!("cpu")));
         let alone = of(&[("cpu", "70%")]);
         assert_eq!((alone.len(), &alone[0]["type"]), (1, &json!("cpu")));
+    }
+
+    #[test]
+    fn beside_a_formula_each_signal_is_a_trigger_of_its_own_that_the_formula_can_name() {
+        let asked = [
+            ("requests-per-second", "100"),
+            ("kafka-lag", "50"),
+            ("kafka-group", "mail"),
+            ("hours", "24/7"),
+            ("timezone", "UTC"),
+            ("formula", "requests_per_second + 2 * kafka_lag + jobs"),
+            ("formula-target", "80"),
+            ("keda-triggers", "[{type: nsq, name: jobs, metadata: {topic: a}}]"),
+        ];
+        let all = of(&asked);
+        let names: Vec<_> = all.iter().map(|trigger| trigger["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["requests_per_second", "kafka_lag", "schedule", "jobs"]);
+        assert_eq!(
+            all[0]["metadata"].as_object().unwrap().keys().collect::<Vec<_>>(),
+            ["requestsPerSecond", "scalerAddress", "workload"]
+        );
+        assert_eq!(
+            (&all[1]["metadata"]["kafkaGroup"], &all[2]["metadata"]["schedule"]),
+            (&json!("mail"), &json!("true"))
+        );
+        let modifiers = scaling_modifiers(&intent(&asked)).unwrap();
+        assert_eq!((&modifiers["target"], &modifiers["activationTarget"]), (&json!("80"), &json!("0")));
+        assert!(modifiers["formula"].as_str().unwrap().contains("max(tidegate_formula, schedule * 80)"), "{modifiers}");
     }
 
     #[test]

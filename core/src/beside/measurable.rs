@@ -115,7 +115,7 @@ mod tests {
     fn told(container: Option<&str>, pod: &Pod) -> Vec<String> {
         let mut cpu = KedaTrigger::of_cpu("70%").unwrap();
         container.into_iter().for_each(|container| cpu.count_only(container));
-        let beside = Beside { triggers: vec![cpu] };
+        let beside = Beside { triggers: vec![cpu], formula: None };
         beside.unmeasurable(pod).iter().map(|what| what.to_string().chars().take(77).collect()).collect()
     }
 

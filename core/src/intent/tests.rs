@@ -299,3 +299,41 @@ fn behaviour_has_the_defaults_of_the_hpa_and_a_namespace_may_give_others() {
     assert_eq!((intent.behavior.scale_up_after, intent.behavior.scale_up.len()), (Duration::from_mins(1), 1));
     assert_eq!(intent.beside.triggers.len(), 1);
 }
+
+#[test]
+fn a_formula_reads_metrics_that_there_are() {
+    let with = |formula: &str, more: &[(&str, &str)]| {
+        let formula = [("requests-per-second", "1"), ("formula", formula), ("formula-target", "5")];
+        parse(&[&formula[..], more].concat())
+    };
+    let jobs = ("keda-triggers", "[{type: nsq, name: jobs, metadata: {topic: a}}]");
+    let formula = with("requests_per_second + jobs", &[jobs]).unwrap().unwrap().beside.formula.unwrap();
+    assert_eq!((formula.target.get(), formula.activation), (5.0, 0));
+    for (formula, more, expected) in [
+        ("requests_per_second + jobs", vec![], "jobs is none of its metrics, which are: requests_per_second"),
+        ("requests-per-second", vec![], "per is none of its metrics"),
+        ("1", vec![("keda-triggers", RABBIT)], "that of rabbitmq has none"),
+        ("1", vec![("keda-triggers", "[{type: nsq, name: a-b}]")], "that of nsq has a-b"),
+        ("1", vec![("keda-triggers", "[{type: nsq, name: requests_per_second}]")], "none of Tidegate's metrics"),
+        ("1", vec![("cpu", "70%"), ("container", "app")], "KEDA leaves cpu of one container out"),
+    ] {
+        let [problem] = &with(formula, &more).unwrap_err()[..] else { panic!("{formula}") };
+        assert!(problem.starts_with("tidegate.dev/formula: ") && problem.contains(expected), "{problem}");
+    }
+    assert_eq!(
+        parse(&[("requests-per-second", "1"), ("formula", "1")]).unwrap_err(),
+        ["tidegate.dev/formula needs tidegate.dev/formula-target beside it"]
+    );
+    let [problem] =
+        &parse(&[&OFFICE[..], &[("formula", "schedule"), ("formula-target", "1")]].concat()).unwrap_err()[..]
+    else {
+        panic!()
+    };
+    assert!(problem.contains("there is nothing to compute with"), "{problem}");
+    let [problem] = &with("1", &[&OFFICE[..], &[("formula-activation", "2")]].concat()).unwrap_err()[..] else {
+        panic!()
+    };
+    assert!(problem.contains("tidegate.dev/formula-activation cannot stand beside hours"), "{problem}");
+    let hours = with("requests_per_second", &OFFICE).unwrap().unwrap();
+    assert!(hours.sleeps_by_pause(), "what a formula makes of a clamped signal is not clamped");
+}
