@@ -1,6 +1,6 @@
 //! Workloads, the pods of proxies, and Namespaces.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
@@ -101,7 +101,7 @@ pub(crate) struct Template {
 struct PodSpec {
     containers: Vec<Container>,
     init_containers: Vec<Container>,
-    resources: Resources,
+    resources: PodResources,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -142,15 +142,31 @@ impl Resources {
     }
 }
 
-/// Of limits, it matters only whether they are there: that keeps the view of ten thousand workloads small.
+/// The requests of a pod as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct PodResources {
+    #[serde(deserialize_with = "given")]
+    requests: Has,
+    #[serde(deserialize_with = "given")]
+    limits: Has,
+}
+
+/// Of these, it matters only whether they are there: that keeps the views of ten thousand workloads small.
 fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Has, D::Error> {
-    let limits = BTreeMap::<Box<str>, serde_json::Value>::deserialize(deserializer)?;
-    let is_some = |name| match limits.get(name) {
-        Some(serde_json::Value::String(text)) => quantity::parse(text).is_some_and(|n| n > 0.0),
-        Some(serde_json::Value::Number(number)) => number.as_f64().is_some_and(|n| n > 0.0),
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Given {
+        cpu: serde_json::Value,
+        memory: serde_json::Value,
+    }
+    let is_some = |quantity: &serde_json::Value| match quantity {
+        serde_json::Value::String(text) => quantity::parse(text).is_some_and(|n| n > 0.0),
+        serde_json::Value::Number(number) => number.as_f64().is_some_and(|n| n > 0.0),
         _ => false,
     };
-    Ok(Has { cpu: is_some("cpu"), memory: is_some("memory") })
+    let Given { cpu, memory } = Given::deserialize(deserializer)?;
+    Ok(Has { cpu: is_some(&cpu), memory: is_some(&memory) })
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -188,14 +204,13 @@ impl Workload {
     /// What its pods say of CPU and memory.
     pub(crate) fn pod(&self) -> beside::Pod {
         let spec = &self.spec.template.spec;
+        let PodResources { requests, limits } = spec.resources;
+        let whole = Has { cpu: requests.cpu || limits.cpu, memory: requests.memory || limits.memory };
         let side_cars =
             spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
         let of =
             |container: &Container| beside::Container { name: container.name.clone(), has: container.resources.has() };
-        beside::Pod {
-            containers: spec.containers.iter().chain(side_cars).map(of).collect(),
-            whole: spec.resources.has(),
-        }
+        beside::Pod { containers: spec.containers.iter().chain(side_cars).map(of).collect(), whole }
     }
 
     /// The wanted and the ready replicas.
