@@ -187,7 +187,7 @@ impl Service {
             instance: lease.holder.clone(),
         };
         self.part(calendars::run(context.clone()));
-        self.part(sleep_by_hours::run(context.clone()));
+        self.part(sleep_by_hours::run(context.clone(), lease.release()));
         self.part(proxies::run(self.listeners(demands), context.clone()));
         let scraped = self.args.source.source != Source::Otlp;
         self.part(proxies::report_left_out(scraped, context.clone()));

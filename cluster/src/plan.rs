@@ -15,6 +15,7 @@ use std::{
 };
 
 use tidegate_core::{
+    beside::Pod,
     calendar::Calendars,
     ids::ServiceId,
     intent::{Annotations, Intent, Managed, applied, is_annotated},
@@ -316,7 +317,10 @@ impl<'a> Workloads<'a> {
             let after = planned.schedule.as_ref().and_then(|schedule| schedule.after.clone());
             let after = after.and_then(|after| prerequisite(self.objects, after.within(known.namespace)));
             let (pods, measured_startup) = self.objects.serving.of(&id);
-            let requests = known.pods.unwrap_or(known.workload).requests();
+            let pods_of = known.pods.unwrap_or(known.workload);
+            let requests = pods_of.requests();
+            let measured = planned.intent.as_ref().is_ok_and(|intent| intent.beside.resources().next().is_some());
+            let pod = if measured { pods_of.pod() } else { Pod::default() };
             Some((
                 id,
                 PlannedWorkload {
@@ -324,6 +328,7 @@ impl<'a> Workloads<'a> {
                     not_followed: known.not_followed,
                     after,
                     requests,
+                    pod,
                     models,
                     pods,
                     measured_startup,

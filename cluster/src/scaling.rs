@@ -1,16 +1,21 @@
 //! Plan → ScaledObjects: the desired ScaledObject of each workload, and the notices to its owner. `tidegate render` and the
 //! operator decide by the same functions.
 
+mod behavior;
+mod beside;
 mod no_effect;
 mod notice;
 mod render;
 mod scaled_object;
+mod settings;
 mod takeover;
+mod triggers;
 
 pub use self::{
     no_effect::no_effect,
     notice::WorkloadNotice,
     render::{Rendered, render},
-    scaled_object::{MANAGED_BY, ScaledObjectPlan, ScalerEndpoint, Settings, desired, name, names},
+    scaled_object::{MANAGED_BY, ScaledObjectPlan, desired, name, names},
+    settings::{ScalerEndpoint, Settings},
     takeover::{TOOK_OVER, Takeover, Takeovers, merge_patch},
 };

@@ -1,4 +1,5 @@
-//! Objects that hours switch off and on, because no metric of ours scales them: ScaledObjects of others, CronJobs and DaemonSets.
+//! Objects that hours switch off and on, because no metric of ours can hold them: ScaledObjects of others, our own in which KEDA's
+//! triggers stand beside the hours, CronJobs and DaemonSets.
 //!
 //! Each has a switch of its own, which is set by server-side apply together with a mark ([`ASLEEP`]). Waking an object means to own
 //! neither field any more: there is nothing to remember, and the owner's value applies again.
@@ -52,16 +53,18 @@ pub enum Wanted {
 }
 
 impl Objects {
-    /// All objects that hours switch off and on, with the state that they ask for now.
-    pub fn sleepers(&self, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
-        sleepers(self, plan, now)
+    /// All objects that hours switch off and on, with the state that they ask for now. Of Tidegate's ScaledObjects only those of this
+    /// release are meant.
+    pub fn sleepers(&self, plan: &Plan, release: &str, now: DateTime<Utc>) -> Vec<Sleeper> {
+        sleepers(self, plan, release, now)
     }
 }
 
 /// All objects that may sleep, and all that were put to sleep.
-fn sleepers(objects: &Objects, plan: &Plan, now: DateTime<Utc>) -> Vec<Sleeper> {
+fn sleepers(objects: &Objects, plan: &Plan, release: &str, now: DateTime<Utc>) -> Vec<Sleeper> {
     let mut hours = Hours { now, known: Vec::new() };
     let mut all = scaled_objects(objects, plan, &mut hours);
+    all.extend(own_scaled_objects(objects, plan, release, &mut hours));
     if objects.manageable.cron_jobs {
         for (namespace, names) in &objects.cron_jobs {
             let business = Business::of(objects, namespace, |managed| managed.cron_jobs);
@@ -96,8 +99,7 @@ fn scaled_objects(objects: &Objects, plan: &Plan, hours: &mut Hours) -> Vec<Slee
     let of_others = objects.scaled_objects().filter(|object| !object.is_tidegates());
     let sleeper = |object: &ScaledObject| {
         let meta = &object.metadata;
-        let marked = meta.labels.get(ASLEEP).is_some();
-        let paused_at = meta.annotations.get(PAUSED_REPLICAS);
+        let marked = is_marked(object);
         let id = object.workload();
         let known = id.as_ref().and_then(|id| Some((plan.workloads.get(id)?, foreign.get(id)?)));
         let (wanted, until) = match known {
@@ -112,19 +114,52 @@ fn scaled_objects(objects: &Objects, plan: &Plan, hours: &mut Hours) -> Vec<Slee
             _ if marked => (Wanted::Awake, None),
             _ => return None,
         };
-        let by_others = !marked && (paused_at.is_some() || meta.annotations.contains_key(PAUSED));
-        Some(Sleeper {
-            kind: Kind::ScaledObject,
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            uid: meta.uid.clone(),
-            asleep: marked.then(|| paused_at.and_then(|replicas| replicas.parse().ok()).unwrap_or(0)),
-            wanted: if by_others { Wanted::AsItIs } else { wanted },
-            until,
-            problems: Vec::new(),
-        })
+        Some(scaled_object(object, wanted, until))
     };
     of_others.filter_map(sleeper).collect()
+}
+
+/// Tidegate's own, in which KEDA's triggers stand beside hours that cannot clamp them.
+fn own_scaled_objects(objects: &Objects, plan: &Plan, release: &str, hours: &mut Hours) -> Vec<Sleeper> {
+    let own = objects.scaled_objects().filter(|object| object.is_tidegates() && object.release() == Some(release));
+    let sleeper = |object: &ScaledObject| {
+        let known = object.workload().and_then(|id| plan.workloads.get(&id));
+        let (wanted, until) = match known.map(|workload| (workload, &workload.intent)) {
+            Some((workload, Ok(intent))) if intent.sleeps_by_pause() && !intent.paused => {
+                hours.of(workload.schedule.as_deref(), Some(workload))
+            }
+            _ if !is_marked(object) => return None,
+            Some((_, Ok(intent))) if intent.paused => (Wanted::AsItIs, None),
+            Some((_, Err(_))) => (Wanted::AsItIs, None),
+            None if mistaken(objects, &object.metadata.namespace) => (Wanted::AsItIs, None),
+            // No trigger of KEDA's or no hours any more.
+            Some((_, Ok(_))) | None => (Wanted::Awake, None),
+        };
+        Some(scaled_object(object, wanted, until))
+    };
+    own.filter_map(sleeper).collect()
+}
+
+/// Whether hours have paused it.
+fn is_marked(object: &ScaledObject) -> bool {
+    object.metadata.labels.get(ASLEEP).is_some()
+}
+
+/// A ScaledObject with the state that its hours ask for. One that somebody else has paused is left alone.
+fn scaled_object(object: &ScaledObject, wanted: Wanted, until: Option<DateTime<Utc>>) -> Sleeper {
+    let (meta, marked) = (&object.metadata, is_marked(object));
+    let paused_at = meta.annotations.get(PAUSED_REPLICAS);
+    let by_others = !marked && (paused_at.is_some() || meta.annotations.contains_key(PAUSED));
+    Sleeper {
+        kind: Kind::ScaledObject,
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        asleep: marked.then(|| paused_at.and_then(|replicas| replicas.parse().ok()).unwrap_or(0)),
+        wanted: if by_others { Wanted::AsItIs } else { wanted },
+        until,
+        problems: Vec::new(),
+    }
 }
 
 fn mistaken(objects: &Objects, namespace: &str) -> bool {

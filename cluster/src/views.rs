@@ -13,7 +13,6 @@ mod gateway;
 mod parent_ref;
 mod policy;
 mod port;
-mod quantity;
 mod route;
 mod scaling;
 mod status;

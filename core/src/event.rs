@@ -102,8 +102,13 @@ reasons! {
         "`after` names a workload that does not exist"
         "Correct the name, or remove `after`";
     NoEffect Warning [Workload, Gateway, Calendar]
-        "A value is valid but changes nothing: hours that do not open within a year, `off-hours-replicas` above `max-replicas`, `after` in a circle, overrides that ended a day ago or more"
+        "A value is valid but changes nothing: hours that do not open within a year, `off-hours-replicas` above `max-replicas`, `after` in a circle, overrides that ended a day ago or more, `tolerance` where HPAs take none"
         "Correct or remove it";
+    NotMeasurable Warning [Workload]
+        "It is to be scaled on CPU or memory, but a container has no request of it, or the container that is named does not exist"
+        "Add `resources.requests`, or name the container that counts in `container`";
+    PausedByHours Normal [Workload]
+        "KEDA's own triggers stand beside its hours, which cannot clamp them: outside hours its ScaledObject is paused at `off-hours-replicas`" "";
     ScaledBySomethingElse Warning [Workload]
         "An HPA targets it; or a ScaledObject does, and it asks for more than hours. Nothing is done"
         "Take it over with `adopt`, or delete it, or ask for hours only, or set `paused`";

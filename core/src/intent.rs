@@ -17,12 +17,14 @@ pub use self::{
 };
 use crate::{
     adopt::ScalerRef,
+    behavior::Behavior,
+    beside::Beside,
     calendar::{Calendar, Calendars},
     hours::Hours,
     kafka::KafkaIntent,
     key::{Key, PREFIX, Place, STATUS},
     llm::ModelIntent,
-    problem::Problem,
+    problem::{Problem, shortened},
     schedule::Schedule,
     signal::{Family, PerReplica, Signal, Target},
     value::{self, ReadKeys, Wanted},
@@ -71,6 +73,10 @@ pub struct Intent {
     pub query: Option<String>,
     /// Stabilisation window: replicas go down only to the highest number that was wanted within it
     pub scale_down_after: Duration,
+    /// How fast the HPA may change replicas
+    pub behavior: Behavior,
+    /// KEDA's own triggers, beside Tidegate's
+    pub beside: Beside,
     /// Whether everything is left as it is
     pub paused: bool,
     /// The consumer group whose lag is measured
@@ -170,7 +176,7 @@ impl Intent {
             return Ok(None);
         }
         let intent = Reader { own, namespace, defaults, problems: &mut problems }.intent();
-        if !annotated && problems.is_empty() && intent.targets.is_empty() {
+        if !annotated && problems.is_empty() && intent.is_silent() {
             // `manage: all` without hours, which check_namespace reports.
             return Ok(None);
         }
@@ -183,13 +189,13 @@ impl Intent {
     }
 
     /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway removes the cluster that would
-    /// count the request that should wake the workload: so only a query or Kafka's lag allows zero.
+    /// count the request that should wake the workload: so only a query, Kafka's lag or a trigger of KEDA's own allows zero.
     pub fn floor(&self) -> u32 {
         let sees = |target: &Target| match target.signal.family() {
             Family::Query | Family::Kafka => true,
             Family::Traffic | Family::Tokens | Family::ModelServers | Family::Schedule => false,
         };
-        let wakes = self.targets.iter().any(sees);
+        let wakes = self.targets.iter().any(sees) || self.beside.wakes();
         if wakes { self.bounds.min } else { self.bounds.min.max(1) }
     }
 
@@ -203,7 +209,21 @@ impl Intent {
 
     /// Whether nothing but hours is asked for.
     pub fn is_hours_only(&self) -> bool {
-        matches!(&self.targets[..], [Target { signal: Signal::Schedule, .. }])
+        matches!(&self.targets[..], [Target { signal: Signal::Schedule, .. }]) && self.beside.is_empty()
+    }
+
+    /// Whether nothing says when to scale.
+    pub fn is_silent(&self) -> bool {
+        self.targets.is_empty() && self.beside.is_empty()
+    }
+
+    /// Whether hours can hold the workload down only by having KEDA pause its ScaledObject. They clamp Tidegate's own signals, but
+    /// KEDA's triggers ask for replicas at any hour, and a formula may make anything of what is clamped. `cpu` and `memory` do so only while there are pods: they neither wake a workload
+    /// nor keep it from zero.
+    pub fn sleeps_by_pause(&self) -> bool {
+        let Some(schedule) = self.schedule.as_ref().filter(|schedule| schedule.has_hours()) else { return false };
+        let keeps_some = schedule.off_hours_replicas.is_some_and(|replicas| replicas > 0);
+        self.beside.wakes() || self.beside.formula.is_some() || (keeps_some && !self.beside.is_empty())
     }
 
     /// The schedule of the workload of this name, if it has hours. The problem is a Calendar that is missing or invalid.
@@ -296,9 +316,24 @@ impl Reader<'_> {
         }
         self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
         self.needs(Key::StartupTime, &Key::OF_MODELS);
+        self.needs(Key::Container, &[Key::Cpu, Key::Memory]);
+        self.needs(Key::Formula, &[Key::FormulaTarget]);
+        self.needs(Key::FormulaTarget, &[Key::Formula]);
+        self.needs(Key::FormulaActivation, &[Key::Formula]);
+        self.check_formula(&intent);
         self.needs(Key::After, &[Key::Hours, Key::Calendar]);
         self.check_hours();
         intent
+    }
+
+    fn check_formula(&mut self, intent: &Intent) {
+        let formula = intent.beside.formula.as_ref();
+        // What a formula may name is unknown while other values are wrong.
+        if let Some(problem) =
+            formula.filter(|_| self.problems.is_empty()).and_then(|f| f.problem(&intent.targets, &intent.beside))
+        {
+            self.contradiction(format!("{}: {problem}", Key::Formula.annotation()));
+        }
     }
 
     fn check_hours(&mut self) {
@@ -344,14 +379,17 @@ impl Reader<'_> {
         if has_hours {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
         }
+        let beside = Beside::read(self);
         Intent {
             bounds,
             query: self.read(Key::PrometheusQuery, value::query),
-            scale_down_after: self.read(Key::ScaleDownAfter, value::scale_down_after).unwrap_or(Duration::from_mins(5)),
+            scale_down_after: self.read(Key::ScaleDownAfter, value::window).unwrap_or(Duration::from_mins(5)),
+            behavior: Behavior::read(self),
             paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
             kafka: KafkaIntent::read(self),
             model: ModelIntent::read(self, &targets),
-            adopts: targets.len() == 1 && has_hours && !self.has(Key::MinReplicas),
+            adopts: targets.len() == 1 && has_hours && beside.is_empty() && !self.has(Key::MinReplicas),
+            beside,
             targets,
             schedule,
             wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
@@ -373,15 +411,6 @@ impl Reader<'_> {
             schedule.hours.is_some() || schedule.calendar.is_some() || schedule.keep_awake_until.is_some();
         says_something.then_some(schedule)
     }
-}
-
-/// Shortens a value for display: events, which show values, have room for 1024 characters in all.
-pub(crate) fn shortened(value: &str) -> String {
-    const ROOM: usize = 120;
-    if value.chars().count() <= ROOM {
-        return value.to_owned();
-    }
-    value.chars().take(ROOM).chain(['…']).collect()
 }
 
 #[cfg(test)]

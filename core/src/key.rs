@@ -50,6 +50,8 @@ pub enum Topic {
     Models,
     /// A PromQL query
     Query,
+    /// KEDA's own triggers beside Tidegate's
+    Beside,
     /// Bounds and behaviour
     Bounds,
     /// Business hours
@@ -62,11 +64,12 @@ pub enum Topic {
 
 impl Topic {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Traffic,
         Self::Kafka,
         Self::Models,
         Self::Query,
+        Self::Beside,
         Self::Bounds,
         Self::Hours,
         Self::Gateway,
@@ -173,12 +176,34 @@ keys! {
         "PromQL that gives one number, the load of the whole workload in any unit; needs `prometheus-target`, and a Prometheus in the chart's values. An answer with `warnings` (Thanos and Mimir, when a part is away) is a lower bound";
     PrometheusTarget "prometheus-target" "prometheusTarget" Query [Workload Namespace] PerReplica "" "30"
         "What one replica carries of that number";
+    Cpu "cpu" "cpu" Beside [Workload Namespace] Cpu "" "70%"
+        "CPU that one replica uses: of its request, which each of its containers needs then, or in cores";
+    Memory "memory" "memory" Beside [Workload Namespace] Memory "" "80%"
+        "Memory that one replica uses: of its request, which each of its containers needs then, or an amount";
+    Container "container" "container" Beside [Workload] ObjectName "all containers of a pod" "app"
+        "Name of the container whose CPU and memory count; needs `cpu` or `memory`";
+    KedaTriggers "keda-triggers" "kedaTriggers" Beside [Workload] KedaTriggers "" "[{type: rabbitmq, metadata: {queueName: mail, mode: QueueLength, value: 20, hostFromEnv: RABBIT}}]"
+        "Triggers of KEDA's own scalers, as a ScaledObject has them";
+    Formula "formula" "formula" Beside [Workload] Formula "" "requests_per_second + 5 * kafka_lag"
+        "One number out of the metrics, in KEDA's expression language, in place of the largest need; needs `formula-target`. The names are those of the signals with underscores, and those of the triggers of `keda-triggers`";
+    FormulaTarget "formula-target" "formulaTarget" Beside [Workload] PerReplica "" "100"
+        "What one replica carries of the formula's value; needs `formula`";
+    FormulaActivation "formula-activation" "formulaActivation" Beside [Workload] Amount "0" "10"
+        "A value of the formula above this wakes the workload from zero; needs `formula`, and no hours";
     MinReplicas "min-replicas" "minReplicas" Bounds [Workload Gateway Namespace] Replicas "1" "2"
-        "Never fewer replicas inside hours. 0 lets a workload with Kafka's lag or a query scale to zero; with other signals one replica is kept";
+        "Never fewer replicas inside hours. 0 lets a workload with Kafka's lag, a query or a trigger of `keda-triggers` scale to zero; with other signals one replica is kept";
     MaxReplicas "max-replicas" "maxReplicas" Bounds [Workload Gateway Namespace] MaxReplicas "10" "20"
         "Never more replicas";
-    ScaleDownAfter "scale-down-after" "scaleDownAfter" Bounds [Workload Gateway Namespace] ScaleDownAfter "5m" "10m"
+    ScaleDownAfter "scale-down-after" "scaleDownAfter" Bounds [Workload Gateway Namespace] Window "5m" "10m"
         "The HPA goes down only to the highest number of replicas that was wanted within this time";
+    ScaleUpAfter "scale-up-after" "scaleUpAfter" Bounds [Workload Namespace] Window "0s" "1m"
+        "The HPA goes up only to the lowest number of replicas that was wanted within this time; the floor of an opening waits as long";
+    ScaleUpRate "scale-up-rate" "scaleUpRate" Bounds [Workload Namespace] Rates "100%/15s,4/15s" "50%/1m"
+        "How many replicas the HPA adds within a time; of several rates the one that allows most counts";
+    ScaleDownRate "scale-down-rate" "scaleDownRate" Bounds [Workload Namespace] Rates "100%/15s" "4/30s"
+        "How many replicas the HPA takes away within a time; of several rates the one that allows most counts";
+    Tolerance "tolerance" "tolerance" Bounds [Workload Namespace] Tolerance "0%" "10%"
+        "How far a metric may be off its target before the HPA acts, for all metrics alike, the floor of hours among them; needs Kubernetes 1.35";
     Paused "paused" "paused" Bounds [Workload Gateway Namespace] Boolean "false" "true"
         "`true`: everything is left as it is, and scales on as last written";
     Adopt "adopt" "adopt" Bounds [Workload] Scaler "" "hpa/task-api"
@@ -239,8 +264,8 @@ impl Serialize for Key {
     }
 }
 
-/// Keys of kube-downscaler, GoKubeDownscaler and kube-green, in letters alone, and Tidegate's equivalents.
-const OF_OTHERS: [(&str, Key); 11] = [
+/// Keys of kube-downscaler, GoKubeDownscaler, kube-green, KEDA and the HPA, in letters alone, and Tidegate's equivalents.
+const OF_OTHERS: [(&str, Key); 17] = [
     ("downtimereplicas", Key::OffHoursReplicas),
     ("downscalereplicas", Key::OffHoursReplicas),
     ("uptime", Key::Hours),
@@ -252,6 +277,12 @@ const OF_OTHERS: [(&str, Key); 11] = [
     ("excludeuntil", Key::KeepAwakeUntil),
     ("exclude", Key::Paused),
     ("suspend", Key::Paused),
+    ("scaledown", Key::ScaleDownAfter),
+    ("scaleup", Key::ScaleUpAfter),
+    ("targetcpuutilizationpercentage", Key::Cpu),
+    ("targetmemoryutilizationpercentage", Key::Memory),
+    ("containername", Key::Container),
+    ("triggers", Key::KedaTriggers),
 ];
 
 /// Finds the most similar key. Names are compared by letters alone, so that `requestsPerSecond` and `requests_per_second` find

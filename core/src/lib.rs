@@ -8,10 +8,13 @@
 //! 3. [`trigger`]: the metadata of a ScaledObject's trigger, written by the operator or by hand.
 //! 4. [`demand`]: values and targets become replicas.
 //!
+//! [`beside`] has KEDA's own triggers beside Tidegate's, [`behavior`] how fast the HPA may go.
 //! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
 //! [`fleet`] the proxies in front.
 
 pub mod adopt;
+pub mod behavior;
+pub mod beside;
 pub mod calendar;
 pub mod demand;
 pub mod event;
@@ -29,6 +32,7 @@ pub mod no_effect;
 pub mod not_followed;
 pub mod plan;
 pub mod problem;
+pub mod quantity;
 pub mod schedule;
 pub mod signal;
 pub mod trigger;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration
 use serde::Serialize;
 
 use crate::{
+    beside::Pod,
     calendar::Calendars,
     fleet::Fleet,
     ids::{RouteRef, ServiceId},
@@ -58,6 +59,8 @@ pub struct PlannedWorkload {
     pub replicas: Replicas,
     /// The resources that one replica requests
     pub requests: Requests,
+    /// What its pods say of CPU and memory, if it is to be scaled on them: for other workloads it does not matter
+    pub pod: Pod,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
     /// The name of the Calendar that these hours come from
@@ -112,6 +115,7 @@ impl PlannedWorkload {
             not_followed: Vec::new(),
             replicas,
             requests: Requests::default(),
+            pod: Pod::default(),
             schedule,
             calendar,
             after: None,

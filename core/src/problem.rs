@@ -48,6 +48,15 @@ pub enum Problem {
     Contradiction(String),
 }
 
+/// Shortens a value for display: events, which show values, have room for 1024 characters in all.
+pub(crate) fn shortened(value: &str) -> String {
+    const ROOM: usize = 120;
+    if value.chars().count() <= ROOM {
+        return value.to_owned();
+    }
+    value.chars().take(ROOM).chain(['…']).collect()
+}
+
 struct DidYouMean(Option<String>);
 
 impl fmt::Display for DidYouMean {

@@ -12,10 +12,10 @@ use std::{
 use crate::{
     calendar::Calendar,
     ids::ServiceId,
-    intent::{Intent, shortened},
+    intent::Intent,
     kafka::KafkaIntent,
     key::Key,
-    problem::Problem,
+    problem::{Problem, shortened},
     schedule::Schedule,
     signal::{Family, PerReplica, Signal, Target},
     value::{self, ReadKeys, Wanted},
@@ -117,6 +117,24 @@ impl Trigger {
             kafka: intent.kafka.clone(),
             model: intent.model.as_ref().and_then(|model| model.name.clone()),
             schedule: has_hours.then_some(TriggerSchedule::OfWorkload),
+        }
+    }
+
+    /// One trigger for each signal of this one: a formula of KEDA's reads triggers, not metrics.
+    pub fn split(&self) -> impl Iterator<Item = (Signal, Self)> {
+        self.targets.iter().map(|target| (target.signal, self.of(*target)))
+    }
+
+    fn of(&self, target: Target) -> Self {
+        let is = |family| target.signal.family() == family;
+        Self {
+            namespace: self.namespace.clone(),
+            targets: vec![target],
+            traffic: self.traffic.clone(),
+            query: self.query.clone().filter(|_| is(Family::Query)),
+            kafka: self.kafka.clone().filter(|_| is(Family::Kafka)),
+            model: self.model.clone().filter(|_| is(Family::Tokens) || is(Family::ModelServers)),
+            schedule: self.schedule.clone().filter(|_| is(Family::Schedule)),
         }
     }
 

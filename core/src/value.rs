@@ -79,10 +79,10 @@ pub(crate) fn boolean(value: &str) -> Result<bool, Wanted> {
 }
 
 /// The HPA takes stabilisation windows of at most an hour.
-pub(crate) fn scale_down_after(value: &str) -> Result<Duration, Wanted> {
+pub(crate) fn window(value: &str) -> Result<Duration, Wanted> {
     match humantime::parse_duration(value) {
         Ok(window) if window <= Duration::from_secs(3600) && window.subsec_nanos() == 0 => Ok(window),
-        _ => Err(ValueKind::ScaleDownAfter.wanted().into()),
+        _ => Err(ValueKind::Window.wanted().into()),
     }
 }
 
@@ -109,6 +109,11 @@ pub(crate) fn partition_cap(value: &str) -> Result<PartitionCap, Wanted> {
 
 pub(crate) fn partitions(value: &str) -> Result<Partitions, Wanted> {
     value.parse().map_err(|error: NotPartitions| error.to_string())
+}
+
+/// A whole number.
+pub(crate) fn amount(value: &str) -> Result<u64, Wanted> {
+    value.parse().map_err(|_| ValueKind::Amount.wanted().into())
 }
 
 pub(crate) fn messages(value: &str) -> Result<u64, Wanted> {
@@ -242,7 +247,11 @@ pub(crate) fn instant(value: &str) -> Result<DateTime<Utc>, Wanted> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intent::Managed;
+    use crate::{
+        behavior::{Rate, Tolerance},
+        beside::{Formula, KedaTrigger},
+        intent::Managed,
+    };
 
     /// Whether a key of this kind takes the value.
     fn is_taken(kind: ValueKind, value: &str) -> bool {
@@ -252,7 +261,14 @@ mod tests {
             ValueKind::PerReplica => per_replica(value).is_ok(),
             ValueKind::KvCacheShare => kv_cache(value).is_ok(),
             ValueKind::StartupTime => startup_time(value).is_ok(),
-            ValueKind::ScaleDownAfter => scale_down_after(value).is_ok(),
+            ValueKind::Window => window(value).is_ok(),
+            ValueKind::Rates => Rate::parse_all(value).is_ok(),
+            ValueKind::Tolerance => Tolerance::parse(value).is_ok(),
+            ValueKind::Cpu => KedaTrigger::of_cpu(value).is_ok(),
+            ValueKind::Memory => KedaTrigger::of_memory(value).is_ok(),
+            ValueKind::Amount => amount(value).is_ok(),
+            ValueKind::Formula => Formula::parse(value).is_ok(),
+            ValueKind::KedaTriggers => KedaTrigger::parse_all(value).is_ok(),
             ValueKind::WarmUp => warm_up(value).is_ok(),
             ValueKind::StuckAfter => stuck_after(value).is_ok(),
             ValueKind::Boolean => boolean(value).is_ok(),

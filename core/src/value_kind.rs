@@ -21,7 +21,14 @@ kinds! {
     PerReplica "a number from 0.001 to 1e12, such as \"100\"";
     KvCacheShare "a part of the KV cache from 0.001 to 1, such as \"0.8\"";
     StartupTime "a time from 1s to 24h, such as \"3m\"";
-    ScaleDownAfter "a time in whole seconds from 0s to 1h, such as \"5m\"";
+    Window "a time in whole seconds from 0s to 1h, such as \"5m\"";
+    Rates "changes per time, such as \"50%/1m\" or \"4/30s,100%/30s\": percent or a number of replicas, in whole seconds from 1s to 30m";
+    Tolerance "a share from 0% to 100%, such as \"10%\"";
+    Cpu "a share of the request such as \"70%\", or cores per replica such as \"500m\"";
+    Memory "a share of the request such as \"80%\", or an amount per replica such as \"512Mi\"";
+    Formula "an expression over the names of metrics, such as \"requests_per_second + 5 * kafka_lag\"";
+    Amount "a whole number, such as \"10\"";
+    KedaTriggers "a list of KEDA's triggers as YAML or JSON";
     WarmUp "a time from 0s to 24h, such as \"10m\"";
     StuckAfter "a time from 30s to 7days, such as \"10m\"";
     Boolean "\"true\" or \"false\"";

@@ -1,5 +1,5 @@
 //! Switches objects that no metric of Tidegate scales off outside their hours, and on again: ScaledObjects of others are paused,
-//! CronJobs suspended, and DaemonSets match no node.
+//! and our own where KEDA's triggers stand beside hours, CronJobs suspended, and DaemonSets match no node.
 //!
 //! Level-triggered: only the hours at this moment decide, so a missed change does no harm.
 
@@ -31,13 +31,16 @@ const RETRY: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 
 /// Puts to sleep and wakes, while this replica leads.
-pub async fn run(context: Context) {
-    let switches = Switches { writer: context.writer.clone(), events: context.events(), failed: HashMap::new() };
+pub async fn run(context: Context, release: String) {
+    let (writer, events) = (context.writer.clone(), context.events());
+    let switches = Switches { writer, release, events, failed: HashMap::new() };
     context.on_change(switches, LOOK).await;
 }
 
 struct Switches {
     writer: Writer,
+    /// Of Tidegate's own ScaledObjects, those of this release are switched
+    release: String,
     events: Events<SwitchNotice>,
     /// By UID, writes that failed: when each may be tried again, and what the error was
     failed: HashMap<String, (Instant, String)>,
@@ -46,7 +49,7 @@ struct Switches {
 impl Pass for Switches {
     async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant {
         let now = Utc::now();
-        let sleepers = context.watches.objects(|objects| objects.sleepers(plan, now));
+        let sleepers = context.watches.objects(|objects| objects.sleepers(plan, &self.release, now));
         Instant::now() + self.switch_all(sleepers, now).await
     }
 }

@@ -206,12 +206,12 @@ impl Demands {
         known.map(|demand| demand.need.replicas()).max().unwrap_or(0)
     }
 
-    /// Returns what a workload's traffic asks for now. `None` while nothing is known of it, and outside business hours, when replicas
-    /// are capped on purpose.
+    /// Returns what a workload's traffic asks for now. `None` while nothing is known of it, outside business hours, when replicas are
+    /// capped on purpose, and where KEDA computes a formula instead.
     pub fn desired(&self, id: &WorkloadId, plan: &Plan) -> Option<Desired> {
         let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
         let trigger = Trigger::of_workload(id, intent);
-        if self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some()) {
+        if intent.beside.formula.is_some() || self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some()) {
             return None;
         }
         let known = trigger.targets.iter().filter_map(|target| self.demand(&trigger, *target, plan).ok());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_core::{
+    beside::{Beside, Formula, KedaTrigger},
     demand::{Desired, Need, desired},
     ids::{RouteRef, ServiceId},
     intent::{Bounds, Intent},
@@ -205,7 +206,8 @@ impl Explanation {
             self.signals.push(of_signal(*target, found));
         }
         self.complete = needs.len() == trigger.targets.len();
-        self.desired = (!needs.is_empty()).then(|| desired(&needs, bounds));
+        let computed = intent.beside.formula.is_some();
+        self.desired = (!computed && !needs.is_empty()).then(|| desired(&needs, bounds));
         let most = self.kafka.as_ref().and_then(ExplainedKafka::most);
         if let Some(most) = most
             .filter(|most| needs.iter().any(|need| need.signal.family() == Family::Kafka && need.replicas() == *most))
@@ -221,11 +223,24 @@ impl Explanation {
         if paused {
             self.notices.push("tidegate.dev/paused is true: nothing is changed until it is taken away".to_owned());
         }
+        self.notices.extend(beside(&intent.beside));
         let later: Vec<_> = intent.not_acted_on_yet().iter().map(|key| key.annotation()).collect();
         if !later.is_empty() {
             self.notices.push(format!("accepted, but not acted on by this version: {}", later.join(", ")));
         }
     }
+}
+
+/// What KEDA and the HPA decide by besides the signals that are explained.
+fn beside(beside: &Beside) -> impl Iterator<Item = String> {
+    let names: Vec<_> = beside.triggers.iter().map(KedaTrigger::label).collect();
+    let triggers = (!names.is_empty()).then(|| {
+        format!("KEDA's own triggers may ask for more replicas and are not measured here: {}", names.join(", "))
+    });
+    let formula = beside.formula.as_ref().map(|Formula { text, target, .. }| {
+        format!("the HPA follows a formula and not the largest need: ({text}) at {target} per replica")
+    });
+    triggers.into_iter().chain(formula)
 }
 
 fn hours(

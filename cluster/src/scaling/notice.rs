@@ -4,6 +4,7 @@ use std::fmt;
 
 use tidegate_core::{
     adopt::ScalerRef,
+    beside::Unmeasurable,
     event::{Notice, Reason},
     key::Key,
     no_effect::NoEffect,
@@ -36,6 +37,12 @@ pub enum WorkloadNotice {
     NoHolidays,
     /// A setting is accepted, but changes nothing
     NoEffect(NoEffect),
+    /// The HPA probably cannot measure the CPU or memory that it is to be scaled on
+    NotMeasurable(Unmeasurable),
+    /// HPAs of this cluster take no tolerance of their own
+    NoTolerance,
+    /// Outside hours its ScaledObject is paused at this number of replicas, because of KEDA's triggers with these names
+    PausedByHours(u32, String),
     /// Zero replicas are asked for, but nothing could wake it
     ZeroNeedsWakeSignal,
     /// Another object scales it: kind and name
@@ -76,7 +83,9 @@ impl Notice for WorkloadNotice {
             Self::NoModel => Reason::NoModel,
             Self::NothingToWaitFor(_) => Reason::NothingToWaitFor,
             Self::NoHolidays => Reason::NoHolidays,
-            Self::NoEffect(_) => Reason::NoEffect,
+            Self::NotMeasurable(_) => Reason::NotMeasurable,
+            Self::NoEffect(_) | Self::NoTolerance => Reason::NoEffect,
+            Self::PausedByHours(..) => Reason::PausedByHours,
             Self::ZeroNeedsWakeSignal => Reason::ZeroNeedsWakeSignal,
             Self::ScaledBySomethingElse(..) => Reason::ScaledBySomethingElse,
             Self::CannotTakeOver(_) => Reason::CannotTakeOver,
@@ -139,6 +148,17 @@ impl fmt::Display for WorkloadNotice {
                  tidegate.dev/calendar. Until then every day counts as a working day"
             ),
             Self::NoEffect(what) => write!(f, "{what}"),
+            Self::NotMeasurable(what) => write!(f, "{what}"),
+            Self::NoTolerance => write!(
+                f,
+                "tidegate.dev/tolerance needs Kubernetes 1.35, in which an HPA has one of its own: until then that of the whole cluster \
+                 applies (10 % by default)"
+            ),
+            Self::PausedByHours(replicas, triggers) => write!(
+                f,
+                "what KEDA itself measures or computes ({triggers}) knows no hours: outside them KEDA pauses its ScaledObject at {replicas} replicas, \
+                 whatever is asked for (autoscaling.keda.sh/paused-replicas)"
+            ),
             Self::ZeroNeedsWakeSignal => write!(
                 f,
                 "tidegate.dev/min-replicas is 0, but at zero nothing would see a request and wake it: 1 replica is kept"

@@ -7,7 +7,8 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 use super::{
     no_effect::no_effect,
     notice::WorkloadNotice,
-    scaled_object::{ScaledObjectPlan, Settings, desired, names},
+    scaled_object::{ScaledObjectPlan, desired, names},
+    settings::Settings,
     takeover::Takeover,
 };
 

@@ -8,11 +8,16 @@ use tidegate_core::{
     intent::{APPLIED, Intent},
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
     signal::Family,
-    trigger::Trigger,
     workload::{WorkloadId, WorkloadKind},
 };
 
-use super::notice::WorkloadNotice;
+use super::{
+    behavior::behavior,
+    beside::about_beside,
+    notice::WorkloadNotice,
+    settings::Settings,
+    triggers::{asks_tidegate, scaling_modifiers, triggers},
+};
 
 /// The label of Tidegate's own objects.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "tidegate");
@@ -20,30 +25,6 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "tidegate"
 const KIND_LABEL: &str = "tidegate.dev/workload-kind";
 /// KEDA names the HPA `keda-hpa-NAME`, which may have 63 characters.
 const LONGEST_NAME: usize = 54;
-
-/// Settings that all ScaledObjects have in common.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// How KEDA reaches the scaler
-    pub scaler: ScalerEndpoint,
-    /// The release of Tidegate, as a label's value
-    pub release: String,
-    /// Whether HPAs take a tolerance of their own (`behavior.*.tolerance`: Kubernetes 1.35, in KEDA 2.21). At the default
-    /// of 10 % one replica more or less is invisible above ten replicas.
-    pub tolerance: bool,
-}
-
-/// How KEDA reaches the scaler, and how they authenticate each other.
-#[derive(Debug, Clone, Default)]
-pub struct ScalerEndpoint {
-    /// `HOST:PORT`
-    pub address: String,
-    /// Whether KEDA uses TLS
-    pub tls: bool,
-    /// The ClusterTriggerAuthentication that holds `caCert`, `tlsClientCert` and `tlsClientKey`. Without one KEDA trusts its
-    /// system's CAs. KEDA takes these from nowhere else (`authParams` in its external_scaler.go).
-    pub authentication: Option<String>,
-}
 
 /// The desired ScaledObject of a workload, and the notices to its owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +57,11 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
         notices.push(WorkloadNotice::Paused);
         return ScaledObjectPlan { scaled_object: None, notices };
     }
-    if intent.targets.is_empty() {
+    if let Some(problem) = asks_tidegate(intent, &settings.scaler) {
+        notices.push(WorkloadNotice::InvalidAnnotations(problem));
+        return ScaledObjectPlan { scaled_object: None, notices };
+    }
+    if intent.is_silent() {
         notices.push(WorkloadNotice::NoSignal);
         return ScaledObjectPlan { scaled_object: None, notices };
     }
@@ -88,6 +73,7 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
         notices.push(WorkloadNotice::NoModel);
     }
     notices.extend(about_hours(workload));
+    notices.extend(about_beside(intent, &workload.pod, settings.tolerance));
     if workload.adopted == Some(0) {
         notices.push(WorkloadNotice::Stopped);
     }
@@ -140,13 +126,6 @@ fn build(
     min: u32,
     settings: &Settings,
 ) -> Value {
-    let metadata = Trigger::of_workload(id, intent).metadata().into_iter();
-    let mut metadata: serde_json::Map<_, _> =
-        metadata.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
-    metadata.insert("scalerAddress".to_owned(), Value::from(settings.scaler.address.as_str()));
-    if settings.scaler.tls {
-        metadata.insert("enableTLS".to_owned(), Value::from("true"));
-    }
     let mut object = json!({
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -161,15 +140,13 @@ fn build(
             "maxReplicaCount": intent.bounds.max.max(workload.adopted.unwrap_or(0)),
             // No `fallback`: it would start one replica of every sleeping workload as soon as the scaler does not answer. Without
             // one an error changes nothing, at zero or above (`isError` in RequestScale of KEDA's scale_scaledobjects.go).
-            "advanced": { "horizontalPodAutoscalerConfig": { "behavior": behavior(intent, settings) } },
-            "triggers": [{
-                "type": "external-push",
-                "name": "tidegate",
-                "metricType": "AverageValue",
-                "metadata": metadata,
-            }],
+            "advanced": { "horizontalPodAutoscalerConfig": { "behavior": behavior(intent, settings.tolerance) } },
+            "triggers": triggers(id, intent, &settings.scaler),
         },
     });
+    if let Some(modifiers) = scaling_modifiers(intent) {
+        object["spec"]["advanced"]["scalingModifiers"] = modifiers;
+    }
     // Above zero KEDA leaves everything to the HPA, and warns of intervals that have no effect.
     if min == 0 {
         object["spec"]["pollingInterval"] = json!(15);
@@ -180,10 +157,6 @@ fn build(
         if !intent.is_hours_only() {
             object["spec"]["initialCooldownPeriod"] = object["spec"]["cooldownPeriod"].clone();
         }
-    }
-    if let Some(name) = &settings.scaler.authentication {
-        object["spec"]["triggers"][0]["authenticationRef"] =
-            json!({ "name": name, "kind": "ClusterTriggerAuthentication" });
     }
     object["metadata"]["annotations"] = json!({ APPLIED: json!(workload.applied).to_string() });
     if let Some(adopted) = workload.adopted {
@@ -202,37 +175,13 @@ fn build(
     object
 }
 
-/// All policies are written out: a `scaleUp` block without them allows max(100 %, 4 pods) per 15 s whatever the sync
-/// period, and defaults of the HPA may change.
-fn behavior(intent: &Intent, settings: &Settings) -> Value {
-    let mut behavior = json!({
-        "scaleUp": {
-            "stabilizationWindowSeconds": 0,
-            "selectPolicy": "Max",
-            "policies": [
-                { "type": "Percent", "value": 100, "periodSeconds": 15 },
-                { "type": "Pods", "value": 4, "periodSeconds": 15 },
-            ],
-        },
-        "scaleDown": {
-            "stabilizationWindowSeconds": intent.scale_down_after.as_secs(),
-            "selectPolicy": "Max",
-            "policies": [{ "type": "Percent", "value": 100, "periodSeconds": 15 }],
-        },
-    });
-    if settings.tolerance {
-        behavior["scaleUp"]["tolerance"] = json!("0");
-        behavior["scaleDown"]["tolerance"] = json!("0");
-    }
-    behavior
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas};
 
     use super::*;
+    use crate::scaling::ScalerEndpoint;
 
     fn settings(tolerance: bool) -> Settings {
         let address = "tidegate.tidegate-system.svc:9090".to_owned();
@@ -326,14 +275,39 @@ mod tests {
     }
 
     #[test]
-    fn an_older_api_server_gets_no_tolerance() {
-        let intent = Intent::of_workload(
-            &Annotations::from([("tidegate.dev/requests-per-second".to_owned(), "1".to_owned())]),
-            "shop",
-            &Annotations::new(),
+    fn cpu_beside_hours_lets_the_workload_sleep_and_cpu_alone_keeps_one() {
+        let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC"), ("cpu", "70%")];
+        assert_eq!(spec(&hours)["minReplicaCount"], 0);
+        assert_eq!(spec(&[("cpu", "70%")])["minReplicaCount"], 1);
+        let asked = desired_for(&[("cpu", "70%"), ("min-replicas", "0")]);
+        assert_eq!(
+            asked.scaled_object.unwrap()["spec"]["minReplicaCount"],
+            1,
+            "KEDA refuses 0 beside CPU and memory alone"
         );
-        let behavior = behavior(&intent.unwrap().unwrap(), &settings(false));
-        assert!(!behavior.to_string().contains("tolerance"), "{behavior}");
+        assert!(asked.notices.contains(&WorkloadNotice::ZeroNeedsWakeSignal));
+    }
+
+    #[test]
+    fn the_owner_is_told_that_kedas_triggers_are_held_by_a_pause() {
+        let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC"), ("cpu", "70%"), ("off-hours-replicas", "2")];
+        assert_eq!(desired_for(&hours).notices, [WorkloadNotice::PausedByHours(2, "cpu".to_owned())]);
+        assert_eq!(desired_for(&hours[..3]).notices, [], "at zero CPU keeps nothing up");
+    }
+
+    #[test]
+    fn a_tolerance_that_hpas_do_not_take_is_told() {
+        let asked = [("cpu", "70%"), ("tolerance", "10%")];
+        assert_eq!(desired_with(&asked, &settings(false)).notices, [WorkloadNotice::NoTolerance]);
+        assert_eq!(desired_for(&asked).notices, []);
+    }
+
+    #[test]
+    fn a_trigger_that_asks_tidegate_itself_leaves_the_scaled_object_as_it_is() {
+        let text = "[{type: external-push, name: x, metadata: {scalerAddress: 'tidegate.tidegate-system:9090'}}]";
+        let ScaledObjectPlan { scaled_object, notices } = desired_for(&[("keda-triggers", text)]);
+        assert_eq!(scaled_object, None);
+        assert!(notices[0].to_string().contains("the trigger x asks Tidegate itself"), "{notices:?}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn marked(object: Value) -> Value {
 }
 
 fn sleepers_of(objects: &Objects, now: DateTime<Utc>) -> Vec<Sleeper> {
-    objects.sleepers(&objects.plan(), now)
+    objects.sleepers(&objects.plan(), "here", now)
 }
 
 /// The wanted state of each, by day and at night.
@@ -176,4 +176,63 @@ fn kinds_that_may_not_be_patched_are_reported_to_the_namespace() {
     objects.set_manageable(Managed { cron_jobs: false, daemon_sets: true });
     assert!(told(&objects)[0].contains("--set manage.cronJobs=true"), "{:?}", told(&objects));
     assert_eq!(sleepers_of(&objects, at_night()), []);
+}
+
+const OFFICE: [(&str, &str); 2] = [("hours", HOURS), ("timezone", "UTC")];
+const RABBIT: (&str, &str) = ("keda-triggers", "[{type: rabbitmq, metadata: {value: 20}}]");
+
+/// A workload with these annotations of its own and Tidegate's ScaledObject for it, in a namespace that says nothing.
+fn own(annotations: &[(&str, &str)], release: &str, marked: bool) -> Objects {
+    let annotations: serde_json::Map<_, _> =
+        annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), Value::from(*value))).collect();
+    let mut labels = json!({"app.kubernetes.io/managed-by": "tidegate", "tidegate.dev/release": release});
+    let mut scaled =
+        object("keda.sh/v1alpha1", "ScaledObject", "api", &json!({"scaleTargetRef": {"name": "api"}, "triggers": []}));
+    if marked {
+        labels[ASLEEP] = "true".into();
+        scaled["metadata"]["annotations"] = json!({PAUSED_REPLICAS: "2"});
+    }
+    let mut objects = Objects::default();
+    objects.apply(with(deployment(), "annotations", &annotations.into())).unwrap();
+    objects.apply(with(scaled, "labels", &labels)).unwrap();
+    objects
+}
+
+#[test]
+fn our_own_is_paused_outside_hours_where_a_trigger_of_keda_would_not_let_the_replicas_down() {
+    let two = ("off-hours-replicas", "2");
+    for (asked, at_night) in [
+        (&[RABBIT][..], Some(Wanted::Asleep(0))),
+        (&[RABBIT, two], Some(Wanted::Asleep(2))),
+        (&[("cpu", "70%"), two], Some(Wanted::Asleep(2))),
+        (&[("cpu", "70%")], None),
+        (&[("requests-per-second", "5"), two], None),
+        (&[], None),
+    ] {
+        let objects = own(&[&OFFICE[..], asked].concat(), "here", false);
+        let expected: Vec<_> = at_night.map(|night| (Kind::ScaledObject, Wanted::Awake, night)).into_iter().collect();
+        assert_eq!(wanted(&objects), expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn our_own_wakes_when_nothing_has_to_be_held_by_a_pause_any_more() {
+    let at_night =
+        |objects: &Objects| sleepers_of(objects, at_night()).first().map(|found| (found.asleep, found.wanted));
+    assert_eq!(at_night(&own(&[&OFFICE[..], &[RABBIT]].concat(), "here", true)), Some((Some(2), Wanted::Asleep(0))));
+    assert_eq!(at_night(&own(&OFFICE, "here", true)), Some((Some(2), Wanted::Awake)));
+    assert_eq!(at_night(&own(&[RABBIT], "here", true)), Some((Some(2), Wanted::Awake)), "no hours");
+    assert_eq!(at_night(&own(&[], "here", true)), Some((Some(2), Wanted::Awake)), "not annotated");
+}
+
+#[test]
+fn our_own_stays_as_it_is_while_its_hours_are_unknown_or_it_is_paused_or_of_another_release() {
+    let unknown = [RABBIT, ("calendar", "gone")];
+    let stays = Some((Some(2), Wanted::AsItIs));
+    let at_night =
+        |objects: &Objects| sleepers_of(objects, at_night()).first().map(|found| (found.asleep, found.wanted));
+    assert_eq!(at_night(&own(&unknown, "here", true)), stays);
+    assert_eq!(at_night(&own(&unknown, "here", false)), None);
+    assert_eq!(at_night(&own(&[&OFFICE[..], &[RABBIT, ("paused", "true")]].concat(), "here", true)), stays);
+    assert_eq!(at_night(&own(&[&OFFICE[..], &[RABBIT]].concat(), "elsewhere", false)), None);
 }

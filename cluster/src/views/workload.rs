@@ -4,9 +4,15 @@ use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
-use tidegate_core::{intent::Annotations, plan::Replicas, workload::Requests};
+use tidegate_core::{
+    beside::{self, Has},
+    intent::Annotations,
+    plan::Replicas,
+    quantity,
+    workload::Requests,
+};
 
-use super::{ASLEEP, Labels, Meta, port::PortNames, quantity};
+use super::{ASLEEP, Labels, Meta, port::PortNames};
 
 /// A Deployment, a StatefulSet, or another workload in [its shape](crate::shape).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -116,37 +122,77 @@ pub(crate) struct Template {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct PodSpec {
     containers: Vec<Container>,
-    /// The named TCP ports of side-cars: init containers that keep running
-    #[serde(rename = "initContainers", deserialize_with = "ports_of_side_cars")]
-    side_car_ports: PortNames,
+    init_containers: Vec<Container>,
+    resources: PodResources,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Container {
+    name: Box<str>,
     resources: Resources,
     ports: PortNames,
+    /// `Always` makes a side-car of an init container
+    restart_policy: RestartPolicy,
 }
 
-fn ports_of_side_cars<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PortNames, D::Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct InitContainer {
-        restart_policy: String,
-        ports: PortNames,
-    }
-    let all = Vec::<InitContainer>::deserialize(deserializer)?;
-    let side_cars = all.into_iter().filter(|container| container.restart_policy == "Always");
-    Ok(side_cars.flat_map(|container| container.ports).collect())
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+enum RestartPolicy {
+    Always,
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Resources {
     requests: ResourceList,
+    #[serde(deserialize_with = "given")]
+    limits: Has,
+}
+
+impl Resources {
+    /// Which requests there are; a limit is one too.
+    fn has(&self) -> Has {
+        let given = |quantity: &Option<Quantity>| {
+            quantity.as_ref().and_then(|q| quantity::parse(&q.0)).is_some_and(|n| n > 0.0)
+        };
+        Has {
+            cpu: self.limits.cpu || given(&self.requests.cpu),
+            memory: self.limits.memory || given(&self.requests.memory),
+        }
+    }
+}
+
+/// The requests of a pod as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct PodResources {
+    #[serde(deserialize_with = "given")]
+    requests: Has,
+    #[serde(deserialize_with = "given")]
+    limits: Has,
+}
+
+/// Of these, it matters only whether they are there: that keeps the views of ten thousand workloads small.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Has, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Given {
+        cpu: serde_json::Value,
+        memory: serde_json::Value,
+    }
+    let is_some = |quantity: &serde_json::Value| match quantity {
+        serde_json::Value::String(text) => quantity::parse(text).is_some_and(|n| n > 0.0),
+        serde_json::Value::Number(number) => number.as_f64().is_some_and(|n| n > 0.0),
+        _ => false,
+    };
+    let Given { cpu, memory } = Given::deserialize(deserializer)?;
+    Ok(Has { cpu: is_some(&cpu), memory: is_some(&memory) })
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -181,6 +227,18 @@ impl Workload {
         }
     }
 
+    /// What its pods say of CPU and memory.
+    pub(crate) fn pod(&self) -> beside::Pod {
+        let spec = &self.spec.template.spec;
+        let PodResources { requests, limits } = spec.resources;
+        let whole = Has { cpu: requests.cpu || limits.cpu, memory: requests.memory || limits.memory };
+        let side_cars =
+            spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
+        let of =
+            |container: &Container| beside::Container { name: container.name.clone(), has: container.resources.has() };
+        beside::Pod { containers: spec.containers.iter().chain(side_cars).map(of).collect(), whole }
+    }
+
     /// The wanted and the ready replicas.
     pub(crate) fn replicas(&self) -> Replicas {
         Replicas { wanted: self.spec.replicas, ready: self.status.ready_replicas }
@@ -205,7 +263,9 @@ impl Workload {
     /// Whether a container of its pods has a TCP port of this name (`FindPort` in Kubernetes' `pkg/api/v1/pod/util.go`).
     pub(crate) fn has_port(&self, name: &str) -> bool {
         let spec = &self.spec.template.spec;
-        spec.side_car_ports.contains(name) || spec.containers.iter().any(|container| container.ports.contains(name))
+        let side_cars =
+            spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
+        spec.containers.iter().chain(side_cars).any(|container| container.ports.contains(name))
     }
 
     /// Whether the containers of its pods are known.

@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    const SOME: [(&str, &str); 14] = [
+    const SOME: [(&str, &str); 19] = [
         ("min-replicas", "2"),
         ("max-replicas", "30"),
         ("requests-per-second", "100"),
@@ -54,6 +54,11 @@ mod tests {
         ("off-hours-replicas", "3"),
         ("after", "statefulset/db"),
         ("scale-down-after", "2m"),
+        ("cpu", "70%"),
+        ("container", "app"),
+        ("keda-triggers", "[{type: nsq, metadata: {topic: a}}]"),
+        ("scale-up-rate", "4/30s"),
+        ("tolerance", "5%"),
         ("paused", "true"),
     ];
 
@@ -66,9 +71,11 @@ mod tests {
         #[test]
         fn what_was_applied_is_the_same_intent_again(own in some(), defaults in some()) {
             let mut defaults = defaults;
-            defaults.remove("tidegate.dev/after");
+            for key in ["after", "container", "keda-triggers"] {
+                defaults.remove(&format!("tidegate.dev/{key}"));
+            }
             if let Ok(Some(intent)) = Intent::of_workload(&own, "shop", &defaults)
-                && !intent.targets.is_empty()
+                && !intent.is_silent()
             {
                 let again = Intent::of_applied(&applied(&own, &defaults, Place::Workload));
                 prop_assert_eq!(again, Some(intent));

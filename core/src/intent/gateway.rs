@@ -61,9 +61,7 @@ impl GatewayIntent {
             min: reader.read(Key::MinReplicas, value::replicas),
             max: reader.read(Key::MaxReplicas, value::max_replicas),
             targets,
-            scale_down_after: reader
-                .read(Key::ScaleDownAfter, value::scale_down_after)
-                .unwrap_or(Duration::from_mins(5)),
+            scale_down_after: reader.read(Key::ScaleDownAfter, value::window).unwrap_or(Duration::from_mins(5)),
             paused: reader.read(Key::Paused, value::boolean).unwrap_or(false),
             schedule: reader.gateway_schedule(),
             create_envoy_proxy: reader.read(Key::CreateEnvoyProxy, value::boolean).unwrap_or(false),

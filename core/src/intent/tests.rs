@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kafka::PartitionCap;
+use crate::{beside::KedaTrigger, kafka::PartitionCap};
 
 fn annotations(pairs: &[(&str, &str)]) -> Annotations {
     pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()
@@ -171,7 +171,7 @@ fn a_namespace_is_checked_by_itself() {
 proptest! {
     #[test]
     fn no_input_panics_and_every_problem_fits_an_event(
-        pairs in proptest::collection::btree_map("(min-replicas|hours|timezone|warm-up|kafka-topics|kafka-partitions|kafka-stuck-after|[a-z-]{0,20})", ".{0,400}", 0..6)
+        pairs in proptest::collection::btree_map("(min-replicas|hours|timezone|warm-up|kafka-topics|kafka-partitions|kafka-stuck-after|keda-triggers|cpu|scale-up-rate|tolerance|[a-z-]{0,20})", ".{0,400}", 0..6)
     ) {
         let own = pairs.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
         if let Err(problems) = Intent::of_workload(&own, "shop", &Annotations::new()) {
@@ -217,4 +217,126 @@ fn off_hours_replicas_are_the_number_where_nothing_but_hours_is_asked_for_and_a_
         let closed = schedule.limits(DateTime::UNIX_EPOCH);
         assert_eq!((closed.floor, closed.cap), (floor, Some(2)), "{pairs:?}");
     }
+}
+
+/// The metadata of KEDA's triggers, each as `TYPE: KEY=VALUE …`.
+fn beside(intent: &Intent) -> Vec<String> {
+    let metadata = |trigger: &KedaTrigger| trigger.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
+    let triggers = intent.beside.triggers.iter();
+    triggers.map(|trigger| format!("{}: {}", trigger.scaler.as_str(), metadata(trigger).join(" "))).collect()
+}
+
+#[test]
+fn cpu_and_memory_are_triggers_of_keda_of_one_container_or_of_all() {
+    let own = [("cpu", "70%"), ("memory", "512Mi")];
+    let intent = parse(&own).unwrap().unwrap();
+    assert_eq!(beside(&intent), ["cpu: value=70", "memory: value=512Mi"]);
+    assert!(intent.targets.is_empty() && !intent.is_silent());
+    let intent = parse(&[&own[..], &[("container", "app"), ("keda-triggers", RABBIT)]].concat()).unwrap().unwrap();
+    assert_eq!(
+        beside(&intent),
+        ["cpu: containerName=app value=70", "memory: containerName=app value=512Mi", "rabbitmq: value=20"]
+    );
+}
+
+const RABBIT: &str = "[{type: rabbitmq, metadata: {value: 20}}]";
+const OFFICE: [(&str, &str); 2] = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
+
+#[test]
+fn what_keda_measures_wakes_from_zero_unless_the_hpa_measures_it() {
+    for (beside, lowest) in [(("cpu", "70%"), 1), (("memory", "512Mi"), 1), (("keda-triggers", RABBIT), 0)] {
+        let intent = parse(&[("min-replicas", "0"), beside]).unwrap().unwrap();
+        assert_eq!((intent.floor(), intent.lowest()), (lowest, lowest), "{beside:?}");
+    }
+}
+
+#[test]
+fn hours_hold_by_a_pause_where_a_trigger_of_keda_would_not_let_the_replicas_down() {
+    for (asked, pause) in [
+        (&[("cpu", "70%")][..], false),
+        (&[("cpu", "70%"), ("off-hours-replicas", "2")], true),
+        (&[("keda-triggers", RABBIT)], true),
+        (&[("keda-triggers", RABBIT), ("requests-per-second", "5")], true),
+        (&[("requests-per-second", "5"), ("off-hours-replicas", "2")], false),
+    ] {
+        let intent = parse(&[&OFFICE[..], asked].concat()).unwrap().unwrap();
+        assert_eq!(intent.sleeps_by_pause(), pause, "{asked:?}");
+        assert!(!intent.is_hours_only() || asked.is_empty());
+    }
+    assert!(!parse(&[("keda-triggers", RABBIT)]).unwrap().unwrap().sleeps_by_pause(), "there are no hours");
+}
+
+#[test]
+fn a_workload_with_a_trigger_of_keda_is_not_held_at_the_replicas_that_it_had() {
+    let intent = parse(&[&OFFICE[..], &[("cpu", "70%"), ("min-replicas", "3")]].concat()).unwrap().unwrap();
+    assert_eq!((intent.adopts, intent.is_hours_only(), intent.floor(), intent.lowest()), (false, false, 3, 0));
+    assert!(!parse(&[&OFFICE[..], &[("cpu", "70%")]].concat()).unwrap().unwrap().adopts);
+}
+
+#[test]
+fn a_container_needs_something_to_measure_of_it() {
+    assert_eq!(
+        parse(&[("container", "app"), ("requests-per-second", "1")]).unwrap_err(),
+        ["tidegate.dev/container needs tidegate.dev/cpu or tidegate.dev/memory beside it"]
+    );
+}
+
+#[test]
+fn a_mistake_in_a_trigger_of_keda_names_it() {
+    let [problem] = &parse(&[("keda-triggers", "[{type: rabitmq}]")]).unwrap_err()[..] else { panic!() };
+    assert_eq!(
+        problem,
+        "tidegate.dev/keda-triggers: got \"[{type: rabitmq}]\", wants in trigger 1 a type of KEDA 2.21, not \"rabitmq\"; did you \
+         mean \"rabbitmq\"?"
+    );
+}
+
+#[test]
+fn behaviour_has_the_defaults_of_the_hpa_and_a_namespace_may_give_others() {
+    let own = [("requests-per-second", "1")];
+    let behavior = parse(&own).unwrap().unwrap().behavior;
+    assert_eq!((behavior.scale_up_after, behavior.scale_up.len(), behavior.scale_down.len()), (Duration::ZERO, 2, 1));
+    assert_eq!(behavior.tolerance, None);
+    let namespace = [("scale-up-after", "1m"), ("scale-up-rate", "4/30s"), ("tolerance", "10%"), ("cpu", "70%")];
+    let intent = parse_in(&own, &namespace).unwrap().unwrap();
+    assert_eq!((intent.behavior.scale_up_after, intent.behavior.scale_up.len()), (Duration::from_mins(1), 1));
+    assert_eq!(intent.beside.triggers.len(), 1);
+}
+
+#[test]
+fn a_formula_reads_metrics_that_there_are() {
+    let with = |formula: &str, more: &[(&str, &str)]| {
+        let formula = [("requests-per-second", "1"), ("formula", formula), ("formula-target", "5")];
+        parse(&[&formula[..], more].concat())
+    };
+    let jobs = ("keda-triggers", "[{type: nsq, name: jobs, metadata: {topic: a}}]");
+    let formula = with("requests_per_second + jobs", &[jobs]).unwrap().unwrap().beside.formula.unwrap();
+    assert_eq!((formula.target.get(), formula.activation), (5.0, 0));
+    for (formula, more, expected) in [
+        ("requests_per_second + jobs", vec![], "jobs is none of its metrics, which are: requests_per_second"),
+        ("requests-per-second", vec![], "per is none of its metrics"),
+        ("1", vec![("keda-triggers", RABBIT)], "that of rabbitmq has none"),
+        ("1", vec![("keda-triggers", "[{type: nsq, name: a-b}]")], "that of nsq has a-b"),
+        ("1", vec![("keda-triggers", "[{type: nsq, name: requests_per_second}]")], "none of Tidegate's metrics"),
+        ("1", vec![("cpu", "70%"), ("container", "app")], "KEDA leaves cpu of one container out"),
+    ] {
+        let [problem] = &with(formula, &more).unwrap_err()[..] else { panic!("{formula}") };
+        assert!(problem.starts_with("tidegate.dev/formula: ") && problem.contains(expected), "{problem}");
+    }
+    assert_eq!(
+        parse(&[("requests-per-second", "1"), ("formula", "1")]).unwrap_err(),
+        ["tidegate.dev/formula needs tidegate.dev/formula-target beside it"]
+    );
+    let [problem] =
+        &parse(&[&OFFICE[..], &[("formula", "schedule"), ("formula-target", "1")]].concat()).unwrap_err()[..]
+    else {
+        panic!()
+    };
+    assert!(problem.contains("there is nothing to compute with"), "{problem}");
+    let [problem] = &with("1", &[&OFFICE[..], &[("formula-activation", "2")]].concat()).unwrap_err()[..] else {
+        panic!()
+    };
+    assert!(problem.contains("tidegate.dev/formula-activation cannot stand beside hours"), "{problem}");
+    let hours = with("requests_per_second", &OFFICE).unwrap().unwrap();
+    assert!(hours.sleeps_by_pause(), "what a formula makes of a clamped signal is not clamped");
 }

@@ -113,6 +113,7 @@ fn completed(keys: Vec<Key>) -> Vec<Key> {
         Topic::Kafka => &[Key::KafkaLag, Key::KafkaGroup][..],
         Topic::Query => &[Key::PrometheusQuery, Key::PrometheusTarget],
         Topic::Models => &[Key::OutputTokensPerSecond],
+        Topic::Beside => &[Key::Cpu],
         Topic::Hours => &[Key::Hours, Key::Timezone],
         Topic::Traffic | Topic::Bounds | Topic::Gateway | Topic::Namespace => &[],
     };
@@ -172,7 +173,12 @@ proptest! {
         if let Ok(Some(intent)) = intent && !intent.targets.is_empty() {
             let trigger = Trigger::of_workload(&id, &intent);
             let written = trigger.metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-            prop_assert_eq!(Trigger::parse("shop", &written), Ok(trigger));
+            prop_assert_eq!(Trigger::parse("shop", &written), Ok(trigger.clone()));
+            for (signal, one) in trigger.split() {
+                prop_assert_eq!(one.targets.iter().map(|target| target.signal).collect::<Vec<_>>(), [signal]);
+                let written = one.metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+                prop_assert_eq!(Trigger::parse("shop", &written), Ok(one));
+            }
         }
     }
 

@@ -64,7 +64,9 @@ impl Collector for Workloads {
                 values.extend(self.demands.demand(&trigger, *target, &plan).ok().map(|demand| (labels, demand)));
             }
             let needs: Vec<Need> = values[before..].iter().map(|(_, demand)| demand.need).collect();
-            if !needs.is_empty() && needs.len() == trigger.targets.len() {
+            // What KEDA makes of them by a formula is not known here.
+            let computed = intent.beside.formula.is_some();
+            if !computed && !needs.is_empty() && needs.len() == trigger.targets.len() {
                 let WorkloadId { namespace, kind, name } = id.clone();
                 let labels = Workload { namespace, kind: kind.as_str(), name };
                 replicas.push((labels, desired(&needs, Bounds { min: intent.lowest(), ..intent.bounds }).replicas));

@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn the_behavior_that_the_operator_writes_is_read() {
+        let snapshot = include_str!("../../../cluster/tests/snapshots/examples__resources.snap");
+        let (_, object) = snapshot.split_once("---\n").unwrap().1.split_once("---\n").unwrap();
+        let object: serde_yaml_ng::Value = serde_yaml_ng::from_str(object).unwrap();
+        let written = &object["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"];
+        let behavior: Behavior = serde_yaml_ng::from_value(written.clone()).unwrap();
+        let (up, down) = (behavior.scale_up.unwrap(), behavior.scale_down.unwrap());
+        assert_eq!(up.policies.unwrap()[1], Policy { kind: PolicyKind::Pods, value: 4, period_seconds: 30 });
+        assert_eq!((down.stabilization_window_seconds, down.tolerance.unwrap().get()), (Some(300), 0.05));
+    }
+
+    #[test]
     fn a_tolerance_that_is_no_quantity_is_refused() {
         for text in ["", "m", "-1", "10%", "NaN", "1k"] {
             let error = text.parse::<Tolerance>().unwrap_err().to_string();

@@ -15,6 +15,7 @@ fn title(topic: Topic) -> &'static str {
         Topic::Kafka => "Kafka",
         Topic::Models => "LLM servers",
         Topic::Query => "A PromQL query",
+        Topic::Beside => "KEDA's own triggers",
         Topic::Bounds => "Bounds and behaviour",
         Topic::Hours => "Business hours",
         Topic::Gateway => "On Gateways",

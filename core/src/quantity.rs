@@ -1,7 +1,7 @@
 //! Kubernetes quantities: `500m`, `1.5Gi`, `2e3` (`apimachinery/pkg/api/resource/quantity.go`).
 
 /// The number in base units (cores, bytes); `None` if it is not a quantity, or negative.
-pub(super) fn parse(text: &str) -> Option<f64> {
+pub fn parse(text: &str) -> Option<f64> {
     let end = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '+')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let number: f64 = number.parse().ok()?;
