@@ -232,6 +232,7 @@ async fn programs_get_the_same_in_camel_case() {
                 ],
             }],
         }],
+        "notFollowed": [],
         "problems": [],
         "notices": [],
         "sources": [{ "name": "test", "lastSuccessSeconds": 0.0, "error": null }],
