@@ -37,7 +37,9 @@ impl Beside {
         let mut triggers: Vec<_> = keys.read(Key::Cpu, KedaTrigger::of_cpu).into_iter().collect();
         triggers.extend(keys.read(Key::Memory, KedaTrigger::of_memory));
         if let Some(container) = keys.read(Key::Container, value::object_name) {
-            triggers.iter_mut().for_each(|trigger| trigger.count_only(&container));
+            for trigger in &mut triggers {
+                trigger.count_only(&container);
+            }
         }
         triggers.extend(keys.read(Key::KedaTriggers, KedaTrigger::parse_all).unwrap_or_default());
         let formula = keys.read(Key::Formula, Formula::parse);

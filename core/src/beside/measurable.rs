@@ -75,13 +75,11 @@ fn problem(trigger: &KedaTrigger, pod: &Pod) -> Option<Unmeasurable> {
     let Some(named) = trigger.container() else {
         return pod.containers.iter().find(lacks).filter(|_| !pod.whole.of(scaler)).map(no_request);
     };
-    match pod.containers.iter().find(|container| &*container.name == named) {
-        Some(container) => Some(container).filter(lacks).map(no_request),
-        None => {
-            let known: Vec<_> = pod.containers.iter().map(|container| &*container.name).collect();
-            Some(Unmeasurable::NoContainer { resource, container: named.to_owned(), known: known.join(", ") })
-        }
+    if let Some(container) = pod.containers.iter().find(|container| &*container.name == named) {
+        return Some(container).filter(lacks).map(no_request);
     }
+    let known: Vec<_> = pod.containers.iter().map(|container| &*container.name).collect();
+    Some(Unmeasurable::NoContainer { resource, container: named.to_owned(), known: known.join(", ") })
 }
 
 impl fmt::Display for Unmeasurable {
@@ -114,7 +112,9 @@ mod tests {
 
     fn told(container: Option<&str>, pod: &Pod) -> Vec<String> {
         let mut cpu = KedaTrigger::of_cpu("70%").unwrap();
-        container.into_iter().for_each(|container| cpu.count_only(container));
+        if let Some(container) = container {
+            cpu.count_only(container);
+        }
         let beside = Beside { triggers: vec![cpu], formula: None };
         beside.unmeasurable(pod).iter().map(|what| what.to_string().chars().take(77).collect()).collect()
     }

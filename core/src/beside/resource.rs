@@ -85,10 +85,12 @@ fn amount(scaler: ScalerType, value: &str) -> Result<(), Option<Wanted>> {
     if scaler == ScalerType::CPU && no_unit && amount >= PROBABLY_PERCENT {
         return Err(Some(format!("\"{value}%\" for a share of the request, or \"{value}000m\" for {value} cores")));
     }
-    match (least..=most).contains(&amount) {
-        true => Ok(()),
-        false if scaler == ScalerType::CPU => Err(Some("from 1m to 1000 cores per replica".to_owned())),
-        false => Err(Some("at least 1Mi per replica; a unit such as Mi or Gi is part of the amount".to_owned())),
+    if (least..=most).contains(&amount) {
+        Ok(())
+    } else if scaler == ScalerType::CPU {
+        Err(Some("from 1m to 1000 cores per replica".to_owned()))
+    } else {
+        Err(Some("at least 1Mi per replica; a unit such as Mi or Gi is part of the amount".to_owned()))
     }
 }
 

@@ -189,9 +189,10 @@ fn check_name(name: &str) -> Result<(), Wanted> {
         return Err(format!("another name than {name}, which is of a trigger that Tidegate writes"));
     }
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    match (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(valid) {
-        true => Ok(()),
-        false => Err(format!("a name of at most {LONGEST_NAME} letters, digits, dashes, underscores and dots")),
+    if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(valid) {
+        Ok(())
+    } else {
+        Err(format!("a name of at most {LONGEST_NAME} letters, digits, dashes, underscores and dots"))
     }
 }
 

@@ -100,7 +100,8 @@ fn a_mistake_names_the_trigger_what_it_has_and_what_is_wanted() {
 fn references_within_yaml_cannot_make_a_short_text_a_huge_list() {
     let mut text = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (this, before) in ('b'..='z').zip('a'..) {
-        text += &format!("{this}: &{this} [{}]\n", vec![format!("*{before}"); 10].join(","));
+        let ten = vec![format!("*{before}"); 10].join(",");
+        text.extend([format!("{this}: &{this} [{ten}]\n")]);
     }
     assert!(KedaTrigger::parse_all(&text).is_err());
     let list = "- &t {type: nsq, metadata: {a: b}}\n".to_owned() + &"- *t\n".repeat(2000);
