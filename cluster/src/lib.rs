@@ -3,9 +3,12 @@
 //! One state ([`Objects`]) is fed with plain JSON objects by watches or by [`read_manifests`], and everything else is a pure function
 //! of it: [`Objects::plan`] for the scaler and the operator, [`Objects::routes`] for people, [`scaling`] for KEDA.
 
+mod classes;
 mod discovery;
+mod envoy_gateways;
 mod kind;
 mod left_out;
+mod lenient;
 mod manifests;
 mod namespaces;
 mod objects;
@@ -18,8 +21,10 @@ mod sleepers;
 mod table;
 mod views;
 
+pub use discovery::ForeignClass;
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
+pub use lenient::Misread;
 pub use manifests::{ManifestError, ManifestErrors, read_manifests};
 pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};

@@ -13,9 +13,11 @@ use tidegate_core::{
 };
 
 use super::{
+    envoy_gateways::{self, EnvoyGateways},
     kind::{Kind, for_all_kinds},
+    lenient::Misread,
     serving::ServingPods,
-    table::{AnyTable, ObjectError, Table, strip_nulls},
+    table::{AnyTable, ObjectError, Reading, Table},
     views::{self, CalendarObject, ScaledObject, Workload},
 };
 
@@ -38,7 +40,7 @@ macro_rules! objects {
         pub struct Objects {
             $(pub(super) $table: Table<views::$view>,)*
             pub(super) serving: ServingPods,
-            pub(super) envoy_gateway: views::EnvoyGateway,
+            pub(super) envoy_gateways: EnvoyGateways,
             pub(super) proxy_namespaces: ProxyNamespaces,
             pub(super) manageable: Managed,
             revision: u64,
@@ -72,17 +74,29 @@ impl Objects {
     /// Adds or replaces one object, of any version of its kind. Returns `Ok(false)`, and keeps nothing, for a kind that is not
     /// read. A namespaced object without a namespace goes to `default`, as with `kubectl apply`.
     pub fn apply(&mut self, object: Value) -> Result<bool, ObjectError> {
+        self.take(object, Reading::Strict).map(|misread| misread.is_some())
+    }
+
+    /// As [`Self::apply`], but a field of the wrong type does not refuse the object: it is read without the field. Returns all such
+    /// fields, or `None` for a kind that is not read.
+    pub fn apply_leniently(&mut self, object: Value) -> Result<Option<Vec<Misread>>, ObjectError> {
+        self.take(object, Reading::Lenient)
+    }
+
+    fn take(&mut self, object: Value, reading: Reading) -> Result<Option<Vec<Misread>>, ObjectError> {
         let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         if kind.is_empty() {
             return Err(ObjectError::NotAnObject("it has no kind"));
         }
-        if api_version.starts_with("gateway.envoyproxy.io/") && kind == "EnvoyGateway" {
-            return self.apply_envoy_gateway(object);
+        if envoy_gateways::is_configuration(&object) {
+            let inserted = self.envoy_gateways.apply(object)?;
+            self.revision += u64::from(inserted.changed);
+            return Ok(Some(inserted.misread));
         }
         match Kind::of(api_version, kind) {
-            Some(kind) => self.apply_as(kind, object).map(|()| true),
-            None => Ok(false),
+            Some(kind) => self.apply_as(kind, object, reading).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -90,6 +104,12 @@ impl Objects {
     /// any other namespace a pod can be a proxy only of a Gateway of that namespace.
     pub fn set_proxy_namespaces(&mut self, namespaces: Vec<String>) {
         self.proxy_namespaces = ProxyNamespaces(namespaces);
+        self.revision += 1;
+    }
+
+    /// Names controllers of Envoy Gateways whose configuration is not known, besides those that are.
+    pub fn set_controller_names(&mut self, names: Vec<String>) {
+        self.envoy_gateways.set_controller_names(names);
         self.revision += 1;
     }
 
@@ -222,19 +242,11 @@ impl Objects {
         }
     }
 
-    fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
-        let changed = self.table_mut(kind).insert_object(kind, object)?;
-        self.revision += u64::from(changed);
+    fn apply_as(&mut self, kind: Kind, object: Value, reading: Reading) -> Result<Vec<Misread>, ObjectError> {
+        let inserted = self.table_mut(kind).insert_object(kind, object, reading)?;
+        self.revision += u64::from(inserted.changed);
         self.drop_strangers(kind);
-        Ok(())
-    }
-
-    fn apply_envoy_gateway(&mut self, mut object: Value) -> Result<bool, ObjectError> {
-        strip_nulls(&mut object);
-        self.revision += 1;
-        self.envoy_gateway = serde_json::from_value(object)
-            .map_err(|_| ObjectError::NotAnObject("the EnvoyGateway configuration has a field of the wrong type"))?;
-        Ok(true)
+        Ok(inserted.misread)
     }
 
     /// Drops all pods, and owners of pods, except proxies and their owners.
