@@ -1,6 +1,8 @@
 //! Commands that look at manifests: `render`, `routes`, `crds`.
 
 use std::{
+    collections::BTreeSet,
+    fmt::Display,
     io::{Write, stdout},
     path::PathBuf,
     time::Duration,
@@ -10,15 +12,15 @@ use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube::Client;
 use tidegate_cluster::{
-    BackendClusters, Objects, read_manifests, routes_table,
+    BackendClusters, ForeignClass, ManifestSettings, Manifests, routes_table,
     scaling::{self, Settings},
 };
-use tidegate_core::{intent::Managed, no_effect::NoEffect};
-use tidegate_operator::watch;
+use tidegate_core::no_effect::NoEffect;
+use tidegate_operator::watch::{self, WatchSettings};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    args::{Output, RenderArgs, RoutesArgs},
+    args::{ControllerArgs, Output, RenderArgs, RoutesArgs},
     run::install_crypto,
 };
 
@@ -28,72 +30,101 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask for its version, the output is for a current one.
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
-    let objects = read(&args.files)?;
-    let (plan, now) = (objects.plan(), Utc::now());
-    let rendered = scaling::render(&plan, &settings, now);
+    let read = read(&args.files, args.namespace.as_ref(), &args.controllers);
+    let (objects, plan, now) = (&read.objects, read.objects.plan(), Utc::now());
+    let mut rendered = scaling::render(objects, &plan, &settings, now);
+    read.without_assumed_namespaces(&mut rendered.scaled_objects);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
     }
-    for (namespace, problem) in objects.namespaces().flat_map(|(name, all)| all.into_iter().map(move |one| (name, one)))
-    {
-        eprintln!("tidegate: namespace {namespace}: {problem}");
-    }
-    for (id, notice) in &rendered.notices {
-        eprintln!("tidegate: {id}: {notice}");
-    }
+    let namespaces: Vec<_> =
+        objects.namespaces().flat_map(|(name, all)| all.into_iter().map(move |one| (name, one))).collect();
+    let misplaced = objects.misplaced();
+    tell(read.misplaced.iter());
+    tell(namespaces.iter().map(|(namespace, problem)| format!("namespace {namespace}: {problem}")));
+    tell(misplaced.iter().map(|(bearer, what)| format!("{bearer}: {what}")));
+    tell(rendered.notices.iter().map(|(id, notice)| format!("{id}: {notice}")));
     for (name, calendar) in
         plan.calendars.iter().filter_map(|(name, known)| Some((name, &known.as_ref().ok()?.calendar)))
     {
-        for what in NoEffect::of_calendar("spec.hours", calendar, now) {
-            eprintln!("tidegate: Calendar {name}: {what}");
-        }
+        tell(NoEffect::of_calendar("spec.hours", calendar, now).map(|what| format!("Calendar {name}: {what}")));
     }
     let wrong = rendered.notices.iter().filter(|(_, notice)| notice.is_error()).count();
-    if wrong > 0 {
-        bail!("{wrong} annotation{} cannot be acted on", if wrong == 1 { "" } else { "s" });
+    let wrong = wrong + namespaces.len() + misplaced.len() + read.misplaced.len();
+    if wrong == 0 && plan.workloads.is_empty() {
+        tell(["no Deployment or StatefulSet has annotations to scale on, such as tidegate.dev/requests-per-second"]);
     }
-    if rendered.scaled_objects.is_empty() {
-        eprintln!(
-            "tidegate: no Deployment or StatefulSet has annotations to scale on, such as tidegate.dev/requests-per-second"
-        );
+    fail_if_any(read.errors.len(), wrong)
+}
+
+/// Fails where something could not be read or acted on. What it is was told before.
+fn fail_if_any(unread: usize, wrong: usize) -> Result<()> {
+    let counted = |count, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    match (unread, wrong) {
+        (0, 0) => Ok(()),
+        (_, 0) => bail!("{} in the manifests", counted(unread, "error")),
+        (0, _) => bail!("{} cannot be acted on", counted(wrong, "annotation")),
+        _ => bail!(
+            "{} in the manifests, and {} cannot be acted on",
+            counted(unread, "error"),
+            counted(wrong, "annotation")
+        ),
     }
-    Ok(())
+}
+
+/// Writes one line each to stderr.
+fn tell(lines: impl IntoIterator<Item = impl Display>) {
+    for line in lines {
+        eprintln!("tidegate: {line}");
+    }
 }
 
 pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     install_crypto();
-    let routes = if args.files.is_empty() {
+    let (routes, foreign, unread) = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        seen(&client).await?
+        let (routes, foreign) = seen(&client, &args).await?;
+        (routes, foreign, 0)
     } else {
-        read(&args.files)?.routes()
+        let Manifests { objects, errors, .. } = read(&args.files, args.namespace.as_ref(), &args.controllers);
+        (objects.routes(), objects.foreign_classes(), errors.len())
     };
     let mut out = stdout().lock();
     match args.output {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routes)?)?,
         Output::Table => write!(out, "{}", routes_table(&routes))?,
     }
-    Ok(())
+    tell(foreign);
+    fail_if_any(unread, 0)
 }
 
 pub(crate) fn crds() -> Result<()> {
     Ok(stdout().write_all(include_bytes!("../../charts/tidegate/crds/calendars.yaml"))?)
 }
 
-fn read(files: &[PathBuf]) -> Result<Objects> {
-    Ok(read_manifests(files)?)
+/// Reads manifests, and tells what cannot be read.
+fn read(files: &[PathBuf], namespace: Option<&String>, controllers: &ControllerArgs) -> Manifests {
+    let settings = ManifestSettings { namespace: namespace.cloned(), controller_names: controllers.names.clone() };
+    let read = Manifests::read(files, &settings);
+    tell(&read.errors);
+    read
 }
 
 /// Runs the same watches as the service until each has read everything once.
-async fn seen(client: &Client) -> Result<Vec<BackendClusters>> {
-    let (watches, _tasks) = watch::start(client, &[], &[], Managed::default());
+async fn seen(client: &Client, args: &RoutesArgs) -> Result<(Vec<BackendClusters>, BTreeSet<ForeignClass>)> {
+    let settings = WatchSettings {
+        controller_names: args.controllers.names.clone(),
+        config_maps: args.configuration.config_maps.clone(),
+        ..WatchSettings::default()
+    };
+    let (watches, _tasks) = watch::start(client, &settings);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();
-        if missing.is_empty() {
-            return Ok(watches.objects(Objects::routes));
+        if missing.is_empty() && !watches.awaits_configuration() {
+            return Ok(watches.objects(|objects| (objects.routes(), objects.foreign_classes())));
         }
         if Instant::now() > deadline {
             let missing: Vec<_> = missing.iter().map(|(kind, _, state)| format!("{kind}: {state}")).collect();

@@ -161,20 +161,27 @@ fn repair<T: DeserializeOwned>(object: &mut Value, fault: Fault) -> Result<Misre
 /// Some views buffer a part of an object before they read it, and then blame all of it. To blame is the field without which the
 /// error is another.
 fn narrowed<T: DeserializeOwned>(object: &Value, fault: Fault) -> Fault {
-    let mut fault = fault;
+    let mut path = fault.path.clone();
     for _ in 0..DEEPEST {
-        let children: Vec<_> = match at(object, &fault.path) {
+        let children: Vec<_> = match at(object, &path) {
             Some(Value::Object(fields)) => fields.keys().cloned().collect(),
             Some(Value::Array(items)) => (0..items.len()).map(|index| index.to_string()).collect(),
-            _ => return fault,
+            _ => break,
         };
-        let mut deeper = children.into_iter().map(|child| [&fault.path[..], &[child]].concat());
-        let to_blame =
-            deeper.find(|path| attempt::<T>(&with(object, path, None)).err().is_none_or(|next| next != fault));
-        let Some(path) = to_blame else { return fault };
-        fault = Fault { path, ..fault };
+        let mut deeper = children.into_iter().map(|child| [&path[..], &[child]].concat());
+        let Some(cause) = deeper.find(|path| is_cause::<T>(object, path, &fault)) else { break };
+        path = cause;
     }
-    fault
+    Fault { path, ..fault }
+}
+
+/// Whether the error is gone, or another, without this field or with what it may have been meant to be.
+fn is_cause<T: DeserializeOwned>(object: &Value, path: &[String], fault: &Fault) -> bool {
+    let meant = at(object, path).map(meant).unwrap_or_default();
+    let mut changed = iter::once(None).chain(meant.iter().map(Some)).map(|value| with(object, path, value));
+    // A field that must be there is not the cause because its absence is an error of its own.
+    let is_other = |next: &Fault| next != fault && !next.reason.starts_with("missing field");
+    changed.any(|object| attempt::<T>(&object).err().as_ref().is_none_or(is_other))
 }
 
 /// The values that a scalar may have been meant to be.

@@ -1,12 +1,14 @@
 //! Plan → ScaledObjects: the desired ScaledObject of each workload, and the notices to its owner. `tidegate render` and the
 //! operator decide by the same functions.
 
+mod beside;
 mod no_effect;
 mod notice;
 mod render;
 mod scaled_object;
 
 pub use self::{
+    beside::{Beside, beside, release_of_another},
     no_effect::no_effect,
     notice::WorkloadNotice,
     render::{Rendered, render},

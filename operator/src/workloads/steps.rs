@@ -8,8 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tidegate_cluster::{
-    Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
-    scaling::{ScaledObjectPlan, Settings, WorkloadNotice, desired, names},
+    Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState,
+    scaling::{Beside, ScaledObjectPlan, Settings, WorkloadNotice, beside, desired, names, release_of_another},
 };
 use tidegate_core::{
     event::Notice,
@@ -63,22 +63,11 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         let Some(workload) = plan.workloads.get(id) else { continue };
         let existing = objects.scaled_object(&id.namespace, &name);
         let others = foreign.get(id).map_or(&[][..], Vec::as_slice);
-        if existing.is_none_or(|existing| !existing.is_tidegates()) && is_paused_by_hours(workload, others) {
-            continue;
-        }
-        let others = if workload.intent.as_ref().is_ok_and(|intent| intent.paused) { &[] } else { others };
-        let mut in_the_way: Vec<_> =
-            others.iter().map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone())).collect();
-        if let Some(existing) = existing.filter(|existing| !existing.is_tidegates() && in_the_way.is_empty()) {
-            in_the_way.push(WorkloadNotice::NameTaken(Kind::ScaledObject, existing.metadata.name.clone()));
-        }
-        if let Some(release) = existing.and_then(|existing| of_another(existing, settings)) {
-            in_the_way.push(WorkloadNotice::OfAnotherRelease {
-                name: name.clone(),
-                theirs: release.to_owned(),
-                ours: settings.release.clone(),
-            });
-        }
+        let in_the_way = match beside(workload, &name, existing, others, settings) {
+            Beside::PausedByHours => continue,
+            Beside::InTheWay(notices) => notices,
+            Beside::Nothing => Vec::new(),
+        };
         let workload: &PlannedWorkload = &remembered(workload, existing, had.get(id), objects.workload(id));
         let by_hand = existing.and_then(|_| set_by_hand(workload, &objects.workload(id)?, now));
         let by_them =
@@ -108,7 +97,9 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
                 todo.had.insert(id.clone(), Entry { replicas, uid: state.uid.to_owned() });
             }
         }
-        if let Some(existing) = existing.filter(|there| there.is_tidegates() && of_another(there, settings).is_none()) {
+        if let Some(existing) =
+            existing.filter(|there| there.is_tidegates() && release_of_another(there, settings).is_none())
+        {
             let problem = problem(&notices);
             if existing.metadata.annotations.get(PROBLEM) != problem.as_ref() {
                 let (namespace, name) = (id.namespace.clone(), name.clone());
@@ -118,8 +109,9 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         todo.notices.insert(id.clone(), notices);
         kept.insert((id.namespace.as_str(), name));
     }
-    let ours =
-        objects.scaled_objects().filter(|object| object.is_tidegates() && of_another(object, settings).is_none());
+    let ours = objects
+        .scaled_objects()
+        .filter(|object| object.is_tidegates() && release_of_another(object, settings).is_none());
     for object in ours {
         if !kept.contains(&(object.metadata.namespace.as_str(), object.metadata.name.clone())) {
             remove(object, objects, had, &mut todo);
@@ -193,11 +185,6 @@ fn remembered<'a>(
 
 /// Annotation in which kube-downscaler and GoKubeDownscaler keep a workload's replicas.
 const DOWNSCALERS: &str = "downscaler/original-replicas";
-
-/// The release that a ScaledObject belongs to, if it is not ours. One without a label is from a version before there were labels.
-fn of_another<'a>(existing: &'a ScaledObject, settings: &Settings) -> Option<&'a str> {
-    existing.release().filter(|release| existing.is_tidegates() && *release != settings.release)
-}
 
 /// The replicas that someone set on a workload inside its hours, and who: where only hours decide, the workload comes back to
 /// that number from now on.
