@@ -199,7 +199,7 @@ pub(crate) struct ControllerArgs {
 /// Where Envoy Gateway's configuration is in the cluster.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigurationArgs {
-    /// The ConfigMap with Envoy Gateway's configuration; repeat for several
+    /// The ConfigMap with Envoy Gateway's configuration; repeat for several, or leave it empty to assume the defaults
     #[arg(
         long = "envoy-gateway-config",
         env = "TIDEGATE_ENVOY_GATEWAY_CONFIG",
@@ -207,7 +207,17 @@ pub(crate) struct ConfigurationArgs {
         value_delimiter = ',',
         value_name = "NAMESPACE/NAME"
     )]
-    pub(crate) config_maps: Vec<ConfigMapName>,
+    config_maps: Vec<String>,
+}
+
+impl ConfigurationArgs {
+    /// The ConfigMaps; an empty name stands for none at all.
+    pub(crate) fn config_maps(&self) -> anyhow::Result<Vec<ConfigMapName>> {
+        let named = self.config_maps.iter().filter(|name| !name.is_empty());
+        named
+            .map(|name| name.parse().map_err(|wanted| anyhow::anyhow!("--envoy-gateway-config {name}: {wanted}")))
+            .collect()
+    }
 }
 
 /// The service as the chart runs it.
@@ -577,12 +587,22 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         let nowhere = refused(&["routes", "-n", "shop"]);
         assert!(nowhere.contains("--file"), "{nowhere}");
-        let config = refused(&["run", "--envoy-gateway-config", "envoy-gateway-config"]);
-        assert!(config.contains("NAMESPACE/NAME"), "{config}");
         let credentials = ["--prometheus-username", "me", "--prometheus-password-file", "p"];
         let token = ["--prometheus-bearer-token-file", "t"];
         let two = refused(&[&["run", "--prometheus-url", "http://p"][..], &credentials, &token].concat());
         assert!(two.contains("cannot be used with"), "{two}");
+    }
+
+    #[test]
+    fn a_config_map_is_named_with_its_namespace_or_left_out() {
+        let config_maps = |name: &str| {
+            let args = Args::try_parse_from(["tidegate", "routes", &format!("--envoy-gateway-config={name}")]);
+            let Command::Routes(routes) = args.unwrap().command else { panic!("not routes") };
+            routes.configuration.config_maps().map(|all| all.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(config_maps("edge/eg"), Ok(1));
+        assert_eq!(config_maps(""), Ok(0));
+        assert!(config_maps("eg").unwrap_err().contains("wants NAMESPACE/NAME"));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use chrono::Utc;
 use kube::Client;
 use tidegate_cluster::{
     BackendClusters, ForeignClass, ManifestSettings, Manifests, routes_table,
-    scaling::{self, Settings},
+    scaling::{self, Rendered, Settings},
 };
-use tidegate_core::no_effect::NoEffect;
+use tidegate_core::{no_effect::NoEffect, plan::Plan};
 use tidegate_operator::watch::{self, WatchSettings};
 use tokio::time::{Instant, sleep};
 
@@ -38,38 +38,53 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
     }
-    let namespaces: Vec<_> =
-        objects.namespaces().flat_map(|(name, all)| all.into_iter().map(move |one| (name, one))).collect();
-    let misplaced = objects.misplaced();
-    tell(read.misplaced.iter());
-    tell(namespaces.iter().map(|(namespace, problem)| format!("namespace {namespace}: {problem}")));
-    tell(misplaced.iter().map(|(bearer, what)| format!("{bearer}: {what}")));
-    tell(rendered.notices.iter().map(|(id, notice)| format!("{id}: {notice}")));
+    let mistakes = mistakes(&read, &plan, &rendered);
+    tell(&mistakes);
+    tell(
+        rendered.notices.iter().filter(|(_, notice)| !notice.is_error()).map(|(id, notice)| format!("{id}: {notice}")),
+    );
     for (name, calendar) in
         plan.calendars.iter().filter_map(|(name, known)| Some((name, &known.as_ref().ok()?.calendar)))
     {
         tell(NoEffect::of_calendar("spec.hours", calendar, now).map(|what| format!("Calendar {name}: {what}")));
     }
-    let wrong = rendered.notices.iter().filter(|(_, notice)| notice.is_error()).count();
-    let wrong = wrong + namespaces.len() + misplaced.len() + read.misplaced.len();
-    if wrong == 0 && plan.workloads.is_empty() {
+    if mistakes.is_empty() && plan.workloads.is_empty() {
         tell(["no Deployment or StatefulSet has annotations to scale on, such as tidegate.dev/requests-per-second"]);
     }
-    fail_if_any(read.errors.len(), wrong)
+    fail_if_any(read.errors.len() + mistakes.len())
 }
 
-/// Fails where something could not be read or acted on. What it is was told before.
-fn fail_if_any(unread: usize, wrong: usize) -> Result<()> {
-    let counted = |count, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    match (unread, wrong) {
-        (0, 0) => Ok(()),
-        (_, 0) => bail!("{} in the manifests", counted(unread, "error")),
-        (0, _) => bail!("{} cannot be acted on", counted(wrong, "annotation")),
-        _ => bail!(
-            "{} in the manifests, and {} cannot be acted on",
-            counted(unread, "error"),
-            counted(wrong, "annotation")
-        ),
+/// Everything that has to be fixed before it can be acted on, a line each.
+fn mistakes(read: &Manifests, plan: &Plan, rendered: &Rendered) -> Vec<String> {
+    let of_objects = read.misplaced.iter().map(ToString::to_string);
+    let of_namespaces = read
+        .objects
+        .namespaces()
+        .flat_map(|(name, problems)| problems.into_iter().map(move |problem| format!("namespace {name}: {problem}")));
+    let of_places = read.objects.misplaced().into_iter().map(|(bearer, what)| format!("{bearer}: {what}"));
+    let of_gateways = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).flat_map(|(id, gateway)| {
+        let problems = gateway.intent.as_ref().err().into_iter().flatten().chain(&gateway.problems);
+        problems.map(move |problem| format!("{id}: {problem}"))
+    });
+    let of_calendars =
+        plan.calendars.iter().filter_map(|(name, known)| Some(format!("Calendar {name}: {}", known.as_ref().err()?)));
+    let errors = rendered.notices.iter().filter(|(_, notice)| notice.is_error());
+    let of_workloads = errors.map(|(id, notice)| format!("{id}: {notice}"));
+    of_objects
+        .chain(of_namespaces)
+        .chain(of_places)
+        .chain(of_gateways)
+        .chain(of_calendars)
+        .chain(of_workloads)
+        .collect()
+}
+
+/// Fails where something could not be read or acted on, which was told before.
+fn fail_if_any(wrong: usize) -> Result<()> {
+    match wrong {
+        0 => Ok(()),
+        1 => bail!("1 problem: see above"),
+        _ => bail!("{wrong} problems: see above"),
     }
 }
 
@@ -97,7 +112,7 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
         Output::Table => write!(out, "{}", routes_table(&routes))?,
     }
     tell(foreign);
-    fail_if_any(unread, 0)
+    fail_if_any(unread)
 }
 
 pub(crate) fn crds() -> Result<()> {
@@ -116,7 +131,7 @@ fn read(files: &[PathBuf], namespace: Option<&String>, controllers: &ControllerA
 async fn seen(client: &Client, args: &RoutesArgs) -> Result<(Vec<BackendClusters>, BTreeSet<ForeignClass>)> {
     let settings = WatchSettings {
         controller_names: args.controllers.names.clone(),
-        config_maps: args.configuration.config_maps.clone(),
+        config_maps: args.configuration.config_maps()?,
         ..WatchSettings::default()
     };
     let (watches, _tasks) = watch::start(client, &settings);

@@ -74,7 +74,7 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
         proxies: service.args.source.envoy_gateway_namespaces.clone(),
         manageable,
         controller_names: args.controllers.names,
-        config_maps: args.configuration.config_maps,
+        config_maps: args.configuration.config_maps()?,
     };
     let (watches, _watching) = cluster_watch::start(&client, &watched);
     watches.register(&mut service.registry);
@@ -95,7 +95,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
             proxies: service.args.source.envoy_gateway_namespaces.clone(),
             manageable: Managed::default(),
             controller_names: args.controllers.names,
-            config_maps: args.configuration.config_maps,
+            config_maps: args.configuration.config_maps()?,
         };
         let (watches, _watching) = cluster_watch::start(&connect().await?, &watched);
         watches.register(&mut service.registry);
@@ -110,10 +110,17 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         tracing::error!("{error}");
     }
     let plan = manifests.objects.plan();
+    if !manifests.errors.is_empty() && plan.workloads.is_empty() && plan.services.is_empty() {
+        bail!("nothing that could be scaled is in the manifests, and something cannot be read: see above");
+    }
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
     let demands = service.measure(plan.clone())?;
     service.answer(plan.clone(), &demands).await?;
-    service.admin(plan, demands, None).await
+    service.admin(plan, demands, None).await?;
+    match manifests.errors.len() {
+        0 => Ok(()),
+        unread => bail!("{unread} errors in the manifests: see above"),
+    }
 }
 
 /// The namespace of objects in files that name none.
