@@ -33,6 +33,7 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     let read = read(&args.files, args.namespace.as_ref(), &args.controllers);
     let (objects, plan, now) = (&read.objects, read.objects.plan(), Utc::now());
     let mut rendered = scaling::render(objects, &plan, &settings, now);
+    read.without_unknown_replicas(&mut rendered.scaled_objects);
     read.without_assumed_namespaces(&mut rendered.scaled_objects);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {

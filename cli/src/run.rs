@@ -69,14 +69,14 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let client = connect().await?;
     let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
-    let watched = WatchSettings {
+    let settings = WatchSettings {
         namespaces: args.namespaces,
         proxies: service.args.source.envoy_gateway_namespaces.clone(),
         manageable,
         controller_names: args.controllers.names,
         config_maps: args.configuration.config_maps()?,
     };
-    let (watches, _watching) = cluster_watch::start(&client, &watched);
+    let (watches, _watching) = cluster_watch::start(&client, &settings);
     watches.register(&mut service.registry);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
@@ -90,14 +90,14 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let watched = WatchSettings {
+        let settings = WatchSettings {
             namespaces: args.namespaces,
             proxies: service.args.source.envoy_gateway_namespaces.clone(),
             manageable: Managed::default(),
             controller_names: args.controllers.names,
             config_maps: args.configuration.config_maps()?,
         };
-        let (watches, _watching) = cluster_watch::start(&connect().await?, &watched);
+        let (watches, _watching) = cluster_watch::start(&connect().await?, &settings);
         watches.register(&mut service.registry);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;

@@ -26,6 +26,11 @@ pub struct Misread {
 }
 
 impl Misread {
+    /// Whether the value was plain nevertheless, and is used.
+    pub fn is_read(&self) -> bool {
+        self.read_as.is_some()
+    }
+
     /// Whether the field is one that only the API server writes.
     fn is_of_the_server(&self) -> bool {
         const OF_META: [&str; 6] =
@@ -236,17 +241,16 @@ fn replace_item(items: &mut Vec<Value>, index: &str, value: Option<&Value>) {
 
 /// `spec.rules[0].port`; keys with dots are set in quotes.
 fn dotted(object: &Value, path: &[String]) -> String {
-    let mut text = String::new();
-    for (depth, step) in path.iter().enumerate() {
+    let shown = path.iter().enumerate().map(|(depth, step)| {
         let in_list = path.get(..depth).and_then(|parent| at(object, parent)).is_some_and(Value::is_array);
-        text += &match step {
+        match step {
             index if in_list => format!("[{index}]"),
             key if key.contains('.') => format!("[\"{key}\"]"),
             key if depth == 0 => key.clone(),
             key => format!(".{key}"),
-        };
-    }
-    text
+        }
+    });
+    shown.collect()
 }
 
 #[cfg(test)]

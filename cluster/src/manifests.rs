@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tidegate_core::intent::Managed;
+use tidegate_core::{intent::Managed, plan::ADOPTED_REPLICAS};
 
 pub use self::error::{Location, ManifestError, ManifestErrors};
 use self::{
@@ -47,6 +47,8 @@ pub struct Manifests {
     pub misplaced: Vec<ManifestError>,
     /// Kinds and names of the objects whose namespace is an assumption
     assumed: BTreeSet<(String, String)>,
+    /// Kinds, namespaces and names of the workloads whose `spec.replicas` cannot be read
+    unknown_replicas: BTreeSet<(String, String, String)>,
 }
 
 impl Manifests {
@@ -67,6 +69,17 @@ impl Manifests {
             }
         }
         reader.read
+    }
+
+    /// Leaves out the ScaledObjects that would keep the replicas of a workload whose replicas are not known.
+    pub fn without_unknown_replicas(&self, scaled_objects: &mut Vec<Value>) {
+        scaled_objects.retain(|object| {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let keeps_them = object["metadata"]["annotations"].get(ADOPTED_REPLICAS).is_some();
+            let target =
+                (text("/spec/scaleTargetRef/kind"), text("/metadata/namespace"), text("/spec/scaleTargetRef/name"));
+            !keeps_them || !self.unknown_replicas.contains(&target)
+        });
     }
 
     /// Takes the namespace out of the ScaledObjects whose workload named none, so that they are applied beside it, wherever that is.
@@ -110,7 +123,13 @@ impl Reader {
         // Files do not show which kinds a release may switch off, so all are assumed.
         objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
         objects.set_controller_names(settings.controller_names.clone());
-        let read = Manifests { objects, errors: Vec::new(), misplaced: Vec::new(), assumed: BTreeSet::new() };
+        let read = Manifests {
+            objects,
+            errors: Vec::new(),
+            misplaced: Vec::new(),
+            assumed: BTreeSet::new(),
+            unknown_replicas: BTreeSet::new(),
+        };
         Self { read, namespace: settings.namespace.clone(), seen: Seen::default() }
     }
 
@@ -197,11 +216,16 @@ impl Reader {
         for wrong in misplaced::of_others(object.known, &value) {
             self.misplaced(place(document.line_of("", &Value::from(wrong.first_key()))), &object, &wrong);
         }
+        let namespace = Named::of(&value).namespace;
         match self.read.objects.apply_leniently(value) {
             Err(ObjectError::NotAnObject(_)) if strictness == Strictness::SkipOthers => {}
             Err(error) => self.error(path, start.line, error.to_string()),
             Ok(misread) => {
                 for field in misread.into_iter().flatten() {
+                    if field.field == "spec.replicas" && !field.is_read() {
+                        let workload = (object.kind.clone(), namespace.clone(), object.name.clone());
+                        self.read.unknown_replicas.insert(workload);
+                    }
                     let line = document.line_of(&field.field, &field.got);
                     self.error(path, Some(line), format!("{object}: {field}"));
                 }

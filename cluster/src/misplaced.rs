@@ -182,14 +182,24 @@ impl Found {
 
 /// Such annotations on an object of any other kind, which is in a file: one that is not scaled.
 pub(crate) fn of_others(kind: Option<Kind>, object: &Value) -> Vec<Misplaced> {
-    match kind {
-        // Read with their views, by `Objects::misplaced`.
+    // Those that are scaled or managed are read with their views, by `Objects::misplaced`; on ScaledObjects, EnvoyProxies and Calendars
+    // Tidegate itself writes annotations.
+    let is_read_elsewhere = matches!(
+        kind,
         Some(
-            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::CronJob | Kind::Gateway | Kind::Namespace,
-        ) => return Vec::new(),
-        // These carry annotations that Tidegate itself writes.
-        Some(Kind::ScaledObject | Kind::EnvoyProxy | Kind::Calendar) => return Vec::new(),
-        _ => {}
+            Kind::Deployment
+                | Kind::StatefulSet
+                | Kind::DaemonSet
+                | Kind::CronJob
+                | Kind::Gateway
+                | Kind::Namespace
+                | Kind::ScaledObject
+                | Kind::EnvoyProxy
+                | Kind::Calendar
+        )
+    );
+    if is_read_elsewhere {
+        return Vec::new();
     }
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let not_scaled = WrongPlace::NotScaled { kind: text("/kind"), api_version: text("/apiVersion") };

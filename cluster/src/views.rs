@@ -117,7 +117,7 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 
 /// The names of Tidegate's annotations where none is read.
 fn stray<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<[Box<str>]>, D::Error> {
-    let all = BTreeMap::<Box<str>, serde::de::IgnoredAny>::deserialize(deserializer)?;
+    let all = BTreeMap::<Box<str>, serde_json::Value>::deserialize(deserializer)?;
     Ok(all.into_keys().filter(|key| key.starts_with(PREFIX)).collect())
 }
 

@@ -16,8 +16,10 @@ impl Document<'_> {
     pub(super) fn line_of(&self, field: &str, value: &Value) -> usize {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let name = field.rsplit(['.', '[']).next().unwrap_or_default().trim_end_matches(']').trim_matches('"');
-        let shows = |line: &&str| line.contains(name) && line.contains(&value);
-        self.find(|line| shows(&line)).or_else(|| self.find(|line| line.contains(&value))).unwrap_or(self.first_line())
+        let bare = |text: &str| text.replace([' ', '"', '\''], "");
+        let pair = bare(&format!("{name}:{value}"));
+        let shows = |line: &str| !name.is_empty() && bare(line).contains(&pair);
+        self.find(shows).or_else(|| self.find(|line| line.contains(&value))).unwrap_or(self.first_line())
     }
 
     /// The first line of the file that says something.

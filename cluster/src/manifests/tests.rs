@@ -141,6 +141,30 @@ fn a_whole_number_may_be_written_with_a_point() {
 }
 
 #[test]
+fn a_scaled_object_that_would_keep_unknown_replicas_is_left_out() {
+    let left = |replicas: &str, annotations: &Value| {
+        let read = read(&DEPLOYMENT.replace("2.0", replicas));
+        let mut objects = vec![json!({"metadata": {"namespace": "default", "annotations": annotations},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "api"}}})];
+        read.without_unknown_replicas(&mut objects);
+        objects.len()
+    };
+    let adopted = json!({ADOPTED_REPLICAS: "1"});
+    assert_eq!(left("\"${N}\"", &adopted), 0);
+    assert_eq!(left("\"3\"", &adopted), 1);
+    assert_eq!(left("\"${N}\"", &json!({})), 1);
+}
+
+#[test]
+fn a_value_is_found_on_the_line_of_its_own_field() {
+    let text = format!("{SERVICE}spec:\n  x: v1\n  selector:\n    v: 1\n");
+    assert_eq!(
+        messages(&text),
+        ["a.yaml:7: Service a: spec.selector.v is 1 without quotes, but is a text: write \"1\""]
+    );
+}
+
+#[test]
 fn a_namespace_that_nobody_named_is_left_out_again() {
     let object = |namespace: &str| json!({"metadata": {"name": "api", "namespace": namespace}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "api"}}});
     let printed = |read: &Manifests, namespace: &str| {

@@ -110,7 +110,7 @@ mod tests {
         let following = tokio::spawn(follow(server.client(), watches.clone(), name));
         let answered = async {
             while watches.awaits_configuration() {
-                sleep(Duration::from_millis(5)).await
+                sleep(Duration::from_millis(5)).await;
             }
         };
         timeout(Duration::from_secs(10), answered).await.unwrap();
