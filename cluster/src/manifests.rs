@@ -195,6 +195,16 @@ impl Reader {
     }
 
     fn apply_object(&mut self, path: &Path, document: &Document<'_>, mut value: Value, strictness: Strictness) {
+        for field in ["name", "namespace"] {
+            if let Some(text) = quoted(&mut value, field) {
+                let line = document.line_of(field, &Value::from(text.as_str()));
+                self.error(
+                    path,
+                    Some(line),
+                    format!("metadata.{field} is {text} without quotes, but is a text: write \"{text}\""),
+                );
+            }
+        }
         let object = Named::of(&value);
         let place = |line| Location { path: path.to_owned(), line: Some(line) };
         let start = place(document.first_line());
@@ -284,6 +294,14 @@ impl std::fmt::Display for Named {
         let Self { kind, namespace, name, .. } = self;
         write!(f, "{kind} {namespace}{}{name}", if namespace.is_empty() { "" } else { "/" })
     }
+}
+
+/// Makes a text of a name that is a number or a flag, and returns it.
+fn quoted(object: &mut Value, field: &str) -> Option<String> {
+    let value = object.get_mut("metadata")?.get_mut(field)?;
+    let text = matches!(value, Value::Number(_) | Value::Bool(_)).then(|| value.to_string())?;
+    *value = Value::from(text.as_str());
+    Some(text)
 }
 
 /// The text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell redirects output.

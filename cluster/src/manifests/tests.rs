@@ -184,6 +184,14 @@ fn a_namespace_that_nobody_named_is_left_out_again() {
 }
 
 #[test]
+fn a_namespace_that_is_a_number_is_read_as_a_name() {
+    let text = DEPLOYMENT.replace("name: api", "name: api, namespace: 2024");
+    assert_eq!(messages(&text), ["a.yaml:3: metadata.namespace is 2024 without quotes, but is a text: write \"2024\""]);
+    let known = WorkloadId { namespace: "2024".to_owned(), kind: WorkloadKind::Deployment, name: "api".to_owned() };
+    assert!(read(&text).objects.workload(&known).is_some());
+}
+
+#[test]
 fn the_same_object_twice_is_told_unless_both_are_the_same() {
     let other = format!("{SERVICE}spec: {{ports: [{{port: 80}}]}}\n");
     assert_eq!(messages(&format!("{SERVICE}---\n{SERVICE}")), Vec::<String>::new());
