@@ -40,8 +40,10 @@ use tidegate_core::{
     plan::Role,
 };
 
+pub use self::gateways::ForeignClass;
 pub(super) use self::{
     ai::{generated, rules as ai_rules},
+    gateways::{foreign_class, foreign_classes},
     pools::pool_of,
 };
 use self::{

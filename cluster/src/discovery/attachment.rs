@@ -9,7 +9,7 @@ use super::{
         views::{FromNamespaces, ParentRef, Route},
     },
     contexts::{GatewayContext, ListenerContext},
-    gateways::{Gateways, namespace_labels},
+    gateways::{Gateways, namespace_labels, watches},
 };
 
 /// Lookup of the listeners that routes attach to.
@@ -49,6 +49,9 @@ impl<'a, 'b> Attachments<'a, 'b> {
             else {
                 continue;
             };
+            if !watches(self.objects, gateway.config, &route.metadata.namespace) {
+                continue;
+            }
             let allowed = listeners.into_iter().filter(|&i| {
                 let listener = gateway.listeners.get(i);
                 listener.is_some_and(|listener| self.allows(listener, kind, &route.metadata.namespace))

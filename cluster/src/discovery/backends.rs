@@ -121,7 +121,7 @@ impl<'a> Backends<'a, '_> {
     ) -> Result<Resolved<'a>, RefusedReference> {
         let namespace = backend_ref.namespace(route_namespace);
         let key = BackendKey { kind: backend_ref.kind(), namespace, name: &backend_ref.name, port: backend_ref.port };
-        let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
+        let custom = self.objects.envoy_gateways.is_extension(backend_ref.group(), key.kind);
         self.check_grant(of_route(kind, route_namespace), backend_ref)?;
         let protocol = Protocol::of_route(kind);
         if custom || pools::pool(self.objects, backend_ref.group(), namespace, &backend_ref.name).is_some() {
@@ -241,10 +241,10 @@ impl<'a> Backends<'a, '_> {
     where
         'a: 'k,
     {
-        let config = &self.objects.envoy_gateway;
-        let backend = self.find_backend(key.namespace, key.name).filter(|_| config.backends_enabled());
+        let configs = &self.objects.envoy_gateways;
+        let backend = self.find_backend(key.namespace, key.name).filter(|_| configs.backends_enabled());
         let backend = backend.ok_or(RefusedReference)?;
-        let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), config.runs_on_host())?;
+        let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), configs.run_on_host())?;
         let resolved = Resolved {
             service: self.in_cluster.only_service(&backend.spec),
             addresses,
