@@ -69,13 +69,21 @@ it "the Service is headless, so that KEDA reaches every pod" has "clusterIP: Non
 it "two pods get a disruption budget" counts 1 PodDisruptionBudget
 it "one pod gets none, since it could never be drained" counts 0 PodDisruptionBudget --set replicas=1
 it "the root file system is read-only" has "readOnlyRootFilesystem: true"
-it "all namespaces need one ClusterRole and the Lease's Role" counts 1 Role
-it "each named namespace gets a Role, besides the Lease's and the one for events of Namespaces" \
-    counts 5 Role -f ci/namespaced-values.yaml
-it "the namespace default needs no second Role for events" counts 2 Role --set 'namespaces={default}'
+it "all namespaces need one ClusterRole, and Roles for the Lease and Envoy Gateway's configuration" counts 2 Role
+it "each named namespace gets a Role, besides those for the Lease, the configuration and events of Namespaces" \
+    counts 6 Role -f ci/namespaced-values.yaml
+it "the namespace default needs no second Role for events" counts 3 Role --set 'namespaces={default}'
 it "every named namespace becomes a flag" has --namespace=billing -f ci/namespaced-values.yaml
 it "proxies are looked for where Envoy Gateway runs them by default" has --envoy-gateway-namespace=envoy-gateway-system
 it "every namespace of Envoy Gateway becomes a flag" has --envoy-gateway-namespace=edge-proxies -f ci/everything-values.yaml
+it "Envoy Gateway's configuration is where its chart puts it" \
+    has --envoy-gateway-config=envoy-gateway-system/envoy-gateway-config
+it "another ConfigMap becomes a flag" has --envoy-gateway-config=edge/eg-config -f ci/everything-values.yaml
+it "just that ConfigMap may be read" has "resourceNames: [eg-config]" -f ci/everything-values.yaml
+it "without a ConfigMap's name there is no permission to read one" counts 1 Role --set envoyGateway.configMap.name=
+it "without a ConfigMap's name none is asked for" lacks --envoy-gateway-config=envoy --set envoyGateway.configMap.name=
+it "further controllers become flags" has --controller-name=example.com/tenant-b -f ci/everything-values.yaml
+it "a controller name without a domain is refused" refuses "controllerNames" --set 'envoyGateway.controllerNames={tenant}'
 it "no namespace of Envoy Gateway at all is refused" refuses "envoyGatewayNamespaces" --set 'envoyGatewayNamespaces=[]'
 it "rbac.create=false makes no Role" counts 0 Role --set rbac.create=false
 it "rbac.create=false makes no ClusterRole" counts 0 ClusterRole --set rbac.create=false

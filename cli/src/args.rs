@@ -11,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tidegate_cluster::scaling::ScalerEndpoint;
 use tidegate_core::intent::Managed;
+use tidegate_operator::watch::ConfigMapName;
 use tracing_subscriber::{EnvFilter, fmt};
 
 #[cfg(feature = "kafka")]
@@ -189,6 +190,43 @@ impl ScalerEndpointArgs {
     }
 }
 
+/// Which Envoy Gateways there are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ControllerArgs {
+    /// A controller of GatewayClasses that is an Envoy Gateway, besides those whose configuration is known; repeat for several
+    #[arg(
+        long = "controller-name",
+        env = "TIDEGATE_CONTROLLER_NAME",
+        value_delimiter = ',',
+        value_name = "DOMAIN/NAME"
+    )]
+    pub(crate) names: Vec<String>,
+}
+
+/// Where Envoy Gateway's configuration is in the cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigurationArgs {
+    /// The ConfigMap with Envoy Gateway's configuration; repeat for several, or leave it empty to assume the defaults
+    #[arg(
+        long = "envoy-gateway-config",
+        env = "TIDEGATE_ENVOY_GATEWAY_CONFIG",
+        default_value = "envoy-gateway-system/envoy-gateway-config",
+        value_delimiter = ',',
+        value_name = "NAMESPACE/NAME"
+    )]
+    config_maps: Vec<String>,
+}
+
+impl ConfigurationArgs {
+    /// The ConfigMaps; an empty name stands for none at all.
+    pub(crate) fn config_maps(&self) -> anyhow::Result<Vec<ConfigMapName>> {
+        let named = self.config_maps.iter().filter(|name| !name.is_empty());
+        named
+            .map(|name| name.parse().map_err(|wanted| anyhow::anyhow!("--envoy-gateway-config {name}: {wanted}")))
+            .collect()
+    }
+}
+
 /// The service as the chart runs it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServiceArgs {
@@ -215,6 +253,10 @@ pub(crate) struct ServiceArgs {
     pub(crate) pod_namespace: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) controllers: ControllerArgs,
+    #[command(flatten)]
+    pub(crate) configuration: ConfigurationArgs,
 }
 
 impl ServiceArgs {
@@ -239,13 +281,17 @@ pub(crate) struct ScalerArgs {
     /// Take routes and workloads from these files or folders instead of a cluster; - is stdin
     #[arg(long = "file", short, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Watch only this namespace; repeat for several [default: all]
-    #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',', conflicts_with = "files")]
+    /// Watch only this namespace; repeat for several [default: all]. With --file: the namespace of objects that name none
+    #[arg(long = "namespace", short, env = "TIDEGATE_NAMESPACE", value_delimiter = ',')]
     pub(crate) namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) scaled: ScaleKindArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) controllers: ControllerArgs,
+    #[command(flatten)]
+    pub(crate) configuration: ConfigurationArgs,
 }
 
 /// What the scaler serves and measures.
@@ -396,6 +442,11 @@ pub(crate) struct RenderArgs {
     /// Manifests: files or folders; - is stdin
     #[arg(long = "file", short, required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// The namespace of objects that name none [default: none is written]
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) controllers: ControllerArgs,
     #[command(flatten)]
     pub(crate) scaler: ScalerEndpointArgs,
     /// The release of Tidegate that the ScaledObjects are of: the namespace and the name of its Lease
@@ -432,6 +483,13 @@ pub(crate) struct RoutesArgs {
     /// Manifests: files or folders; - is stdin [default: the cluster of the kubeconfig]
     #[arg(long = "file", short, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// The namespace of objects in files that name none [default: default]
+    #[arg(long, short, value_name = "NAMESPACE", requires = "files")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) controllers: ControllerArgs,
+    #[command(flatten)]
+    pub(crate) configuration: ConfigurationArgs,
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
@@ -566,8 +624,8 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        let both = refused(&["scaler", "-f", "x.yaml", "-n", "shop"]);
-        assert!(both.contains("cannot be used with"), "{both}");
+        let nowhere = refused(&["routes", "-n", "shop"]);
+        assert!(nowhere.contains("--file"), "{nowhere}");
         let credentials = ["--prometheus-username", "me", "--prometheus-password-file", "p"];
         let token = ["--prometheus-bearer-token-file", "t"];
         let two = refused(&[&["run", "--prometheus-url", "http://p"][..], &credentials, &token].concat());
@@ -581,6 +639,18 @@ mod tests {
         assert_eq!(run.scaled.kinds(), [tidegate_core::workload::WorkloadKind::Rollout]);
         let error = refused(&["run", "--scale-kind", "widgets.example.com"]);
         assert!(error.contains("PLURAL.GROUP/VERSION/KIND"), "{error}");
+    }
+
+    #[test]
+    fn a_config_map_is_named_with_its_namespace_or_left_out() {
+        let config_maps = |name: &str| {
+            let args = Args::try_parse_from(["tidegate", "routes", &format!("--envoy-gateway-config={name}")]);
+            let Command::Routes(routes) = args.unwrap().command else { panic!("not routes") };
+            routes.configuration.config_maps().map(|all| all.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(config_maps("edge/eg"), Ok(1));
+        assert_eq!(config_maps(""), Ok(0));
+        assert!(config_maps("eg").unwrap_err().contains("wants NAMESPACE/NAME"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use tidegate_cluster::{
-    read_manifests,
+    Objects, read_manifests,
     scaling::{self, ScalerEndpoint, Settings},
 };
 use tidegate_core::{
@@ -95,6 +95,7 @@ fn profile(duration: Duration) -> Profile {
 
 /// The example as its manifests define it.
 struct Example {
+    objects: Objects,
     plan: Plan,
     id: WorkloadId,
     cluster: String,
@@ -105,7 +106,8 @@ struct Example {
 impl Example {
     fn read(args: &DemoArgs) -> Result<Self> {
         let manifest = &args.manifest;
-        let plan = read_manifests(std::slice::from_ref(manifest))?.plan();
+        let objects = read_manifests(std::slice::from_ref(manifest))?;
+        let plan = objects.plan();
         let scaled = |workload: &PlannedWorkload| {
             workload.intent.as_ref().ok().and_then(|intent| intent.target(Signal::RequestsPerSecond))
         };
@@ -123,6 +125,7 @@ impl Example {
             per_replica: per_replica.get(),
             container,
             plan: plan.clone(),
+            objects,
         })
     }
 
@@ -130,7 +133,7 @@ impl Example {
     fn scaled_object(&self, scaler_address: &str) -> Result<ScaledObject> {
         let scaler = ScalerEndpoint { address: scaler_address.to_owned(), ..ScalerEndpoint::default() };
         let settings = Settings { scaler, release: "demo".to_owned(), tolerance: true };
-        let rendered = scaling::render(&self.plan, &settings, chrono::Utc::now());
+        let rendered = scaling::render(&self.objects, &self.plan, &settings, chrono::Utc::now());
         let ours =
             rendered.scaled_objects.into_iter().find(|object| object["spec"]["scaleTargetRef"]["name"] == self.id.name);
         Ok(serde_json::from_value(ours.context("the example gets no ScaledObject")?)?)

@@ -1,7 +1,9 @@
 //! Commands that look at manifests: `render`, `routes`, `crds`.
 
 use std::{
+    fmt::Display,
     io::{Write, stdout},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -9,15 +11,15 @@ use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use kube::Client;
 use tidegate_cluster::{
-    Objects, Routing, read_manifests_scaling,
-    scaling::{self, Settings},
+    ManifestSettings, Manifests, Objects, Routing,
+    scaling::{self, Rendered, Settings},
 };
-use tidegate_core::{intent::Managed, no_effect::NoEffect, workload::WorkloadKind};
-use tidegate_operator::watch;
+use tidegate_core::{no_effect::NoEffect, plan::Plan};
+use tidegate_operator::watch::{self, WatchSettings};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    args::{Output, RenderArgs, RoutesArgs},
+    args::{ControllerArgs, Output, RenderArgs, RoutesArgs, ScaleKindArgs},
     run::install_crypto,
 };
 
@@ -27,50 +29,84 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask for its version, the output is for a current one.
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
-    let objects = read_manifests_scaling(&args.files, &args.scaled.kinds())?;
-    let (plan, now) = (objects.plan(), Utc::now());
-    let rendered = scaling::render(&plan, &settings, now);
+    let read = read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled);
+    let (objects, plan, now) = (&read.objects, read.objects.plan(), Utc::now());
+    let mut rendered = scaling::render(objects, &plan, &settings, now);
+    read.without_unknown_replicas(&mut rendered.scaled_objects);
+    read.without_assumed_namespaces(&mut rendered.scaled_objects);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
     }
-    for (namespace, problem) in objects.namespaces().flat_map(|(name, all)| all.into_iter().map(move |one| (name, one)))
-    {
-        eprintln!("tidegate: namespace {namespace}: {problem}");
-    }
-    for not_scaled in objects.not_scaled() {
-        eprintln!("tidegate: {not_scaled}");
-    }
-    for (id, notice) in &rendered.notices {
-        eprintln!("tidegate: {id}: {notice}");
-    }
+    let mistakes = mistakes(&read, &plan, &rendered);
+    report(&mistakes);
+    report(
+        rendered.notices.iter().filter(|(_, notice)| !notice.is_error()).map(|(id, notice)| format!("{id}: {notice}")),
+    );
     for (name, calendar) in
         plan.calendars.iter().filter_map(|(name, known)| Some((name, &known.as_ref().ok()?.calendar)))
     {
-        for what in NoEffect::of_calendar("spec.hours", calendar, now) {
-            eprintln!("tidegate: Calendar {name}: {what}");
-        }
+        report(NoEffect::of_calendar("spec.hours", calendar, now).map(|what| format!("Calendar {name}: {what}")));
     }
-    let wrong = rendered.notices.iter().filter(|(_, notice)| notice.is_error()).count();
-    if wrong > 0 {
-        bail!("{wrong} annotation{} cannot be acted on", if wrong == 1 { "" } else { "s" });
+    if mistakes.is_empty() && plan.workloads.is_empty() {
+        report([
+            "no Deployment, StatefulSet or other workload has annotations to scale on, such as tidegate.dev/requests-per-second",
+        ]);
     }
-    if rendered.scaled_objects.is_empty() {
-        eprintln!(
-            "tidegate: no Deployment, StatefulSet or other workload has annotations to scale on, such as tidegate.dev/requests-per-second"
-        );
+    fail_if_any(read.errors.len() + mistakes.len())
+}
+
+/// Everything that has to be fixed before it can be acted on, a line each.
+fn mistakes(read: &Manifests, plan: &Plan, rendered: &Rendered) -> Vec<String> {
+    let of_objects = read.misplaced.iter().map(ToString::to_string);
+    let of_namespaces = read
+        .objects
+        .namespaces()
+        .flat_map(|(name, problems)| problems.into_iter().map(move |problem| format!("namespace {name}: {problem}")));
+    let of_places = read.objects.misplaced().into_iter().map(|(bearer, what)| format!("{bearer}: {what}"));
+    let of_gateways = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).flat_map(|(id, gateway)| {
+        let problems = gateway.intent.as_ref().err().into_iter().flatten().chain(&gateway.problems);
+        problems.map(move |problem| format!("{id}: {problem}"))
+    });
+    let of_calendars =
+        plan.calendars.iter().filter_map(|(name, known)| Some(format!("Calendar {name}: {}", known.as_ref().err()?)));
+    let errors = rendered.notices.iter().filter(|(_, notice)| notice.is_error());
+    let of_workloads = errors.map(|(id, notice)| format!("{id}: {notice}"));
+    of_objects
+        .chain(of_namespaces)
+        .chain(of_places)
+        .chain(of_gateways)
+        .chain(of_calendars)
+        .chain(of_workloads)
+        .collect()
+}
+
+/// Fails where something could not be read or acted on, which was reported before.
+fn fail_if_any(wrong: usize) -> Result<()> {
+    match wrong {
+        0 => Ok(()),
+        1 => bail!("1 problem: see above"),
+        _ => bail!("{wrong} problems: see above"),
     }
-    Ok(())
+}
+
+/// Writes one line each to stderr.
+fn report(lines: impl IntoIterator<Item = impl Display>) {
+    for line in lines {
+        eprintln!("tidegate: {line}");
+    }
 }
 
 pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
     install_crypto();
-    let (routing, place) = if args.files.is_empty() {
+    let (routing, place, unread) = if args.files.is_empty() {
         let client =
             Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        (seen(&client, &args.scaled.kinds()).await?, "the cluster")
+        (seen(&client, &args).await?, "the cluster", 0)
     } else {
-        (read_manifests_scaling(&args.files, &args.scaled.kinds())?.routing(), "the files")
+        let Manifests { objects, errors, .. } =
+            read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled);
+        (objects.routing(), "the files", errors.len())
     };
     let mut out = stdout().lock();
     match args.output {
@@ -78,7 +114,8 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
         Output::Table => write!(out, "{}", routing.table())?,
     }
     drop(out);
-    follows_something(&routing, place)
+    follows_something(&routing, place)?;
+    fail_if_any(unread)
 }
 
 /// An error where there are routes and none leads to a backend.
@@ -109,13 +146,36 @@ pub(crate) fn crds() -> Result<()> {
     Ok(stdout().write_all(include_bytes!("../../charts/tidegate/crds/calendars.yaml"))?)
 }
 
+/// Reads manifests, and reports what cannot be read.
+fn read(
+    files: &[PathBuf],
+    namespace: Option<&String>,
+    controllers: &ControllerArgs,
+    scaled: &ScaleKindArgs,
+) -> Manifests {
+    let settings = ManifestSettings {
+        namespace: namespace.cloned(),
+        controller_names: controllers.names.clone(),
+        scaled: scaled.kinds(),
+    };
+    let read = Manifests::read(files, &settings);
+    report(&read.errors);
+    read
+}
+
 /// Runs the same watches as the service until each has read everything once.
-async fn seen(client: &Client, scaled: &[WorkloadKind]) -> Result<Routing> {
-    let (watches, _tasks) = watch::start(client, &[], &[], Managed::default(), scaled);
+async fn seen(client: &Client, args: &RoutesArgs) -> Result<Routing> {
+    let settings = WatchSettings {
+        controller_names: args.controllers.names.clone(),
+        config_maps: args.configuration.config_maps()?,
+        scaled: args.scaled.kinds(),
+        ..WatchSettings::default()
+    };
+    let (watches, _tasks) = watch::start(client, &settings);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
         let missing = watches.missing();
-        if missing.is_empty() {
+        if missing.is_empty() && !watches.awaits_configuration() {
             return Ok(watches.objects(Objects::routing));
         }
         if Instant::now() > deadline {

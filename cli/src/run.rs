@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{
-    read_manifests_scaling,
+    ManifestSettings, Manifests,
     scaling::{ScalerEndpoint, Settings},
 };
 use tidegate_core::{
@@ -23,7 +23,7 @@ use tidegate_operator::{
     metrics::OperatorMetrics,
     proxies::{self, Measure},
     sleep as sleep_by_hours,
-    watch::{self as cluster_watch, WatchState, Watches},
+    watch::{self as cluster_watch, WatchSettings, WatchState, Watches},
     workloads::{self, Ledger, Reconciler, takes_tolerance},
     writer::Writer,
 };
@@ -69,9 +69,15 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     let client = connect().await?;
     let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
-    let proxies = &service.args.source.envoy_gateway_namespaces;
-    let (watches, _watching) =
-        cluster_watch::start(&client, &args.namespaces, proxies, manageable, &args.scaled.kinds());
+    let settings = WatchSettings {
+        namespaces: args.namespaces,
+        proxies: service.args.source.envoy_gateway_namespaces.clone(),
+        manageable,
+        controller_names: args.controllers.names,
+        config_maps: args.configuration.config_maps()?,
+        scaled: args.scaled.kinds(),
+    };
+    let (watches, _watching) = cluster_watch::start(&client, &settings);
     watches.register(&mut service.registry);
     let demands = service.measure(watches.plan())?;
     if role == Role::Both {
@@ -85,20 +91,49 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     install_crypto();
     let mut service = Service::new(args.serve);
     if args.files.is_empty() {
-        let proxies = &service.args.source.envoy_gateway_namespaces;
-        let (client, scaled) = (connect().await?, args.scaled.kinds());
-        let (watches, _watching) =
-            cluster_watch::start(&client, &args.namespaces, proxies, Managed::default(), &scaled);
+        let settings = WatchSettings {
+            namespaces: args.namespaces,
+            proxies: service.args.source.envoy_gateway_namespaces.clone(),
+            manageable: Managed::default(),
+            controller_names: args.controllers.names,
+            config_maps: args.configuration.config_maps()?,
+            scaled: args.scaled.kinds(),
+        };
+        let (watches, _watching) = cluster_watch::start(&connect().await?, &settings);
         watches.register(&mut service.registry);
         let demands = service.measure(watches.plan())?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches)).await;
     }
-    let plan = read_manifests_scaling(&args.files, &args.scaled.kinds())?.plan();
+    let settings = ManifestSettings {
+        namespace: one_namespace(args.namespaces)?,
+        controller_names: args.controllers.names,
+        scaled: args.scaled.kinds(),
+    };
+    let manifests = Manifests::read(&args.files, &settings);
+    for error in &manifests.errors {
+        tracing::error!("{error}");
+    }
+    let plan = manifests.objects.plan();
+    if !manifests.errors.is_empty() && plan.workloads.is_empty() && plan.services.is_empty() {
+        bail!("nothing that could be scaled is in the manifests, and something cannot be read: see above");
+    }
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
     let demands = service.measure(plan.clone())?;
     service.answer(plan.clone(), &demands).await?;
-    service.admin(plan, demands, None).await
+    service.admin(plan, demands, None).await?;
+    match manifests.errors.len() {
+        0 => Ok(()),
+        unread => bail!("{unread} errors in the manifests: see above"),
+    }
+}
+
+/// The namespace of objects in files that name none.
+fn one_namespace(mut namespaces: Vec<String>) -> Result<Option<String>> {
+    if namespaces.len() > 1 {
+        bail!("--namespace {}: with --file, wants one namespace, that of objects that name none", namespaces.join(","));
+    }
+    Ok(namespaces.pop())
 }
 
 /// Installs ring as the crypto provider of every TLS connection of the process.

@@ -3,11 +3,15 @@
 //! One state ([`Objects`]) is fed with plain JSON objects by watches or by [`read_manifests`], and everything else is a pure function
 //! of it: [`Objects::plan`] for the scaler and the operator, [`Objects::routes`] for people, [`scaling`] for KEDA.
 
+mod classes;
 mod discovery;
+mod envoy_gateways;
 mod kind;
 mod left_out;
+mod lenient;
 mod manifests;
 pub mod migrate;
+mod misplaced;
 mod namespaces;
 mod objects;
 mod plan;
@@ -21,9 +25,14 @@ mod table;
 mod unscaled;
 mod views;
 
+pub use discovery::ForeignClass;
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
-pub use manifests::{ManifestError, ManifestErrors, read_manifests, read_manifests_scaling, read_values};
+pub use lenient::Misread;
+pub use manifests::{
+    Location, ManifestError, ManifestErrors, ManifestSettings, Manifests, read_manifests, read_values,
+};
+pub use misplaced::{Bearer, Misplaced, WrongPlace};
 pub use objects::{ForeignScaler, Objects, WorkloadState};
 pub use plan::{NotAProxy, strangers};
 pub use routes::{BackendClusters, BackendId, ClusterEntry, Routing, ServicePortId, routes_table};

@@ -1,15 +1,25 @@
 //! Objects from files: YAML and JSON, several documents in one file, lists, directories, standard input.
 
+mod documents;
+mod error;
+mod twice;
+
 use std::{
-    fmt, fs,
+    collections::BTreeSet,
+    fs,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
-use tidegate_core::{intent::Managed, workload::WorkloadKind};
+use tidegate_core::{intent::Managed, plan::ADOPTED_REPLICAS, workload::WorkloadKind};
 
-use super::{ObjectError, Objects};
+pub use self::error::{Location, ManifestError, ManifestErrors};
+use self::{
+    documents::{Document, SyntaxError, documents, parse},
+    twice::{Again, Seen, kustomization},
+};
+use super::{Kind, Misplaced, ObjectError, Objects, lenient::Placeholder, misplaced};
 
 /// The largest file that is read, in bytes. The manifests of 10,000 workloads are a fifth of it.
 const MAX_BYTES: u64 = 64 << 20;
@@ -17,84 +27,85 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Maximum depth of the search in directories.
 const MAX_DEPTH: usize = 16;
 
-/// Reads the objects in files, in directories (all `.yaml`, `.yml` and `.json` files below them, except hidden ones), and from
-/// standard input (`-`). Kinds that Tidegate does not read are skipped, and in directories also documents that are not Kubernetes
-/// objects, such as a chart's values. Of several versions of one object, the last wins.
-///
-/// All errors are returned together, so that they can be fixed in one go.
-pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
-    read_manifests_scaling(paths, &[])
+/// How manifests are read.
+#[derive(Debug, Clone, Default)]
+pub struct ManifestSettings {
+    /// The namespace of objects that name none; `default` when absent
+    pub namespace: Option<String>,
+    /// Controller names of Envoy Gateways, besides those whose configuration is among the files
+    pub controller_names: Vec<String>,
+    /// The kinds of workload besides Deployments and StatefulSets that are scaled; every kind that is known when empty
+    pub scaled: Vec<WorkloadKind>,
 }
 
-/// As [`read_manifests`], where only these kinds of workload are scaled, besides Deployments and StatefulSets; all that are known,
-/// where none is given.
-pub fn read_manifests_scaling(paths: &[PathBuf], scaled: &[WorkloadKind]) -> Result<Objects, ManifestErrors> {
-    let mut reader = ManifestReader { objects: Objects::default(), values: None, errors: Vec::new() };
-    // Files do not show which kinds a release may switch off, so all are assumed.
-    reader.objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
-    if !scaled.is_empty() {
-        reader.objects.set_scaled_kinds(scaled);
+/// The objects that could be read, and everything that could not.
+#[derive(Debug)]
+pub struct Manifests {
+    /// The objects
+    pub objects: Objects,
+    /// Errors, in the order of the files
+    pub errors: Vec<ManifestError>,
+    /// Annotations of Tidegate on objects of kinds that are not scaled, in the order of the files
+    pub misplaced: Vec<ManifestError>,
+    /// Kinds and names of the objects whose namespace is an assumption
+    assumed: BTreeSet<(String, String)>,
+    /// Kinds, namespaces and names of the workloads whose `spec.replicas` cannot be read
+    unknown_replicas: BTreeSet<(String, String, String)>,
+}
+
+impl Manifests {
+    /// Reads the objects in files, in directories (all `.yaml`, `.yml` and `.json` files below them, except hidden ones), and from
+    /// standard input (`-`). Kinds that Tidegate does not read are skipped, and in directories also documents that are not
+    /// Kubernetes objects, such as a chart's values. Of several versions of one object, the last wins.
+    ///
+    /// What cannot be read is an error, and reading goes on after it: with the next document, or without the field.
+    pub fn read(paths: &[PathBuf], settings: &ManifestSettings) -> Self {
+        let mut reader = Reader::new(settings);
+        reader.read(paths);
+        reader.read
     }
-    reader.read(paths);
-    if reader.errors.is_empty() { Ok(reader.objects) } else { Err(ManifestErrors(reader.errors)) }
+
+    /// Leaves out the ScaledObjects that would keep the replicas of a workload whose replicas are not known.
+    pub fn without_unknown_replicas(&self, scaled_objects: &mut Vec<Value>) {
+        scaled_objects.retain(|object| {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let keeps_them = object["metadata"]["annotations"].get(ADOPTED_REPLICAS).is_some();
+            let target =
+                (text("/spec/scaleTargetRef/kind"), text("/metadata/namespace"), text("/spec/scaleTargetRef/name"));
+            !keeps_them || !self.unknown_replicas.contains(&target)
+        });
+    }
+
+    /// Takes the namespace out of the ScaledObjects whose workload named none, so that they are applied beside it, wherever that is.
+    pub fn without_assumed_namespaces(&self, scaled_objects: &mut [Value]) {
+        for object in scaled_objects {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let target = (text("/spec/scaleTargetRef/kind"), text("/spec/scaleTargetRef/name"));
+            let assumed = text("/metadata/namespace") == ASSUMED && self.assumed.contains(&target);
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| assumed) {
+                metadata.remove("namespace");
+            }
+        }
+    }
+}
+
+/// Reads manifests of which all must be readable, with the default settings. All errors are returned together, so that they can be
+/// fixed in one go.
+pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
+    let Manifests { objects, errors, .. } = Manifests::read(paths, &ManifestSettings::default());
+    if errors.is_empty() { Ok(objects) } else { Err(ManifestErrors(errors)) }
 }
 
 /// Reads the same files as [`read_manifests`], but the objects of every kind, as they stand there.
 pub fn read_values(paths: &[PathBuf]) -> Result<Vec<Value>, ManifestErrors> {
-    let mut reader = ManifestReader { objects: Objects::default(), values: Some(Vec::new()), errors: Vec::new() };
+    let mut reader = Reader { values: Some(Vec::new()), ..Reader::new(&ManifestSettings::default()) };
     reader.read(paths);
-    if reader.errors.is_empty() { Ok(reader.values.unwrap_or_default()) } else { Err(ManifestErrors(reader.errors)) }
+    let errors = reader.read.errors;
+    if errors.is_empty() { Ok(reader.values.unwrap_or_default()) } else { Err(ManifestErrors(errors)) }
 }
 
-/// All errors in some manifests; at least one.
-#[derive(Debug, thiserror::Error)]
-pub struct ManifestErrors(pub Vec<ManifestError>);
-
-impl fmt::Display for ManifestErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if i == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
-    }
-}
-
-/// An error in a manifest, and its location.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// The file cannot be read.
-    #[error("{path}: {reason}", path = path.display())]
-    Unreadable {
-        /// The file
-        path: PathBuf,
-        /// The reason
-        reason: String,
-    },
-    /// Neither YAML nor JSON.
-    #[error("{path}, document {document}, line {line}: {reason}", path = path.display())]
-    Syntax {
-        /// The file
-        path: PathBuf,
-        /// The number of the document in it, from 1
-        document: usize,
-        /// The line in the file, from 1
-        line: usize,
-        /// The parser's message
-        reason: String,
-    },
-    /// Not a Kubernetes object, or one with a field of the wrong type.
-    #[error("{path}, document {document}, line {line}: {source}", path = path.display())]
-    Object {
-        /// The file
-        path: PathBuf,
-        /// The number of the document in it, from 1
-        document: usize,
-        /// The line on which the document starts, from 1
-        line: usize,
-        /// The error
-        source: ObjectError,
-    },
-}
+/// The namespace of objects that name none, as with `kubectl apply`.
+const ASSUMED: &str = "default";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strictness {
@@ -102,14 +113,33 @@ enum Strictness {
     SkipOthers,
 }
 
-struct ManifestReader {
-    objects: Objects,
-    /// The objects themselves, where they are asked for instead
+struct Reader {
+    read: Manifests,
+    namespace: Option<String>,
+    seen: Seen,
+    /// The objects themselves, where they are wanted instead
     values: Option<Vec<Value>>,
-    errors: Vec<ManifestError>,
 }
 
-impl ManifestReader {
+impl Reader {
+    fn new(settings: &ManifestSettings) -> Self {
+        let mut objects = Objects::default();
+        // Files do not show which kinds a release may switch off, so all are assumed.
+        objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
+        objects.set_controller_names(settings.controller_names.clone());
+        if !settings.scaled.is_empty() {
+            objects.set_scaled_kinds(&settings.scaled);
+        }
+        let read = Manifests {
+            objects,
+            errors: Vec::new(),
+            misplaced: Vec::new(),
+            assumed: BTreeSet::new(),
+            unknown_replicas: BTreeSet::new(),
+        };
+        Self { read, namespace: settings.namespace.clone(), seen: Seen::default(), values: None }
+    }
+
     fn read(&mut self, paths: &[PathBuf]) {
         for path in paths {
             if path.as_os_str() == "-" {
@@ -126,7 +156,7 @@ impl ManifestReader {
         let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut paths: Vec<_> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
-            Err(error) => return self.unreadable(directory, &error.to_string()),
+            Err(error) => return self.error(directory, None, error.to_string()),
         };
         paths.sort();
         for path in paths {
@@ -146,142 +176,189 @@ impl ManifestReader {
     fn read_file(&mut self, path: &Path, strictness: Strictness) {
         match fs::File::open(path) {
             Ok(mut file) => self.read_from(path, &mut file, strictness),
-            Err(error) => self.unreadable(path, &error.to_string()),
+            Err(error) => self.error(path, None, error.to_string()),
         }
     }
 
     fn read_from(&mut self, path: &Path, source: &mut dyn Read, strictness: Strictness) {
         let mut bytes = Vec::new();
         if let Err(error) = source.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
-            return self.unreadable(path, &error.to_string());
+            return self.error(path, None, error.to_string());
         }
         if bytes.len() as u64 > MAX_BYTES {
-            return self.unreadable(path, &format!("larger than {} MiB: split it", MAX_BYTES >> 20));
+            return self.error(path, None, format!("larger than {} MiB: split it", MAX_BYTES >> 20));
         }
-        match String::from_utf8(bytes) {
-            Ok(text) => self.read_text(path, &text, strictness),
-            Err(_) => self.unreadable(path, "not UTF-8 text"),
+        match decoded(bytes) {
+            Some(text) => self.read_text(path, &text, strictness),
+            None => self.error(path, None, "not UTF-8 text".to_owned()),
         }
     }
 
     fn read_text(&mut self, path: &Path, text: &str, strictness: Strictness) {
-        for (i, document) in documents(text).into_iter().enumerate() {
-            match parse(document.text) {
-                Ok(values) => {
-                    for value in values {
-                        self.apply(path, i + 1, document.line, value, strictness);
-                    }
-                }
-                Err((line, reason)) => self.errors.push(ManifestError::Syntax {
-                    path: path.to_owned(),
-                    document: i + 1,
-                    line: document.line + line.saturating_sub(1),
-                    reason,
-                }),
+        for document in documents(text) {
+            let (values, error) = parse(&document);
+            for value in values {
+                self.apply(path, &document, value, strictness);
+            }
+            if let Some(SyntaxError { line, reason }) = error {
+                self.error(path, Some(line), reason);
             }
         }
     }
 
-    fn apply(&mut self, path: &Path, document: usize, line: usize, value: Value, strictness: Strictness) {
-        if let Some(items) = items_of_list(&value) {
-            for item in items {
-                self.apply(path, document, line, item, strictness);
-            }
-            return;
+    fn apply(&mut self, path: &Path, document: &Document<'_>, value: Value, strictness: Strictness) {
+        match items_of_list(value) {
+            Ok(items) => items.into_iter().for_each(|item| self.apply(path, document, item, strictness)),
+            Err(value) => self.apply_object(path, document, value, strictness),
         }
+    }
+
+    fn apply_object(&mut self, path: &Path, document: &Document<'_>, mut value: Value, strictness: Strictness) {
         if let Some(values) = &mut self.values {
             return values.push(value);
         }
-        match self.objects.apply(value) {
+        for field in ["name", "namespace"] {
+            if let Some(text) = quoted(&mut value, field) {
+                let line = document.line_of(field, &Value::from(text.as_str()));
+                self.error(
+                    path,
+                    Some(line),
+                    format!("metadata.{field} is {text} without quotes, but is a text: write \"{text}\""),
+                );
+            }
+        }
+        let object = Named::of(&value);
+        let place = |line| Location { path: path.to_owned(), line: Some(line) };
+        let start = place(document.first_line());
+        for (field, text) in [("name", &object.name), ("namespace", &object.namespace)] {
+            if let Some(placeholder) = Placeholder::of(text) {
+                let line = document.line_of(field, &Value::from(text.as_str()));
+                self.error(path, Some(line), format!("{object}: its {field} is {placeholder}"));
+            }
+        }
+        self.place_in_namespace(&object, &mut value);
+        if let Some(kind) = object.known {
+            let name = (kind, Named::of(&value).namespace, object.name.clone());
+            match self.seen.note(name, &value, &start, kustomization) {
+                Again::No => {}
+                Again::Replaces(what) => self.error(path, start.line, what),
+                Again::LeftOut(what) => return self.error(path, start.line, what),
+            }
+        }
+        for wrong in misplaced::of_others(&self.read.objects, object.known, &value) {
+            self.misplaced(place(document.line_of("", &Value::from(wrong.first_key()))), &object, &wrong);
+        }
+        let namespace = Named::of(&value).namespace;
+        match self.read.objects.apply_leniently(value) {
             Err(ObjectError::NotAnObject(_)) if strictness == Strictness::SkipOthers => {}
-            Err(source) => self.errors.push(ManifestError::Object { path: path.to_owned(), document, line, source }),
-            Ok(_) => {}
+            Err(error) => self.error(path, start.line, error.to_string()),
+            Ok(misread) => {
+                for field in misread.into_iter().flatten() {
+                    if field.field == "spec.replicas" && !field.is_read() {
+                        let workload = (object.kind.clone(), namespace.clone(), object.name.clone());
+                        self.read.unknown_replicas.insert(workload);
+                    }
+                    let line = document.line_of(&field.field, &field.got);
+                    self.error(path, Some(line), format!("{object}: {field}"));
+                }
+            }
         }
     }
 
-    fn unreadable(&mut self, path: &Path, reason: &str) {
-        self.errors.push(ManifestError::Unreadable { path: path.to_owned(), reason: reason.to_owned() });
+    /// Writes the namespace into an object that names none.
+    fn place_in_namespace(&mut self, object: &Named, value: &mut Value) {
+        let without = object.namespace.is_empty() && object.known.is_none_or(Kind::namespaced);
+        let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| without) else {
+            return;
+        };
+        if let Some(namespace) = &self.namespace {
+            metadata.insert("namespace".to_owned(), Value::from(namespace.as_str()));
+        } else {
+            metadata.insert("namespace".to_owned(), Value::from(ASSUMED));
+            self.read.assumed.insert((object.kind.clone(), object.name.clone()));
+        }
+    }
+
+    fn misplaced(&mut self, place: Location, object: &Named, wrong: &Misplaced) {
+        self.read.misplaced.push(ManifestError { place, reason: format!("{object}: {wrong}") });
+    }
+
+    fn error(&mut self, path: &Path, line: Option<usize>, reason: String) {
+        let place = Location { path: path.to_owned(), line };
+        self.read.errors.push(ManifestError { place, reason });
     }
 }
 
-/// The items of a `kind: List`, or of a `kind: DeploymentList` as the API server answers, whose items may omit their kind.
-fn items_of_list(value: &Value) -> Option<Vec<Value>> {
-    let kind = value.get("kind")?.as_str()?.strip_suffix("List")?;
-    let items = value.get("items")?.as_array()?;
-    let api_version = value.get("apiVersion").cloned();
+/// The name of an object, as a manifest has it.
+struct Named {
+    kind: String,
+    known: Option<Kind>,
+    /// Empty where there is none
+    namespace: String,
+    name: String,
+}
+
+impl Named {
+    fn of(object: &Value) -> Self {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = text("/kind");
+        Self {
+            known: Kind::of(&text("/apiVersion"), &kind),
+            kind,
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+        }
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, namespace, name, .. } = self;
+        write!(f, "{kind} {namespace}{}{name}", if namespace.is_empty() { "" } else { "/" })
+    }
+}
+
+/// Makes a text of a name that is a number or a flag, and returns it.
+fn quoted(object: &mut Value, field: &str) -> Option<String> {
+    let value = object.get_mut("metadata")?.get_mut(field)?;
+    let text = matches!(value, Value::Number(_) | Value::Bool(_)).then(|| value.to_string())?;
+    *value = Value::from(text.as_str());
+    Some(text)
+}
+
+/// The text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell redirects output.
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let units = |read: fn([u8; 2]) -> u16| {
+        let units: Vec<_> = bytes.chunks_exact(2).filter_map(|pair| Some(read(pair.try_into().ok()?))).collect();
+        String::from_utf16(&units).ok()
+    };
+    match bytes.get(..2) {
+        Some([0xff, 0xfe]) => units(u16::from_le_bytes),
+        Some([0xfe, 0xff]) => units(u16::from_be_bytes),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+/// The items of a list of objects, of a `kind: List`, or of a `kind: DeploymentList` as the API server answers, whose items may omit
+/// their kind. Anything else is given back.
+fn items_of_list(value: Value) -> Result<Vec<Value>, Value> {
+    if let Value::Array(items) = value {
+        return Ok(items);
+    }
+    let kind = value.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
+    let (Some(kind), Some(items)) = (kind, value.get("items").and_then(Value::as_array)) else { return Err(value) };
+    let api_version = value.get("apiVersion").filter(|_| !kind.is_empty());
     let with_kind = |item: &Value| {
         let mut item = item.clone();
-        if let Some(fields) = item.as_object_mut()
-            && !kind.is_empty()
-        {
-            fields.entry("kind").or_insert_with(|| Value::String(kind.to_owned()));
-            if let Some(api_version) = &api_version {
+        if let Some(fields) = item.as_object_mut().filter(|_| !kind.is_empty()) {
+            fields.entry("kind").or_insert_with(|| Value::from(kind.as_str()));
+            if let Some(api_version) = api_version {
                 fields.entry("apiVersion").or_insert_with(|| api_version.clone());
             }
         }
         item
     };
-    Some(items.iter().map(with_kind).collect())
-}
-
-struct Document<'a> {
-    /// From 1
-    line: usize,
-    text: &'a str,
-}
-
-/// Splits a stream at lines that start like YAML's document markers, as nothing else can. Documents that contain only comments are
-/// left out.
-fn documents(text: &str) -> Vec<Document<'_>> {
-    let mut documents = Vec::new();
-    let mut start = (0, 1);
-    let mut offset = 0;
-    for (i, line) in text.split_inclusive('\n').enumerate() {
-        if is_marker(line) {
-            documents.push(Document { line: start.1, text: text.get(start.0..offset).unwrap_or_default() });
-            // Text after the marker on its line is content: `--- {kind: Service}`.
-            let content = line.trim_end().get(3..).unwrap_or_default().trim_start();
-            let inline = line.starts_with("---") && !content.is_empty() && !content.starts_with('#');
-            start = if inline { (offset + 3, i + 1) } else { (offset + line.len(), i + 2) };
-        }
-        offset += line.len();
-    }
-    documents.push(Document { line: start.1, text: text.get(start.0..).unwrap_or_default() });
-    documents.retain(|document| {
-        let mut lines = document.text.lines().map(str::trim);
-        lines.any(|line| !line.is_empty() && !line.starts_with(['#', '%']))
-    });
-    documents
-}
-
-fn is_marker(line: &str) -> bool {
-    let line = line.trim_end();
-    ["---", "..."]
-        .iter()
-        .any(|marker| line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])))
-}
-
-/// The values of one document: one if YAML, any number if JSON. An error has the line within the document.
-fn parse(text: &str) -> Result<Vec<Value>, (usize, String)> {
-    if text.trim_start().starts_with('{') {
-        let values = serde_json::Deserializer::from_str(text).into_iter().collect::<Result<Vec<Value>, _>>();
-        // YAML's flow style starts with a brace too.
-        if let Ok(values) = values {
-            return Ok(values);
-        }
-    }
-    let failed = |error: serde_yaml_ng::Error| {
-        (error.location().map_or(1, |location| location.line()), without_location(&error.to_string()))
-    };
-    let mut value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).map_err(failed)?;
-    value.apply_merge().map_err(failed)?;
-    let value = serde_json::to_value(value).map_err(|error| (1, error.to_string()))?;
-    Ok(if value.is_null() { vec![] } else { vec![value] })
-}
-
-/// The message without its location: the parser counts lines within the document, and our error gives those of the file.
-fn without_location(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+    Ok(items.iter().map(with_kind).collect())
 }
 
 #[cfg(test)]

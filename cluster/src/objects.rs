@@ -13,10 +13,11 @@ use tidegate_core::{
 };
 
 use super::{
+    envoy_gateways::{self, EnvoyGateways},
     kind::{Kind, for_all_kinds},
+    lenient::Misread,
     serving::ServingPods,
-    table::{AnyTable, ObjectError, Table, strip_nulls},
-    unscaled::{NotScaled, Unscaled},
+    table::{AnyTable, ObjectError, Reading, Table},
     views::{self, CalendarObject, ScaledObject, Workload},
 };
 
@@ -39,13 +40,12 @@ macro_rules! objects {
         pub struct Objects {
             $(pub(super) $table: Table<views::$view>,)*
             pub(super) serving: ServingPods,
-            pub(super) envoy_gateway: views::EnvoyGateway,
+            pub(super) envoy_gateways: EnvoyGateways,
             pub(super) proxy_namespaces: ProxyNamespaces,
             pub(super) manageable: Managed,
             /// Workloads that are neither Deployments nor StatefulSets
             other_workloads: BTreeMap<WorkloadKind, Table<Workload>>,
             scaled_kinds: ScaledKinds,
-            unscaled: Unscaled,
             revision: u64,
         }
 
@@ -90,24 +90,36 @@ impl Objects {
     /// Adds or replaces one object, of any version of its kind. Returns `Ok(false)`, and keeps nothing, for a kind that is not
     /// read. A namespaced object without a namespace goes to `default`, as with `kubectl apply`.
     pub fn apply(&mut self, object: Value) -> Result<bool, ObjectError> {
+        self.take(object, Reading::Strict).map(|misread| misread.is_some())
+    }
+
+    /// As [`Self::apply`], but a field of the wrong type does not refuse the object: it is read without the field. Returns all such
+    /// fields, or `None` for a kind that is not read.
+    pub fn apply_leniently(&mut self, object: Value) -> Result<Option<Vec<Misread>>, ObjectError> {
+        self.take(object, Reading::Lenient)
+    }
+
+    fn take(&mut self, object: Value, reading: Reading) -> Result<Option<Vec<Misread>>, ObjectError> {
         let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         if kind.is_empty() {
             return Err(ObjectError::NotAnObject("it has no kind"));
         }
-        if api_version.starts_with("gateway.envoyproxy.io/") && kind == "EnvoyGateway" {
-            return self.apply_envoy_gateway(object);
+        if envoy_gateways::is_configuration(&object) {
+            let inserted = self.envoy_gateways.apply(object)?;
+            self.revision += u64::from(inserted.changed);
+            return Ok(Some(inserted.misread));
         }
         match Kind::of(api_version, kind) {
-            Some(Kind::Scaled(kind)) if !self.scales(kind) => self.unscaled.note(&object),
+            Some(Kind::Scaled(kind)) if !self.scales(kind) => Ok(None),
             Some(Kind::ReplicaSet) if self.scales(WorkloadKind::ReplicaSet) => {
-                self.apply_as(Kind::Scaled(WorkloadKind::ReplicaSet), object.clone())?;
-                return self.apply_as(Kind::ReplicaSet, object).map(|()| true);
+                let misread = self.insert(Kind::Scaled(WorkloadKind::ReplicaSet), object.clone(), reading)?;
+                self.insert(Kind::ReplicaSet, object, reading)?;
+                Ok(Some(misread))
             }
-            Some(kind) => return self.apply_as(kind, object).map(|()| true),
-            None => self.unscaled.note(&object),
+            Some(kind) => self.insert(kind, object, reading).map(Some),
+            None => Ok(None),
         }
-        Ok(false)
     }
 
     /// Sets which kinds of workload are scaled, besides Deployments and StatefulSets; all that are known when not called.
@@ -130,6 +142,12 @@ impl Objects {
     /// any other namespace a pod can be a proxy only of a Gateway of that namespace.
     pub fn set_proxy_namespaces(&mut self, namespaces: Vec<String>) {
         self.proxy_namespaces = ProxyNamespaces(namespaces);
+        self.revision += 1;
+    }
+
+    /// Names controllers of Envoy Gateways whose configuration is not known, besides those that are.
+    pub fn set_controller_names(&mut self, names: Vec<String>) {
+        self.envoy_gateways.set_controller_names(names);
         self.revision += 1;
     }
 
@@ -251,11 +269,6 @@ impl Objects {
         foreign
     }
 
-    /// The annotated objects that were seen, but are of a kind that is not scaled.
-    pub fn not_scaled(&self) -> impl Iterator<Item = NotScaled> {
-        self.unscaled.iter()
-    }
-
     /// The number of known objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.table(kind).count()
@@ -284,23 +297,19 @@ impl Objects {
 
     /// Adds or replaces one object of this kind, as a watch of the kind sees it.
     pub fn apply_as(&mut self, kind: Kind, object: Value) -> Result<(), ObjectError> {
+        self.insert(kind, object, Reading::Strict).map(|_| ())
+    }
+
+    fn insert(&mut self, kind: Kind, object: Value, reading: Reading) -> Result<Vec<Misread>, ObjectError> {
         if is_anothers(kind, &object) {
             let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("default");
             self.remove(kind, text("/metadata/namespace"), text("/metadata/name"));
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let changed = self.table_mut(kind).insert_object(kind, object)?;
-        self.revision += u64::from(changed);
+        let inserted = self.table_mut(kind).insert_object(kind, object, reading)?;
+        self.revision += u64::from(inserted.changed);
         self.drop_strangers(kind);
-        Ok(())
-    }
-
-    fn apply_envoy_gateway(&mut self, mut object: Value) -> Result<bool, ObjectError> {
-        strip_nulls(&mut object);
-        self.revision += 1;
-        self.envoy_gateway = serde_json::from_value(object)
-            .map_err(|_| ObjectError::NotAnObject("the EnvoyGateway configuration has a field of the wrong type"))?;
-        Ok(true)
+        Ok(inserted.misread)
     }
 
     /// Drops all pods, and owners of pods, except proxies and their owners.

@@ -5,6 +5,7 @@ mod behavior;
 mod beside;
 mod no_effect;
 mod notice;
+mod others;
 mod render;
 mod scaled_object;
 mod settings;
@@ -14,6 +15,7 @@ mod triggers;
 pub use self::{
     no_effect::no_effect,
     notice::WorkloadNotice,
+    others::{Others, Place, Scalers, release_of_another},
     render::{Rendered, render},
     scaled_object::{MANAGED_BY, ScaledObjectPlan, desired, name, names},
     settings::{ScalerEndpoint, Settings},

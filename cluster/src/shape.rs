@@ -100,11 +100,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{table::strip_nulls, views::Workload};
+    use crate::{table::normalize, views::Workload};
 
     fn read(kind: WorkloadKind, object: Value) -> Workload {
         let mut shaped = shape(kind, "a", object);
-        strip_nulls(&mut shaped);
+        normalize(&mut shaped);
         serde_json::from_value(shaped).unwrap()
     }
 

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{kind::Kind, shape::shape};
+use super::{
+    kind::Kind,
+    lenient::{self, Misread},
+    shape::shape,
+};
 
 /// An object that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +17,9 @@ pub enum ObjectError {
     /// Not a Kubernetes object at all.
     #[error("not a Kubernetes object: {0}")]
     NotAnObject(&'static str),
+    /// A configuration of Envoy Gateway that cannot be read. The last one that could is kept.
+    #[error("the configuration of Envoy Gateway cannot be read: {0}")]
+    EnvoyGateway(String),
     /// A field has the wrong type. The last known version of the object is kept.
     #[error("{kind} {}{name}: {reason}", Namespaced(namespace))]
     Malformed {
@@ -38,10 +45,28 @@ impl std::fmt::Display for Namespaced<'_> {
 /// Views by namespace (empty for cluster-scoped objects), then by name.
 pub(crate) type Table<T> = BTreeMap<String, BTreeMap<String, T>>;
 
+/// What to do with a field of the wrong type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The object is an error: the API server refuses such fields, so this is a version that is not known here
+    Strict,
+    /// The object is read without the field
+    Lenient,
+}
+
+/// An object that was added or replaced.
+#[derive(Debug)]
+pub(crate) struct Inserted {
+    /// Whether that changed anything
+    pub(crate) changed: bool,
+    /// The fields that had the wrong type
+    pub(crate) misread: Vec<Misread>,
+}
+
 /// A table of any view.
 pub(crate) trait AnyTable {
-    /// Adds or replaces one object. Returns whether that changed anything.
-    fn insert_object(&mut self, kind: Kind, object: Value) -> Result<bool, ObjectError>;
+    /// Adds or replaces one object.
+    fn insert_object(&mut self, kind: Kind, object: Value, reading: Reading) -> Result<Inserted, ObjectError>;
 
     /// Replaces all objects. An object that cannot be read is reported, and its last known version is kept, if there is one.
     fn replace_all(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError>;
@@ -54,8 +79,8 @@ pub(crate) trait AnyTable {
 }
 
 impl<T: DeserializeOwned + PartialEq> AnyTable for Table<T> {
-    fn insert_object(&mut self, kind: Kind, mut object: Value) -> Result<bool, ObjectError> {
-        strip_nulls(&mut object);
+    fn insert_object(&mut self, kind: Kind, mut object: Value, reading: Reading) -> Result<Inserted, ObjectError> {
+        normalize(&mut object);
         let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
             return Err(ObjectError::NotAnObject("it has no metadata"));
         };
@@ -72,22 +97,27 @@ impl<T: DeserializeOwned + PartialEq> AnyTable for Table<T> {
         metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
         if let Kind::Scaled(kind) = kind {
             object = shape(kind, &name, object);
-            strip_nulls(&mut object);
+            normalize(&mut object);
         }
-        match serde_json::from_value(object) {
-            Ok(view) => {
+        let read = match reading {
+            Reading::Strict => serde_json::from_value(object).map(|view| (view, Vec::new())).map_err(|e| e.to_string()),
+            Reading::Lenient => lenient::read(&mut object),
+        };
+        match read {
+            Ok((view, misread)) => {
                 let names = self.entry(namespace).or_default();
                 let changed = names.get(&name) != Some(&view);
                 names.insert(name, view);
-                Ok(changed)
+                Ok(Inserted { changed, misread })
             }
-            Err(error) => Err(ObjectError::Malformed { kind, namespace, name, reason: error.to_string() }),
+            Err(reason) => Err(ObjectError::Malformed { kind, namespace, name, reason }),
         }
     }
 
     fn replace_all(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
         let mut before = std::mem::take(self);
-        let errors: Vec<_> = objects.into_iter().filter_map(|object| self.insert_object(kind, object).err()).collect();
+        let insert = |object| self.insert_object(kind, object, Reading::Strict).err();
+        let errors: Vec<_> = objects.into_iter().filter_map(insert).collect();
         for error in &errors {
             if let ObjectError::Malformed { namespace, name, .. } = error
                 && let Some(known) = before.get_mut(namespace).and_then(|names| names.remove(name))
@@ -111,14 +141,24 @@ impl<T: DeserializeOwned + PartialEq> AnyTable for Table<T> {
     }
 }
 
-/// Removes nulls: in Kubernetes a null is an absent field.
-pub(crate) fn strip_nulls(value: &mut Value) {
+/// Removes nulls, which in Kubernetes are absent fields, and writes whole numbers as such: `2.0` is 2 for the API server, too.
+pub(crate) fn normalize(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
-            fields.values_mut().for_each(strip_nulls);
+            fields.values_mut().for_each(normalize);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        Value::Array(items) => items.iter_mut().for_each(normalize),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
+                *value = Value::from(whole);
+            }
+        }
         _ => {}
     }
+}
+
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }

@@ -38,12 +38,15 @@ pub(super) use workload::{CronJob, Namespace, Pod, ROLLOUT_HASH, ReplicaSet, Wor
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tidegate_core::{intent::Annotations, key::PREFIX};
+use tidegate_core::{
+    intent::Annotations,
+    key::{PREFIX, has_near_prefix},
+};
 
 /// The label of sleeping objects: `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists them.
 pub const ASLEEP: &str = "tidegate.dev/asleep";
 
-/// Prefixes of the annotations that are read; all others are dropped when the object is read.
+/// Prefixes of the annotations that are read; all others are dropped when the object is read, except those that look like Tidegate's.
 const ANNOTATION_PREFIXES: [&str; 5] = [
     PREFIX,
     "scaledobject.keda.sh/",
@@ -108,7 +111,8 @@ impl Meta {
 
 fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Annotations, D::Error> {
     let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
-    let known = all.into_iter().filter(|(key, _)| ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
+    let is_known = |key: &str| ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) || has_near_prefix(key);
+    let known = all.into_iter().filter(|(key, _)| is_known(key));
     known
         .map(|(key, value)| match value {
             serde_json::Value::String(value) => Ok((key, value)),
@@ -117,6 +121,12 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
             ))),
         })
         .collect()
+}
+
+/// The names of Tidegate's annotations where none is read.
+fn stray<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<[Box<str>]>, D::Error> {
+    let all = BTreeMap::<Box<str>, serde_json::Value>::deserialize(deserializer)?;
+    Ok(all.into_keys().filter(|key| key.starts_with(PREFIX)).collect())
 }
 
 /// Labels as sorted pairs, which take little memory.

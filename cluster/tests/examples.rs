@@ -22,7 +22,8 @@ fn each_example_gets_the_scaled_objects_of_its_snapshot() {
     assert!(examples.len() >= 7, "{examples:?}");
     for example in examples {
         let name = example.file_stem().unwrap().to_str().unwrap().to_owned();
-        let rendered = render(&read_manifests(&[example]).unwrap().plan(), &settings, monday);
+        let objects = read_manifests(&[example]).unwrap();
+        let rendered = render(&objects, &objects.plan(), &settings, monday);
         let objects = rendered.scaled_objects.iter().map(|object| serde_yaml_ng::to_string(object).unwrap());
         let notices = rendered.notices.iter().map(|(id, notice)| format!("# {id}: {notice}\n"));
         let text = objects.chain(notices).collect::<Vec<_>>().join("---\n");

@@ -74,6 +74,9 @@ reasons! {
     InvalidAnnotations Warning [Workload, Gateway, Switched]
         "An annotation is wrong: which key, what it has, and what is expected. What was applied before still applies, hours included"
         "Correct the annotation; `tidegate render -f FILE` checks it beforehand";
+    Misplaced Warning [Workload, Gateway, Switched]
+        "An annotation of Tidegate stands where nothing reads it: on a pod template, on a DaemonSet or CronJob that its Namespace does not manage, or with a prefix such as `tidegate.io/`"
+        "Move it to `metadata.annotations` of a workload, a Gateway or a Namespace, as the text says";
     NoSignal Warning [Workload, Gateway]
         "It is annotated, but nothing says when to scale"
         "Add what one replica carries, such as `requests-per-second`, or `hours`";

@@ -12,6 +12,27 @@ pub(crate) const LONGEST_NAME: usize = 64;
 /// The prefix of every annotation of Tidegate.
 pub const PREFIX: &str = "tidegate.dev/";
 
+/// Whether an annotation has another prefix than [`PREFIX`], but was probably meant for Tidegate: `tidegate.io/hours`,
+/// `tidegate/hours`, `tidgate.dev/hours`.
+///
+/// ```
+/// use tidegate_core::key::has_near_prefix;
+///
+/// assert!(has_near_prefix("tidegate.io/hours"));
+/// assert!(!has_near_prefix("tidegate.dev/hours"));
+/// ```
+pub fn has_near_prefix(annotation: &str) -> bool {
+    let Some((domain, _)) = annotation.split_once('/').filter(|_| !annotation.starts_with(PREFIX)) else {
+        return false;
+    };
+    if domain.len() > LONGEST_NAME {
+        return false;
+    }
+    let domain = domain.to_ascii_lowercase();
+    let named = |label: &str| label.replace(['-', '_'], "") == "tidegate";
+    domain.split('.').any(named) || strsim::osa_distance(&domain, PREFIX.trim_end_matches('/')) <= 2
+}
+
 /// The annotation in which Tidegate reports a Gateway's number of proxies, and the reason for it.
 pub const STATUS: &str = "tidegate.dev/status";
 
@@ -325,6 +346,18 @@ mod tests {
     #[test]
     fn a_key_that_is_near_nothing_gets_no_suggestion() {
         assert_eq!(Key::nearest("zzz", Place::Workload), None);
+    }
+
+    #[test]
+    fn a_prefix_that_was_meant_to_be_tidegates_is_recognised() {
+        for meant in
+            ["tidegate.io/hours", "tidegate/hours", "tide-gate.dev/hours", "tidgate.dev/hours", "Tidegate.dev/hours"]
+        {
+            assert!(has_near_prefix(meant), "{meant}");
+        }
+        for other in ["tidegate.dev/hours", "hours", "keda.sh/paused", "linkerd.io/inject", "", "/", "tide.dev/x"] {
+            assert!(!has_near_prefix(other), "{other}");
+        }
     }
 
     #[test]

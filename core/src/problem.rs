@@ -49,7 +49,7 @@ pub enum Problem {
 }
 
 /// Shortens a value for display: events, which show values, have room for 1024 characters in all.
-pub(crate) fn shortened(value: &str) -> String {
+pub fn shortened(value: &str) -> String {
     const ROOM: usize = 120;
     if value.chars().count() <= ROOM {
         return value.to_owned();

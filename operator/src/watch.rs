@@ -1,12 +1,15 @@
 //! Follows the cluster: feeds [`Objects`](tidegate_cluster::Objects) from watches and publishes a Plan when something changed.
 
+mod configuration;
 pub mod resource;
 mod serving;
+mod settings;
 mod start;
 mod strangers;
 mod watches;
 
 pub use self::{
+    settings::{ConfigMapName, WatchSettings},
     start::start,
     watches::{WatchState, Watches},
 };

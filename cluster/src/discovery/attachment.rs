@@ -9,7 +9,7 @@ use super::{
         views::{FromNamespaces, LabelSelector, ParentRef, Route},
     },
     contexts::{GatewayContext, ListenerContext},
-    gateways::{Gateways, may_select},
+    gateways::{Gateways, may_select, watches},
     parent_refusal::{AllowedFrom, ListenerFault, ListenerRefusal, ParentId, ParentRefusal, RefusingListener},
 };
 
@@ -118,6 +118,9 @@ impl<'a, 'b> Attachments<'a, 'b> {
             return Err(ParentRefusal::UnsupportedKind(parent));
         };
         let (index, gateway) = found?;
+        if !watches(self.objects, gateway.config, route_namespace) {
+            return Err(ParentRefusal::NotWatched(id, route_namespace));
+        }
         let listeners = gateway.listeners.iter().enumerate();
         let referenced = listeners.filter(|(_, listener)| listener.set == set && named(listener)).map(|(i, _)| i);
         Ok((index, gateway, referenced.collect()))

@@ -131,7 +131,7 @@ impl<'a> Backends<'a, '_> {
         backend_ref: &'a BackendRef,
     ) -> Result<Resolved<'a>, RefusedBackend<'a>> {
         let key = key_of(backend_ref, route_namespace);
-        let custom = self.objects.envoy_gateway.is_extension(backend_ref.group(), key.kind);
+        let custom = self.objects.envoy_gateways.is_extension(backend_ref.group(), key.kind);
         let protocol = Protocol::of_route(kind);
         let from = of_route(kind, route_namespace);
         if custom || pools::pool(self.objects, backend_ref.group(), key.namespace, key.name).is_some() {
@@ -237,12 +237,12 @@ impl<'a> Backends<'a, '_> {
     }
 
     fn backend(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
-        let config = &self.objects.envoy_gateway;
-        if !config.backends_enabled() {
+        let configs = &self.objects.envoy_gateways;
+        if !configs.backends_enabled() {
             return Err(ReferenceRefusal::BackendsDisabled(key));
         }
         let backend = self.find_backend(key.namespace, key.name).ok_or(ReferenceRefusal::NotFound(key, None))?;
-        let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), config.runs_on_host())
+        let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), configs.run_on_host())
             .map_err(|fault| ReferenceRefusal::Endpoints(key, fault))?;
         let resolved = Resolved {
             service: self.in_cluster.only_service(&backend.spec),

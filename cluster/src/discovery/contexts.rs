@@ -3,12 +3,14 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    super::views::{EnvoyProxySpec, Listener, MergeBackends},
+    super::views::{EnvoyGateway, EnvoyProxySpec, Listener, MergeBackends},
     parent_refusal::{Conflict, ListenerFault, ListenerRefusal},
 };
 
 /// A Gateway and its configuration.
 pub(super) struct GatewayContext<'a> {
+    /// The configuration of the Envoy Gateway that manages it
+    pub(super) config: &'a EnvoyGateway,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     /// Effective EnvoyProxy spec, combined from those of the Gateway, of its class and of Envoy Gateway's configuration

@@ -97,7 +97,8 @@ fn parts<'a>(discovery: &Discovery<'a, '_>, kind: Kind, role: Role, carried: &Ca
     let (namespace, name) = (policy.metadata.namespace.as_str(), policy.metadata.name.as_str());
     let from = From { group: kind.api_group(), kind: kind.as_str(), namespace };
     let (lower, what) = (kind.as_str().to_ascii_lowercase(), if role == Role::ExtAuth { "extauth" } else { "extproc" });
-    let pending = policy.is_pending(discovery.backends.objects.envoy_gateway.controller_name());
+    let mut controllers = discovery.backends.objects.envoy_gateways.controllers();
+    let pending = controllers.any(|controller| policy.is_pending(controller));
     let mut parts = Vec::new();
     for (index, service) in policy.services().iter().enumerate() {
         let refs = service.backend_refs();

@@ -64,7 +64,7 @@ impl State {
                     self.add_extension(&filter.spec)
                 } else {
                     // Objects of extension servers are not read, so only their kind is checked.
-                    let known = objects.envoy_gateway.is_extension(group, filter_kind);
+                    let known = objects.envoy_gateways.is_extension(group, filter_kind);
                     known.then_some(()).ok_or(FilterFault::UnknownExtension(group, filter_kind, name))
                 }
             }

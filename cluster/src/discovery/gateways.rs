@@ -2,13 +2,16 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use super::{
     super::{
         Objects,
-        views::{Address, EnvoyProxySpec, FromNamespaces, Gateway, GatewayClass, LabelSelector, Labels, ListenerSet},
+        views::{
+            Address, EnvoyGateway, EnvoyProxySpec, FromNamespaces, Gateway, GatewayClass, LabelSelector, Labels,
+            ListenerSet,
+        },
     },
     contexts::{GatewayContext, ListenerContext},
     grants::Grants,
@@ -71,14 +74,19 @@ impl<'a> Gateways<'a> {
 /// `GetRelevantGateways`
 fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Result<GatewayContext<'a>, GatewayRefusal<'a>> {
     let class = objects.gateway_classes.get("").and_then(|classes| classes.get(&gateway.spec.gateway_class_name));
-    // An unknown class may already be in the cluster when the manifests are applied.
-    let wanted = objects.envoy_gateway.controller_name();
-    if let Some(class) = class.filter(|class| class.spec.controller_name != wanted) {
-        let controller = &class.spec.controller_name;
-        return Err(GatewayRefusal::OtherController { class: &class.metadata.name, controller, wanted });
+    let config = match (objects.envoy_gateways.of_class(class), class) {
+        (Some(config), _) => config,
+        (None, class) => {
+            let (class, controller) =
+                class.map_or(("", ""), |class| (&*class.metadata.name, &*class.spec.controller_name));
+            return Err(GatewayRefusal::OtherController { class, controller });
+        }
+    };
+    if !watches(objects, config, &gateway.metadata.namespace) {
+        return Err(GatewayRefusal::NotWatched);
     }
     let NearestProxy { spec: proxy, object: proxy_object, missing: missing_proxy, merged } =
-        envoy_proxy(objects, gateway, class);
+        envoy_proxy(objects, config, gateway, class);
     if !gateway.spec.addresses.iter().all(Address::is_supported) {
         return Err(GatewayRefusal::Address);
     }
@@ -88,6 +96,7 @@ fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Result<GatewayCont
     let own = gateway.spec.listeners.iter();
     let own = own.map(|listener| ListenerContext::new(listener, &gateway.metadata.namespace, None));
     Ok(GatewayContext {
+        config,
         namespace: &gateway.metadata.namespace,
         name: &gateway.metadata.name,
         proxy,
@@ -99,6 +108,37 @@ fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Result<GatewayCont
     })
 }
 
+/// Whether an Envoy Gateway sees the objects of a namespace.
+pub(super) fn watches(objects: &Objects, config: &EnvoyGateway, namespace: &str) -> bool {
+    let known = objects.namespaces.get("").and_then(|names| names.get(namespace));
+    config.watches(namespace, known.map(|known| &known.metadata.labels))
+}
+
+/// A Gateway whose class is of a controller that is not one of the known Envoy Gateways'. `Display` says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error(
+    "GatewayClass {class} is of controller {controller}, which is not Envoy Gateway's. If it is one, name it: --controller-name {controller}"
+)]
+pub struct ForeignClass {
+    /// Name of the class
+    pub class: String,
+    /// Its `spec.controllerName`
+    pub controller: String,
+}
+
+/// The class of a Gateway, if it is not Envoy Gateway's.
+pub(in super::super) fn foreign_class(objects: &Objects, gateway: &Gateway) -> Option<ForeignClass> {
+    let class = objects.gateway_classes.get("")?.get(&gateway.spec.gateway_class_name)?;
+    let foreign = objects.envoy_gateways.of_class(Some(class)).is_none();
+    foreign.then(|| ForeignClass { class: class.metadata.name.clone(), controller: class.spec.controller_name.clone() })
+}
+
+/// The classes of all Gateways, where none of them is Envoy Gateway's: then no route can be followed.
+pub(in super::super) fn foreign_classes(objects: &Objects) -> BTreeSet<ForeignClass> {
+    let gateways = objects.gateways.values().flat_map(BTreeMap::values);
+    gateways.map(|gateway| foreign_class(objects, gateway)).collect::<Option<_>>().unwrap_or_default()
+}
+
 /// Configuration of a Gateway's proxies.
 struct NearestProxy<'a> {
     spec: Cow<'a, EnvoyProxySpec>,
@@ -108,9 +148,14 @@ struct NearestProxy<'a> {
 }
 
 /// The EnvoyProxy that applies to a Gateway, and whether its class merges Gateways (`MergeEnvoyProxyConfigs`).
-fn envoy_proxy<'a>(objects: &'a Objects, gateway: &'a Gateway, class: Option<&'a GatewayClass>) -> NearestProxy<'a> {
+fn envoy_proxy<'a>(
+    objects: &'a Objects,
+    config: &'a EnvoyGateway,
+    gateway: &'a Gateway,
+    class: Option<&'a GatewayClass>,
+) -> NearestProxy<'a> {
     let find = |namespace: &str, name: &str| Some(&objects.envoy_proxies.get(namespace)?.get(name)?.spec);
-    let of_default = objects.envoy_gateway.envoy_proxy.as_ref();
+    let of_default = config.envoy_proxy.as_ref();
     let of_class = class.and_then(|class| class.spec.parameters_ref.as_ref()).filter(|r| r.is_envoy_proxy());
     let named_by_class = of_class.map(|r| (r.namespace.as_deref().unwrap_or("default"), r.name.as_str()));
     let of_class = named_by_class.and_then(|(namespace, name)| find(namespace, name));

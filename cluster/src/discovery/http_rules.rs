@@ -271,7 +271,7 @@ impl<'a> Translation<'_, 'a> {
 
     /// The part of one backend, without traffic.
     fn part(&self, index: usize, backend: &Resolved<'a>, form: &Form, fleets: &BTreeSet<Arc<str>>) -> Part<'a> {
-        let controller = self.discovery.backends.objects.envoy_gateway.controller_name();
+        let mut controllers = self.discovery.backends.objects.envoy_gateways.controllers();
         Part {
             backend: backend.key,
             backend_ref: index,
@@ -286,7 +286,7 @@ impl<'a> Translation<'_, 'a> {
             route: route_ref(self.kind, self.route, Some(self.index)),
             fleets: fleets.clone(),
             meaning: meaning(self.rule.backend_refs.iter(), &self.route.metadata.namespace),
-            pending: self.route.is_pending(controller),
+            pending: controllers.any(|controller| self.route.is_pending(controller)),
         }
     }
 }

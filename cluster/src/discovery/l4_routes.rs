@@ -100,7 +100,8 @@ pub(super) fn translate<'a>(
             }
         }
     }
-    let pending = route.is_pending(discovery.backends.objects.envoy_gateway.controller_name());
+    let mut controllers = discovery.backends.objects.envoy_gateways.controllers();
+    let pending = controllers.any(|controller| route.is_pending(controller));
     for (merged, fleets) in forms {
         push_parts(kind, route, &backends, merged, parts, &Carried { fleets, pending });
     }

@@ -119,6 +119,7 @@ impl Refusal<'_> {
                 ParentRefusal::UnsupportedKind(_)
                 | ParentRefusal::NotFound(_)
                 | ParentRefusal::Gateway(..)
+                | ParentRefusal::NotWatched(..)
                 | ParentRefusal::ListenerSet(..),
             ) => Expected::Nothing,
             Self::Parent(ParentRefusal::Listeners(_, listeners)) => {

@@ -18,6 +18,8 @@ pub(super) enum ParentRefusal<'a> {
     Gateway(ParentId<'a>, GatewayRefusal<'a>),
     /// The ListenerSet does not belong to a Gateway: its parent, and why
     ListenerSet(ParentId<'a>, ParentId<'a>, SetRefusal),
+    /// The route's namespace is not among those that the Gateway's Envoy Gateway watches
+    NotWatched(ParentId<'a>, &'a str),
     /// No listener has the parentRef's `sectionName` or `port`; the names and ports that there are
     NoSuchListener(ParentId<'a>, &'a ParentRef, Vec<&'a Listener>),
     /// No listener takes the route in
@@ -45,12 +47,9 @@ pub(super) struct ParentId<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GatewayRefusal<'a> {
     /// Its class is of another controller
-    OtherController {
-        class: &'a str,
-        controller: &'a str,
-        /// The controller that is Envoy Gateway
-        wanted: &'a str,
-    },
+    OtherController { class: &'a str, controller: &'a str },
+    /// Its namespace is not among those that Envoy Gateway watches
+    NotWatched,
     /// It asks for a type of address that Envoy Gateway does not support
     Address,
     /// Its EnvoyProxy has both `mergeGateways` and `mergeBackends`
@@ -119,6 +118,7 @@ impl ParentRefusal<'_> {
             Self::NotFound(id) if id.kind == "Gateway" => "GatewayNotFound",
             Self::NotFound(_) => "ListenerSetNotFound",
             Self::Gateway(_, GatewayRefusal::OtherController { .. }) => "OtherController",
+            Self::Gateway(_, GatewayRefusal::NotWatched) | Self::NotWatched(..) => "NotWatched",
             Self::Gateway(..) => "InvalidGateway",
             Self::ListenerSet(..) => "ListenerSetNotAttached",
             Self::NoSuchListener(..) => "ListenerNotFound",
@@ -140,6 +140,9 @@ impl Display for ParentRefusal<'_> {
             }
             Self::NotFound(id) => write!(f, "{id} does not exist"),
             Self::Gateway(id, refusal) => write!(f, "{id} {refusal}"),
+            Self::NotWatched(id, namespace) => {
+                write!(f, "the Envoy Gateway of {id} does not watch namespace {namespace}")
+            }
             Self::ListenerSet(id, gateway, SetRefusal::NoGateway) => {
                 write!(f, "{id} is attached to {gateway}, which does not exist or is not Envoy Gateway's")
             }
@@ -185,9 +188,12 @@ impl Display for ParentId<'_> {
 impl Display for GatewayRefusal<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherController { class, controller, wanted } => {
-                write!(f, "is of GatewayClass {class}, whose controller is {controller}; Envoy Gateway's is {wanted}")
-            }
+            Self::OtherController { class, controller } => write!(
+                f,
+                "is of GatewayClass {class}, whose controller is {controller}, which is not Envoy Gateway's (if it is one, name it: \
+                 --controller-name {controller})"
+            ),
+            Self::NotWatched => f.write_str("is in a namespace that Envoy Gateway does not watch"),
             Self::Address => f.write_str("has an address of a type that is neither IPAddress nor Hostname"),
             Self::MergesBoth => f.write_str("has an EnvoyProxy with both mergeGateways and mergeBackends"),
         }

@@ -44,6 +44,7 @@ pub(crate) fn not_followed<'a>(
     let mut walk = Walk {
         backends: Backends { objects, grants: &grants, in_cluster: InCluster::of(objects) },
         attachments: Attachments { objects, gateways: &gateways },
+        controllers: objects.envoy_gateways.controllers().collect(),
         wanted,
         found: Vec::new(),
     };
@@ -58,6 +59,8 @@ pub(crate) fn not_followed<'a>(
 struct Walk<'a, 'b> {
     backends: Backends<'a, 'b>,
     attachments: Attachments<'a, 'b>,
+    /// The controller names of Envoy Gateways
+    controllers: Vec<&'a str>,
     wanted: Wanted<'b>,
     found: Vec<NotFollowed<'a>>,
 }
@@ -239,7 +242,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn refuse_parent(&mut self, subject: Subject<'a>, reference: &'a ParentRef, refusal: ParentRefusal<'a>) {
-        let reported = subject.route.reported(self.controller(), Some(reference));
+        let reported = subject.route.reported(&self.controllers, Some(reference));
         let refs = subject.route.spec.rules.iter().flat_map(named_by);
         self.push(subject, None, refs, Refusal::Parent(refusal), reported);
     }
@@ -251,14 +254,14 @@ impl<'a> Walk<'a, '_> {
         refs: impl Iterator<Item = &'a BackendRef>,
         refusal: Refusal<'a>,
     ) {
-        let reported = subject.route.reported(self.controller(), None);
+        let reported = subject.route.reported(&self.controllers, None);
         self.push(subject, rule, refs, refusal, reported);
     }
 
     /// A route that nothing is wrong with, of which Envoy Gateway refuses something by one of these parents.
     fn only_by_envoy_gateway(&mut self, subject: Subject<'a>, attached: &[&'a ParentRef]) {
         for reference in attached {
-            let reported = subject.route.reported(self.controller(), Some(reference));
+            let reported = subject.route.reported(&self.controllers, Some(reference));
             if matches!(reported, Reported::Refused(_)) {
                 let refs = subject.route.spec.rules.iter().flat_map(named_by);
                 self.push(subject, None, refs, Refusal::ByEnvoyGatewayOnly, reported);
@@ -285,10 +288,6 @@ impl<'a> Walk<'a, '_> {
         let kind = subject.written.as_str().to_owned();
         let route = RouteRef { kind, namespace: namespace.clone(), name: name.clone(), rule };
         self.found.push(NotFollowed { route, namespace, backends, refusal, reported });
-    }
-
-    fn controller(&self) -> &'a str {
-        self.backends.objects.envoy_gateway.controller_name()
     }
 }
 

@@ -1,22 +1,27 @@
 use proptest::prelude::*;
+use serde_json::json;
+use tidegate_core::workload::{WorkloadId, WorkloadKind};
 
 use super::*;
-use crate::Kind;
 
-fn reader_of(text: &str) -> ManifestReader {
-    let mut reader = ManifestReader { objects: Objects::default(), values: None, errors: Vec::new() };
+fn read_with(text: &str, settings: &ManifestSettings) -> Manifests {
+    let mut reader = Reader::new(settings);
     reader.read_text(Path::new("a.yaml"), text, Strictness::OnlyObjects);
-    reader
+    reader.read
+}
+
+fn read(text: &str) -> Manifests {
+    read_with(text, &ManifestSettings::default())
 }
 
 fn messages(text: &str) -> Vec<String> {
-    reader_of(text).errors.iter().map(ToString::to_string).collect()
+    read(text).errors.iter().map(ToString::to_string).collect()
 }
 
 fn services(text: &str) -> usize {
-    let reader = reader_of(text);
-    assert!(reader.errors.is_empty(), "{:?}", reader.errors);
-    reader.objects.count(Kind::Service)
+    let read = read(text);
+    assert!(read.errors.is_empty(), "{:?}", read.errors);
+    read.objects.count(Kind::Service)
 }
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";
@@ -58,15 +63,162 @@ fn anchors_and_merge_keys_are_resolved() {
 }
 
 #[test]
-fn an_error_names_file_document_and_line() {
-    let text = format!("{SERVICE}---\nkind: Service\nmetadata:\n  name: [\n");
-    assert_eq!(messages(&text), ["a.yaml, document 2, line 8: did not find expected node content"]);
-    let text = format!("{SERVICE}---\napiVersion: v1\nkind: Service\nmetadata: {{name: b}}\nspec: {{ports: 3}}\n");
+fn an_error_names_file_and_line_and_the_rest_is_read() {
+    let text = format!("kind: Service\nmetadata:\n  name: [\n---\n{SERVICE}");
+    assert_eq!(messages(&text), ["a.yaml:4: did not find expected node content"]);
+    assert_eq!(read(&text).objects.count(Kind::Service), 1);
+    let text = format!("{SERVICE}---\napiVersion: v1\nkind: Service\nmetadata: {{name: b}}\nspec:\n  ports: 3\n");
     assert_eq!(
         messages(&text),
-        ["a.yaml, document 2, line 5: Service default/b: invalid type: integer `3`, expected a sequence"]
+        ["a.yaml:9: Service b: spec.ports is 3, but a list is wanted: read as if it were not set"]
     );
-    assert_eq!(messages("a: b"), ["a.yaml, document 1, line 1: not a Kubernetes object: it has no kind"]);
+    assert_eq!(read(&text).objects.count(Kind::Service), 2);
+    assert_eq!(messages("# x\n\na: b"), ["a.yaml:3: not a Kubernetes object: it has no kind"]);
+}
+
+#[test]
+fn templates_are_recognised_and_the_tool_is_named() {
+    let helm = format!("{SERVICE}---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {{{{ .Release.Name }}}}\n");
+    assert_eq!(messages(&helm), ["a.yaml:8: a Helm template: render it with `helm template` first"]);
+    assert_eq!(read(&helm).objects.count(Kind::Service), 1);
+    let quoted = SERVICE.replace("name: a", "name: '{{ .Release.Name }}-api'");
+    assert_eq!(
+        messages(&quoted),
+        [
+            "a.yaml:3: Service {{ .Release.Name }}-api: its name is a Helm template: render it with `helm template` first"
+        ]
+    );
+    assert_eq!(
+        messages("{% for x in y %}\nkind: Service\n{% endfor %}"),
+        ["a.yaml:1: a Jinja template: render it first"]
+    );
+    let flux = messages(&format!("{SERVICE}spec: {{ports: [{{port: \"${{PORT}}\"}}]}}\n"));
+    assert!(flux[0].starts_with("a.yaml:4: Service a: spec.ports[0].port is \"${PORT}\", but a number"), "{flux:?}");
+    assert!(flux[0].contains("a variable that Flux substitutes"), "{flux:?}");
+}
+
+#[test]
+fn a_byte_order_mark_may_come_first_in_a_file_and_in_each_of_several_that_were_joined() {
+    let json =
+        |name| format!("{{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {{\"name\": \"{name}\"}}}}\n");
+    assert_eq!(services(&format!("\u{feff}{}{}", json("a"), json("b"))), 2);
+    assert_eq!(services(&format!("\u{feff}{SERVICE}")), 1);
+    let other = SERVICE.replace("name: a", "name: b");
+    assert_eq!(services(&format!("\u{feff}---\n{SERVICE}\u{feff}---\n{other}")), 2);
+}
+
+#[test]
+fn text_that_powershell_wrote_is_read() {
+    let bytes = SERVICE.encode_utf16().flat_map(u16::to_le_bytes);
+    let bytes: Vec<_> = [0xff, 0xfe].into_iter().chain(bytes).collect();
+    assert_eq!(decoded(bytes).as_deref().map(services), Some(1));
+    assert_eq!(decoded(vec![0xff, 0x41]), None);
+}
+
+#[test]
+fn a_list_of_objects_without_a_kind_is_read_in_json_and_in_yaml() {
+    let service =
+        |name| format!("{{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {{\"name\": \"{name}\"}}}}");
+    assert_eq!(services(&format!("[{}, {}]", service("a"), service("b"))), 2);
+    assert_eq!(services(&format!("- {}\n- {}\n", service("a"), service("b"))), 2);
+}
+
+#[test]
+fn json_before_an_error_is_kept_and_the_error_is_on_its_line() {
+    let text = "{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"a\"}}\n{\"kind\": }\n";
+    assert_eq!(messages(text), ["a.yaml:2: expected value"]);
+    assert_eq!(read(text).objects.count(Kind::Service), 1);
+}
+
+const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec: {replicas: 2.0}\n";
+
+#[test]
+fn a_whole_number_may_be_written_with_a_point() {
+    let read = read(DEPLOYMENT);
+    assert_eq!(read.errors, []);
+    let known = WorkloadId { namespace: "default".to_owned(), kind: WorkloadKind::Deployment, name: "api".to_owned() };
+    assert_eq!(read.objects.workload(&known).map(|state| state.replicas.wanted), Some(2));
+}
+
+#[test]
+fn a_scaled_object_that_would_keep_unknown_replicas_is_left_out() {
+    let left = |replicas: &str, annotations: &Value| {
+        let read = read(&DEPLOYMENT.replace("2.0", replicas));
+        let mut objects = vec![json!({"metadata": {"namespace": "default", "annotations": annotations},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "api"}}})];
+        read.without_unknown_replicas(&mut objects);
+        objects.len()
+    };
+    let adopted = json!({ADOPTED_REPLICAS: "1"});
+    assert_eq!(left("\"${N}\"", &adopted), 0);
+    assert_eq!(left("\"3\"", &adopted), 1);
+    assert_eq!(left("\"${N}\"", &json!({})), 1);
+}
+
+#[test]
+fn a_value_is_found_on_the_line_of_its_own_field() {
+    let text = format!("{SERVICE}spec:\n  x: v1\n  selector:\n    v: 1\n");
+    assert_eq!(
+        messages(&text),
+        ["a.yaml:7: Service a: spec.selector.v is 1 without quotes, but is a text: write \"1\""]
+    );
+}
+
+#[test]
+fn a_namespace_that_nobody_named_is_left_out_again() {
+    let object = |namespace: &str| json!({"metadata": {"name": "api", "namespace": namespace}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "api"}}});
+    let printed = |read: &Manifests, namespace: &str| {
+        let mut objects = vec![object(namespace)];
+        read.without_assumed_namespaces(&mut objects);
+        objects[0]["metadata"]["namespace"].clone()
+    };
+    assert_eq!(printed(&read(DEPLOYMENT), "default"), Value::Null);
+    assert_eq!(printed(&read(DEPLOYMENT), "shop"), "shop");
+    let named = DEPLOYMENT.replace("name: api", "name: api, namespace: default");
+    assert_eq!(printed(&read(&named), "default"), "default");
+    let settings = ManifestSettings { namespace: Some("shop".to_owned()), ..ManifestSettings::default() };
+    let of_shop = read_with(DEPLOYMENT, &settings);
+    assert_eq!(printed(&of_shop, "shop"), "shop");
+    let known = WorkloadId { namespace: "shop".to_owned(), kind: WorkloadKind::Deployment, name: "api".to_owned() };
+    assert!(of_shop.objects.workload(&known).is_some());
+}
+
+#[test]
+fn a_namespace_that_is_a_number_is_read_as_a_name() {
+    let text = DEPLOYMENT.replace("name: api", "name: api, namespace: 2024");
+    assert_eq!(messages(&text), ["a.yaml:3: metadata.namespace is 2024 without quotes, but is a text: write \"2024\""]);
+    let known = WorkloadId { namespace: "2024".to_owned(), kind: WorkloadKind::Deployment, name: "api".to_owned() };
+    assert!(read(&text).objects.workload(&known).is_some());
+}
+
+#[test]
+fn the_same_object_twice_is_reported_unless_both_are_the_same() {
+    let other = format!("{SERVICE}spec: {{ports: [{{port: 80}}]}}\n");
+    assert_eq!(messages(&format!("{SERVICE}---\n{SERVICE}")), Vec::<String>::new());
+    assert_eq!(
+        messages(&format!("{SERVICE}---\n{other}")),
+        ["a.yaml:5: Service default/a is in a.yaml:1 too, and differs: this one is used. Remove one of them"]
+    );
+}
+
+#[test]
+fn the_configuration_of_envoy_gateway_is_read_from_its_config_map() {
+    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: envoy-gateway-config}\ndata:\n  envoy-gateway.yaml: |\n    \
+                      apiVersion: gateway.envoyproxy.io/v1alpha1\n    kind: EnvoyGateway\n    gateway: {controllerName: example.com/eg}\n";
+    let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: eg}\nspec: {controllerName: example.com/eg}\n";
+    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: web}\nspec: {gatewayClassName: eg}\n";
+    let foreign = |text: String| read(&text).objects.foreign_classes().len();
+    assert_eq!(foreign(format!("{class}---\n{gateway}")), 1);
+    assert_eq!(foreign(format!("{class}---\n{gateway}---\n{config_map}")), 0);
+}
+
+#[test]
+fn annotations_on_a_kind_that_is_not_scaled_are_reported_with_their_line() {
+    let text =
+        "apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: a\n  annotations:\n    tidegate.dev/hours: x\n";
+    let told: Vec<_> = read(text).misplaced.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("a.yaml:6: Widget a: tidegate.dev/hours: kind Widget is not scaled"), "{told:?}");
 }
 
 #[test]
@@ -82,7 +234,7 @@ fn an_alias_bomb_is_refused() {
         let aliases = vec![format!("*{before}"); 10].join(",");
         text = format!("{text}{name}: &{name} [{aliases}]\n");
     }
-    assert_eq!(messages(&text), ["a.yaml, document 1, line 1: repetition limit exceeded"]);
+    assert_eq!(messages(&text), ["a.yaml:1: repetition limit exceeded"]);
 }
 
 /// YAML that looks like objects, with something wrong now and then.
@@ -104,8 +256,8 @@ fn almost_yaml() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_text_panics(text in almost_yaml()) {
-        let reader = reader_of(&text);
-        let _ = (reader.objects.plan(), reader.objects.routes());
+        let read = read(&text);
+        let _ = (read.objects.plan(), read.objects.routes());
     }
 
     #[test]

@@ -244,28 +244,3 @@ fn a_status_that_nothing_reads_is_no_change_and_one_that_is_read_is_one() {
     objects.remove(Kind::HorizontalPodAutoscaler, "shop", "api");
     assert_eq!(objects.revision(), removed, "what was not there");
 }
-
-fn told_of(api_version: &str, kind: &str, scaled: &[WorkloadKind]) -> Vec<String> {
-    let mut objects = Objects::default();
-    objects.set_scaled_kinds(scaled);
-    let object = |name: &str, annotations: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop", "annotations": annotations}});
-    objects.apply(object("api", json!({"tidegate.dev/requests-per-second": "10"}))).unwrap();
-    objects.apply(object("other", json!({"example.com/a": "b"}))).unwrap();
-    objects.not_scaled().map(|told| told.to_string()).collect()
-}
-
-#[test]
-fn an_annotated_object_of_a_kind_that_is_not_scaled_is_told_what_to_do() {
-    let rollout = told_of("argoproj.io/v1alpha1", "Rollout", &[]);
-    assert_eq!(
-        rollout,
-        [
-            "Rollout shop/api is annotated, but kind Rollout is not scaled: add rollouts.argoproj.io to scaleKinds in the chart's values"
-        ]
-    );
-    assert!(told_of("argoproj.io/v1alpha1", "Rollout", &[WorkloadKind::Rollout]).is_empty());
-    assert!(told_of("serving.kserve.io/v1beta1", "InferenceService", &[])[0].contains("autoscalerClass: external"));
-    assert!(told_of("unscaled.test/v1", "Thing", &[])[0].contains("PLURAL.unscaled.test/v1/Thing"));
-    assert!(told_of("extensions/v1beta1", "Deployment", &[])[0].ends_with("since 1.16; write apps/v1"));
-    assert!(told_of("v1", "ConfigMap", &[])[0].ends_with("whose replicas serve"));
-}

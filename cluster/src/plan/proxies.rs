@@ -184,7 +184,7 @@ fn is_envoy_gateways(objects: &Objects, gateway: &Gateway) -> bool {
 /// `None` for a class that does not exist.
 fn class_is_envoy_gateways(objects: &Objects, name: &str) -> Option<bool> {
     let class = objects.gateway_classes.get("")?.get(name)?;
-    Some(class.spec.controller_name == objects.envoy_gateway.controller_name())
+    Some(objects.envoy_gateways.of_class(Some(class)).is_some())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ mod tests {
             "spec": {"template": {"metadata": {"labels": {"app": "api"}}, "spec": pod}}});
         assert!(objects.apply(deployment).unwrap());
         let settings = Settings { scaler: ScalerEndpoint::default(), release: "here".to_owned(), tolerance: true };
-        let rendered = render(&objects.plan(), &settings, DateTime::UNIX_EPOCH);
+        let rendered = render(&objects, &objects.plan(), &settings, DateTime::UNIX_EPOCH);
         assert_eq!(rendered.scaled_objects.len(), 1, "what Tidegate cannot know is left to KEDA");
         rendered.notices.iter().map(|(_, notice)| notice.reason().as_str()).collect()
     }

@@ -14,13 +14,15 @@ use tidegate_core::{
     workload::WorkloadRef,
 };
 
-use crate::Kind;
+use crate::{Kind, Misplaced};
 
 /// A notice to the owner of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorkloadNotice {
     /// An annotation is invalid
     InvalidAnnotations(Problem),
+    /// Annotations that nothing reads where they are
+    Misplaced(Misplaced),
     /// Annotations that this version does not act on yet
     NotActedOnYet(Vec<Key>),
     /// `tidegate.dev/paused` is `true`
@@ -76,6 +78,7 @@ impl Notice for WorkloadNotice {
     fn reason(&self) -> Reason {
         match self {
             Self::InvalidAnnotations(_) => Reason::InvalidAnnotations,
+            Self::Misplaced(_) => Reason::Misplaced,
             Self::NotActedOnYet(_) => Reason::NotActedOnYet,
             Self::Paused => Reason::Paused,
             Self::NoSignal => Reason::NoSignal,
@@ -101,9 +104,17 @@ impl Notice for WorkloadNotice {
 }
 
 impl WorkloadNotice {
-    /// Whether an annotation must be fixed before it can be acted on.
+    /// Whether something must be fixed before the workload can be scaled.
     pub fn is_error(&self) -> bool {
-        matches!(self, Self::InvalidAnnotations(_))
+        matches!(
+            self,
+            Self::InvalidAnnotations(_)
+                | Self::Misplaced(_)
+                | Self::ScaledBySomethingElse(..)
+                | Self::CannotTakeOver(_)
+                | Self::NameTaken(..)
+                | Self::OfAnotherRelease { .. }
+        )
     }
 }
 
@@ -113,6 +124,7 @@ impl fmt::Display for WorkloadNotice {
             Self::InvalidAnnotations(problem) => {
                 write!(f, "{problem} (what was applied before still applies until this is fixed)")
             }
+            Self::Misplaced(what) => write!(f, "{what}"),
             Self::NotActedOnYet(keys) => {
                 let keys: Vec<_> = keys.iter().map(|key| key.annotation()).collect();
                 write!(f, "accepted, but this version of Tidegate does not act on it yet: {}", keys.join(", "))

@@ -7,10 +7,11 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 use super::{
     no_effect::no_effect,
     notice::WorkloadNotice,
-    scaled_object::{ScaledObjectPlan, desired, names},
+    others::Scalers,
+    scaled_object::{ScaledObjectPlan, names},
     settings::Settings,
-    takeover::Takeover,
 };
+use crate::Objects;
 
 /// The ScaledObjects and notices for some manifests.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,18 +22,81 @@ pub struct Rendered {
     pub notices: Vec<(WorkloadId, WorkloadNotice)>,
 }
 
-/// The ScaledObjects that the operator would apply for this Plan, and the notices that it would report at this instant.
-pub fn render(plan: &Plan, settings: &Settings, now: DateTime<Utc>) -> Rendered {
+/// The ScaledObjects that the operator would apply for the Plan of these objects, and the notices that it would report at this
+/// instant.
+pub fn render(objects: &Objects, plan: &Plan, settings: &Settings, now: DateTime<Utc>) -> Rendered {
     let mut rendered = Rendered::default();
+    let scalers = Scalers::of(objects);
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
-        let ScaledObjectPlan { mut scaled_object, notices } = desired(id, &name, workload, settings);
-        if let (Some(takeover), Some(object)) = (Takeover::asked(workload), &mut scaled_object) {
-            takeover.apply_to(object);
-        }
+        let place = scalers.place(id, name, workload, settings);
+        let ScaledObjectPlan { scaled_object, notices } = place.desired(id, workload, settings);
         rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
         rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
     }
     rendered.notices.extend(no_effect(plan, now).into_iter().map(|(id, what)| (id, WorkloadNotice::NoEffect(what))));
     rendered
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scaling::ScalerEndpoint;
+
+    fn rendered(other: Option<Value>, annotations: &Value) -> (usize, Vec<String>, bool) {
+        let mut objects = Objects::default();
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "api", "namespace": "shop", "annotations": annotations}, "spec": {"replicas": 2}});
+        for object in [Some(deployment), other].into_iter().flatten() {
+            assert!(objects.apply(object).unwrap());
+        }
+        let settings = Settings {
+            scaler: ScalerEndpoint::default(),
+            release: "tidegate-system.tidegate".to_owned(),
+            tolerance: true,
+        };
+        let now = "2026-03-02T12:00:00Z".parse().unwrap();
+        let rendered = render(&objects, &objects.plan(), &settings, now);
+        let wrong = rendered.notices.iter().any(|(_, notice)| notice.is_error());
+        let notices = rendered.notices.iter().map(|(id, notice)| format!("{id}: {notice}")).collect();
+        (rendered.scaled_objects.len(), notices, wrong)
+    }
+
+    fn scaler(api_version: &str, kind: &str, labels: &Value) -> Value {
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "api", "namespace": "shop", "labels": labels},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}}})
+    }
+
+    #[test]
+    fn what_something_else_scales_is_refused_as_the_operator_refuses_it() {
+        let traffic = json!({"tidegate.dev/prometheus-query": "x", "tidegate.dev/prometheus-target": "1"});
+        assert_eq!(rendered(None, &traffic), (1, vec![], false));
+        for (api_version, kind) in [("keda.sh/v1alpha1", "ScaledObject"), ("autoscaling/v2", "HorizontalPodAutoscaler")]
+        {
+            let (objects, notices, wrong) = rendered(Some(scaler(api_version, kind, &json!({}))), &traffic);
+            assert_eq!((objects, notices.len(), wrong), (0, 1, true), "{notices:?}");
+            assert!(notices[0].contains(&format!("{kind} api scales it already")), "{notices:?}");
+        }
+    }
+
+    #[test]
+    fn a_scaled_object_of_tidegate_is_in_the_way_only_of_another_release() {
+        let traffic = json!({"tidegate.dev/prometheus-query": "x", "tidegate.dev/prometheus-target": "1"});
+        let labels =
+            |release: &str| json!({"app.kubernetes.io/managed-by": "tidegate", "tidegate.dev/release": release});
+        let of = |release: &str| rendered(Some(scaler("keda.sh/v1alpha1", "ScaledObject", &labels(release))), &traffic);
+        assert_eq!(of("tidegate-system.tidegate"), (1, vec![], false));
+        let (objects, notices, wrong) = of("other.tidegate");
+        assert_eq!((objects, wrong), (0, true));
+        assert!(notices[0].contains("is of another release of Tidegate, other.tidegate"), "{notices:?}");
+    }
+
+    #[test]
+    fn hours_pause_the_scaled_object_that_is_there() {
+        let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
+        let other = scaler("keda.sh/v1alpha1", "ScaledObject", &json!({}));
+        assert_eq!(rendered(Some(other), &hours), (0, vec![], false));
+    }
 }

@@ -1,8 +1,8 @@
-//! The configuration of Envoy Gateway itself. It is not an object of the cluster, but may be among manifests.
+//! The configuration of Envoy Gateway itself. It is not an object of the cluster: it stands in a ConfigMap, or among manifests.
 
 use serde::Deserialize;
 
-use super::backend::EnvoyProxySpec;
+use super::{LabelSelector, Labels, backend::EnvoyProxySpec};
 
 /// `EnvoyGateway`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -39,7 +39,23 @@ struct ExtensionManager {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Provider {
+    kubernetes: Kubernetes,
     custom: Custom,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Kubernetes {
+    watch: Watch,
+}
+
+/// The namespaces that it watches; all by default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Watch {
+    r#type: String,
+    namespaces: Vec<String>,
+    namespace_selector: Option<LabelSelector>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -73,6 +89,17 @@ impl EnvoyGateway {
         self.extension_apis.as_ref().is_none_or(|apis| apis.enable_backend)
     }
 
+    /// Whether it watches the objects of a namespace. `labels` are those of the Namespace, if it is known: an unknown one may be
+    /// selected.
+    pub(crate) fn watches(&self, namespace: &str, labels: Option<&Labels>) -> bool {
+        let Watch { r#type, namespaces, namespace_selector } = &self.provider.kubernetes.watch;
+        match (r#type.as_str(), namespace_selector, labels) {
+            ("Namespaces", ..) => namespaces.is_empty() || namespaces.iter().any(|watched| watched == namespace),
+            ("NamespaceSelector", Some(selector), Some(labels)) => selector.matches(labels),
+            _ => true,
+        }
+    }
+
     /// Whether it runs proxies as processes of its own host, where loopback addresses and short names are valid backends.
     pub(crate) fn runs_on_host(&self) -> bool {
         self.provider.custom.infrastructure.r#type == "Host"
@@ -82,5 +109,33 @@ impl EnvoyGateway {
     pub(crate) fn is_extension(&self, group: &str, kind: &str) -> bool {
         let mut known = self.extension_manager.resources.iter().chain(&self.extension_manager.backend_resources);
         known.any(|extension| extension.group == group && extension.kind == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn watches(watch: &Value, namespace: &str, labels: Option<&Labels>) -> bool {
+        let config = json!({"provider": {"type": "Kubernetes", "kubernetes": {"watch": watch}}});
+        serde_json::from_value::<EnvoyGateway>(config).unwrap().watches(namespace, labels)
+    }
+
+    #[test]
+    fn namespaces_are_watched_by_name_or_by_label_and_an_unknown_one_may_be() {
+        let selector = json!({"type": "NamespaceSelector", "namespaceSelector": {"matchLabels": {"edge": "true"}}});
+        let labels = |value: &str| Labels::from_iter([("edge".to_owned(), value.to_owned())]);
+        for (watch, labels, wanted) in [
+            (&json!({}), None, true),
+            (&json!({"type": "Namespaces", "namespaces": ["shop"]}), None, true),
+            (&json!({"type": "Namespaces", "namespaces": ["other"]}), None, false),
+            (&selector, Some(labels("true")), true),
+            (&selector, Some(labels("false")), false),
+            (&selector, None, true),
+        ] {
+            assert_eq!(watches(watch, "shop", labels.as_ref()), wanted, "{watch}");
+        }
     }
 }

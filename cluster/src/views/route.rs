@@ -36,10 +36,10 @@ impl Route {
     }
 
     /// What this controller reports on the current generation of the route: by one parent, or by all.
-    pub(crate) fn reported(&self, controller: &str, parent: Option<&ParentRef>) -> Reported<'_> {
+    pub(crate) fn reported(&self, controllers: &[&str], parent: Option<&ParentRef>) -> Reported<'_> {
         let Meta { generation, namespace, .. } = &self.metadata;
         let of = |reported: &ParentRef| parent.is_none_or(|parent| parent.is_same(reported, namespace));
-        self.status.reported(*generation, controller, of)
+        self.status.reported(*generation, controllers, of)
     }
 
     /// Whether a controller has refused some generation of the route.

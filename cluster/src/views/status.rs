@@ -84,9 +84,15 @@ impl Status {
         own().next().is_some() && !observed.any(|observed| observed >= generation)
     }
 
-    /// What this controller reports on this generation, by those parents that `of` selects.
-    pub(super) fn reported(&self, generation: i64, controller: &str, of: impl Fn(&ParentRef) -> bool) -> Reported<'_> {
-        let own = self.parents.iter().filter(|parent| parent.controller_name == controller && of(&parent.parent_ref));
+    /// What these controllers report on this generation, by those parents that `of` selects.
+    pub(super) fn reported(
+        &self,
+        generation: i64,
+        controllers: &[&str],
+        of: impl Fn(&ParentRef) -> bool,
+    ) -> Reported<'_> {
+        let is_own = |parent: &&Parent| controllers.contains(&&*parent.controller_name) && of(&parent.parent_ref);
+        let own = self.parents.iter().filter(is_own);
         let conditions = own.flat_map(|parent| &parent.conditions);
         let mut current = conditions.filter(|condition| condition.observed_generation >= generation).peekable();
         if current.peek().is_none() {

@@ -206,6 +206,9 @@ struct ResourceList {
 #[serde(default)]
 pub(crate) struct TemplateMeta {
     pub(crate) labels: Labels,
+    /// Annotations of Tidegate, which are not read here
+    #[serde(rename = "annotations", deserialize_with = "super::stray")]
+    pub(crate) stray: Box<[Box<str>]>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -288,9 +291,29 @@ pub(crate) struct CronJob {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct CronJobSpec {
     pub(crate) suspend: bool,
+    job_template: JobTemplate,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct JobTemplate {
+    spec: JobSpec,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct JobSpec {
+    template: Template,
+}
+
+impl CronJob {
+    /// Annotations of Tidegate on its pods, where they are not read.
+    pub(crate) fn stray_on_pods(&self) -> &[Box<str>] {
+        &self.spec.job_template.spec.template.metadata.stray
+    }
 }
 
 /// A ReplicaSet, kept only when its pods are labelled as Envoy Gateway's proxies.

@@ -22,14 +22,17 @@ use kube::{
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{Kind, Objects};
-use tidegate_core::{intent::Managed, plan::Plan, workload::WorkloadKind};
+use tidegate_core::plan::Plan;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
 
-use super::resource::{self, Resources};
+use super::{
+    resource::{self, Resources},
+    settings::{ConfigMapName, WatchSettings},
+};
 use crate::{metrics::PlanMetrics, writer::explained};
 
 /// The state of the watch of a kind.
@@ -75,6 +78,8 @@ pub struct Watches {
     switched: Arc<AtomicU64>,
     metrics: PlanMetrics,
     plan: watch::Sender<Option<Arc<Plan>>>,
+    /// Configurations of Envoy Gateway that were not asked for yet
+    unread: Arc<Mutex<Vec<ConfigMapName>>>,
 }
 
 /// The scope of one watch: a kind in one of the namespaces that the watch is limited to, or everywhere.
@@ -102,13 +107,19 @@ const REQUIRED: [Kind; 5] =
 
 impl Watches {
     /// Starts the watches of all kinds; [`start`](super::start()) explains the arguments.
-    pub(super) fn start(
-        client: &Client,
-        namespaces: &[String],
-        proxies: &[String],
-        manageable: Managed,
-        scaled: &[WorkloadKind],
-    ) -> (Self, JoinSet<()>) {
+    pub(super) fn start(client: &Client, settings: &WatchSettings) -> (Self, JoinSet<()>) {
+        let watches = Self::new(settings);
+        let mut tasks = JoinSet::new();
+        for list in watches.progress().into_keys() {
+            tasks.spawn(watches.clone().watch(client.clone(), list));
+        }
+        tasks.spawn(watches.clone().publish());
+        (watches, tasks)
+    }
+
+    /// Watches that are not started yet.
+    pub(super) fn new(settings: &WatchSettings) -> Self {
+        let WatchSettings { namespaces, manageable, scaled, .. } = settings;
         let everywhere = || vec![None];
         let kinds = Kind::ALL.iter().copied().filter(|kind| manageable.cron_jobs || *kind != Kind::CronJob);
         let kinds = kinds.chain(scaled.iter().copied().map(Kind::of_workload));
@@ -122,24 +133,17 @@ impl Watches {
             lists: Arc::new(Mutex::new(
                 lists.map(|list| (list, Progress { state: WatchState::Listing, seen: false })).collect(),
             )),
-            resources: Resources::default(),
-            changed: Arc::default(),
-            switched: Arc::default(),
-            metrics: PlanMetrics::default(),
-            plan: watch::Sender::new(None),
+            unread: Arc::new(Mutex::new(settings.config_maps.clone())),
+            ..Self::default()
         };
         watches.change(|objects| {
-            objects.set_proxy_namespaces(proxies.to_vec());
-            objects.set_manageable(manageable);
+            objects.set_proxy_namespaces(settings.proxies.clone());
+            objects.set_controller_names(settings.controller_names.clone());
+            objects.set_manageable(*manageable);
             // Each of the others once it was seen: until then nobody knows which of its objects exist.
             objects.set_scaled_kinds(&[]);
         });
-        let mut tasks = JoinSet::new();
-        for list in watches.progress().into_keys() {
-            tasks.spawn(watches.clone().watch(client.clone(), list));
-        }
-        tasks.spawn(watches.clone().publish());
-        (watches, tasks)
+        watches
     }
 
     /// The newest Plan; `None` until every required list was seen once. It is not an empty Plan until then: that would look as if
@@ -183,6 +187,17 @@ impl Watches {
         missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
     }
 
+    /// Whether it is not known yet whether there is a configuration of Envoy Gateway, which decides what its Gateways are.
+    pub fn awaits_configuration(&self) -> bool {
+        !self.unread.lock().is_empty()
+    }
+
+    /// Notes that a configuration was asked for, and is known if it can be.
+    pub(super) fn configured(&self, config_map: &ConfigMapName) {
+        self.unread.lock().retain(|unread| unread != config_map);
+        self.changed.notify_one();
+    }
+
     /// Changes the known objects, and triggers a new Plan.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Objects) -> T) -> T {
         let changed = change(&mut self.objects.write());
@@ -201,7 +216,7 @@ impl Watches {
             // In a cluster that is so large that a Plan takes long, and where something changes all the time, planning must
             // not take all of a core.
             sleep(SETTLE.max(took * 4)).await;
-            if !self.missing().is_empty() {
+            if !self.missing().is_empty() || self.awaits_configuration() {
                 continue;
             }
             // Most changes are of a status that nothing here reads.
@@ -373,6 +388,8 @@ fn told(error: &watcher::Error) -> (bool, String) {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::workload::WorkloadKind;
+
     use super::*;
 
     fn watches(lists: &[(Kind, &str, WatchState)]) -> Watches {
@@ -380,15 +397,7 @@ mod tests {
             let namespace = (!namespace.is_empty()).then(|| (*namespace).to_owned());
             ((*kind, namespace), Progress { state: WatchState::Listing, seen: false })
         };
-        let watches = Watches {
-            objects: Arc::default(),
-            lists: Arc::new(Mutex::new(lists.iter().map(list).collect())),
-            resources: Resources::default(),
-            changed: Arc::default(),
-            switched: Arc::default(),
-            metrics: PlanMetrics::default(),
-            plan: watch::Sender::new(None),
-        };
+        let watches = Watches { lists: Arc::new(Mutex::new(lists.iter().map(list).collect())), ..Watches::default() };
         for entry in lists {
             watches.set(&list(entry).0, entry.2.clone());
         }

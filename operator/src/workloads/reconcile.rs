@@ -7,12 +7,18 @@ use std::{
 
 use chrono::Utc;
 use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::json;
 use tidegate_cluster::{
-    Kind, PAUSED_REPLICAS,
+    Bearer, Kind, Misplaced, Objects, PAUSED_REPLICAS,
     scaling::{Settings, WorkloadNotice, no_effect},
 };
-use tidegate_core::{event::Notice, plan::Plan, problem::Problem, workload::WorkloadId};
+use tidegate_core::{
+    event::{Notice, Reason},
+    plan::Plan,
+    problem::Problem,
+    workload::WorkloadId,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -108,12 +114,14 @@ impl Reconciler {
         }
         self.metrics.managed(plan.workloads.len());
         let wrong = notices.values().flatten().filter(|notice| notice.reason().is_warning());
-        self.metrics.problems(wrong.map(|notice| notice.reason().as_str()));
+        let misplaced = watches.objects(Objects::misplaced);
+        let misplaced_too = misplaced.iter().map(|_| Reason::Misplaced);
+        self.metrics.problems(wrong.map(Notice::reason).chain(misplaced_too).map(Reason::as_str));
         let of_namespaces = watches.objects(|objects| {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
         });
-        let pending = self.tell(plan, notices, of_namespaces).await;
+        let pending = self.tell(plan, notices, of_namespaces, misplaced).await;
         let again = self.failures.values().map(|(_, again, _)| *again).min();
         let soon = pending.then(|| Instant::now() + TELL_AGAIN);
         [again, soon].into_iter().flatten().min()
@@ -153,15 +161,37 @@ impl Reconciler {
         plan: &Plan,
         notices: BTreeMap<WorkloadId, Vec<WorkloadNotice>>,
         of_namespaces: Vec<(String, Vec<Problem>)>,
+        misplaced: Vec<(Bearer, Misplaced)>,
     ) -> bool {
         let of_namespaces = of_namespaces.into_iter().map(|(name, problems)| {
             let notices = problems.into_iter().map(WorkloadNotice::InvalidAnnotations).collect();
             (events::reference(Kind::Namespace, "", &name, None), notices)
         });
         let of_workloads = notices.into_iter().map(|(id, notices)| (reference(plan, &id), notices));
-        let (told, pending) = self.events.publish_all(of_namespaces.chain(of_workloads).collect()).await;
+        let mut all: Vec<_> = of_namespaces.chain(of_workloads).collect();
+        add_misplaced(&mut all, misplaced);
+        let (told, pending) = self.events.publish_all(all).await;
         self.metrics.told(told);
         pending
+    }
+}
+
+/// Adds the notices about misplaced annotations, to those of the same object where it has some.
+fn add_misplaced(all: &mut Vec<(ObjectReference, Vec<WorkloadNotice>)>, misplaced: Vec<(Bearer, Misplaced)>) {
+    if misplaced.is_empty() {
+        return;
+    }
+    let key = |object: &ObjectReference| (object.kind.clone(), object.namespace.clone(), object.name.clone());
+    let mut known: HashMap<_, _> = all.iter().enumerate().map(|(i, (object, _))| (key(object), i)).collect();
+    for (Bearer { kind, namespace, name, uid }, what) in misplaced {
+        let object = events::reference(kind, &namespace, &name, Some(uid).filter(|_| kind.namespaced()));
+        let index = *known.entry(key(&object)).or_insert_with(|| {
+            all.push((object, Vec::new()));
+            all.len() - 1
+        });
+        if let Some((_, notices)) = all.get_mut(index) {
+            notices.push(WorkloadNotice::Misplaced(what));
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tidegate_cluster::{
-    ForeignScaler, Kind, Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState, is_paused_by_hours,
+    Meta, Objects, PAUSED_REPLICAS, ScaledObject, WorkloadState,
     scaling::{
-        ScaledObjectPlan, Settings, TOOK_OVER, Takeover, Takeovers, WorkloadNotice, desired, merge_patch, names,
+        Others, Place, ScaledObjectPlan, Scalers, Settings, Takeover, WorkloadNotice, merge_patch, names,
+        release_of_another,
     },
 };
 use tidegate_core::{
@@ -62,46 +63,21 @@ pub(super) struct Steps {
 pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &Entries, now: DateTime<Utc>) -> Steps {
     let mut todo = Steps { had: still_there(had, objects), ..Steps::default() };
     let mut kept = HashSet::new();
-    let foreign = objects.foreign_scalers();
-    let takeovers = Takeovers::of(objects);
+    let scalers = Scalers::of(objects);
     for (id, name) in names(plan) {
         let Some(workload) = plan.workloads.get(id) else { continue };
-        let (takeover, refused) = match takeovers.find(id, &name, workload) {
-            Ok(takeover) => (takeover, None),
-            Err(notice) => (None, Some(notice).filter(|_| !is_paused(workload))),
-        };
-        let name = takeover.as_ref().and_then(Takeover::name).map_or(name, str::to_owned);
-        let existing = objects.scaled_object(&id.namespace, &name);
-        let others = foreign.get(id).map_or(&[][..], Vec::as_slice);
-        if existing.is_none_or(|existing| !existing.is_tidegates()) && is_paused_by_hours(workload, others) {
+        let place = scalers.place(id, name, workload, settings);
+        if place.others == Others::PausedByHours {
             continue;
         }
-        let others = if is_paused(workload) { &[] } else { others };
-        let in_the_way = refused.map_or_else(|| unasked(others, takeover.as_ref()), |refused| vec![refused]);
-        let of_another_workload = existing.filter(|existing| has_only_the_name(existing, id, takeover.as_ref()));
-        let existing = existing.filter(|_| of_another_workload.is_none());
-        let taken = of_another_workload.filter(|_| in_the_way.is_empty());
-        let taken = taken.map(|taken| WorkloadNotice::NameTaken(Kind::ScaledObject, taken.metadata.name.clone()));
-        let release = existing.and_then(|existing| of_another(existing, settings));
-        let release = release.map(|theirs| WorkloadNotice::OfAnotherRelease {
-            name: name.clone(),
-            theirs: theirs.to_owned(),
-            ours: settings.release.clone(),
-        });
-        let in_the_way: Vec<_> = in_the_way.into_iter().chain(taken).chain(release).collect();
+        let Place { name, existing, takeover, .. } = &place;
+        let existing = *existing;
         let workload: &PlannedWorkload = &remembered(workload, existing, had.get(id), objects.workload(id));
         let by_hand = existing.and_then(|_| set_by_hand(workload, &objects.workload(id)?, now));
         let by_them =
             by_hand.as_ref().map(|(replicas, _)| PlannedWorkload { adopted: Some(*replicas), ..workload.clone() });
         let workload = by_them.as_ref().unwrap_or(workload);
-        let ScaledObjectPlan { mut scaled_object, mut notices } = if in_the_way.is_empty() {
-            desired(id, &name, workload, settings)
-        } else {
-            ScaledObjectPlan { scaled_object: None, notices: in_the_way }
-        };
-        if let (Some(takeover), Some(object)) = (&takeover, &mut scaled_object) {
-            takeover.apply_to(object);
-        }
+        let ScaledObjectPlan { scaled_object, mut notices } = place.desired(id, workload, settings);
         // A workload that someone had stopped is left alone until someone starts it.
         let stopped = existing.is_none_or(|existing| !existing.is_tidegates()) && workload.adopted == Some(0);
         let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
@@ -125,7 +101,9 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
                 todo.had.insert(id.clone(), Entry { replicas, uid: state.uid.to_owned() });
             }
         }
-        if let Some(existing) = existing.filter(|there| there.is_tidegates() && of_another(there, settings).is_none()) {
+        if let Some(existing) =
+            existing.filter(|there| there.is_tidegates() && release_of_another(there, settings).is_none())
+        {
             let problem = problem(&notices);
             if existing.metadata.annotations.get(PROBLEM) != problem.as_ref() {
                 let (namespace, name) = (id.namespace.clone(), name.clone());
@@ -133,37 +111,17 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
             }
         }
         todo.notices.insert(id.clone(), notices);
-        kept.insert((id.namespace.as_str(), name));
+        kept.insert((id.namespace.as_str(), place.name));
     }
     // Of a kind that is not watched, nobody knows whether the workload is still there and annotated: its ScaledObject is left alone.
     let is_watched = |object: &ScaledObject| object.workload().is_some_and(|id| objects.scales(id.kind));
     let ours = objects.scaled_objects().filter(|object| object.is_tidegates() && is_watched(object));
-    for object in ours.filter(|object| of_another(object, settings).is_none()) {
+    for object in ours.filter(|object| release_of_another(object, settings).is_none()) {
         if !kept.contains(&(object.metadata.namespace.as_str(), object.metadata.name.clone())) {
             remove(object, objects, had, &mut todo);
         }
     }
     todo
-}
-
-/// The scalers of others that are not to be taken over.
-fn unasked(others: &[ForeignScaler], takeover: Option<&Takeover>) -> Vec<WorkloadNotice> {
-    let unasked = others.iter().filter(|other| takeover.is_none_or(|takeover| !takeover.is_of(other)));
-    unasked.map(|other| WorkloadNotice::ScaledBySomethingElse(other.kind, other.name.clone())).collect()
-}
-
-/// Whether a ScaledObject has the name of this workload's without being it.
-fn has_only_the_name(existing: &ScaledObject, id: &WorkloadId, takeover: Option<&Takeover>) -> bool {
-    let scales_another = existing.workload().as_ref() != Some(id);
-    if existing.is_tidegates() {
-        // One that was taken over has a name of its own, which may be another workload's.
-        return scales_another && existing.metadata.annotations.contains_key(TOOK_OVER);
-    }
-    scales_another || takeover.is_none()
-}
-
-fn is_paused(workload: &PlannedWorkload) -> bool {
-    workload.intent.as_ref().is_ok_and(|intent| intent.paused)
 }
 
 /// Removes a ScaledObject whose workload is no longer Tidegate's. A sleeping workload gets its replicas back first.
@@ -231,11 +189,6 @@ fn remembered<'a>(
 
 /// Annotation in which kube-downscaler and GoKubeDownscaler keep a workload's replicas.
 const DOWNSCALERS: &str = "downscaler/original-replicas";
-
-/// The release that a ScaledObject belongs to, if it is not ours. One without a label is from a version before there were labels.
-fn of_another<'a>(existing: &'a ScaledObject, settings: &Settings) -> Option<&'a str> {
-    existing.release().filter(|release| existing.is_tidegates() && *release != settings.release)
-}
 
 /// The replicas that someone set on a workload inside its hours, and who: where only hours decide, the workload comes back to
 /// that number from now on.

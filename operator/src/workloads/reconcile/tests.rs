@@ -1,7 +1,7 @@
 use http::StatusCode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tidegate_cluster::scaling::ScalerEndpoint;
+use tidegate_cluster::{WrongPlace, scaling::ScalerEndpoint};
 use tidegate_core::workload::WorkloadKind;
 use tokio::time::advance;
 
@@ -64,4 +64,20 @@ async fn a_write_that_is_refused_is_tried_again_later() {
     server.play(Scenario::IsWell);
     reconciler.carry_out(applies(1)).await;
     assert!(reconciler.failures.is_empty());
+}
+
+#[test]
+fn an_object_gets_its_notices_together_whether_or_not_it_is_scaled() {
+    let object = |name: &str| events::reference(Kind::Deployment, "shop", name, Some("u".to_owned()));
+    let bearer = |kind, name: &str| Bearer { kind, namespace: "shop".into(), name: name.into(), uid: "u".into() };
+    let misplaced = |key: &str| Misplaced { keys: vec![key.to_owned()], place: WrongPlace::PodTemplate };
+    let mut all = vec![(object("api"), vec![WorkloadNotice::NoRoute(Vec::new())])];
+    let found = vec![
+        (bearer(Kind::Deployment, "api"), misplaced("a")),
+        (bearer(Kind::CronJob, "report"), misplaced("b")),
+        (bearer(Kind::CronJob, "report"), misplaced("c")),
+    ];
+    add_misplaced(&mut all, found);
+    let counts: Vec<_> = all.iter().map(|(object, notices)| (object.name.as_deref().unwrap(), notices.len())).collect();
+    assert_eq!(counts, [("api", 2), ("report", 2)]);
 }
