@@ -222,6 +222,18 @@ fn annotations_on_a_kind_that_is_not_scaled_are_reported_with_their_line() {
 }
 
 #[test]
+fn only_kinds_that_are_scaled_are_read_and_each_other_one_is_reported_once() {
+    let text = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: api\n  annotations:\n    tidegate.dev/hours: x\n";
+    let count = |scaled: &[WorkloadKind]| {
+        let read = read_with(text, &ManifestSettings { scaled: scaled.to_vec(), ..ManifestSettings::default() });
+        (read.objects.plan().workloads.len(), read.misplaced.len() + read.objects.misplaced().len())
+    };
+    assert_eq!(count(&[]), (1, 0), "every kind that is known");
+    assert_eq!(count(&[WorkloadKind::Rollout]), (1, 0));
+    assert_eq!(count(&[WorkloadKind::CloneSet]), (0, 1));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let errors = read_manifests(&["no-such-file.yaml".into()]).unwrap_err();
     assert!(errors.to_string().starts_with("no-such-file.yaml: "), "{errors}");

@@ -94,6 +94,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_over_is_not_in_the_way_and_what_cannot_be_is_refused() {
+        let adopting = |scaler: &str| json!({"tidegate.dev/prometheus-query": "x", "tidegate.dev/prometheus-target": "1", "tidegate.dev/adopt": scaler});
+        let hpa = || Some(scaler("autoscaling/v2", "HorizontalPodAutoscaler", &json!({})));
+        assert_eq!(rendered(hpa(), &adopting("hpa/api")), (1, vec![], false));
+        let theirs = || Some(scaler("keda.sh/v1alpha1", "ScaledObject", &json!({})));
+        assert_eq!(rendered(theirs(), &adopting("scaledobject/api")), (1, vec![], false));
+        let mut other = hpa();
+        if let Some(other) = &mut other {
+            other["spec"]["scaleTargetRef"]["name"] = json!("web");
+        }
+        let (objects, notices, wrong) = rendered(other, &adopting("hpa/api"));
+        assert_eq!((objects, wrong), (0, true));
+        assert!(notices[0].contains("hpa/api scales Deployment web"), "{notices:?}");
+    }
+
+    #[test]
     fn hours_pause_the_scaled_object_that_is_there() {
         let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
         let other = scaler("keda.sh/v1alpha1", "ScaledObject", &json!({}));
