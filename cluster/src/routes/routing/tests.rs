@@ -99,8 +99,8 @@ fn each_parent_that_does_not_take_a_route_in_says_why() {
         ("{name: gone}".to_owned(), "Gateway shop/gone does not exist"),
         (
             "{name: mesh}".to_owned(),
-            "Gateway shop/mesh is of GatewayClass mesh, whose controller is istio.io/gateway-controller; Envoy Gateway's is \
-             gateway.envoyproxy.io/gatewayclass-controller",
+            "Gateway shop/mesh is of GatewayClass mesh, whose controller is istio.io/gateway-controller, which is not Envoy \
+             Gateway's (if it is one, name it: --controller-name istio.io/gateway-controller)",
         ),
         (
             "{name: web, sectionName: https}".to_owned(),
