@@ -134,8 +134,10 @@ impl Refusal<'_> {
                 if all { Expected::Refused } else { Expected::Anything }
             }
             Self::Rule(RuleRefusal::Answered(_)) => Expected::Anything,
-            Self::Parent(ParentRefusal::NoSuchListener(..)) | Self::Rule(_) | Self::Backend(..) => Expected::Refused,
-            Self::ByEnvoyGatewayOnly => Expected::Refused,
+            Self::Parent(ParentRefusal::NoSuchListener(..))
+            | Self::Rule(_)
+            | Self::Backend(..)
+            | Self::ByEnvoyGatewayOnly => Expected::Refused,
         }
     }
 }
@@ -149,13 +151,10 @@ impl Display for NotFollowed<'_> {
             Refusal::Backend(_, RefusedBackend::Reference(refusal)) => refusal.write(self.namespace, f),
             Refusal::Backend(key, RefusedBackend::Filter(fault)) => {
                 write!(f, "its backendRef to {} ", Named(key, self.namespace))?;
-                match fault {
-                    FilterFault::NotOnBackends => fault.write(self.namespace, f),
-                    _ => {
-                        f.write_str("is refused: ")?;
-                        fault.write(self.namespace, f)
-                    }
+                if !matches!(fault, FilterFault::NotOnBackends) {
+                    f.write_str("is refused: ")?;
                 }
+                fault.write(self.namespace, f)
             }
             Refusal::ByEnvoyGatewayOnly => f.write_str("Envoy Gateway does not follow it, or not all of it"),
         }

@@ -64,9 +64,9 @@ impl Routing {
 fn refused_table(refused: &[NotFollowed]) -> String {
     let report = |one: &NotFollowed| {
         let verdict = one.envoy_gateway.as_ref();
-        verdict.map_or("-".to_owned(), |verdict| match verdict.agrees {
-            true => verdict.conditions.clone(),
-            false => format!("differs: {}", verdict.conditions),
+        verdict.map_or("-".to_owned(), |verdict| {
+            let differs = if verdict.agrees { "" } else { "differs: " };
+            format!("{differs}{}", verdict.conditions)
         })
     };
     let mut columns = vec![

@@ -111,7 +111,7 @@ async fn what_is_wrong_with_routes_is_said_once() {
         let mut plan = plan("api", &BOTH, shares);
         plan.workloads.get_mut(&deployment("api")).unwrap().not_followed = vec![refused.clone()];
         let explanation = explain(&plan, &demands(), &deployment("api")).unwrap();
-        assert_eq!(explanation.not_followed, [refused.clone()]);
+        assert_eq!(explanation.not_followed, std::slice::from_ref(&refused));
         let said =
             explanation.problems.iter().filter(|problem| problem.contains("names Service api port 8080; it has 80"));
         assert_eq!(said.count(), 1, "{:?}", explanation.problems);

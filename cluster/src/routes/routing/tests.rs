@@ -359,7 +359,7 @@ spec: {{selector: {{app: api}}, ports: [{{port: 80}}]}}
     assert_eq!(of("{matchExpressions: [{key: gateway, operator: Near}]}"), (false, false));
     // This label is known without its Namespace.
     assert_eq!(of("{matchLabels: {kubernetes.io/metadata.name: other}}"), (false, false));
-    assert_eq!(of("{matchLabels: {kubernetes.io/metadata.name: shop}}").0, true);
+    assert!(of("{matchLabels: {kubernetes.io/metadata.name: shop}}").0);
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn of_topic(admin: &Admin, topic: &str, read_committed: bool, within: Duration) 
 /// The topics that patterns match, among all that may be described.
 fn of_patterns(admin: &Admin, topics: &Topics, read_committed: bool, within: Duration) -> Result<String, String> {
     let all = admin.partitions(None, within)?;
-    let matched = topics.matched(all.keys().map(String::as_str)).map_err(|error| error.to_string())?;
+    let matched = topics.matched(&all.keys().map(String::as_str)).map_err(|error| error.to_string())?;
     let mut partitions = Vec::new();
     for (topic, ids) in matched.iter().filter_map(|topic| Some((*topic, all.get(*topic)?))) {
         let ids = ids.as_ref().map_err(|error| format!("topic {topic}: {error}"))?;

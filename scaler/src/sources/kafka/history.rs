@@ -134,7 +134,7 @@ mod tests {
         KafkaLag {
             cluster: "default".into(),
             group: "billing".into(),
-            topics: Default::default(),
+            topics: tidegate_core::kafka::Topics::default(),
             partitions: Partitions::default(),
             no_offset: NoOffset::Latest,
             stuck_after,

@@ -60,7 +60,7 @@ impl KnownTopics {
 
     fn take(&mut self, mut found: Known, names: &BTreeSet<&str>, patterns: &BTreeSet<&Topics>) {
         let all = found.keys().map(String::as_str);
-        let matched = |topics: &Topics| match topics.matched(all.clone()) {
+        let matched = |topics: &Topics| match topics.matched(&all) {
             Ok(matched) => Ok(matched.into_iter().map(str::to_owned).collect()),
             Err(error) => Err(error.to_string()),
         };
