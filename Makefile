@@ -54,7 +54,7 @@ test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, w
 	  cargo test --quiet --test envoy_gateway_oracle -- --include-ignored 2>&1 | tee -a $(LOG)
 
 test-trust: export TIDEGATE_TRUST_CASES := 1000000
-test-trust: ## A million random faults: what is told never falls below what is true; 5 min
+test-trust: ## A million random faults: no answer falls below the true demand; 5 min
 	cargo test --quiet --release -p tidegate-scaler --lib demand::trust
 
 test-memory: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := valgrind --quiet --error-exitcode=9 \

@@ -346,7 +346,7 @@ pub(crate) struct SourceArgs {
     /// Where OTLP metrics (gRPC) are pushed to, when a source is otlp
     #[arg(long, env = "TIDEGATE_OTLP_ADDRESS", default_value = "0.0.0.0:4317", value_name = "ADDRESS:PORT")]
     pub(crate) otlp_address: SocketAddr,
-    /// A host name with the addresses of all of Tidegate's pods, which are told what this one is: tidegate.tidegate-system.svc:4317
+    /// A host name that resolves to all of Tidegate's pods; what is pushed to this one is passed on to them: tidegate.tidegate-system.svc:4317
     #[arg(long, env = "TIDEGATE_OTLP_PEERS", value_name = "HOST:PORT")]
     pub(crate) otlp_peers: Option<String>,
     /// An Envoy whose /stats/prometheus is scraped besides those that the cluster names; repeat for several
