@@ -1,0 +1,97 @@
+//! Flags of the commands that ask an installed Tidegate, and of the demonstration.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{output::Output, scale_kinds::ScaleKindArgs, sources::PrometheusArgs};
+
+/// Where the Tidegate is that is asked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstalledArgs {
+    /// Where Tidegate is installed
+    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
+    pub(crate) system_namespace: String,
+    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
+    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
+    pub(crate) admin: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// deployment/NAME, another KIND/NAME that is scaled, such as rollout/NAME, or gateway/NAME
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) object: String,
+    /// Its namespace [default: the kubeconfig's]
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+    /// How to print
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) installed: InstalledArgs,
+    /// The name of its Service there
+    #[arg(long, env = "TIDEGATE_SERVICE", default_value = "tidegate", value_name = "NAME")]
+    pub(crate) service: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WakeArgs {
+    /// deployment/NAME, another KIND/NAME that is scaled, such as rollout/NAME, gateway/NAME or namespace/NAME
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) object: String,
+    /// For how long from now
+    #[arg(long = "for", default_value = "2h", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) time: Duration,
+    /// Its namespace [default: the kubeconfig's]
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) scaled: ScaleKindArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SavingsArgs {
+    /// How far back to look; needs --prometheus-url, which remembers what was before a restart
+    #[arg(long, default_value = "30d", value_name = "TIME")]
+    pub(crate) range: String,
+    /// The label with the workloads' namespace; exported_namespace where the scrape config sets namespace itself
+    #[arg(long, default_value = "namespace", value_name = "LABEL")]
+    pub(crate) namespace_label: String,
+    /// The price of a core for an hour, in any currency
+    #[arg(long, value_name = "PRICE", requires = "price_per_gib_hour")]
+    pub(crate) price_per_core_hour: Option<f64>,
+    /// The price of a GiB of memory for an hour
+    #[arg(long, value_name = "PRICE", requires = "price_per_core_hour")]
+    pub(crate) price_per_gib_hour: Option<f64>,
+    /// How to print
+    #[arg(long, short, default_value = "table", value_enum)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) installed: InstalledArgs,
+    /// The name of its Helm release
+    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME")]
+    pub(crate) release: String,
+    /// The port of its admin server
+    #[arg(long, default_value = "8080", value_name = "PORT")]
+    pub(crate) admin_port: u16,
+    #[command(flatten)]
+    pub(crate) prometheus: PrometheusArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The manifests of the example
+    #[arg(long, default_value = "examples/task-api.yaml", value_name = "FILE")]
+    pub(crate) manifest: PathBuf,
+    /// The Envoy to run
+    #[arg(long, env = "TIDEGATE_ENVOY", default_value = "envoy", value_name = "PATH")]
+    pub(crate) envoy: PathBuf,
+    /// The backend to run once per replica [default: task-api beside this binary]
+    #[arg(long, env = "TIDEGATE_TASK_API", value_name = "PATH")]
+    pub(crate) task_api: Option<PathBuf>,
+    /// How long the changing load runs
+    #[arg(long, default_value = "180s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// Where the chart goes
+    #[arg(long, default_value = "demo-report.html", value_name = "FILE")]
+    pub(crate) report: PathBuf,
+}
