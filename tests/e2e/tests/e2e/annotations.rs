@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use tidegate_e2e::{
     cluster::Cluster,
-    scenario::{Scenario, http_stack, task_api, until},
+    scenario::{Scenario, http, http_stack, task_api, until},
 };
 
 /// A Deployment with a route, annotated and with its ScaledObject in place.
@@ -104,7 +104,7 @@ spec:
 }
 
 #[tokio::test]
-async fn an_hpa_is_taken_over_in_place_and_the_replicas_stay() -> Result<()> {
+async fn an_hpa_is_taken_over_in_place_under_load_and_the_replicas_stay() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("taken-over").await?;
     let hpa = "---
@@ -121,6 +121,8 @@ spec:
     scenario.apply(&http_stack(&[("requests-per-second", "20")])).await?;
     scenario.event("Deployment", "task-api", "ScaledBySomethingElse").await?;
     scenario.wait_for_replicas("task-api", 3).await?;
+    // Three replicas at 20 requests/s each.
+    let load = scenario.load(scenario.gateway("web", 8080).await?, http()?, 55.0).await?;
     let before = scenario.get(&["hpa", "by-hand"]).await?;
     scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/adopt=hpa/by-hand"]).await?;
     scenario.event("Deployment", "task-api", "TookOver").await?;
@@ -132,11 +134,12 @@ spec:
         Ok(())
     })
     .await?;
-    // The stabilisation window of 5 min goes on.
-    scenario.stays("task-api", Duration::from_secs(30), |replicas| replicas == 3).await?;
+    scenario.stays("task-api", Duration::from_secs(60), |replicas| replicas == 3).await?;
     scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/adopt-"]).await?;
     scenario.stays("task-api", Duration::from_secs(10), |replicas| replicas == 3).await?;
     ensure!(scenario.get(&["hpa", "by-hand"]).await?["metadata"]["uid"] == before["metadata"]["uid"]);
+    let counts = load.snapshot().counts;
+    ensure!(counts.ok_share() > 0.99, "the takeover cost requests: {counts:?}");
     Ok(())
 }
 
