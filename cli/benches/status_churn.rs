@@ -230,11 +230,21 @@ impl Api {
         self.store(plural, object)
     }
 
-    fn list(&self, api_version: &str, plural: &str, kind: &str) -> Value {
-        let items: Vec<_> =
-            self.objects.lock().unwrap().get(plural).map(|all| all.values().cloned().collect()).unwrap_or_default();
+    /// One page of a list, as the query's `limit` and `continue` ask for.
+    fn list(&self, api_version: &str, plural: &str, kind: &str, query: &str) -> Value {
+        let number = |name: &str| {
+            let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse::<usize>().ok())
+        };
+        let (first, limit) = (number("continue").unwrap_or(0), number("limit").unwrap_or(usize::MAX));
+        let objects = self.objects.lock().unwrap();
+        let all = objects.get(plural).into_iter().flat_map(BTreeMap::values);
+        let items: Vec<_> = all.skip(first).take(limit).cloned().collect();
+        let is_full = items.len() == limit;
+        let next = if is_full { (first + limit).to_string() } else { String::new() };
         let version = self.counts.lock().unwrap().version.to_string();
-        json!({"apiVersion": api_version, "kind": format!("{kind}List"), "metadata": {"resourceVersion": version}, "items": items})
+        json!({"apiVersion": api_version, "kind": format!("{kind}List"), "items": items,
+            "metadata": {"resourceVersion": version, "continue": next}})
     }
 
     /// The events of a kind, until the client hangs up.
@@ -253,6 +263,12 @@ impl Api {
 
 async fn answer(State(api): State<Arc<Api>>, method: Method, uri: Uri, body: Bytes) -> Response {
     let path = uri.path();
+    if path == "/version" {
+        return json_response(
+            &json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2", "gitCommit": "", "gitTreeState": "",
+            "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}),
+        );
+    }
     let plural = |segment: &str| KINDS.iter().find(|(_, plural, ..)| *plural == segment);
     let segments: Vec<_> = path.trim_matches('/').split('/').collect();
     let group_version = match segments[..] {
@@ -272,7 +288,7 @@ async fn answer(State(api): State<Arc<Api>>, method: Method, uri: Uri, body: Byt
         Method::GET => {
             let segment = segments.last().unwrap();
             let kind = plural(segment).map_or("Unknown", |(_, _, kind, _)| kind);
-            json_response(&api.list(&group_version, segment, kind))
+            json_response(&api.list(&group_version, segment, kind, uri.query().unwrap_or_default()))
         }
         _ => match segments
             .iter()
