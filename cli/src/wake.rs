@@ -88,7 +88,7 @@ where
 }
 
 fn has_hours(object: &impl ResourceExt) -> bool {
-    [Key::Hours, Key::Calendar].iter().any(|key| object.annotations().contains_key(&key.annotation()))
+    [Key::Hours, Key::Calendar].iter().any(|key| object.annotations().contains_key(key.annotation()))
 }
 
 fn kind_shown(kind: &str) -> String {

@@ -279,7 +279,7 @@ struct Reader<'a> {
 impl ReadKeys for Reader<'_> {
     fn read<T>(&mut self, key: Key, parse: impl FnOnce(&str) -> Result<T, Wanted>) -> Option<T> {
         let annotation = key.annotation();
-        let (value, inherited) = match (self.own.get(&annotation), self.defaults.get(&annotation)) {
+        let (value, inherited) = match (self.own.get(annotation), self.defaults.get(annotation)) {
             (Some(value), _) => (value, None),
             (None, Some(value)) => (value, Some(self.namespace.to_owned())),
             (None, None) => return None,
@@ -287,7 +287,12 @@ impl ReadKeys for Reader<'_> {
         let parsed = value::bounded(value, parse);
         parsed
             .map_err(|wanted| {
-                self.problems.push(Problem::Malformed { key: annotation, got: shortened(value), wanted, inherited });
+                self.problems.push(Problem::Malformed {
+                    key: annotation.to_owned(),
+                    got: shortened(value),
+                    wanted,
+                    inherited,
+                });
             })
             .ok()
     }
@@ -297,7 +302,7 @@ impl Reader<'_> {
     /// Whether the object or its Namespace has the key.
     fn has(&self, key: Key) -> bool {
         let annotation = key.annotation();
-        self.own.contains_key(&annotation) || self.defaults.contains_key(&annotation)
+        self.own.contains_key(annotation) || self.defaults.contains_key(annotation)
     }
 
     fn contradiction(&mut self, message: String) {
@@ -355,7 +360,7 @@ impl Reader<'_> {
 
     /// Reports a key of the object itself that needs one of the `others`, on the object or its Namespace, where there is none.
     fn needs(&mut self, key: Key, others: &[Key]) {
-        if self.own.contains_key(&key.annotation()) && !others.iter().any(|other| self.has(*other)) {
+        if self.own.contains_key(key.annotation()) && !others.iter().any(|other| self.has(*other)) {
             let others: Vec<_> = others.iter().map(|key| key.annotation()).collect();
             self.contradiction(format!("{} needs {} beside it", key.annotation(), others.join(" or ")));
         }

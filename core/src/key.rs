@@ -113,6 +113,11 @@ macro_rules! keys {
                 match self { $(Self::$variant => $kebab,)* }
             }
 
+            /// The full annotation: `tidegate.dev/requests-per-second`.
+            pub fn annotation(self) -> &'static str {
+                match self { $(Self::$variant => concat!("tidegate.dev/", $kebab),)* }
+            }
+
             /// The key in a trigger's metadata: `requestsPerSecond`.
             pub fn camel_case(self) -> &'static str {
                 match self { $(Self::$variant => $camel,)* }
@@ -252,11 +257,6 @@ keys! {
 }
 
 impl Key {
-    /// The full annotation: `tidegate.dev/requests-per-second`.
-    pub fn annotation(self) -> String {
-        format!("{PREFIX}{}", self.name())
-    }
-
     /// Whether this kind of object may carry the key.
     pub fn allowed_on(self, place: Place) -> bool {
         self.places().contains(&place)

@@ -8,7 +8,7 @@ use crate::key::{Key, PREFIX, Place};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Problem {
     /// The key has Tidegate's prefix, but there is no such key.
-    #[error("{PREFIX}{name} is not a key of Tidegate{}", DidYouMean(nearest.map(Key::annotation)))]
+    #[error("{PREFIX}{name} is not a key of Tidegate{}", DidYouMean(nearest.map(|key| key.annotation().to_owned())))]
     UnknownAnnotation {
         /// As written, without the prefix
         name: String,

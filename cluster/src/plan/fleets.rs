@@ -56,7 +56,7 @@ impl<'a> Together<'a> {
 fn is_to_get_its_own(objects: &Objects, front: &Front<'_>) -> bool {
     front.class.is_none()
         && gateway(objects, front).is_some_and(|gateway| {
-            let asked = gateway.metadata.annotations.get(&Key::CreateEnvoyProxy.annotation());
+            let asked = gateway.metadata.annotations.get(Key::CreateEnvoyProxy.annotation());
             gateway.parameters_ref().is_none() && asked.is_some_and(|value| value == "true")
         })
 }

@@ -60,7 +60,7 @@ fn role(workload: &Workload) -> Option<&'static str> {
 pub(crate) fn problem(objects: &Objects, namespace: &str) -> Option<Problem> {
     let what = runs_in(objects, namespace)?;
     let key = Key::Manage.annotation();
-    objects.namespace_defaults(namespace).contains_key(&key).then(|| {
+    objects.namespace_defaults(namespace).contains_key(key).then(|| {
         Problem::Contradiction(format!(
             "{key}: all is not followed in namespace {namespace}, because {what} runs there, and without it nothing would wake \
              again: annotate those workloads that may sleep, one by one"

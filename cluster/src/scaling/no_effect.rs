@@ -22,7 +22,7 @@ pub fn no_effect(plan: &Plan, now: DateTime<Utc>) -> Vec<(WorkloadId, NoEffect)>
         let hours = own_hours.and_then(|schedule| {
             let calendar = &schedule.calendar;
             let key = (workload.calendar.as_deref(), calendar.hours.to_string(), calendar.zone);
-            let found = || NoEffect::of_hours(&Key::Hours.annotation(), calendar, now);
+            let found = || NoEffect::of_hours(Key::Hours.annotation(), calendar, now);
             known.entry(key).or_insert_with(found).clone()
         });
         let told = hours.into_iter().chain(NoEffect::beside_hours(asked, maximum(workload, intent.bounds.max), now));

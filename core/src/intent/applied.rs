@@ -13,7 +13,7 @@ pub fn applied(own: &Annotations, defaults: &Annotations, place: Place) -> Annot
     let keys = Key::ALL.iter().filter(|key| key.allowed_on(place) && **key != Key::KeepAwakeUntil);
     let annotations = keys.map(|key| key.annotation());
     annotations
-        .filter_map(|key| own.get(&key).or_else(|| defaults.get(&key)).cloned().map(|value| (key, value)))
+        .filter_map(|key| own.get(key).or_else(|| defaults.get(key)).cloned().map(|value| (key.to_owned(), value)))
         .collect()
 }
 
@@ -21,7 +21,7 @@ impl Intent {
     /// Parses the intent from [`applied`] annotations; `None` where this version cannot.
     pub fn of_applied(annotations: &Annotations) -> Option<Self> {
         let mut annotations = annotations.clone();
-        annotations.insert(Key::Manage.annotation(), "all".to_owned());
+        annotations.insert(Key::Manage.annotation().to_owned(), "all".to_owned());
         // As defaults, among which a key may lack the keys that it needs.
         Self::of_workload(&Annotations::new(), "", &annotations).ok()?
     }

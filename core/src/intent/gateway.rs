@@ -90,7 +90,7 @@ impl Reader<'_> {
     /// Without proxies nothing in a namespace is reachable, so a zero from the Namespace, which is meant for its workloads, is one
     /// proxy here.
     fn gateway_schedule(&mut self) -> Option<ScheduleIntent> {
-        let own = self.own.contains_key(&Key::OffHoursReplicas.annotation());
+        let own = self.own.contains_key(Key::OffHoursReplicas.annotation());
         let mut schedule = self.schedule()?;
         if !own {
             schedule.off_hours_replicas = schedule.off_hours_replicas.map(|replicas| replicas.max(1));

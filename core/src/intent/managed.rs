@@ -15,13 +15,13 @@ pub struct Managed {
 impl Managed {
     /// Reads `manage` from the annotations of a Namespace; `None` where it is absent or invalid.
     pub fn of(namespace: &Annotations) -> Option<Self> {
-        Self::parse(namespace.get(&Key::Manage.annotation())?).ok()
+        Self::parse(namespace.get(Key::Manage.annotation())?).ok()
     }
 
     /// The problem of a Namespace whose `manage` has no effect: its value is invalid, or there are no hours. That is a mistake and
     /// not a request to stop, so the workloads that were managed before stay managed.
     pub fn mistake(name: &str, namespace: &Annotations) -> Option<Problem> {
-        let has = |key: Key| namespace.contains_key(&key.annotation());
+        let has = |key: Key| namespace.contains_key(key.annotation());
         let makes_sense = Self::of(namespace).is_some() && (has(Key::Hours) || has(Key::Calendar));
         (has(Key::Manage) && !makes_sense).then(|| {
             let key = Key::Manage.annotation();

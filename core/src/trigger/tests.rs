@@ -151,7 +151,7 @@ fn some_metadata() -> impl Strategy<Value = HashMap<String, String>> {
 
 fn some_annotations() -> impl Strategy<Value = Annotations> {
     let all = Key::ALL.iter().copied().filter(|key| key.allowed_on(Place::Workload)).collect();
-    some(all).prop_map(|keys| keys.into_iter().map(|(key, value)| (key.annotation(), value)).collect())
+    some(all).prop_map(|keys| keys.into_iter().map(|(key, value)| (key.annotation().to_owned(), value)).collect())
 }
 
 proptest! {

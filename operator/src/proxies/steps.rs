@@ -243,7 +243,7 @@ fn no_effect(gateway: &PlannedGateway, now: DateTime<Utc>) -> Vec<GatewayNotice>
     let Ok(intent) = &gateway.intent else { return Vec::new() };
     let Some(asked) = intent.schedule.as_ref().filter(|_| !intent.paused) else { return Vec::new() };
     let own_hours = gateway.schedule.as_ref().filter(|_| asked.hours.is_some());
-    let hours = own_hours.and_then(|schedule| NoEffect::of_hours(&Key::Hours.annotation(), &schedule.calendar, now));
+    let hours = own_hours.and_then(|schedule| NoEffect::of_hours(Key::Hours.annotation(), &schedule.calendar, now));
     let max = intent.max.unwrap_or(Bounds::default().max);
     hours.into_iter().chain(NoEffect::beside_hours(asked, max, now)).map(GatewayNotice::NoEffect).collect()
 }
