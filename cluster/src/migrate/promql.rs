@@ -20,7 +20,7 @@ pub(super) struct EnvoyQuery {
     pub(super) cluster: String,
 }
 
-/// Metrics of Envoy that are told apart by nothing but their cluster, and which Tidegate measures: a counter, or a gauge.
+/// Metrics of Envoy distinguished only by their cluster, and which Tidegate measures: a counter, or a gauge.
 const METRICS: [(&str, Measured); 7] = [
     ("envoy_cluster_upstream_rq_total", Measured::Requests),
     ("envoy_cluster_upstream_rq_completed", Measured::Requests),

@@ -90,7 +90,7 @@ pub fn merge_patch(existing: &ScaledObject, mut wanted: Value) -> Value {
     if let (Value::Object(there), Some(Value::Object(wanted))) = (existing.spec(), wanted.get_mut("spec")) {
         remove_others(&there, wanted);
     }
-    // With its UID: an object that was made anew meanwhile is not changed.
+    // With its UID: an object that was recreated meanwhile is not changed.
     if !existing.metadata.uid.is_empty() {
         wanted["metadata"]["uid"] = existing.metadata.uid.as_str().into();
     }

@@ -78,22 +78,28 @@ async fn without_annotations_the_scaled_object_goes_and_the_replicas_stay() -> R
     Ok(())
 }
 
+/// An HPA of somebody else's, with 4 replicas at most.
+fn hpa_by_hand(min_replicas: u32) -> String {
+    format!(
+        "---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: by-hand}}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: task-api}}
+  minReplicas: {min_replicas}
+  maxReplicas: 4
+  metrics: [{{type: Resource, resource: {{name: cpu, target: {{type: Utilization, averageUtilization: 60}}}}}}]
+"
+    )
+}
+
 #[tokio::test]
 async fn somebody_elses_hpa_is_never_touched() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("foreign").await?;
-    let hpa = "---
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: by-hand}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: task-api}
-  minReplicas: 2
-  maxReplicas: 4
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
-";
     // First the HPA, so that it is there when the annotations are seen.
-    scenario.apply(hpa).await?;
+    scenario.apply(&hpa_by_hand(2)).await?;
     let manifests = http_stack(&[("requests-per-second", "20")]);
     scenario.apply(&manifests).await?;
     let message = scenario.event("Deployment", "task-api", "ScaledBySomethingElse").await?;
@@ -107,17 +113,7 @@ spec:
 async fn an_hpa_is_taken_over_in_place_under_load_and_the_replicas_stay() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("taken-over").await?;
-    let hpa = "---
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: by-hand}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: task-api}
-  minReplicas: 3
-  maxReplicas: 4
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
-";
-    scenario.apply(hpa).await?;
+    scenario.apply(&hpa_by_hand(3)).await?;
     scenario.apply(&http_stack(&[("requests-per-second", "20")])).await?;
     scenario.event("Deployment", "task-api", "ScaledBySomethingElse").await?;
     scenario.wait_for_replicas("task-api", 3).await?;

@@ -54,7 +54,7 @@ async fn a_hand_written_scaled_job_gets_jobs_by_lag_and_none_while_it_is_not_kno
     let scenario = Scenario::new("scaled-job").await?;
     let kafka = Kafka::at(BROKER);
     scenario.apply(&example()).await?;
-    until("KEDA is told that no topic matches", async || {
+    until("KEDA gets the error that no topic matches", async || {
         let object = scenario.get(&[&format!("scaledjob/{NAME}")]).await?;
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let failed = |condition: &Value| condition["type"] == "Ready" && condition["reason"] == "TriggerError";
