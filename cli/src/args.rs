@@ -1,5 +1,6 @@
 //! The command line: every flag of the service is an environment variable too, so that a chart can set either.
 
+mod activator;
 mod calendar_import;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "kafka")]
 pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand};
 pub(crate) use self::{
+    activator::ActivatorArgs,
     calendar_import::CalendarImportArgs,
     log::LogArgs,
     manifests::{MigrateArgs, PatchFormat, RenderArgs, RoutesArgs},

@@ -1,6 +1,7 @@
 //! `tidegate`: scales Deployments through KEDA by the traffic that Envoy carries.
 #![allow(rustdoc::bare_urls, reason = "the help of flags is for terminals")]
 
+mod activator;
 mod admin;
 mod args;
 mod calendar;

@@ -19,6 +19,7 @@ use tidegate_core::{
 use tidegate_operator::{
     calendars,
     context::Context as OperatorContext,
+    endpoints,
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
     proxies::{self, Measure},
@@ -28,7 +29,7 @@ use tidegate_operator::{
     writer::Writer,
 };
 use tidegate_scaler::{
-    demand::{Demands, watch_consumers},
+    demand::{Burst, Demands, Gates, watch_consumers},
     metrics::{ScalerMetrics, register_workloads},
     savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
@@ -48,6 +49,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    activator::Hold,
     admin::{self, Admin, Check},
     args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source, TokenSourceKind},
 };
@@ -62,15 +64,20 @@ pub(crate) enum Role {
 }
 
 /// How long calls may take to end once the process was asked to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(25);
 
 pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     install_crypto();
     let client = connect().await?;
     let (lease, manageable) = (lease_settings(&args), args.manageable());
     let mut service = Service::new(args.serve);
+    // Held requests are demand, so only a process that answers KEDA holds any.
+    let of_pods = args.pod_namespace.as_ref().unwrap_or(&lease.namespace);
+    let hold = (role == Role::Both).then(|| Hold::of(&args.activator, lease.release(), of_pods, &mut service.registry));
+    let hold = hold.flatten();
     let settings = WatchSettings {
         namespaces: args.namespaces,
+        endpoints: hold.as_ref().map(Hold::book),
         proxies: service.args.source.envoy_gateway_namespaces.clone(),
         manageable,
         controller_names: args.controllers.names,
@@ -79,12 +86,15 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     };
     let (watches, _watching) = cluster_watch::start(&client, &settings);
     watches.register(&mut service.registry);
-    let demands = service.measure(watches.plan())?;
+    let demands = service.measure(watches.plan(), hold.as_ref().map(Hold::gates))?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
     }
-    service.operator(client, watches.clone(), args.scaler.endpoint(), lease, &demands);
-    service.admin(watches.plan(), demands, Some(watches)).await
+    let context = service.operator(client, watches.clone(), args.scaler.endpoint(), lease, &demands, args.burst);
+    if let Some(hold) = &hold {
+        service.hold(hold, &demands, context);
+    }
+    service.admin(watches.plan(), demands, Some(watches), hold).await
 }
 
 pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
@@ -98,12 +108,13 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
             controller_names: args.controllers.names,
             config_maps: args.configuration.config_maps()?,
             scaled: args.scaled.kinds(),
+            endpoints: None,
         };
         let (watches, _watching) = cluster_watch::start(&connect().await?, &settings);
         watches.register(&mut service.registry);
-        let demands = service.measure(watches.plan())?;
+        let demands = service.measure(watches.plan(), None)?;
         service.answer(watches.plan(), &demands).await?;
-        return service.admin(watches.plan(), demands, Some(watches)).await;
+        return service.admin(watches.plan(), demands, Some(watches), None).await;
     }
     let settings = ManifestSettings {
         namespace: one_namespace(args.namespaces)?,
@@ -119,9 +130,9 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         bail!("nothing that could be scaled is in the manifests, and something cannot be read: see above");
     }
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
-    let demands = service.measure(plan.clone())?;
+    let demands = service.measure(plan.clone(), None)?;
     service.answer(plan.clone(), &demands).await?;
-    service.admin(plan, demands, None).await?;
+    service.admin(plan, demands, None, None).await?;
     match manifests.errors.len() {
         0 => Ok(()),
         unread => bail!("{unread} errors in the manifests: see above"),
@@ -171,10 +182,14 @@ impl Service {
         });
     }
 
-    /// Starts the store of signals and their sources.
-    fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>) -> Result<Arc<Demands>> {
+    /// Starts the store of signals and their sources. What is held at `gates` is demand, too.
+    fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>, gates: Option<Gates>) -> Result<Arc<Demands>> {
         let signals = Arc::new(SignalStore::new(self.args.stale_after));
-        let demands = Arc::new(Demands::new(Arc::clone(&signals), self.args.stale_after));
+        let demands = Demands::new(Arc::clone(&signals), self.args.stale_after);
+        let demands = Arc::new(match gates {
+            Some(gates) => demands.with_gates(gates),
+            None => demands,
+        });
         signals.limit_queries(self.args.source.prometheus_queries_per_namespace as usize);
         signals.register(&mut self.registry);
         let source = source_settings(&self.args)?;
@@ -206,7 +221,8 @@ impl Service {
         scaler: ScalerEndpoint,
         lease: LeaseSettings,
         demands: &Arc<Demands>,
-    ) {
+        bursts: bool,
+    ) -> OperatorContext {
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
@@ -227,9 +243,25 @@ impl Service {
         let scraped = self.args.source.source != Source::Otlp;
         self.part(proxies::report_left_out(scraped, context.clone()));
         self.report_signals(&context, demands);
+        let (of_bursts, by_default) = (Arc::clone(demands), bursts);
+        let bursts = Arc::new(move |plan: &Plan| {
+            let burst = |Burst { id, has, needs }| workloads::Burst { id, has, needs };
+            of_bursts.bursts(plan, by_default).into_iter().map(burst).collect()
+        });
+        self.part(workloads::add_replicas(bursts, context.clone(), metrics.clone()));
         self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
-        self.part(scaled_objects(client.clone(), context, scaler, lease.clone(), metrics));
+        self.part(scaled_objects(client.clone(), context.clone(), scaler, lease.clone(), metrics));
         self.part(lease::compete(client, lease, term, self.stop.clone()));
+        context
+    }
+
+    /// Starts to hold requests, and to lead them here while this replica leads.
+    fn hold(&mut self, hold: &Hold, demands: &Arc<Demands>, context: OperatorContext) {
+        let plan = context.watches.plan();
+        self.part(hold.clone().run(plan, Arc::clone(demands), self.stop.clone()));
+        let asked = Arc::clone(demands);
+        let activity = Arc::new(move |id: &WorkloadId, plan: &Plan| asked.asks_for_replicas(id, plan));
+        self.part(endpoints::run(hold.settings(), hold.book(), activity, context));
     }
 
     /// Starts the parts that write events about the signals of workloads; other events are about their annotations.
@@ -274,9 +306,12 @@ impl Service {
         plan: watch::Receiver<Option<Arc<Plan>>>,
         demands: Arc<Demands>,
         watches: Option<Watches>,
+        hold: Option<Hold>,
     ) -> Result<()> {
         let signals = Arc::clone(demands.signals());
-        let checks = Box::new(move || checks(watches.as_ref(), &signals));
+        let checks = Box::new(move || {
+            checks(watches.as_ref(), &signals).into_iter().chain(hold.as_ref().map(Hold::check)).collect()
+        });
         let admin = Admin { registry: self.registry, savings: self.savings, checks, plan, demands };
         let (address, stop) = (self.args.admin_address, self.stop.clone());
         self.parts.spawn(admin::serve(address, admin, stop));

@@ -43,6 +43,7 @@ macro_rules! objects {
             pub(super) envoy_gateways: EnvoyGateways,
             pub(super) proxy_namespaces: ProxyNamespaces,
             pub(super) manageable: Managed,
+            activates: bool,
             /// Workloads that are neither Deployments nor StatefulSets
             other_workloads: BTreeMap<WorkloadKind, Table<Workload>>,
             scaled_kinds: ScaledKinds,
@@ -159,6 +160,17 @@ impl Objects {
     /// Sets which kinds besides Deployments and StatefulSets may be managed; none when not called.
     pub fn set_manageable(&mut self, manageable: Managed) {
         self.manageable = manageable;
+        self.revision += 1;
+    }
+
+    /// Whether requests to workloads without replicas are held.
+    pub fn activates(&self) -> bool {
+        self.activates
+    }
+
+    /// Sets whether requests to workloads without replicas are held; they are not when not called.
+    pub fn set_activates(&mut self, activates: bool) {
+        self.activates = activates;
         self.revision += 1;
     }
 

@@ -1,6 +1,7 @@
 //! From objects to the Plan.
 
 mod fleets;
+mod gates;
 mod own_objects;
 mod proxies;
 mod reached;
@@ -17,6 +18,7 @@ use std::{
 use tidegate_core::{
     beside::Pod,
     calendar::Calendars,
+    gate::{Gate, NotHeld},
     ids::ServiceId,
     intent::{Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
@@ -78,6 +80,7 @@ fn plan(objects: &Objects) -> Plan {
         workloads.add_traffic_of_pool(pool, shares);
     }
     workloads.add_refusals(&generated, &services, &pools);
+    workloads.add_gates(&services, &pools);
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
         workloads.add_models(rule, &services);
@@ -179,6 +182,7 @@ struct KnownWorkload<'a> {
     traffic: Vec<ClusterShare>,
     models: Vec<ModelShare>,
     not_followed: Vec<NotFollowed>,
+    gates: Result<Arc<[Gate]>, NotHeld>,
 }
 
 impl<'a> Workloads<'a> {
@@ -210,6 +214,7 @@ impl<'a> Workloads<'a> {
                         traffic: Vec::new(),
                         models: Vec::new(),
                         not_followed: Vec::new(),
+                        gates: Ok(Arc::default()),
                     }
                 }));
             }
@@ -298,10 +303,13 @@ impl<'a> Workloads<'a> {
             let uid = known.workload.metadata.uid.clone();
             let replicas = known.workload.replicas();
             let adopted = self.own.adopted_replicas(&id).unwrap_or(replicas.wanted);
-            let new = |intent| PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars);
+            let new = |intent: Result<Intent, _>| {
+                let intent = intent.map(|intent| known.held(intent));
+                PlannedWorkload::new(&id, uid.clone(), intent, Vec::new(), replicas, adopted, calendars)
+            };
             let defaults = self.objects.namespace_defaults(known.namespace);
             let applied = applied(&known.workload.metadata.annotations, defaults, Place::Workload);
-            let planned = PlannedWorkload { applied, ..new(known.intent?) };
+            let planned = PlannedWorkload { applied, ..new(known.intent.clone()?) };
             let is_tidegate = spared::is_tidegate(known.namespace, known.name, known.workload);
             let planned = if is_tidegate || known.pods.is_none() {
                 planned
@@ -326,6 +334,7 @@ impl<'a> Workloads<'a> {
                 PlannedWorkload {
                     traffic: known.traffic,
                     not_followed: known.not_followed,
+                    gates: known.gates,
                     after,
                     requests,
                     pod,

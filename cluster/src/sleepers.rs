@@ -14,11 +14,8 @@ use tidegate_core::{
     schedule::Schedule,
 };
 
-use super::{ASLEEP, ForeignScaler, Kind, Objects, ScaledObject, plan};
+use super::{ASLEEP, ForeignScaler, Kind, Objects, PAUSED_REPLICAS, ScaledObject, plan, views::PAUSED};
 
-/// KEDA's annotations with which anyone can pause a ScaledObject.
-pub const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
-const PAUSED: &str = "autoscaling.keda.sh/paused";
 
 /// An object that may sleep, and the state that its hours ask for now.
 #[derive(Debug, Clone, PartialEq)]

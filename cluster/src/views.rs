@@ -31,7 +31,8 @@ pub(super) use parent_ref::ParentRef;
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
 pub(super) use route::{BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain};
 pub(super) use scaling::HorizontalPodAutoscaler;
-pub use scaling::{ScaleTarget, ScaledObject};
+pub(crate) use scaling::PAUSED;
+pub use scaling::{PAUSED_REPLICAS, ScaleTarget, ScaledObject};
 pub(super) use status::{Refused, Reported};
 pub(super) use workload::{CronJob, Namespace, Pod, ROLLOUT_HASH, ReplicaSet, Workload, WorkloadMeta};
 

@@ -31,14 +31,17 @@ impl Behavior {
     /// Reads the keys, with the defaults of the HPA. All are written out: a direction with a window but without policies allows
     /// max(100 %, 4 pods) per 15 s whatever the sync period, and the HPA's defaults may change.
     pub(crate) fn read(keys: &mut impl ReadKeys) -> Self {
-        let double = Rate { change: Change::Percent(100), period_seconds: 15 };
-        let four = Rate { change: Change::Replicas(4), period_seconds: 15 };
         Self {
             scale_up_after: keys.read(Key::ScaleUpAfter, value::window).unwrap_or_default(),
-            scale_up: keys.read(Key::ScaleUpRate, Rate::parse_all).unwrap_or_else(|| vec![double, four]),
-            scale_down: keys.read(Key::ScaleDownRate, Rate::parse_all).unwrap_or_else(|| vec![double]),
+            scale_up: keys.read(Key::ScaleUpRate, Rate::parse_all).unwrap_or_else(|| vec![Rate::DOUBLE, Rate::FOUR]),
+            scale_down: keys.read(Key::ScaleDownRate, Rate::parse_all).unwrap_or_else(|| vec![Rate::DOUBLE]),
             tolerance: keys.read(Key::Tolerance, Tolerance::parse),
         }
+    }
+
+    /// Whether replicas may go up at once: neither a window nor a rate of the user's own holds them back.
+    pub fn goes_up_at_once(&self) -> bool {
+        self.scale_up_after.is_zero() && self.scale_up == [Rate::DOUBLE, Rate::FOUR]
     }
 }
 
@@ -61,6 +64,10 @@ pub enum Change {
 }
 
 impl Rate {
+    /// The HPA's defaults: twice as many replicas each 15 s, and upwards four more if that is more.
+    const DOUBLE: Self = Self { change: Change::Percent(100), period_seconds: 15 };
+    const FOUR: Self = Self { change: Change::Replicas(4), period_seconds: 15 };
+
     /// Parses rates separated by commas: `50%/1m`, `4/30s,100%/30s`.
     pub(crate) fn parse_all(value: &str) -> Result<Vec<Self>, Wanted> {
         let rates: Option<Vec<_>> = value.split(',').take(MOST_RATES + 1).map(Self::parse).collect();

@@ -96,8 +96,11 @@ reasons! {
         "Demand has asked for more than `max-replicas` for 5 min"
         "Raise `max-replicas`, or accept that requests wait";
     ZeroNeedsWakeSignal Warning [Workload]
-        "`min-replicas` is 0, but no signal could wake it from zero: one replica is kept"
-        "Use `kafka-lag` or `prometheus-query`, or `off-hours-replicas`";
+        "`min-replicas` is 0, but nothing could wake it from zero, and why requests cannot: one replica is kept"
+        "The text says what to change: the chart's `activator.enabled`, a Service, a signal such as `kafka-lag`";
+    RequestsNotHeld Warning [Workload]
+        "It may go to zero, but its requests cannot be led to the activator, and why: it keeps its last replica"
+        "The text says what to change";
     NoHolidays Warning [Workload, Calendar]
         "The hours mention `PH`, but no holidays are known"
         "Use a Calendar with `spec.holidays`";
@@ -135,8 +138,6 @@ reasons! {
         "It had 0 replicas when it was found: it stays so until somebody scales it" "";
     GivesBack Normal [Workload]
         "It is no longer Tidegate's: KEDA restores the replicas that it had, then its ScaledObject is deleted" "";
-    NotActedOnYet Normal [Workload]
-        "It has keys that a later release will act on" "";
     Paused Normal [Workload, Gateway]
         "`paused` is `true`: everything is left as it is" "";
     ScaledProxies Normal [Gateway]

@@ -20,6 +20,7 @@ use crate::{
     behavior::Behavior,
     beside::Beside,
     calendar::{Calendar, Calendars},
+    gate::HoldIntent,
     hours::Hours,
     kafka::KafkaIntent,
     key::{Key, PREFIX, Place, STATUS},
@@ -75,6 +76,8 @@ pub struct Intent {
     pub scale_down_after: Duration,
     /// How fast the HPA may change replicas
     pub behavior: Behavior,
+    /// Whether replicas are added at once; `None` where the chart's values decide
+    pub burst: Option<bool>,
     /// KEDA's own triggers, beside Tidegate's
     pub beside: Beside,
     /// Whether everything is left as it is
@@ -87,8 +90,11 @@ pub struct Intent {
     pub schedule: Option<ScheduleIntent>,
     /// Whether only hours are asked for, without a minimum: inside them it has the replicas that it had when Tidegate found it
     pub adopts: bool,
-    /// Whether a request wakes the workload from zero
-    pub wake_on_request: Option<bool>,
+    /// What happens to requests that come while there are no replicas
+    pub hold: HoldIntent,
+    /// Whether requests are held while there are no replicas, so that they wake it. Annotations alone do not say: the Plan decides
+    /// it, by the Services that lead to the workload
+    pub held: bool,
     /// The scaler of another owner that is to be taken over
     pub takes_over: Option<ScalerRef>,
 }
@@ -183,20 +189,31 @@ impl Intent {
         if problems.is_empty() { Ok(Some(intent)) } else { Err(problems) }
     }
 
-    /// The keys that were accepted but that this version does not act on yet.
-    pub fn not_acted_on_yet(&self) -> Vec<Key> {
-        self.wake_on_request.map(|_| Key::WakeOnRequest).into_iter().collect()
-    }
-
     /// The lowest number of replicas inside hours. At zero there is no endpoint, and Envoy Gateway removes the cluster that would
-    /// count the request that should wake the workload: so only a query, Kafka's lag or a trigger of KEDA's own allows zero.
+    /// count the request that should wake the workload: so only requests that are held, a query, Kafka's lag or a trigger of KEDA's
+    /// own allow zero.
     pub fn floor(&self) -> u32 {
         let sees = |target: &Target| match target.signal.family() {
             Family::Query | Family::Kafka => true,
             Family::Traffic | Family::Tokens | Family::ModelServers | Family::Schedule => false,
         };
-        let wakes = self.targets.iter().any(sees) || self.beside.wakes();
+        let wakes = self.held || self.targets.iter().any(sees) || self.beside.wakes();
         if wakes { self.bounds.min } else { self.bounds.min.max(1) }
+    }
+
+    /// Whether there are hours at which it may have no replicas, once requests are held meanwhile.
+    pub fn may_sleep(&self) -> bool {
+        !self.paused && (self.bounds.min == 0 || self.lowest() == 0)
+    }
+
+    /// Whether requests alone decide outside hours, instead of a cap.
+    fn wakes_outside_hours(&self) -> bool {
+        self.held && self.hold.wakes == Some(true) && !self.is_hours_only()
+    }
+
+    /// Time without demand before the last replica goes.
+    pub fn zero_after(&self) -> Duration {
+        self.hold.zero_after.unwrap_or(self.scale_down_after)
     }
 
     /// The lowest number of replicas at any hour. Outside hours only the cap applies, and one replica is kept unless the cap is
@@ -230,7 +247,9 @@ impl Intent {
     pub fn schedule(&self, name: &str, calendars: &Calendars) -> Result<Option<Schedule>, Problem> {
         let Some(schedule) = &self.schedule else { return Ok(None) };
         let replicas = schedule.off_hours_replicas.unwrap_or(0);
-        let off_hours = OffHours { replicas, floor: if self.is_hours_only() { replicas } else { 0 } };
+        let floor = if self.is_hours_only() { replicas } else { 0 };
+        let replicas = if replicas == 0 && self.wakes_outside_hours() { self.bounds.max } else { replicas };
+        let off_hours = OffHours { replicas, floor };
         schedule.resolve(name, self.floor(), off_hours, calendars)
     }
 
@@ -390,6 +409,7 @@ impl Reader<'_> {
             query: self.read(Key::PrometheusQuery, value::query),
             scale_down_after: self.read(Key::ScaleDownAfter, value::window).unwrap_or(Duration::from_mins(5)),
             behavior: Behavior::read(self),
+            burst: self.read(Key::Burst, value::boolean),
             paused: self.read(Key::Paused, value::boolean).unwrap_or(false),
             kafka: KafkaIntent::read(self),
             model: ModelIntent::read(self, &targets),
@@ -397,7 +417,8 @@ impl Reader<'_> {
             beside,
             targets,
             schedule,
-            wake_on_request: self.read(Key::WakeOnRequest, value::boolean),
+            hold: HoldIntent::read(self),
+            held: false,
             takes_over: self.read(Key::Adopt, value::scaler),
         }
     }

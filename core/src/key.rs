@@ -217,7 +217,7 @@ keys! {
     FormulaActivation "formula-activation" "formulaActivation" Beside [Workload] Amount "0" "10"
         "A value of the formula above this wakes the workload from zero; needs `formula`, and no hours";
     MinReplicas "min-replicas" "minReplicas" Bounds [Workload Gateway Namespace] Replicas "1" "2"
-        "Never fewer replicas inside hours. 0 lets a workload with Kafka's lag, a query or a trigger of `keda-triggers` scale to zero; with other signals one replica is kept";
+        "Never fewer replicas inside hours. With 0 the workload goes to zero, and is woken by a request, which is held meanwhile, by Kafka's lag, a query or a trigger of `keda-triggers`. Where requests cannot be held, one replica is kept";
     MaxReplicas "max-replicas" "maxReplicas" Bounds [Workload Gateway Namespace] MaxReplicas "10" "20"
         "Never more replicas";
     ScaleDownAfter "scale-down-after" "scaleDownAfter" Bounds [Workload Gateway Namespace] Window "5m" "10m"
@@ -228,14 +228,24 @@ keys! {
         "How many replicas the HPA adds within a time; of several rates the one that allows most counts";
     ScaleDownRate "scale-down-rate" "scaleDownRate" Bounds [Workload Namespace] Rates "100%/15s" "4/30s"
         "How many replicas the HPA takes away within a time; of several rates the one that allows most counts";
+    Burst "burst" "burst" Bounds [Workload Namespace] Boolean "the chart's `burst.enabled`" "true"
+        "Whether replicas that demand asks for are added at once, instead of at the HPA's next look (15 s). Not where `scale-up-after` or `scale-up-rate` holds them back";
     Tolerance "tolerance" "tolerance" Bounds [Workload Namespace] Tolerance "0%" "10%"
         "How far a metric may be off its target before the HPA acts, for all metrics alike, the floor of hours among them; needs Kubernetes 1.35";
     Paused "paused" "paused" Bounds [Workload Gateway Namespace] Boolean "false" "true"
         "`true`: everything is left as it is, and scales on as last written";
     Adopt "adopt" "adopt" Bounds [Workload] Scaler "" "hpa/task-api"
         "The HPA or ScaledObject of another owner that scales the workload now, to be taken over in one step: its HPA is kept, and so are the replicas. Without it nothing of another owner is touched";
-    WakeOnRequest "wake-on-request" "wakeOnRequest" Bounds [Workload Namespace] Boolean "" "true"
-        "Accepted, not acted on yet: whether a request wakes the workload from zero";
+    WakeOnRequest "wake-on-request" "wakeOnRequest" Bounds [Workload Namespace] Boolean "true inside hours, false outside" "true"
+        "Whether a request wakes the workload from zero. Outside hours, with `true`, requests alone decide";
+    ZeroAfter "zero-after" "zeroAfter" Bounds [Workload Namespace] ZeroAfter "that of `scale-down-after`" "15m"
+        "Time without any demand before the last replica goes, where `min-replicas` is 0";
+    HoldTimeout "hold-timeout" "holdTimeout" Bounds [Workload Namespace] HoldTimeout "60s" "2m"
+        "How long a request to a workload at zero is held; then it is answered 503 with the reason why no pod is ready";
+    WakeIgnore "wake-ignore" "wakeIgnore" Bounds [Workload Namespace] WakeIgnore "" "path=/metrics,user-agent=MyProbe"
+        "Requests that wake nothing, besides health checks and scrapes: by path (`*` at its end for a prefix) or by the beginning of their user agent";
+    WakeLimit "wake-limit" "wakeLimit" Bounds [Workload Namespace] WakeLimit "" "10/h"
+        "How often requests may wake the workload; beyond that they are answered 503";
     Hours "hours" "hours" Hours [Workload Gateway Namespace] Hours "" "Mo-Fr 08:00-18:00; PH off"
         "Business hours; needs `timezone` or `calendar`";
     Timezone "timezone" "timezone" Hours [Workload Gateway Namespace] TimeZone "" "Europe/Berlin"

@@ -20,6 +20,7 @@ pub mod calendar;
 pub mod demand;
 pub mod event;
 pub mod fleet;
+pub mod gate;
 pub mod hash;
 pub mod held;
 pub mod hours;

@@ -80,6 +80,8 @@ metrics! {
         "ScaledObjects applied or deleted, by outcome: success, error";
     OperatorEvents "tidegate_operator_events" "" Counter []
         "Events written for the owners of workloads";
+    OperatorBursts "tidegate_operator_bursts" "" Counter []
+        "Times that replicas were added at once, before the HPA's next look";
     OperatorPlans "tidegate_operator_plans" "" Counter []
         "Plans that were made because an object changed";
     OperatorPlanDuration "tidegate_operator_plan_duration" "seconds" Histogram []

@@ -11,6 +11,7 @@ use crate::{
     beside::Pod,
     calendar::Calendars,
     fleet::Fleet,
+    gate::{Gate, NotHeld},
     ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
     llm::{AiGateway, AiRule, ModelShare, ServingPod},
@@ -67,6 +68,8 @@ pub struct PlannedWorkload {
     pub calendar: Option<String>,
     /// The workload that has to be Ready before it opens, if that exists
     pub after: Option<Prerequisite>,
+    /// Where requests are held while it has no replicas; or why they cannot be, where zero replicas are wanted
+    pub gates: Result<Arc<[Gate]>, NotHeld>,
     /// The models that it serves behind an AI gateway
     pub models: Vec<ModelShare>,
     /// Its pods, if it serves a model: for other workloads they do not matter
@@ -119,6 +122,7 @@ impl PlannedWorkload {
             schedule,
             calendar,
             after: None,
+            gates: Ok(Arc::default()),
             models: Vec::new(),
             pods: Vec::new(),
             measured_startup: None,

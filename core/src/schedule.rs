@@ -109,6 +109,13 @@ impl Schedule {
         [hours, awake, warm_up.map(|begin| begin + ONE)].into_iter().flatten().min()
     }
 
+    /// The first instant after this one at which it is not closed; `None` when there is none within years.
+    pub fn next_opening(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // Each change ends a phase or begins one, and an override may end while it is closed.
+        let changes = std::iter::successors(self.next_change(after), |at| self.next_change(*at));
+        changes.take(4).find(|at| self.phase(*at) != Phase::Closed)
+    }
+
     /// The instant since which the floor of this opening applies; `None` outside hours, or when it opened longer ago than any
     /// workload waits for another ([`LATEST`]).
     pub fn floor_since(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -183,6 +190,16 @@ mod tests {
         for at in ["2026-03-02T07:31:00Z", "2026-03-02T07:45:00Z", "2026-03-02T07:59:59Z"] {
             assert_eq!(schedule.phase(utc(at)), Phase::WarmUp, "{at}");
         }
+    }
+
+    #[test]
+    fn the_next_opening_includes_the_warm_up_and_is_unknown_where_there_is_none() {
+        let friday = utc("2026-03-06T20:00:00Z");
+        let opening = schedule(30, 0).next_opening(friday).unwrap();
+        assert!((opening - utc("2026-03-09T06:30:00Z")).num_milliseconds().abs() < 1, "{opening}");
+        let never = Hours::parse("off", &Holidays::default()).unwrap();
+        let never = Schedule { calendar: Calendar::new(never, Tz::UTC), ..schedule(0, 0) };
+        assert_eq!(never.next_opening(friday), None);
     }
 
     #[test]

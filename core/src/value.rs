@@ -93,6 +93,22 @@ pub(crate) fn warm_up(value: &str) -> Result<Duration, Wanted> {
     }
 }
 
+/// At most ten minutes: no client waits longer.
+pub(crate) fn hold_timeout(value: &str) -> Result<Duration, Wanted> {
+    match humantime::parse_duration(value) {
+        Ok(time) if (Duration::from_secs(1)..=Duration::from_mins(10)).contains(&time) => Ok(time),
+        _ => Err(ValueKind::HoldTimeout.wanted().into()),
+    }
+}
+
+/// In whole seconds, as KEDA's `cooldownPeriod`.
+pub(crate) fn zero_after(value: &str) -> Result<Duration, Wanted> {
+    match humantime::parse_duration(value) {
+        Ok(time) if time <= Duration::from_hours(24) && time.subsec_nanos() == 0 => Ok(time),
+        _ => Err(ValueKind::ZeroAfter.wanted().into()),
+    }
+}
+
 pub(crate) fn topics(value: &str) -> Result<Topics, Wanted> {
     value.parse().map_err(|error: NotTopics| error.to_string())
 }
@@ -251,6 +267,7 @@ mod tests {
         behavior::{Rate, Tolerance},
         beside::{Formula, KedaTrigger},
         intent::Managed,
+        wake::{WakeIgnore, WakeLimit},
     };
 
     /// Whether a key of this kind takes the value.
@@ -271,6 +288,10 @@ mod tests {
             ValueKind::KedaTriggers => KedaTrigger::parse_all(value).is_ok(),
             ValueKind::WarmUp => warm_up(value).is_ok(),
             ValueKind::StuckAfter => stuck_after(value).is_ok(),
+            ValueKind::HoldTimeout => hold_timeout(value).is_ok(),
+            ValueKind::ZeroAfter => zero_after(value).is_ok(),
+            ValueKind::WakeIgnore => value.parse::<WakeIgnore>().is_ok(),
+            ValueKind::WakeLimit => value.parse::<WakeLimit>().is_ok(),
             ValueKind::Boolean => boolean(value).is_ok(),
             ValueKind::Topics => topics(value).is_ok(),
             ValueKind::Partitions => partitions(value).is_ok(),

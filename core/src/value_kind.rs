@@ -30,6 +30,10 @@ kinds! {
     Amount "a whole number, such as \"10\"";
     KedaTriggers "a list of KEDA's triggers as YAML or JSON";
     WarmUp "a time from 0s to 24h, such as \"10m\"";
+    HoldTimeout "a time from 1s to 10m, such as \"60s\"";
+    ZeroAfter "a time in whole seconds from 0s to 24h, such as \"15m\"";
+    WakeIgnore "what wakes nothing, such as \"path=/metrics,user-agent=MyProbe\"";
+    WakeLimit "a number of times per time, such as \"10/h\" or \"3/10m\"";
     StuckAfter "a time from 30s to 7days, such as \"10m\"";
     Boolean "\"true\" or \"false\"";
     Topics "topic names separated by commas, of letters, digits, dots, dashes and underscores, or patterns between slashes, such as \"/orders-.*/\"";

@@ -77,7 +77,8 @@ impl Context {
         }
     }
 
-    fn may_act(&self) -> bool {
+    /// Whether this replica leads, and has seen the whole cluster.
+    pub(crate) fn may_act(&self) -> bool {
         self.writer.may_write() && self.watches.missing().is_empty()
     }
 }

@@ -5,6 +5,7 @@
 mod api_server;
 pub mod calendars;
 pub mod context;
+pub mod endpoints;
 pub mod events;
 pub mod lease;
 pub mod metrics;

@@ -32,6 +32,7 @@ pub struct OperatorMetrics {
     leading: Gauge<i64, AtomicI64>,
     writes: Family<Outcome, Counter<u64, AtomicU64>>,
     events: Counter<u64, AtomicU64>,
+    bursts: Counter<u64, AtomicU64>,
     problems: Family<Reason, Gauge<i64, AtomicI64>>,
 }
 
@@ -48,6 +49,7 @@ impl OperatorMetrics {
             leading: Gauge::default(),
             writes: Family::default(),
             events: Counter::default(),
+            bursts: Counter::default(),
             problems: Family::default(),
         };
         register(registry, Metric::WorkloadProblems, metrics.problems.clone());
@@ -55,6 +57,7 @@ impl OperatorMetrics {
         register(registry, Metric::OperatorLeading, metrics.leading.clone());
         register(registry, Metric::OperatorScaledObjectWrites, metrics.writes.clone());
         register(registry, Metric::OperatorEvents, metrics.events.clone());
+        register(registry, Metric::OperatorBursts, metrics.bursts.clone());
         metrics
     }
 
@@ -76,6 +79,10 @@ impl OperatorMetrics {
     pub(crate) fn write(&self, succeeded: bool) {
         let outcome = if succeeded { "success" } else { "error" };
         self.writes.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn burst(&self) {
+        self.bursts.inc();
     }
 
     pub(crate) fn told(&self, events: u64) {

@@ -1,6 +1,7 @@
 //! Plan → ScaledObjects: the one that each workload should have, and the writes that get it there.
 
 mod above;
+mod burst;
 mod drift;
 mod ledger;
 mod missing;
@@ -16,6 +17,7 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
     above::{AboveMaximum, Needs, report_above},
+    burst::{Burst, Bursts, add_replicas},
     ledger::Ledger,
     missing::{Missing, SignalMissing, report_missing},
     not_measured::{NotMeasured, Unmeasured, report_not_measured},

@@ -14,6 +14,8 @@
 //! - No route leads to the workload any more. That may be a mistake that is fixed in a minute, or a route that is deleted and
 //!   recreated: a zero would scale down a workload that is needed, so the last sum is held, and after that there is an error.
 
+mod bursts;
+mod gates;
 mod hours;
 mod kafka;
 mod last;
@@ -40,8 +42,9 @@ use tokio::time::Instant;
 pub(crate) use self::kafka::KafkaNow;
 pub(crate) use self::llm::{ModelNow, Routed};
 pub(crate) use self::neighbours::unknown_workload;
-pub use self::{hours::Clock, kafka::watch_consumers};
+pub use self::{bursts::Burst, gates::Gates, hours::Clock, kafka::watch_consumers};
 use self::{
+    bursts::Peaks,
     hours::HoursNow,
     kafka::{Consumers, of_group},
     last::LastValues,
@@ -134,6 +137,8 @@ pub struct Demands {
     last: Mutex<LastValues>,
     consumers: Mutex<Consumers>,
     hours: HoursNow,
+    gates: Option<Gates>,
+    peaks: Mutex<Peaks>,
 }
 
 impl Demands {
@@ -145,6 +150,8 @@ impl Demands {
             last: Mutex::default(),
             consumers: Mutex::default(),
             hours: HoursNow::new(Arc::new(Utc::now)),
+            gates: None,
+            peaks: Mutex::default(),
         }
     }
 
@@ -220,6 +227,15 @@ impl Demands {
     }
 
     fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
+        let mut demand = self.as_measured(trigger, target, plan)?;
+        if let Some(peak) = self.peaks.lock().of(trigger, target.signal, Instant::now()) {
+            demand.need.value = demand.need.value.max(peak);
+        }
+        Ok(demand)
+    }
+
+    /// Returns the demand without what is kept of a burst, and without the limits of business hours.
+    fn as_measured(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
         let Target { signal, per_replica } = target;
         let need = |reading: Reading| Need { signal, value: reading.value, per_replica };
         let now = Instant::now();
@@ -249,10 +265,26 @@ impl Demands {
     /// For a target without a value the last known one is used, however old: activity stays as it was while data is missing.
     /// An error only if neither is known.
     ///
-    /// Outside business hours with a cap of zero, no target does.
+    /// Outside business hours with a cap of zero, no target does. A workload whose requests are to be held at zero stays active
+    /// until they are.
     pub fn is_active(&self, trigger: &Trigger, plan: &Plan) -> Result<bool, NoDemand> {
-        if self.hours.limits(trigger, plan).is_some_and(|limits| limits.cap == Some(0)) {
+        match self.is_asked_for(trigger, plan) {
+            Ok(false) if !self.is_closed(trigger, plan) => Ok(self.must_stay(trigger, plan)),
+            asked => asked,
+        }
+    }
+
+    /// Whether business hours allow no replicas.
+    fn is_closed(&self, trigger: &Trigger, plan: &Plan) -> bool {
+        self.hours.limits(trigger, plan).is_some_and(|limits| limits.cap == Some(0))
+    }
+
+    fn is_asked_for(&self, trigger: &Trigger, plan: &Plan) -> Result<bool, NoDemand> {
+        if self.is_closed(trigger, plan) {
             return Ok(false);
+        }
+        if self.held(trigger).awake {
+            return Ok(true);
         }
         let mut missing = None;
         for target in &trigger.targets {
@@ -267,6 +299,9 @@ impl Demands {
                 Ok(false) => {}
                 Err(reason) => missing = missing.or(Some(reason)),
             }
+        }
+        if self.is_in_flight(trigger, plan) {
+            return Ok(true);
         }
         // An unknown value never wakes a workload. At zero replicas there is no endpoint, so no proxy has the cluster.
         missing.filter(|_| !sleeps(trigger, plan)).map_or(Ok(false), Err)
@@ -296,10 +331,11 @@ impl Demands {
         };
         let measured = measured.map(|reading| self.awaiting(trigger, target, reading, plan));
         let by_requests = matches!(signal.family(), Family::Traffic | Family::Tokens);
-        match (measured, by_requests.then(|| self.unseen(trigger, plan, now)).flatten()) {
+        let measured = match (measured, by_requests.then(|| self.unseen(trigger, plan, now)).flatten()) {
             (Measured::Exact(reading), Some(unseen)) => Measured::AtLeast(reading, unseen),
             (measured, _) => measured,
-        }
+        };
+        self.with_held(trigger, signal, measured)
     }
 
     fn found(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Measured<Reading, NoDemand> {

@@ -224,10 +224,6 @@ impl Explanation {
             self.notices.push("tidegate.dev/paused is true: nothing is changed until it is taken away".to_owned());
         }
         self.notices.extend(beside(&intent.beside));
-        let later: Vec<_> = intent.not_acted_on_yet().iter().map(|key| key.annotation()).collect();
-        if !later.is_empty() {
-            self.notices.push(format!("accepted, but not acted on by this version: {}", later.join(", ")));
-        }
     }
 }
 

@@ -100,3 +100,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "tls.clusterTriggerAuthentication needs tls.secretName: set the Secret that has the certificate" }}
 {{- end }}
 {{- end }}
+
+{{/* Whether requests to workloads without replicas are held. Tidegate has to see the addresses of its own pods for that. */}}
+{{- define "tidegate.activates" -}}
+{{- if and .Values.activator.enabled (or (not .Values.namespaces) (has .Release.Namespace .Values.namespaces)) }}true{{ end }}
+{{- end }}

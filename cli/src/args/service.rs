@@ -7,7 +7,7 @@ use tidegate_cluster::scaling::ScalerEndpoint;
 use tidegate_core::intent::Managed;
 use tidegate_operator::watch::ConfigMapName;
 
-use super::{scale_kinds::ScaleKindArgs, sources::SourceArgs};
+use super::{activator::ActivatorArgs, scale_kinds::ScaleKindArgs, sources::SourceArgs};
 
 /// What ScaledObjects say of the scaler.
 #[derive(Debug, clap::Args)]
@@ -105,6 +105,11 @@ pub(crate) struct ServiceArgs {
     pub(crate) controllers: ControllerArgs,
     #[command(flatten)]
     pub(crate) configuration: ConfigurationArgs,
+    #[command(flatten)]
+    pub(crate) activator: ActivatorArgs,
+    /// Add replicas that demand asks for at once, instead of at the HPA's next look, where annotations do not say otherwise
+    #[arg(long, env = "TIDEGATE_BURST")]
+    pub(crate) burst: bool,
 }
 
 impl ServiceArgs {

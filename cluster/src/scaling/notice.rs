@@ -6,7 +6,7 @@ use tidegate_core::{
     adopt::ScalerRef,
     beside::Unmeasurable,
     event::{Notice, Reason},
-    key::Key,
+    gate::NotHeld,
     no_effect::NoEffect,
     not_followed::{Few, NotFollowed},
     plan::RELEASE,
@@ -23,8 +23,6 @@ pub enum WorkloadNotice {
     InvalidAnnotations(Problem),
     /// Annotations that nothing reads where they are
     Misplaced(Misplaced),
-    /// Annotations that this version does not act on yet
-    NotActedOnYet(Vec<Key>),
     /// `tidegate.dev/paused` is `true`
     Paused,
     /// Annotated, but with nothing to scale on
@@ -45,8 +43,8 @@ pub enum WorkloadNotice {
     NoTolerance,
     /// Outside hours its ScaledObject is paused at this number of replicas, because of KEDA's triggers with these names
     PausedByHours(u32, String),
-    /// Zero replicas are asked for, but nothing could wake it
-    ZeroNeedsWakeSignal,
+    /// Zero replicas are asked for, but nothing could wake it: why requests cannot
+    ZeroNeedsWakeSignal(NotHeld),
     /// Another object scales it: kind and name
     ScaledBySomethingElse(Kind, String),
     /// `tidegate.dev/adopt` names a scaler that cannot be taken over: why, and what to do
@@ -79,7 +77,6 @@ impl Notice for WorkloadNotice {
         match self {
             Self::InvalidAnnotations(_) => Reason::InvalidAnnotations,
             Self::Misplaced(_) => Reason::Misplaced,
-            Self::NotActedOnYet(_) => Reason::NotActedOnYet,
             Self::Paused => Reason::Paused,
             Self::NoSignal => Reason::NoSignal,
             Self::NoRoute(_) => Reason::NoRoute,
@@ -89,7 +86,7 @@ impl Notice for WorkloadNotice {
             Self::NotMeasurable(_) => Reason::NotMeasurable,
             Self::NoEffect(_) | Self::NoTolerance => Reason::NoEffect,
             Self::PausedByHours(..) => Reason::PausedByHours,
-            Self::ZeroNeedsWakeSignal => Reason::ZeroNeedsWakeSignal,
+            Self::ZeroNeedsWakeSignal(_) => Reason::ZeroNeedsWakeSignal,
             Self::ScaledBySomethingElse(..) => Reason::ScaledBySomethingElse,
             Self::CannotTakeOver(_) => Reason::CannotTakeOver,
             Self::TookOver(_) => Reason::TookOver,
@@ -125,10 +122,6 @@ impl fmt::Display for WorkloadNotice {
                 write!(f, "{problem} (what was applied before still applies until this is fixed)")
             }
             Self::Misplaced(what) => write!(f, "{what}"),
-            Self::NotActedOnYet(keys) => {
-                let keys: Vec<_> = keys.iter().map(|key| key.annotation()).collect();
-                write!(f, "accepted, but this version of Tidegate does not act on it yet: {}", keys.join(", "))
-            }
             Self::Paused => write!(f, "tidegate.dev/paused is true: the ScaledObject is left as it is"),
             Self::NoSignal => write!(
                 f,
@@ -171,9 +164,9 @@ impl fmt::Display for WorkloadNotice {
                 "what KEDA itself measures or computes ({triggers}) knows no hours: outside them KEDA pauses its ScaledObject at {replicas} replicas, \
                  whatever is asked for (autoscaling.keda.sh/paused-replicas)"
             ),
-            Self::ZeroNeedsWakeSignal => write!(
+            Self::ZeroNeedsWakeSignal(why) => write!(
                 f,
-                "tidegate.dev/min-replicas is 0, but at zero nothing would see a request and wake it: 1 replica is kept"
+                "tidegate.dev/min-replicas is 0, but nothing would wake it from zero, so 1 replica is kept: {why}"
             ),
             Self::ScaledBySomethingElse(Kind::HorizontalPodAutoscaler, name) => write!(
                 f,

@@ -49,10 +49,6 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
         return ScaledObjectPlan { scaled_object: None, notices };
     }
     let mut notices = Vec::new();
-    let later = intent.not_acted_on_yet();
-    if !later.is_empty() {
-        notices.push(WorkloadNotice::NotActedOnYet(later));
-    }
     if intent.paused {
         notices.push(WorkloadNotice::Paused);
         return ScaledObjectPlan { scaled_object: None, notices };
@@ -78,8 +74,10 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
         notices.push(WorkloadNotice::Stopped);
     }
     let min = intent.lowest().min(workload.adopted.unwrap_or(u32::MAX));
-    if min > intent.bounds.min {
-        notices.push(WorkloadNotice::ZeroNeedsWakeSignal);
+    if let Err(reason) = &workload.gates
+        && min > intent.bounds.min
+    {
+        notices.push(WorkloadNotice::ZeroNeedsWakeSignal(reason.clone()));
     }
     ScaledObjectPlan { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
 }
@@ -150,7 +148,7 @@ fn build(
     // Above zero KEDA leaves everything to the HPA, and warns of intervals that have no effect.
     if min == 0 {
         object["spec"]["pollingInterval"] = json!(15);
-        object["spec"]["cooldownPeriod"] = json!(intent.scale_down_after.as_secs());
+        object["spec"]["cooldownPeriod"] = json!(intent.zero_after().as_secs());
         // Until the trigger was active once, KEDA applies no cool-down: a workload under load whose signal happens to be 0 would be
         // at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
         // Not for hours alone: closed hours are not a signal that is about to rise again.
@@ -178,7 +176,7 @@ fn build(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tidegate_core::{calendar::Calendars, intent::Annotations, plan::Replicas};
+    use tidegate_core::{calendar::Calendars, gate::NotHeld, intent::Annotations, plan::Replicas};
 
     use super::*;
     use crate::scaling::ScalerEndpoint;
@@ -205,6 +203,7 @@ mod tests {
         let id = deployment("api");
         let none = Calendars::new();
         let workload = PlannedWorkload::new(&id, "42".to_owned(), intent, Vec::new(), replicas, replicas.wanted, &none);
+        let workload = PlannedWorkload { gates: Err(NotHeld::Disabled), ..workload };
         desired(&id, "api", &workload, settings)
     }
 
@@ -261,7 +260,7 @@ mod tests {
         assert_eq!((&sleeps["minReplicaCount"], &sleeps["cooldownPeriod"]), (&json!(0), &json!(300)));
         let stays = desired_for(&[("requests-per-second", "100"), ("min-replicas", "0")]);
         assert_eq!(stays.scaled_object.unwrap()["spec"]["minReplicaCount"], 1);
-        assert!(stays.notices.contains(&WorkloadNotice::ZeroNeedsWakeSignal));
+        assert!(stays.notices.contains(&WorkloadNotice::ZeroNeedsWakeSignal(NotHeld::Disabled)));
     }
 
     #[test]
@@ -285,7 +284,7 @@ mod tests {
             1,
             "KEDA refuses 0 beside CPU and memory alone"
         );
-        assert!(asked.notices.contains(&WorkloadNotice::ZeroNeedsWakeSignal));
+        assert!(asked.notices.contains(&WorkloadNotice::ZeroNeedsWakeSignal(NotHeld::Disabled)));
     }
 
     #[test]

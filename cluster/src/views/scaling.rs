@@ -8,6 +8,11 @@ use tidegate_core::{
 
 use super::Meta;
 
+/// The annotation by which KEDA keeps the target of a ScaledObject at a number of replicas.
+pub const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
+/// The annotation by which KEDA leaves the target of a ScaledObject alone.
+pub(crate) const PAUSED: &str = "autoscaling.keda.sh/paused";
+
 /// The target of a ScaledObject or an HPA.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -45,6 +50,13 @@ impl ScaledObject {
     /// Whether Tidegate made it: it carries the label `app.kubernetes.io/managed-by: tidegate`.
     pub fn is_tidegates(&self) -> bool {
         self.metadata.labels.get("app.kubernetes.io/managed-by") == Some("tidegate")
+    }
+
+    /// Whether KEDA leaves the workload's replicas alone, or does not add any.
+    pub fn is_paused(&self) -> bool {
+        let annotations = &self.metadata.annotations;
+        let is_true = |key: &str| annotations.get(key).is_some_and(|value| value != "false");
+        annotations.contains_key(PAUSED_REPLICAS) || is_true(PAUSED) || is_true("autoscaling.keda.sh/paused-scale-out")
     }
 
     /// The workload that it scales, if its kind is known.

@@ -62,7 +62,25 @@ fn every_annotation_of_the_design_parses_into_types() {
         (2, "events", PartitionCap::None)
     );
     assert_eq!(intent.schedule.as_ref().unwrap().time_zone, Some(Tz::Europe__Berlin));
-    assert_eq!(intent.not_acted_on_yet().iter().map(|key| key.name()).collect::<Vec<_>>(), ["wake-on-request"]);
+    assert_eq!(intent.hold.wakes, Some(true));
+}
+
+#[test]
+fn a_minimum_of_zero_holds_where_requests_are_held_and_they_decide_outside_hours_only_if_that_is_said() {
+    let asked = |wakes: &[(&str, &str)]| {
+        let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC"), ("requests-per-second", "100")];
+        let all = [&[("min-replicas", "0")][..], &hours, wakes].concat();
+        let intent = parse(&all).unwrap().unwrap();
+        let held = Intent { held: true, ..intent.clone() };
+        let cap = |intent: &Intent| {
+            intent.schedule("shop/api", &Calendars::new()).unwrap().unwrap().closed().cap
+        };
+        ((intent.floor(), held.floor()), (cap(&intent), cap(&held)))
+    };
+    assert_eq!(asked(&[]), ((1, 0), (Some(0), Some(0))));
+    assert_eq!(asked(&[("wake-on-request", "true")]), ((1, 0), (Some(0), Some(10))));
+    let night = [("wake-on-request", "true"), ("off-hours-replicas", "2")];
+    assert_eq!(asked(&night), ((1, 0), (Some(2), Some(2))), "replicas outside hours need no waking");
 }
 
 #[test]

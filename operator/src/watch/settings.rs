@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use tidegate_core::{intent::Managed, workload::WorkloadKind};
 
+use crate::endpoints::EndpointBook;
+
 /// What is watched, and what is assumed of it.
 #[derive(Debug, Clone, Default)]
 pub struct WatchSettings {
@@ -20,6 +22,8 @@ pub struct WatchSettings {
     pub controller_names: Vec<String>,
     /// The ConfigMaps with Envoy Gateway's configuration
     pub config_maps: Vec<ConfigMapName>,
+    /// Where the addresses in EndpointSlices go, if requests to workloads without replicas are held
+    pub endpoints: Option<EndpointBook>,
 }
 
 /// A ConfigMap by name.

@@ -33,7 +33,7 @@ use super::{
     resource::{self, Resources},
     settings::{ConfigMapName, WatchSettings},
 };
-use crate::{metrics::PlanMetrics, writer::explained};
+use crate::{endpoints::EndpointBook, metrics::PlanMetrics, writer::explained};
 
 /// The state of the watch of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct Watches {
     switched: Arc<AtomicU64>,
     metrics: PlanMetrics,
     plan: watch::Sender<Option<Arc<Plan>>>,
+    /// The addresses in EndpointSlices, where somebody uses them
+    endpoints: Option<EndpointBook>,
     /// Configurations of Envoy Gateway that were not asked for yet
     unread: Arc<Mutex<Vec<ConfigMapName>>>,
 }
@@ -134,12 +136,14 @@ impl Watches {
                 lists.map(|list| (list, Progress { state: WatchState::Listing, seen: false })).collect(),
             )),
             unread: Arc::new(Mutex::new(settings.config_maps.clone())),
+            endpoints: settings.endpoints.clone(),
             ..Self::default()
         };
         watches.change(|objects| {
             objects.set_proxy_namespaces(settings.proxies.clone());
             objects.set_controller_names(settings.controller_names.clone());
             objects.set_manageable(*manageable);
+            objects.set_activates(settings.endpoints.is_some());
             // Each of the others once it was seen: until then nobody knows which of its objects exist.
             objects.set_scaled_kinds(&[]);
         });
@@ -358,13 +362,21 @@ impl Watches {
         let name = object.name_any();
         let applied = serde_json::to_value(&object)
             .map_err(|error| error.to_string())
+            .inspect(|object| self.addresses(kind, |endpoints| endpoints.apply(object)))
             .and_then(|object| self.objects.write().apply_as(kind, object).map_err(|error| error.to_string()));
         if let Err(error) = applied {
             tracing::warn!(%kind, namespace = object.namespace(), name, error, "cannot be read, its last form stays");
         }
     }
 
+    fn addresses(&self, kind: Kind, change: impl FnOnce(&EndpointBook)) {
+        if let (Kind::EndpointSlice, Some(endpoints)) = (kind, &self.endpoints) {
+            change(endpoints);
+        }
+    }
+
     fn remove(&self, kind: Kind, namespace: &str, name: &str) {
+        self.addresses(kind, |endpoints| endpoints.remove(namespace, name));
         self.objects.write().remove(kind, namespace, name);
     }
 }

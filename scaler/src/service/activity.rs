@@ -13,7 +13,7 @@ use tokio::{
 use tonic::Status;
 
 use super::Scaler;
-use crate::metrics::OpenStream;
+use crate::{demand::Demands, metrics::OpenStream};
 
 /// The activity sent to a stream; `None` until it is known.
 type State = Option<bool>;
@@ -69,21 +69,28 @@ impl Scaler {
         states
     }
 
-    /// Sends every stream its changes, after each round of samples and at least once a second. Never returns.
+    /// Sends every stream its changes: after each round of samples, at least once a second, and at once when something begins to be
+    /// held. Never returns.
     ///
     /// One task serves all streams and yields between batches; a task per stream would wake by the thousand each second and delay
     /// RPCs.
     pub(super) async fn tell_streams(&self) {
-        let mut rounds = self.demands.signals().rounds();
+        let (mut rounds, mut gates) = (self.demands.signals().rounds(), self.demands.gates());
         loop {
             let next = Instant::now() + PASS;
             let mut from = 0;
             while self.tell_some(&mut from) {
                 tokio::task::yield_now().await;
             }
-            sleep_until(next).await;
-            if let Ok(Err(_gone)) = timeout(IDLE, rounds.changed()).await {
-                pending::<()>().await;
+            let round = async {
+                sleep_until(next).await;
+                if let Ok(Err(_gone)) = timeout(IDLE, rounds.changed()).await {
+                    pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = round => {}
+                () = Demands::news(&mut gates) => {}
             }
         }
     }

@@ -1,0 +1,137 @@
+//! The activator as a part of `tidegate run`: it holds requests to workloads without replicas.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use prometheus_client::registry::Registry;
+use tidegate_activator::{Activator, Closed, Doors, HoldLimits};
+use tidegate_core::{ids::ServiceId, plan::{Plan, PlannedWorkload}, workload::WorkloadId};
+use tidegate_operator::endpoints::{self, EndpointBook, GateSettings};
+use tidegate_scaler::demand::{Demands, Gates};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{admin::Check, args::ActivatorArgs};
+
+/// How long a pod that was asked to stop goes on taking requests in: until proxies have learned that it is going.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The activator, and what leads requests to it. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Hold {
+    activator: Arc<Activator>,
+    book: EndpointBook,
+    settings: GateSettings,
+    peer_address: SocketAddr,
+    doors: watch::Sender<Arc<Doors>>,
+}
+
+impl Hold {
+    /// `None` where requests are not to be held.
+    pub(crate) fn of(args: &ActivatorArgs, release: String, namespace: &str, registry: &mut Registry) -> Option<Self> {
+        if !args.enabled {
+            return None;
+        }
+        let limits = HoldLimits { total: args.max_held as usize, ..HoldLimits::default() };
+        let activator = Activator::new(args.address, limits);
+        activator.register(registry);
+        let service = |name: &String| ServiceId { namespace: namespace.to_owned(), name: name.clone() };
+        let settings = GateSettings {
+            release,
+            ports: args.ports.clone(),
+            service: args.service.as_ref().map(service),
+            address: args.pod_ip.or_else(|| Some(args.address).filter(|address| !address.is_unspecified())),
+        };
+        let (doors, _) = watch::channel(Arc::default());
+        Some(Self { activator, book: EndpointBook::default(), settings, peer_address: args.peer_address, doors })
+    }
+
+    /// Where the addresses in EndpointSlices go.
+    pub(crate) fn book(&self) -> EndpointBook {
+        self.book.clone()
+    }
+
+    /// The settings of the EndpointSlices.
+    pub(crate) fn settings(&self) -> GateSettings {
+        self.settings.clone()
+    }
+
+    /// What the scaler is told.
+    pub(crate) fn gates(&self) -> Gates {
+        let (activator, book, release) = (Arc::clone(&self.activator), self.book(), self.settings.release.clone());
+        let lead = move |workload: &PlannedWorkload| {
+            let gates = workload.gates.as_ref();
+            gates.is_ok_and(|gates| gates.iter().all(|gate| book.leads_to_us(&gate.service, &release)))
+        };
+        let news = self.activator.news();
+        Gates { held: Arc::new(move |id| activator.held(id)), lead: Arc::new(lead), news }
+    }
+
+    /// Listens where the EndpointSlices say, until some time after `stop`.
+    pub(crate) async fn run(
+        self,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
+        demands: Arc<Demands>,
+        stop: CancellationToken,
+    ) {
+        let openings = move |id: &WorkloadId, _: &PlannedWorkload, plan: &Plan| {
+            demands.closed(id, plan).map(|opens| Closed { opens })
+        };
+        let ends = CancellationToken::new();
+        let (peers, told) = watch::channel(Arc::default());
+        let release = self.settings.release.clone();
+        let follow = endpoints::follow_doors(
+            release.clone(),
+            self.book(),
+            plan,
+            Arc::new(openings),
+            self.doors.clone(),
+            ends.clone(),
+        );
+        let listen = Arc::clone(&self.activator).run(self.doors.subscribe(), ends.clone());
+        let talk = Arc::clone(&self.activator).run_peers(self.peer_address, told, ends.clone());
+        let linger = async {
+            stop.cancelled().await;
+            if !self.book.own_services(&release).is_empty() {
+                sleep(LINGER).await;
+            }
+            ends.cancel();
+        };
+        tokio::join!(follow, listen, talk, self.follow_peers(peers, &ends), linger);
+    }
+
+    /// Keeps the addresses of the other replicas of Tidegate up to date.
+    async fn follow_peers(&self, peers: watch::Sender<Arc<[SocketAddr]>>, ends: &CancellationToken) {
+        let mut changes = self.book.changes();
+        loop {
+            let others = self.settings.addresses(&self.book).into_iter().filter(|ip| Some(*ip) != self.own());
+            let others: Arc<[_]> = others.map(|ip| SocketAddr::new(ip, self.peer_address.port())).collect();
+            peers.send_if_modified(|known| {
+                let changed = *known != others;
+                *known = others;
+                changed
+            });
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = ends.cancelled() => return,
+            }
+        }
+    }
+
+    fn own(&self) -> Option<IpAddr> {
+        self.settings.address
+    }
+
+    /// Whether it listens wherever an EndpointSlice leads requests to it.
+    pub(crate) fn check(&self) -> Check {
+        let failing = self.activator.failing();
+        let missing = failing.first().map(|(port, error)| format!("cannot listen on port {port}: {error}"));
+        let listening = self.activator.listening();
+        let opening = || self.doors.borrow().keys().find(|port| !listening.contains(port)).copied();
+        let missing = missing.or_else(|| opening().map(|port| format!("port {port} is about to be opened")));
+        Check { name: "activator".to_owned(), missing, required: true }
+    }
+}

@@ -1,0 +1,158 @@
+//! The addresses and ports in the EndpointSlices of the cluster: of pods, and of the activator.
+//!
+//! They change with every pod, so they are kept apart from the objects that Plans are made of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use parking_lot::RwLock;
+use serde_json::Value;
+use tidegate_core::{ids::ServiceId, plan::RELEASE};
+use tokio::sync::watch;
+
+use super::slice::{MANAGED_BY, MANAGER, SERVICE_NAME};
+
+/// What EndpointSlices say. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct EndpointBook(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    slices: RwLock<BTreeMap<ServiceId, BTreeMap<String, Slice>>>,
+    changes: watch::Sender<u64>,
+}
+
+/// One EndpointSlice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    /// The release of Tidegate that it belongs to; `None` for those of others
+    pub(crate) release: Option<String>,
+    pub(crate) uid: String,
+    /// Name and number of each TCP port
+    pub(crate) ports: Vec<(String, u16)>,
+    /// Addresses that get new traffic
+    pub(crate) ready: Vec<IpAddr>,
+    /// All other addresses
+    pub(crate) not_ready: Vec<IpAddr>,
+}
+
+/// One of Tidegate's own slices, by name.
+pub(crate) type OwnSlice = (ServiceId, String, Slice);
+
+impl EndpointBook {
+    /// Adds or updates a slice, as the API server gives it. Anything else is ignored.
+    pub(crate) fn apply(&self, object: &Value) {
+        let Some((service, name, slice)) = read(object) else { return };
+        let mut slices = self.0.slices.write();
+        // A slice that was given to another Service is no more of the first.
+        let elsewhere = |id: &ServiceId| id.namespace == service.namespace && *id != service;
+        let mut changed = false;
+        slices.retain(|id, of| {
+            if elsewhere(id) {
+                changed |= of.remove(&name).is_some();
+            }
+            !of.is_empty()
+        });
+        let of = slices.entry(service).or_default();
+        changed |= of.insert(name, slice.clone()).is_none_or(|before| before != slice);
+        drop(slices);
+        self.note(changed);
+    }
+
+    /// Forgets a slice.
+    pub(crate) fn remove(&self, namespace: &str, name: &str) {
+        let mut changed = false;
+        self.0.slices.write().retain(|id, of| {
+            if id.namespace == namespace {
+                changed |= of.remove(name).is_some();
+            }
+            !of.is_empty()
+        });
+        self.note(changed);
+    }
+
+    /// Counts the changes, to wait for the next one.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// The addresses of ready pods at a port of a Service, as others than Tidegate list them; in order, each once.
+    pub fn ready(&self, service: &ServiceId, port: &str) -> Vec<SocketAddr> {
+        let slices = self.0.slices.read();
+        let foreign = slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
+        let at_port = foreign.flat_map(|slice| {
+            let numbers = slice.ports.iter().filter(|(name, _)| name == port).map(|(_, number)| *number);
+            numbers.flat_map(|number| slice.ready.iter().map(move |ip| SocketAddr::new(*ip, number)))
+        });
+        at_port.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The ready addresses of a Service, whatever the port.
+    pub fn addresses(&self, service: &ServiceId) -> Vec<IpAddr> {
+        let slices = self.0.slices.read();
+        let foreign = slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
+        foreign.flat_map(|slice| slice.ready.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Whether a slice of this name exists in the namespace that is not this release's.
+    pub(crate) fn is_anothers(&self, namespace: &str, name: &str, release: &str) -> bool {
+        let slices = self.0.slices.read();
+        let here = slices.iter().filter(|(id, _)| id.namespace == namespace);
+        let named = here.filter_map(|(_, of)| of.get(name)).any(|slice| slice.release.as_deref() != Some(release));
+        named
+    }
+
+    /// The slices of this release.
+    pub(crate) fn own(&self, release: &str) -> Vec<OwnSlice> {
+        let slices = self.0.slices.read();
+        let all = slices.iter().flat_map(|(id, of)| of.iter().map(move |(name, slice)| (id, name, slice)));
+        let own = all.filter(|(.., slice)| slice.release.as_deref() == Some(release));
+        own.map(|(id, name, slice)| (id.clone(), name.clone(), slice.clone())).collect()
+    }
+
+    /// The Services that have a slice of this release.
+    pub fn own_services(&self, release: &str) -> Vec<ServiceId> {
+        self.own(release).into_iter().map(|(service, ..)| service).collect()
+    }
+
+    /// Whether a slice of this release leads a Service's new traffic to the activator.
+    pub fn leads_to_us(&self, service: &ServiceId, release: &str) -> bool {
+        let slices = self.0.slices.read();
+        let own = slices.get(service).into_iter().flat_map(BTreeMap::values);
+        own.into_iter().any(|slice| slice.release.as_deref() == Some(release) && !slice.ready.is_empty())
+    }
+
+    fn note(&self, changed: bool) {
+        self.0.changes.send_if_modified(|changes| {
+            *changes += u64::from(changed);
+            changed
+        });
+    }
+}
+
+fn read(object: &Value) -> Option<OwnSlice> {
+    let slice: EndpointSlice = serde_json::from_value(object.clone()).ok()?;
+    let labels = slice.metadata.labels.unwrap_or_default();
+    let service = ServiceId { namespace: slice.metadata.namespace?, name: labels.get(SERVICE_NAME)?.clone() };
+    let is_tcp = |protocol: &Option<String>| protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    let ports = slice.ports.unwrap_or_default().into_iter().filter(|port| is_tcp(&port.protocol));
+    let ports = ports
+        .filter_map(|port| Some((port.name.unwrap_or_default(), u16::try_from(port.port?).ok()?)))
+        .collect();
+    let (mut ready, mut not_ready) = (Vec::new(), Vec::new());
+    for endpoint in slice.endpoints {
+        let conditions = endpoint.conditions.unwrap_or_default();
+        // Unknown is to be taken as ready (`EndpointConditions` of the API).
+        let is_ready = conditions.ready.unwrap_or(true) && !conditions.terminating.unwrap_or(false);
+        let addresses = endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+        if is_ready { ready.extend(addresses) } else { not_ready.extend(addresses) }
+    }
+    let is_ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
+    let release = is_ours.then(|| labels.get(RELEASE).cloned().unwrap_or_default());
+    let uid = slice.metadata.uid.unwrap_or_default();
+    Some((service, slice.metadata.name?, Slice { release, uid, ports, ready, not_ready }))
+}

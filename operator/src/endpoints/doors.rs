@@ -1,0 +1,109 @@
+//! What the activator of this pod listens on: the ports in Tidegate's EndpointSlices, each with the pods that it leads to.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use tidegate_activator::{Closed, Door, DoorProtocol, DoorRules, Doors};
+use tidegate_core::{
+    gate::{Gate, GatePort},
+    plan::{Plan, PlannedWorkload, Replicas},
+    signal::Signal,
+    workload::WorkloadId,
+};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::book::EndpointBook;
+
+/// Function that returns whether requests wake a workload now; otherwise, when they next do.
+pub type Openings = Arc<dyn Fn(&WorkloadId, &PlannedWorkload, &Plan) -> Option<Closed> + Send + Sync>;
+
+/// Requests that one pod gets at one time while others are held, where the workload's annotations do not say.
+const PER_POD: u32 = 100;
+/// Pause between two looks: EndpointSlices of a rollout change together.
+const SETTLE: Duration = Duration::from_millis(10);
+/// Longest time between two looks, for the hours.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Keeps the doors up to date until the token is cancelled.
+pub async fn follow_doors(
+    release: String,
+    book: EndpointBook,
+    mut plans: watch::Receiver<Option<Arc<Plan>>>,
+    openings: Openings,
+    doors: watch::Sender<Arc<Doors>>,
+    stop: CancellationToken,
+) {
+    let mut changes = book.changes();
+    loop {
+        changes.mark_unchanged();
+        if let Some(plan) = plans.borrow_and_update().clone() {
+            let before = Arc::clone(&doors.borrow());
+            let now = of(&book, &release, &plan, &openings, &before);
+            doors.send_if_modified(|doors| {
+                let changed = **doors != now;
+                if changed {
+                    *doors = Arc::new(now);
+                }
+                changed
+            });
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            changed = plans.changed() => if changed.is_err() { return },
+            () = sleep(LOOK) => {}
+            () = stop.cancelled() => return,
+        }
+        sleep(SETTLE).await;
+    }
+}
+
+fn of(book: &EndpointBook, release: &str, plan: &Plan, openings: &Openings, before: &Doors) -> Doors {
+    let mut gates = BTreeMap::new();
+    for (id, workload) in &plan.workloads {
+        for gate in workload.gates.iter().flat_map(|gates| gates.iter()) {
+            gates.insert(&gate.service, (id, workload, gate));
+        }
+    }
+    let mut doors = Doors::default();
+    for (service, _, slice) in book.own(release) {
+        for (name, number) in &slice.ports {
+            let backends = book.ready(&service, name).into();
+            let door = match gates.get(&service) {
+                Some((id, workload, gate)) => rules(workload, openings(id, workload, plan))
+                    .map(|rules| entrance(id, gate, name, backends, Arc::new(rules))),
+                // The gate is about to go: what has come in is still served.
+                None => before.get(number).cloned().map(|door| Door { backends, ..door }),
+            };
+            if let Some(door) = door {
+                doors.insert(*number, door);
+            }
+        }
+    }
+    doors
+}
+
+fn entrance(
+    id: &WorkloadId,
+    gate: &Gate,
+    port: &str,
+    backends: Arc<[SocketAddr]>,
+    rules: Arc<DoorRules>,
+) -> Door {
+    let is_raw = |known: &&GatePort| known.name == port && known.raw;
+    let protocol = if gate.ports.iter().any(|known| is_raw(&known)) { DoorProtocol::Tcp } else { DoorProtocol::Sniffed };
+    Door { service: gate.service.clone(), port: port.to_owned(), workload: id.clone(), protocol, backends, rules }
+}
+
+fn rules(workload: &PlannedWorkload, closed: Option<Closed>) -> Option<DoorRules> {
+    let intent = workload.intent.as_ref().ok()?;
+    let per_pod = intent.target(Signal::Concurrency).map_or(PER_POD, |target| target.get().ceil() as u32);
+    let Replicas { wanted, ready } = workload.replicas;
+    Some(DoorRules {
+        hold_timeout: intent.hold.timeout,
+        per_pod: per_pod.max(1),
+        ignore: intent.hold.ignore.clone(),
+        limit: intent.hold.limit,
+        closed,
+        not_ready: (ready == 0).then(|| format!("{ready} of {wanted} replicas are ready")),
+    })
+}

@@ -1,0 +1,97 @@
+//! Adds the replicas of a burst at once, by the scale subresource, instead of at the HPA's next look.
+//!
+//! Only upwards, only to the number that the HPA will arrive at by the same metric, and only where Tidegate's own ScaledObject is
+//! what scales the workload.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use tidegate_cluster::{Kind, Objects, scaling::names};
+use tidegate_core::{plan::Plan, workload::WorkloadId};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    context::Context,
+    metrics::OperatorMetrics,
+    writer::{Unwritten, Writer},
+};
+
+/// At most one change of a workload in this time.
+const ROUND: Duration = Duration::from_secs(1);
+/// Changes at one time.
+const AT_ONCE: usize = 8;
+
+/// More replicas than a workload has are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burst {
+    /// The workload
+    pub id: WorkloadId,
+    /// Its replicas now
+    pub has: u32,
+    /// The replicas that the HPA will arrive at
+    pub needs: u32,
+}
+
+/// Function that returns the workloads that need more replicas than they have. It is called on every replica of Tidegate, because
+/// each keeps the demand for the HPA.
+pub type Bursts = Arc<dyn Fn(&Plan) -> Vec<Burst> + Send + Sync>;
+
+/// Adds replicas once a second, while this replica leads.
+pub async fn add_replicas(bursts: Bursts, context: Context, metrics: OperatorMetrics) {
+    let plans = context.watches.plan();
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = context.stop.cancelled() => return,
+        }
+        let Some(plan) = plans.borrow().clone() else { continue };
+        let found = bursts(&plan);
+        if found.is_empty() || !context.may_act() {
+            continue;
+        }
+        let own = context.watches.objects(|objects| scaled_by_us(objects, &plan, found));
+        let added = stream::iter(&own).for_each_concurrent(AT_ONCE, |burst| add(&context.writer, burst, &metrics));
+        added.await;
+    }
+}
+
+/// Those that Tidegate's own ScaledObject scales now: it exists, is not paused, and nobody else's is there.
+fn scaled_by_us(objects: &Objects, plan: &Plan, mut found: Vec<Burst>) -> Vec<Burst> {
+    let others = objects.foreign_scalers();
+    let names: std::collections::HashMap<_, _> = names(plan).collect();
+    found.retain(|burst| {
+        let name = names.get(&burst.id).map(String::as_str).unwrap_or_default();
+        let own = objects.scaled_object(&burst.id.namespace, name);
+        own.is_some_and(|object| object.is_tidegates() && !object.is_paused()) && !others.contains_key(&burst.id)
+    });
+    found
+}
+
+async fn add(writer: &Writer, burst: &Burst, metrics: &OperatorMetrics) {
+    let Burst { id, has, needs } = burst;
+    // The test fails when somebody else has changed the number meanwhile: then it is theirs, and the next round sees it.
+    let patch = json!([
+        {"op": "test", "path": "/spec/replicas", "value": has},
+        {"op": "replace", "path": "/spec/replicas", "value": needs},
+    ]);
+    let Ok(patch) = serde_json::from_value(patch) else { return };
+    let (api, params, patch) = (
+        writer.api(Kind::of_workload(id.kind), &id.namespace),
+        PatchParams::default(),
+        Patch::<()>::Json(patch),
+    );
+    match writer.write(api.patch_scale(&id.name, &params, &patch)).await {
+        Ok(_) => {
+            tracing::info!(workload = %id, replicas = needs, before = has, "adds replicas for a burst");
+            metrics.burst();
+        }
+        Err(Unwritten::Refused(kube::Error::Api(status))) if [404, 409, 422].contains(&status.code) => {}
+        Err(Unwritten::NotLeading) => {}
+        // The HPA gets there by itself.
+        Err(error) => tracing::warn!(workload = %id, %error, "cannot add replicas at once"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Bursts: demand that needs more replicas than there are, which the leader adds at once instead of at the HPA's next look.
+//!
+//! To agree with the HPA, the demand that was acted on is kept in the metric until the HPA has looked twice: it then arrives at the
+//! same number, and its stabilisation window knows that number. Every replica of Tidegate keeps it, since any of them may be asked.
+
+use std::{collections::HashMap, time::Duration};
+
+use tidegate_core::{
+    demand::{Desired, desired},
+    plan::{Plan, PlannedWorkload},
+    signal::{Signal, Target},
+    trigger::{Traffic, Trigger},
+    workload::WorkloadId,
+};
+use tokio::time::Instant;
+
+use super::Demands;
+
+/// Two periods of the HPA (`--horizontal-pod-autoscaler-sync-period`, 15 s by default), and some time for its calls.
+const KEPT: Duration = Duration::from_secs(35);
+
+/// More replicas than a workload has are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burst {
+    /// The workload
+    pub id: WorkloadId,
+    /// Its replicas now
+    pub has: u32,
+    /// The replicas that the HPA will arrive at
+    pub needs: u32,
+}
+
+/// The largest demand of each burst.
+#[derive(Debug, Default)]
+pub(super) struct Peaks(HashMap<WorkloadId, Vec<(Signal, f64, Instant)>>);
+
+impl Peaks {
+    fn remember(&mut self, id: &WorkloadId, signal: Signal, value: f64, now: Instant) {
+        let peaks = self.0.entry(id.clone()).or_default();
+        match peaks.iter_mut().find(|(of, ..)| *of == signal) {
+            Some((_, peak, at)) if value >= *peak || now >= *at + KEPT => (*peak, *at) = (value, now),
+            Some(_) => {}
+            None => peaks.push((signal, value, now)),
+        }
+    }
+
+    pub(super) fn of(&self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<f64> {
+        let Some(Traffic::Workload(id)) = &trigger.traffic else { return None };
+        let peak = self.0.get(id)?.iter().find(|(of, _, at)| *of == signal && now < *at + KEPT)?;
+        Some(peak.1)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.0.retain(|_, peaks| {
+            peaks.retain(|(.., at)| now < *at + KEPT);
+            !peaks.is_empty()
+        });
+    }
+}
+
+impl Demands {
+    /// The workloads that need more replicas than they have, and may get them at once; their demand is kept for a while.
+    /// `by_default` decides where a workload's annotations do not.
+    pub fn bursts(&self, plan: &Plan, by_default: bool) -> Vec<Burst> {
+        let now = Instant::now();
+        self.peaks.lock().forget(now);
+        plan.workloads.iter().filter_map(|(id, workload)| self.burst(id, workload, plan, by_default, now)).collect()
+    }
+
+    fn burst(
+        &self,
+        id: &WorkloadId,
+        workload: &PlannedWorkload,
+        plan: &Plan,
+        by_default: bool,
+        now: Instant,
+    ) -> Option<Burst> {
+        let intent = workload.intent.as_ref().ok().filter(|intent| !intent.paused)?;
+        let wanted = intent.burst.unwrap_or(by_default) && intent.behavior.goes_up_at_once();
+        let trigger = Trigger::of_workload(id, intent);
+        let capped = self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some());
+        let has = workload.replicas.wanted;
+        if !wanted || capped || intent.beside.formula.is_some() || workload.uid.is_empty() || has >= intent.bounds.max {
+            return None;
+        }
+        let measured = |target: &Target| match target.signal {
+            Signal::Schedule => self.demand(&trigger, *target, plan),
+            _ => self.as_measured(&trigger, *target, plan),
+        };
+        let known = trigger.targets.iter().filter_map(|target| measured(target).ok());
+        let needs: Vec<_> = known.map(|demand| demand.need).collect();
+        let Desired { replicas, .. } = desired(&needs, intent.bounds);
+        if needs.is_empty() || replicas <= has || (has == 0 && self.asks_for_replicas(id, plan) != Some(true)) {
+            return None;
+        }
+        let mut peaks = self.peaks.lock();
+        for need in needs.iter().filter(|need| need.replicas() > has) {
+            peaks.remember(id, need.signal, need.value, now);
+        }
+        Some(Burst { id: id.clone(), has, needs: replicas })
+    }
+}

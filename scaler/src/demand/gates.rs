@@ -1,0 +1,128 @@
+//! Demand that is held at the gates of workloads without replicas.
+
+use std::{fmt, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use tidegate_core::{
+    held::Held,
+    measured::Measured,
+    plan::{Plan, PlannedWorkload},
+    signal::{Family, Signal},
+    trigger::{Traffic, Trigger},
+    workload::WorkloadId,
+};
+use tokio::sync::watch;
+
+use super::{Demands, NoDemand, of_traffic};
+use crate::store::Reading;
+
+/// What the activator knows, for a process that has one.
+#[derive(Clone)]
+pub struct Gates {
+    /// What it holds of a workload's traffic
+    pub held: Arc<dyn Fn(&WorkloadId) -> Held + Send + Sync>,
+    /// Whether all Services of a workload lead to it, so that no request is lost when the last pod goes
+    pub lead: Arc<dyn Fn(&PlannedWorkload) -> bool + Send + Sync>,
+    /// Changes when it begins to hold something of a workload
+    pub news: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gates")
+    }
+}
+
+impl Demands {
+    /// Has the demand include what is held at gates.
+    #[must_use]
+    pub fn with_gates(self, gates: Gates) -> Self {
+        Self { gates: Some(gates), ..self }
+    }
+
+    /// Whether anything asks for replicas of a workload, whether or not it can be let go; `None` while that is unknown.
+    pub fn asks_for_replicas(&self, id: &WorkloadId, plan: &Plan) -> Option<bool> {
+        let intent = plan.workloads.get(id)?.intent.as_ref().ok()?;
+        self.is_asked_for(&Trigger::of_workload(id, intent), plan).ok()
+    }
+
+    /// Waits until something begins to be held; forever where there are no gates.
+    pub(crate) async fn news(gates: &mut Option<Gates>) {
+        if let Some(gates) = gates
+            && gates.news.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    pub(crate) fn gates(&self) -> Option<Gates> {
+        self.gates.clone()
+    }
+
+    /// Where business hours allow a workload no replicas now: when they next do, if ever. `None` while they allow some.
+    pub fn closed(&self, id: &WorkloadId, plan: &Plan) -> Option<Option<DateTime<Utc>>> {
+        let workload = plan.workloads.get(id)?;
+        let schedule = workload.schedule.as_ref()?;
+        let trigger = Trigger::of_workload(id, workload.intent.as_ref().ok()?);
+        self.is_closed(&trigger, plan).then(|| schedule.next_opening(self.now()))
+    }
+
+    pub(super) fn held(&self, trigger: &Trigger) -> Held {
+        match (&self.gates, &trigger.traffic) {
+            (Some(gates), Some(Traffic::Workload(id))) => (gates.held)(id),
+            _ => Held::default(),
+        }
+    }
+
+    /// Adds what is held to what was measured. A request through a proxy is in both, one from within the cluster only here, so the
+    /// larger of the two is a lower bound of their union.
+    pub(super) fn with_held(
+        &self,
+        trigger: &Trigger,
+        signal: Signal,
+        measured: Measured<Reading, NoDemand>,
+    ) -> Measured<Reading, NoDemand> {
+        let held = self.held(trigger);
+        let value = match signal {
+            Signal::RequestsPerSecond => held.arrivals_per_second,
+            Signal::Concurrency => held.requests as f64,
+            Signal::Connections => held.connections as f64,
+            _ => 0.0,
+        };
+        if value <= 0.0 {
+            return measured;
+        }
+        match measured {
+            Measured::Unknown(reason) => Measured::AtLeast(Reading { value, age: std::time::Duration::ZERO }, reason),
+            known => known.map(|reading| Reading { value: reading.value.max(value), ..reading }),
+        }
+    }
+
+    /// Whether the workload has to stay as it is although nothing asks for it: its Services do not lead to the activator yet, so that
+    /// requests would be lost when the last pod goes.
+    pub(super) fn must_stay(&self, trigger: &Trigger, plan: &Plan) -> bool {
+        let (Some(gates), Some(Traffic::Workload(id))) = (&self.gates, &trigger.traffic) else { return false };
+        let workload = plan.workloads.get(id).filter(|workload| workload.intent.as_ref().is_ok_and(|intent| intent.held));
+        workload.is_some_and(|workload| workload.replicas.wanted > 0 && !(gates.lead)(workload))
+    }
+
+    /// Whether a request or a connection of a workload that goes to zero is in flight: a stream may last for hours without a new
+    /// request.
+    pub(super) fn is_in_flight(&self, trigger: &Trigger, plan: &Plan) -> bool {
+        let Some(Traffic::Workload(id)) = &trigger.traffic else { return false };
+        let Some(workload) = plan.workloads.get(id) else { return false };
+        if !workload.intent.as_ref().is_ok_and(|intent| intent.held) {
+            return false;
+        }
+        // Envoy keeps idle connections to HTTP backends open: there, only requests are in flight.
+        let is_raw = |kind: &str| matches!(kind, "TCPRoute" | "TLSRoute");
+        let raw = workload.traffic.iter().any(|share| is_raw(&share.route.kind));
+        let signals = [Some(Signal::Concurrency), raw.then_some(Signal::Connections)];
+        let in_flight = |signal: Signal| {
+            let traffic = Traffic::Workload(id.clone());
+            of_traffic(&traffic, signal, plan, &self.signals).at_least().is_some_and(|reading| reading.value > 0.0)
+        };
+        signals.into_iter().flatten().filter(|signal| signal.family() == Family::Traffic).any(in_flight)
+    }
+}
