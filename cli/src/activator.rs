@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tidegate_activator::{Activator, Closed, Doors, HoldLimits};
 use tidegate_core::{ids::ServiceId, plan::{Plan, PlannedWorkload}, workload::WorkloadId};
@@ -76,21 +77,12 @@ impl Hold {
         plan: watch::Receiver<Option<Arc<Plan>>>,
         demands: Arc<Demands>,
         stop: CancellationToken,
-    ) {
+    ) -> Result<()> {
         let openings = move |id: &WorkloadId, _: &PlannedWorkload, plan: &Plan| {
             demands.closed(id, plan).map(|opens| Closed { opens })
         };
-        let ends = CancellationToken::new();
+        let (ends, release) = (CancellationToken::new(), self.settings.release.clone());
         let (peers, told) = watch::channel(Arc::default());
-        let release = self.settings.release.clone();
-        let follow = endpoints::follow_doors(
-            release.clone(),
-            self.book(),
-            plan,
-            Arc::new(openings),
-            self.doors.clone(),
-            ends.clone(),
-        );
         let listen = Arc::clone(&self.activator).run(self.doors.subscribe(), ends.clone());
         let talk = Arc::clone(&self.activator).run_peers(self.peer_address, told, ends.clone());
         let linger = async {
@@ -100,11 +92,17 @@ impl Hold {
             }
             ends.cancel();
         };
-        tokio::join!(follow, listen, talk, self.follow_peers(peers, &ends), linger);
+        // Doors and peers are followed until everything that is held has found its pod.
+        let book = self.book();
+        tokio::select! {
+            (talked, ..) = async { tokio::join!(talk, listen, linger) } => Ok(talked?),
+            () = endpoints::follow_doors(release.clone(), book, plan, Arc::new(openings), self.doors.clone()) => Ok(()),
+            () = self.follow_peers(peers) => Ok(()),
+        }
     }
 
     /// Keeps the addresses of the other replicas of Tidegate up to date.
-    async fn follow_peers(&self, peers: watch::Sender<Arc<[SocketAddr]>>, ends: &CancellationToken) {
+    async fn follow_peers(&self, peers: watch::Sender<Arc<[SocketAddr]>>) {
         let mut changes = self.book.changes();
         loop {
             let others = self.settings.addresses(&self.book).into_iter().filter(|ip| Some(*ip) != self.own());
@@ -114,9 +112,8 @@ impl Hold {
                 *known = others;
                 changed
             });
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                () = ends.cancelled() => return,
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     }

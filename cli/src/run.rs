@@ -64,7 +64,7 @@ pub(crate) enum Role {
 }
 
 /// How long calls may take to end once the process was asked to stop.
-const DRAIN: Duration = Duration::from_secs(25);
+const DRAIN: Duration = Duration::from_secs(35);
 
 pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     install_crypto();
@@ -258,7 +258,7 @@ impl Service {
     /// Starts to hold requests, and to lead them here while this replica leads.
     fn hold(&mut self, hold: &Hold, demands: &Arc<Demands>, context: OperatorContext) {
         let plan = context.watches.plan();
-        self.part(hold.clone().run(plan, Arc::clone(demands), self.stop.clone()));
+        self.parts.spawn(hold.clone().run(plan, Arc::clone(demands), self.stop.clone()));
         let asked = Arc::clone(demands);
         let activity = Arc::new(move |id: &WorkloadId, plan: &Plan| asked.asks_for_replicas(id, plan));
         self.part(endpoints::run(hold.settings(), hold.book(), activity, context));

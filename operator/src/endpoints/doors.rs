@@ -10,7 +10,6 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 use tokio::{sync::watch, time::sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::book::EndpointBook;
 
@@ -24,14 +23,13 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// Longest time between two looks, for the hours.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Keeps the doors up to date until the token is cancelled.
+/// Keeps the doors up to date. Returns once no Plan can come any more.
 pub async fn follow_doors(
     release: String,
     book: EndpointBook,
     mut plans: watch::Receiver<Option<Arc<Plan>>>,
     openings: Openings,
     doors: watch::Sender<Arc<Doors>>,
-    stop: CancellationToken,
 ) {
     let mut changes = book.changes();
     loop {
@@ -51,7 +49,6 @@ pub async fn follow_doors(
             changed = changes.changed() => if changed.is_err() { return },
             changed = plans.changed() => if changed.is_err() { return },
             () = sleep(LOOK) => {}
-            () = stop.cancelled() => return,
         }
         sleep(SETTLE).await;
     }

@@ -150,16 +150,6 @@ async fn a_workload_that_no_route_reaches_gets_an_event_that_says_so() -> Result
 }
 
 #[tokio::test]
-async fn keys_of_later_releases_are_accepted_and_said_not_to_act_yet() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
-    let scenario = scaled("later").await?;
-    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/wake-on-request=true"]).await?;
-    let message = scenario.event("Deployment", "task-api", "NotActedOnYet").await?;
-    ensure!(message.contains("tidegate.dev/wake-on-request"), "{message}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn tokens_of_a_workload_to_which_no_model_is_routed_are_reported_as_unknown() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = scaled("no-model").await?;
@@ -167,16 +157,5 @@ async fn tokens_of_a_workload_to_which_no_model_is_routed_are_reported_as_unknow
     scenario.kubectl(&["annotate", "deployment", "task-api", tokens]).await?;
     let message = scenario.event("Deployment", "task-api", "NoModel").await?;
     ensure!(message.contains("tidegate.dev/model"), "{message}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn zero_with_only_http_signals_keeps_one_replica_and_says_so() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
-    let scenario = scaled("zero").await?;
-    scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/min-replicas=0"]).await?;
-    let message = scenario.event("Deployment", "task-api", "ZeroNeedsWakeSignal").await?;
-    ensure!(message.contains("1 replica"), "{message}");
-    ensure!(scenario.get(&["scaledobject", "task-api"]).await?["spec"]["minReplicaCount"] == 1);
     Ok(())
 }

@@ -16,6 +16,7 @@ mod outages;
 mod standalone;
 mod tokens;
 mod traffic;
+mod zero;
 
 /// Time limit of one HTTP request.
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);

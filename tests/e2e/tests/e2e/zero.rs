@@ -1,0 +1,176 @@
+//! Workloads that go to zero, and are woken by requests, which are held meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tidegate_e2e::{
+    cluster::Cluster,
+    scenario::{Scenario, gateway, http, http_stack, route, task_api, until},
+};
+use tidegate_sim::load::{Load, LoadLimits, LoadSpec, Profile, Traffic};
+use tidegate_stack::http::get;
+
+/// Longer than a pod takes to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const OURS: &str = "endpointslice.kubernetes.io/managed-by=tidegate.dev";
+
+fn patient() -> LoadLimits {
+    LoadLimits { timeout: PATIENCE, ..LoadLimits::default() }
+}
+
+/// Waits until nobody is there, and requests are led to the activator.
+async fn asleep(scenario: &Scenario) -> Result<()> {
+    scenario.wait_for_replicas("task-api", 0).await?;
+    until("no pod is left", async || {
+        let pods = scenario.get(&["pods", "-l", "app=task-api"]).await?;
+        ensure!(pods["items"].as_array().is_some_and(Vec::is_empty), "there are pods yet");
+        ensure!(!led(scenario).await?.is_empty(), "no EndpointSlice leads to the activator");
+        Ok(())
+    })
+    .await
+}
+
+/// Our EndpointSlices whose endpoints get traffic.
+async fn led(scenario: &Scenario) -> Result<Vec<Value>> {
+    let slices = scenario.get(&["endpointslices", "-l", OURS]).await?;
+    let ready = |slice: &&Value| slice["endpoints"][0]["conditions"]["ready"] == true;
+    Ok(slices["items"].as_array().into_iter().flatten().filter(ready).cloned().collect())
+}
+
+async fn sleeper(name: &str, annotations: &[(&str, &str)]) -> Result<Scenario> {
+    let scenario = Scenario::new(name).await?;
+    let all = [&[("min-replicas", "0"), ("max-replicas", "8"), ("zero-after", "5s")][..], annotations].concat();
+    scenario.apply(&http_stack(&all)).await?;
+    Ok(scenario)
+}
+
+/// How many of these requests at one time were answered 200, and the longest time of them.
+async fn burst_of(scenario: &Scenario, requests: u32) -> Result<u64> {
+    let to = scenario.gateway("web", 8080).await?;
+    let at_once = Profile::starting_at(f64::from(requests)).hold(Duration::from_secs(1));
+    let spec = LoadSpec { limits: patient(), ..LoadSpec::new(http()?, at_once) };
+    let counts = Load::start(spec, vec![to]).finished().await.counts;
+    ensure!(counts.ok_share() >= 1.0, "requests were lost: {counts:?}");
+    Ok(counts.ok)
+}
+
+#[tokio::test]
+async fn requests_at_zero_are_held_and_answered_and_above_zero_nothing_of_tidegate_is_in_their_path() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("zero", &[("requests-per-second", "20")]).await?;
+    asleep(&scenario).await?;
+    let answered = burst_of(&scenario, 30).await?;
+    ensure!(answered >= 20, "only {answered} were sent");
+    ensure!(scenario.replicas("task-api").await? >= 1);
+    let load = scenario.load(scenario.gateway("web", 8080).await?, http()?, 10.0).await?;
+    until("the EndpointSlices are gone", async || {
+        let left = scenario.get(&["endpointslices", "-l", OURS]).await?;
+        ensure!(left["items"].as_array().is_some_and(Vec::is_empty), "{left}");
+        Ok(())
+    })
+    .await?;
+    let counts = load.snapshot().counts;
+    ensure!(counts.ok_share() >= 1.0, "{counts:?}");
+    drop(load);
+    asleep(&scenario).await
+}
+
+#[tokio::test]
+async fn not_one_request_is_lost_whenever_in_a_cycle_it_comes() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("cycles", &[("requests-per-second", "20")]).await?;
+    asleep(&scenario).await?;
+    // One request each 7 s, while everything else takes other times: over the minutes they meet every moment of a cycle.
+    let sparse = Profile::starting_at(1.0 / 7.0).hold(Duration::from_secs(150));
+    let to = scenario.gateway("web", 8080).await?;
+    let spec = LoadSpec { limits: patient(), ..LoadSpec::new(http()?, sparse) };
+    let counts = Load::start(spec, vec![to]).finished().await.counts;
+    ensure!(counts.ok >= 15 && counts.ok_share() >= 1.0, "{counts:?}");
+    for _ in 0..2 {
+        asleep(&scenario).await?;
+        burst_of(&scenario, 5).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_caller_within_the_cluster_is_held_at_the_service_itself() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("inside", &[("concurrency", "4")]).await?;
+    asleep(&scenario).await?;
+    let service = scenario.get(&["service", "task-api"]).await?;
+    let ip = service["spec"]["clusterIP"].as_str().context("it has no clusterIP")?.to_owned();
+    let (status, _) = get(&format!("http://{ip}:8000/tasks"), PATIENCE).await?;
+    ensure!(status == 200, "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tcp_connection_is_held_until_a_pod_is_ready() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("zero-tcp").await?;
+    let annotations = [("min-replicas", "0"), ("zero-after", "5s"), ("connections", "10")];
+    let stack = gateway(&[("tcp", "TCP", 7070)])
+        + &task_api("task-api", &annotations)
+        + &route("TCPRoute", "tasks", "tcp", 7000, &[("task-api", 1)]);
+    scenario.apply(&stack).await?;
+    asleep(&scenario).await?;
+    let to = scenario.gateway("web", 7070).await?;
+    let once = Profile::starting_at(3.0).hold(Duration::from_secs(1));
+    let spec = LoadSpec { limits: patient(), ..LoadSpec::new(Traffic::tcp(), once) };
+    let counts = Load::start(spec, vec![to]).finished().await.counts;
+    ensure!(counts.ok_share() >= 1.0 && counts.ok > 0, "{counts:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_to_a_pod_that_never_gets_ready_is_answered_503_with_the_reason_at_its_deadline() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("never-ready", &[("requests-per-second", "20"), ("hold-timeout", "3s")]).await?;
+    asleep(&scenario).await?;
+    let crashes = r#"{"spec":{"template":{"spec":{"containers":[{"name":"task-api","args":["--no-such-flag"]}]}}}}"#;
+    scenario.kubectl(&["patch", "deployment", "task-api", "-p", crashes]).await?;
+    let to = scenario.gateway("web", 8080).await?;
+    let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
+    ensure!(status == 503 && body.contains("task-api") && body.contains("ready"), "{status}: {body}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn outside_hours_a_request_is_answered_503_with_the_opening_and_wakes_nothing() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let never_today = [("hours", "Jan 1 03:00-03:01"), ("timezone", "UTC"), ("requests-per-second", "20")];
+    let scenario = sleeper("closed", &never_today).await?;
+    asleep(&scenario).await?;
+    let to = scenario.gateway("web", 8080).await?;
+    let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
+    ensure!(status == 503 && body.contains("01-01T03:00:00"), "{status}: {body}");
+    scenario.stays("task-api", Duration::from_secs(20), |replicas| replicas == 0).await
+}
+
+#[tokio::test]
+async fn without_a_service_zero_keeps_one_replica_and_says_why() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("no-service", &[("requests-per-second", "20")]).await?;
+    scenario.kubectl(&["delete", "service", "task-api"]).await?;
+    let message = scenario.event("Deployment", "task-api", "ZeroNeedsWakeSignal").await?;
+    ensure!(message.contains("no Service selects its pods"), "{message}");
+    until("one replica is the minimum", async || {
+        let minimum = scenario.get(&["scaledobject", "task-api"]).await?["spec"]["minReplicaCount"].clone();
+        ensure!(minimum == 1, "{minimum}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn replicas_for_a_step_of_the_load_are_asked_for_at_once() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("burst").await?;
+    scenario.apply(&http_stack(&[("requests-per-second", "10"), ("max-replicas", "6")])).await?;
+    let to = scenario.gateway("web", 8080).await?;
+    let _load = scenario.load(to, http()?, 45.0).await?;
+    scenario.wait_for_replicas("task-api", 5).await?;
+    scenario.stays("task-api", Duration::from_secs(45), |replicas| replicas >= 5).await
+}
