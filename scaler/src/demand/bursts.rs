@@ -100,3 +100,99 @@ impl Demands {
         Some(Burst { id: id.clone(), has, needs: replicas })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::fixture::{demands, deployment, measure, plan, share};
+
+    const RULE: &str = "httproute/shop/web/rule/0";
+
+    /// Six replicas, each of which carries 100 requests/s.
+    fn planned(annotations: &[(&str, &str)]) -> Plan {
+        let all = [&[("requests-per-second", "100"), ("max-replicas", "20")][..], annotations].concat();
+        let mut plan = plan("api", &all, vec![share("web")]);
+        plan.workloads.values_mut().for_each(|workload| workload.uid = "1".to_owned());
+        plan
+    }
+
+    fn value(demands: &Demands, plan: &Plan) -> f64 {
+        let trigger = Trigger::of_workload(&deployment("api"), plan.workloads[&deployment("api")].intent.as_ref().unwrap());
+        demands.demand(&trigger, trigger.targets[0], plan).unwrap().need.value
+    }
+
+    fn needs(demands: &Demands, plan: &Plan) -> Vec<u32> {
+        demands.bursts(plan, true).iter().map(|burst| burst.needs).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_acted_on_stays_in_the_metric_until_the_hpa_has_looked_twice() {
+        let (demands, mut plan) = (demands(), planned(&[]));
+        demands.signals().keep(&plan);
+        measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
+        assert_eq!(needs(&demands, &plan), [12]);
+        plan.workloads.get_mut(&deployment("api")).unwrap().replicas.wanted = 12;
+        measure(demands.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
+        assert_eq!(needs(&demands, &plan), [0_u32; 0]);
+        assert_eq!(value(&demands, &plan), 1150.0);
+        advance(KEPT).await;
+        measure(demands.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
+        assert_eq!(value(&demands, &plan), 300.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_that_could_not_be_acted_on_does_not_keep_itself_alive() {
+        let (demands, plan) = (demands(), planned(&[]));
+        demands.signals().keep(&plan);
+        measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
+        assert_eq!(needs(&demands, &plan), [12]);
+        measure(demands.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
+        advance(KEPT).await;
+        assert_eq!(needs(&demands, &plan), [0_u32; 0]);
+        assert_eq!(value(&demands, &plan), 300.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_added_where_somebody_wants_it_slow_or_something_else_decides() {
+        let demands = demands();
+        for annotations in [
+            [("burst", "false")],
+            [("scale-up-after", "1m")],
+            [("scale-up-rate", "2/1m")],
+            [("paused", "true")],
+        ] {
+            let plan = planned(&annotations);
+            demands.signals().keep(&plan);
+            measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
+            assert_eq!(needs(&demands, &plan), [0_u32; 0], "{annotations:?}");
+        }
+        let plan = planned(&[]);
+        assert_eq!(demands.bursts(&plan, false), []);
+    }
+
+    proptest! {
+        #[test]
+        fn a_burst_is_within_bounds_and_what_the_hpa_makes_of_the_same_metric(load in 0.0f64..5000.0, after in 0.0f64..5000.0) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let (demands, mut plan) = (demands(), planned(&[]));
+                demands.signals().keep(&plan);
+                measure(demands.signals(), &[(RULE, [load, 0.0, 0.0])]);
+                if let [added] = needs(&demands, &plan)[..] {
+                    prop_assert!((7..=20).contains(&added));
+                    plan.workloads.get_mut(&deployment("api")).unwrap().replicas.wanted = added;
+                    measure(demands.signals(), &[(RULE, [after, 0.0, 0.0])]);
+                    for _ in 0..2 {
+                        advance(Duration::from_secs(15)).await;
+                        let hpa = (value(&demands, &plan) / 100.0).ceil().min(20.0) as u32;
+                        prop_assert!(hpa >= added, "the HPA comes to {hpa}, and {added} were added");
+                    }
+                }
+                Ok(())
+            })?;
+        }
+    }
+}

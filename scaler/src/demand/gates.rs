@@ -126,3 +126,96 @@ impl Demands {
         signals.into_iter().flatten().filter(|signal| signal.family() == Family::Traffic).any(in_flight)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::fixture::{demands, deployment, measure, plan, share};
+
+    const RULE: &str = "httproute/shop/web/rule/0";
+
+    struct Gated {
+        demands: Demands,
+        plan: Plan,
+        held: Arc<Mutex<Held>>,
+        lead: Arc<AtomicBool>,
+    }
+
+    /// A workload with a pod that may go to zero, of which 20 requests/s or 8 in flight are one replica's part.
+    fn gated() -> Gated {
+        let (held, lead) = (Arc::<Mutex<Held>>::default(), Arc::new(AtomicBool::new(false)));
+        let (of_held, of_lead) = (Arc::clone(&held), Arc::clone(&lead));
+        let gates = Gates {
+            held: Arc::new(move |_| *of_held.lock()),
+            lead: Arc::new(move |_| of_lead.load(Ordering::Relaxed)),
+            news: watch::Sender::new(0).subscribe(),
+        };
+        let annotations = [("min-replicas", "0"), ("requests-per-second", "20"), ("concurrency", "8")];
+        let mut plan = plan("api", &annotations, vec![share("web")]);
+        for workload in plan.workloads.values_mut() {
+            workload.uid = "1".to_owned();
+            workload.intent.as_mut().unwrap().held = true;
+        }
+        let demands = demands().with_gates(gates);
+        demands.signals().keep(&plan);
+        Gated { demands, plan, held, lead }
+    }
+
+    impl Gated {
+        fn trigger(&self) -> Trigger {
+            let workload = &self.plan.workloads[&deployment("api")];
+            Trigger::of_workload(&deployment("api"), workload.intent.as_ref().unwrap())
+        }
+
+        fn is_active(&self) -> bool {
+            self.demands.is_active(&self.trigger(), &self.plan).unwrap()
+        }
+
+        fn values(&self) -> Vec<f64> {
+            let trigger = self.trigger();
+            let demand = |target| self.demands.demand(&trigger, target, &self.plan).unwrap().need.value;
+            trigger.targets.iter().map(|target| demand(*target)).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_workload_without_demand_stays_until_its_services_lead_to_the_activator() {
+        let gated = gated();
+        measure(gated.demands.signals(), &[(RULE, [0.0, 0.0, 0.0])]);
+        assert!(gated.is_active());
+        assert_eq!(gated.demands.asks_for_replicas(&deployment("api"), &gated.plan), Some(false));
+        gated.lead.store(true, Ordering::Relaxed);
+        assert!(!gated.is_active());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_keeps_its_replica_though_no_new_one_comes() {
+        let gated = gated();
+        gated.lead.store(true, Ordering::Relaxed);
+        measure(gated.demands.signals(), &[(RULE, [0.0, 1.0, 0.0])]);
+        assert!(gated.is_active());
+        measure(gated.demands.signals(), &[(RULE, [0.0, 0.0, 3.0])]);
+        assert!(!gated.is_active(), "Envoy keeps idle connections open");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_wakes_and_counts_and_what_proxies_measure_of_it_does_not_count_twice() {
+        let gated = gated();
+        gated.lead.store(true, Ordering::Relaxed);
+        measure(gated.demands.signals(), &[(RULE, [10.0, 3.0, 0.0])]);
+        *gated.held.lock() = Held { requests: 30, connections: 0, arrivals_per_second: 5.0, awake: true };
+        assert!(gated.is_active());
+        assert_eq!(gated.values(), [10.0, 30.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_a_lower_bound_where_nothing_was_measured() {
+        let gated = gated();
+        *gated.held.lock() = Held { requests: 80, connections: 0, arrivals_per_second: 130.0, awake: true };
+        assert_eq!(gated.values(), [130.0, 80.0]);
+    }
+}
