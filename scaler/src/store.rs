@@ -14,6 +14,7 @@ mod proxy_sets;
 mod queries;
 mod questions;
 mod rounds;
+mod sample;
 mod serving;
 mod tokens;
 mod window;
@@ -55,8 +56,8 @@ pub(crate) use self::{
 };
 pub use self::{
     kept_clusters::Series,
-    proxies::{Counters, Sample, Shows},
     rounds::ClusterValues,
+    sample::{Counters, Sample, Shows},
     serving::ServerCounters,
     tokens::TokenCounters,
 };
