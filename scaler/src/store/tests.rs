@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tidegate_core::plan::ClusterShare;
+use tidegate_core::plan::{ClusterShare, Proxy};
 use tokio::time::advance;
 
 use super::*;
