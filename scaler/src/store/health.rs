@@ -89,3 +89,29 @@ impl SignalStore {
         self.rounds.lock().prometheus_status(source, error, Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kafka_cluster_is_a_source_that_says_since_when_it_does_not_answer() {
+        let signals = SignalStore::new(Duration::from_secs(300));
+        let status = || {
+            let all = signals.sources().into_iter();
+            all.map(|source| (source.name, source.last_success_seconds, source.error)).collect::<Vec<_>>()
+        };
+        assert_eq!(status(), []);
+        signals.kafka_swept("events", None);
+        advance(Duration::from_secs(7)).await;
+        signals.kafka_swept("events", Some("all brokers are down".to_owned()));
+        let down = ("Kafka cluster events".to_owned(), Some(7.0), Some("all brokers are down".to_owned()));
+        assert_eq!(status(), [down]);
+        signals.kafka_swept("events", None);
+        assert_eq!(status(), [("Kafka cluster events".to_owned(), Some(0.0), None)]);
+    }
+}
