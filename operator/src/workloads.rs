@@ -1,6 +1,7 @@
 //! Plan → ScaledObjects: the one that each workload should have, and the writes that get it there.
 
 mod above;
+mod detail;
 mod drift;
 mod ledger;
 mod missing;
