@@ -43,14 +43,9 @@ fn plan() -> Plan {
     let service = ServiceId { namespace: "llm".into(), name: "qwen".into() };
     let share = ClusterShare {
         cluster: RULE.into(),
-        split: None,
-        share: 1.0,
-        of_backend: 1.0,
         route: route("HTTPRoute"),
         service: service.clone(),
-        fleets: [].into(),
-        meaning: 0,
-        pending: false,
+        ..crate::fixture::share("chat")
     };
     let stats = ([127, 0, 0, 1], 19001).into();
     let (metrics, fleet) = (([127, 0, 0, 1], 1064).into(), Some("gateway/llm/ai".into()));
