@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use tidegate_core::{
     demand::{Desired, Need, desired},
     measured::Measured,
-    plan::Plan,
+    plan::{Plan, PlannedWorkload},
     schedule::Limits,
     signal::{Family, Signal, Target},
     trigger::{Traffic, Trigger},
@@ -291,8 +291,7 @@ impl Demands {
 
     /// Returns why the traffic of this workload is not counted completely, if so.
     fn unseen(&self, trigger: &Trigger, plan: &Plan, now: Instant) -> Option<NoDemand> {
-        let Some(Traffic::Workload(id)) = &trigger.traffic else { return None };
-        let workload = plan.workloads.get(id)?;
+        let (id, workload) = planned(trigger, plan)?;
         // Manifests say nothing about pods.
         let in_a_cluster = !workload.uid.is_empty();
         let nobody_ready = in_a_cluster && workload.replicas.wanted > 0 && workload.replicas.ready == 0;
@@ -306,17 +305,20 @@ fn of_query(query: &str, reason: NoReading) -> NoDemand {
 
 /// The replicas that a lower bound must ask for to be used; out of reach if the trigger does not say which workload it scales.
 fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
-    let workload = match &trigger.traffic {
-        Some(Traffic::Workload(id)) => plan.workloads.get(id),
-        _ => None,
-    };
-    workload.map_or(u32::MAX, |workload| workload.replicas.wanted)
+    planned(trigger, plan).map_or(u32::MAX, |(_, workload)| workload.replicas.wanted)
 }
 
 /// Whether the workload is known to have no replicas. Manifests say nothing about that.
 fn sleeps(trigger: &Trigger, plan: &Plan) -> bool {
-    let Some(Traffic::Workload(id)) = &trigger.traffic else { return false };
-    plan.workloads.get(id).is_some_and(|workload| !workload.uid.is_empty() && workload.replicas.wanted == 0)
+    planned(trigger, plan).is_some_and(|(_, workload)| !workload.uid.is_empty() && workload.replicas.wanted == 0)
+}
+
+/// The workload that the trigger scales, if it says which, and the Plan has it.
+fn planned<'a>(trigger: &'a Trigger, plan: &'a Plan) -> Option<(&'a WorkloadId, &'a PlannedWorkload)> {
+    match &trigger.traffic {
+        Some(Traffic::Workload(id)) => plan.workloads.get(id).map(|workload| (id, workload)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
