@@ -8,19 +8,11 @@ use std::{
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{self, Registry, Unit},
+    registry::Registry,
 };
-use tidegate_core::metric::Metric;
+use tidegate_core::metric::{Metric, register};
 
 use crate::kind::Kind;
-
-/// Registers a metric under the name, unit and help of the table.
-fn register(registry: &mut Registry, metric: Metric, measured: impl registry::Metric) {
-    match metric.unit() {
-        "" => registry.register(metric.stem(), metric.help(), measured),
-        unit => registry.register_with_unit(metric.stem(), metric.help(), Unit::Other(unit.to_owned()), measured),
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct What {

@@ -1,6 +1,8 @@
 //! The metrics that Tidegate serves on `/metrics`: the table of their names, from which they are registered and
 //! `docs/reference/metrics.md` is made. Names follow Prometheus' conventions: base units, `_total` on counters.
 
+use prometheus_client::registry::{self, Registry, Unit};
+
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -155,4 +157,17 @@ impl Metric {
         let total = if self.kind() == MetricKind::Counter { "_total" } else { "" };
         format!("{}{unit}{total}", self.stem())
     }
+}
+
+/// Registers a metric under the name, unit and help of the table.
+pub fn register(registry: &mut Registry, metric: Metric, measured: impl registry::Metric) {
+    match unit(metric) {
+        Some(unit) => registry.register_with_unit(metric.stem(), metric.help(), unit, measured),
+        None => registry.register(metric.stem(), metric.help(), measured),
+    }
+}
+
+/// The unit of a metric, as the encoder wants it; `None` for a plain number.
+pub fn unit(metric: Metric) -> Option<Unit> {
+    (!metric.unit().is_empty()).then(|| Unit::Other(metric.unit().to_owned()))
 }

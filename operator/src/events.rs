@@ -183,7 +183,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::api_server::context;
+    use crate::fixture::context;
 
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
     struct Word(&'static str, Reason);

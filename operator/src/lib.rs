@@ -1,12 +1,12 @@
 //! Reads and writes the cluster: the index makes the Plan, and the leader keeps one ScaledObject per workload and the status of
 //! Calendars, and switches objects without a metric off and on by their hours.
 
-#[cfg(test)]
-mod api_server;
 pub mod calendars;
 pub mod context;
 pub mod endpoints;
 pub mod events;
+#[cfg(test)]
+mod fixture;
 pub mod lease;
 pub mod metrics;
 pub mod proxies;

@@ -5,11 +5,13 @@ pub mod resource;
 mod serving;
 mod settings;
 mod start;
+mod state;
 mod strangers;
 mod watches;
 
 pub use self::{
     settings::{ConfigMapName, WatchSettings},
     start::start,
-    watches::{WatchState, Watches},
+    state::WatchState,
+    watches::Watches,
 };

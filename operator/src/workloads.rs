@@ -2,6 +2,7 @@
 
 mod above;
 mod burst;
+mod detail;
 mod drift;
 mod ledger;
 mod missing;

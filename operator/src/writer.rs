@@ -174,7 +174,7 @@ mod tests {
     use tokio::time::{advance, sleep};
 
     use super::*;
-    use crate::api_server::{Scenario, context};
+    use crate::fixture::{Scenario, context};
     use crate::watch::resource::preferred;
 
     #[tokio::test(start_paused = true)]

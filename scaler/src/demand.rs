@@ -21,6 +21,8 @@ mod kafka;
 mod last;
 mod llm;
 mod neighbours;
+mod no_demand;
+mod traffic;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,10 +30,8 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tidegate_core::{
     demand::{Desired, Need, desired},
-    ids::{RouteRef, ServiceId},
     measured::Measured,
-    not_followed::Few,
-    plan::{ClusterShare, Plan, PlannedWorkload},
+    plan::{Plan, PlannedWorkload},
     schedule::Limits,
     signal::{Family, Signal, Target},
     trigger::{Traffic, Trigger},
@@ -39,82 +39,24 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-pub(crate) use self::kafka::KafkaNow;
-pub(crate) use self::llm::{ModelNow, Routed};
-pub(crate) use self::neighbours::unknown_workload;
-pub use self::{bursts::Burst, gates::Gates, hours::Clock, kafka::watch_consumers};
+pub use self::{bursts::Burst, gates::Gates, hours::Clock, kafka::watch_consumers, no_demand::NoDemand};
 use self::{
     bursts::Peaks,
-    hours::HoursNow,
+    hours::{HoursNow, no_hours},
     kafka::{Consumers, of_group},
     last::LastValues,
-    neighbours::unknown_service,
+    traffic::of_traffic,
+};
+pub(crate) use self::{
+    kafka::KafkaNow,
+    llm::{ModelNow, Routed},
+    neighbours::unknown_workload,
+    traffic::{of_cluster, of_clusters, parts},
 };
 use crate::{
     store::{NoReading, Reading, SignalStore},
     text::shortened,
 };
-
-/// Why there is no value for a target.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoDemand {
-    /// The Plan has not been made yet
-    #[error("the cluster is not known yet: /readyz says what is waited for")]
-    NothingKnown,
-    /// The Plan does not know the workload
-    #[error("{id} has no annotations of Tidegate, or does not exist; {known}")]
-    UnknownWorkload {
-        /// The workload that was asked for
-        id: WorkloadId,
-        /// The workloads known in its namespace, as a sentence
-        known: String,
-    },
-    /// The Service is not in the Plan, which knows only Services that routes reach
-    #[error("no route reaches Service {} in namespace {}, or it does not exist; {known}", id.name, id.namespace)]
-    UnknownService {
-        /// The Service that was asked for
-        id: ServiceId,
-        /// The Services reached in its namespace, as a sentence
-        known: String,
-    },
-    /// No route leads to the workload
-    #[error("no route reaches {id}: {why}")]
-    NoRoute {
-        /// The workload
-        id: WorkloadId,
-        /// What is wrong with the routes that name its Services, or what is wanted
-        why: String,
-    },
-    /// The route's cluster names in the Plan are not yet the ones that the proxies have
-    #[error(
-        "{0} has changed, and Envoy Gateway has not taken that in yet: its status.parents report an earlier generation, so that \
-         nobody knows which clusters are its own"
-    )]
-    NotProgrammed(RouteRef),
-    /// No pod takes the workload's traffic, so it may not be counted
-    #[error("no pod of {id} is ready, and requests that nobody can take may not be counted")]
-    NobodyReady {
-        /// The workload
-        id: WorkloadId,
-    },
-    /// The trigger uses the workload's business hours, and the workload has none
-    #[error("{id} has no hours: the ScaledObject is older than its annotations, and is about to change")]
-    NoHours {
-        /// The workload
-        id: WorkloadId,
-    },
-    /// The trigger asks for traffic, but does not say whose
-    #[error("the trigger does not say whose traffic counts: give service (a Service of this namespace) or clusters")]
-    NoTraffic,
-    /// The signal was not measured
-    #[error("{name}: {reason}")]
-    NoReading {
-        /// The cluster or the query
-        name: String,
-        /// Why
-        reason: NoReading,
-    },
-}
 
 /// The value of one target.
 #[derive(Debug, Clone, PartialEq)]
@@ -368,23 +310,6 @@ impl Demands {
         }
     }
 
-    /// Returns why a workload's traffic cannot be measured although the proxies answer; `None` otherwise.
-    pub fn not_measured(&self, id: &WorkloadId, plan: &Plan) -> Option<String> {
-        let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
-        let trigger = Trigger::of_workload(id, intent);
-        let traffic = trigger.traffic.as_ref()?;
-        let targets = trigger.targets.iter().filter(|target| target.signal.family() == Family::Traffic);
-        let mut reasons =
-            targets.filter_map(|target| of_traffic(traffic, target.signal, plan, &self.signals).exact().err());
-        let not_shown = |reason: &NoDemand| {
-            matches!(
-                reason,
-                NoDemand::NotProgrammed(_) | NoDemand::NoReading { reason: NoReading::NotShown { .. }, .. }
-            )
-        };
-        reasons.find(not_shown).map(|reason| reason.to_string())
-    }
-
     /// Returns why the trigger's own query or lag got no answer the last time, while an earlier answer is still used.
     fn failing(&self, trigger: &Trigger, signal: Signal) -> Option<NoDemand> {
         let bad = |reason| NoReading::BadAnswer { reason };
@@ -402,8 +327,7 @@ impl Demands {
 
     /// Returns why the traffic of this workload is not counted completely, if so.
     fn unseen(&self, trigger: &Trigger, plan: &Plan, now: Instant) -> Option<NoDemand> {
-        let Some(Traffic::Workload(id)) = &trigger.traffic else { return None };
-        let workload = plan.workloads.get(id)?;
+        let (id, workload) = planned(trigger, plan)?;
         // Manifests say nothing about pods.
         let in_a_cluster = !workload.uid.is_empty();
         let nobody_ready = in_a_cluster && workload.replicas.wanted > 0 && workload.replicas.ready == 0;
@@ -411,115 +335,26 @@ impl Demands {
     }
 }
 
-impl NoDemand {
-    /// Whether the last value replaces the missing one. Not for a workload that Tidegate no longer manages: nobody needs its demand.
-    fn holds(&self) -> bool {
-        !matches!(self, Self::UnknownWorkload { .. } | Self::NoTraffic)
-    }
-}
-
-/// The error for a trigger that uses its workload's business hours where there are none.
-fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
-    match &trigger.traffic {
-        Some(Traffic::Workload(id)) if plan.workloads.contains_key(id) => NoDemand::NoHours { id: id.clone() },
-        Some(Traffic::Workload(id)) => unknown_workload(id, plan),
-        _ => NoDemand::NoTraffic,
-    }
-}
-
-fn of_traffic(traffic: &Traffic, signal: Signal, plan: &Plan, signals: &SignalStore) -> Measured<Reading, NoDemand> {
-    let of_share = |share: &ClusterShare| {
-        let parts: Vec<_> = parts(share).filter(|(_, part)| *part > 0.0).collect();
-        match parts.is_empty() || share.share == 0.0 {
-            // A part of zero is exact without a measurement.
-            true => Measured::Exact(NOTHING),
-            false if share.pending => Measured::Unknown(NoDemand::NotProgrammed(share.route.clone())),
-            false => of_clusters(&parts, signal, signals),
-        }
-    };
-    let all: Vec<_> = match traffic {
-        Traffic::Clusters(names) => {
-            signals.keep_named(names);
-            names.iter().map(|name| of_clusters(&[(name, 1.0)], signal, signals)).collect()
-        }
-        Traffic::Workload(_) | Traffic::Service(_) => match shares(traffic, plan) {
-            Ok(shares) => shares.iter().map(of_share).collect(),
-            Err(reason) => return Measured::Unknown(reason),
-        },
-    };
-    all.into_iter().reduce(|sum, more| sum.and(more, add)).unwrap_or(Measured::Unknown(NoDemand::NoTraffic))
-}
-
-/// Returns the shares of clusters that carry the traffic; never empty.
-fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], NoDemand> {
-    match traffic {
-        Traffic::Workload(id) => match plan.workloads.get(id) {
-            None => Err(unknown_workload(id, plan)),
-            Some(workload) if workload.traffic.is_empty() => Err(no_route(id, workload)),
-            Some(workload) => Ok(&workload.traffic),
-        },
-        Traffic::Service(id) => match plan.services.get(id) {
-            Some(shares) if !shares.is_empty() => Ok(shares),
-            _ => Err(unknown_service(id, plan)),
-        },
-        Traffic::Clusters(_) => Err(NoDemand::NoTraffic),
-    }
-}
-
-fn no_route(id: &WorkloadId, workload: &PlannedWorkload) -> NoDemand {
-    let why = match workload.not_followed.as_slice() {
-        [] => "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway accepts, with a backendRef to a Service that \
-               selects its pods; `tidegate routes` prints what is reached"
-            .to_owned(),
-        refused => Few(refused).to_string(),
-    };
-    NoDemand::NoRoute { id: id.clone(), why }
-}
-
-/// Returns the clusters of a rule with the workload's part of each: of the rule's cluster its share, of the backend's own cluster
-/// all that it has of the backend. Envoy Gateway makes one or the other (the names flip at run time, so both are always read).
-pub(crate) fn parts(share: &ClusterShare) -> impl Iterator<Item = (&str, f64)> {
-    let split = share.split.iter().map(|split| (&**split, share.of_backend));
-    std::iter::once((&*share.cluster, share.share * share.of_backend)).chain(split)
-}
-
-/// Returns the signal of one whole cluster.
-pub(crate) fn of_cluster(name: &str, signal: Signal, signals: &SignalStore) -> Result<Reading, NoDemand> {
-    of_clusters(&[(name, 1.0)], signal, signals).exact()
-}
-
-pub(crate) fn of_clusters(
-    clusters: &[(&str, f64)],
-    signal: Signal,
-    signals: &SignalStore,
-) -> Measured<Reading, NoDemand> {
-    let name = || format!("cluster {}", shortened(clusters.first().map_or("", |(name, _)| name)));
-    signals.traffic(clusters, signal).map_why(|reason| NoDemand::NoReading { name: name(), reason })
-}
-
 fn of_query(query: &str, reason: NoReading) -> NoDemand {
     NoDemand::NoReading { name: format!("query {}", shortened(query)), reason }
 }
 
-const NOTHING: Reading = Reading { value: 0.0, age: Duration::ZERO };
-
-fn add(sum: Reading, more: Reading) -> Reading {
-    Reading { value: sum.value + more.value, age: sum.age.max(more.age) }
-}
-
 /// The replicas that a lower bound must ask for to be used; out of reach if the trigger does not say which workload it scales.
 fn replicas_now(trigger: &Trigger, plan: &Plan) -> u32 {
-    let workload = match &trigger.traffic {
-        Some(Traffic::Workload(id)) => plan.workloads.get(id),
-        _ => None,
-    };
-    workload.map_or(u32::MAX, |workload| workload.replicas.wanted)
+    planned(trigger, plan).map_or(u32::MAX, |(_, workload)| workload.replicas.wanted)
 }
 
 /// Whether the workload is known to have no replicas. Manifests say nothing about that.
 fn sleeps(trigger: &Trigger, plan: &Plan) -> bool {
-    let Some(Traffic::Workload(id)) = &trigger.traffic else { return false };
-    plan.workloads.get(id).is_some_and(|workload| !workload.uid.is_empty() && workload.replicas.wanted == 0)
+    planned(trigger, plan).is_some_and(|(_, workload)| !workload.uid.is_empty() && workload.replicas.wanted == 0)
+}
+
+/// The workload that the trigger scales, if it says which, and the Plan has it.
+fn planned<'a>(trigger: &'a Trigger, plan: &'a Plan) -> Option<(&'a WorkloadId, &'a PlannedWorkload)> {
+    match &trigger.traffic {
+        Some(Traffic::Workload(id)) => plan.workloads.get(id).map(|workload| (id, workload)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

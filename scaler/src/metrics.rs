@@ -1,6 +1,5 @@
 //! The scaler's metrics about itself, in Prometheus' base units.
 
-pub(crate) mod table;
 mod workloads;
 
 use std::{
@@ -13,10 +12,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tidegate_core::metric::Metric;
+use tidegate_core::metric::{Metric, register};
 use tonic::{Code, Status};
 
-use self::table::register;
 pub use self::workloads::register_workloads;
 use crate::service::status::RpcRefusal;
 

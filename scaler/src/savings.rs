@@ -12,7 +12,7 @@ use prometheus_client::{
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     fleet::Fleet,
-    metric::Metric,
+    metric::{Metric, unit},
     plan::{Plan, PlannedWorkload},
     trigger::Trigger,
     workload::{Requests, WorkloadId},
@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{demand::Demands, metrics::table::unit};
+use crate::demand::Demands;
 
 const ROUND: Duration = Duration::from_secs(10);
 /// Longest time that one round adds: a longer gap was not observed, so it is not counted.

@@ -9,6 +9,7 @@ mod last_page;
 mod model_servers;
 pub mod otlp;
 pub mod prometheus;
+mod rounds;
 mod text_format;
 
 use std::{net::SocketAddr, sync::Arc};

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Annotations, Bounds, OffHours, PREFIX, Reader, ScheduleIntent, unknown_keys};
+use super::{
+    Annotations, Bounds,
+    reader::{Reader, unknown_keys},
+    schedule::{OffHours, ScheduleIntent},
+};
 use crate::{
     calendar::Calendars,
-    key::{Key, Place, STATUS},
+    key::{Key, PREFIX, Place, STATUS},
     problem::Problem,
     schedule::Schedule,
     signal::{Family, Signal, Target},

@@ -1,3 +1,5 @@
+use chrono::DateTime;
+use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::api_server::{ApiServer, Scenario};
+use crate::fixture::{ApiServer, Scenario};
 
 const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/system/leases/tidegate";
 

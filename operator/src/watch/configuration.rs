@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api_server::{ApiServer, Scenario},
+        fixture::{ApiServer, Scenario},
         watch::WatchSettings,
     };
 

@@ -3,9 +3,10 @@
 //! A kind whose CRD is not installed is waited for. While the API server is unreachable everything stays as it was last seen: a
 //! failed list removes nothing.
 
+mod follow;
+
 use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,12 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, TypeMeta},
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::Client;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{Kind, Objects};
@@ -30,42 +26,11 @@ use tokio::{
 };
 
 use super::{
-    resource::{self, Resources},
+    resource::Resources,
     settings::{ConfigMapName, WatchSettings},
+    state::{List, Progress, WatchState},
 };
-use crate::{endpoints::EndpointBook, metrics::PlanMetrics, writer::explained};
-
-/// The state of the watch of a kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WatchState {
-    /// The first list is under way
-    Listing,
-    /// Everything was seen once
-    Synced,
-    /// The API server does not know the kind
-    WaitingForCrd,
-    /// The API server serves the kind of workload without the scale subresource
-    NotScalable,
-    /// The watch fails
-    Failing(String),
-}
-
-impl fmt::Display for WatchState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listing => f.write_str("being listed"),
-            Self::Synced => f.write_str("synced"),
-            Self::WaitingForCrd => {
-                f.write_str("the API server does not serve it; it is watched as soon as its CRD is installed")
-            }
-            Self::NotScalable => f.write_str(
-                "the API server serves it without the scale subresource, so neither KEDA nor the HPA can scale it; take it off \
-                 scaleKinds in the chart's values",
-            ),
-            Self::Failing(error) => write!(f, "{error}; what was seen stays"),
-        }
-    }
-}
+use crate::{endpoints::EndpointBook, metrics::PlanMetrics};
 
 /// The objects of the cluster, kept up to date by watches.
 #[derive(Clone, Default)]
@@ -84,28 +49,8 @@ pub struct Watches {
     unread: Arc<Mutex<Vec<ConfigMapName>>>,
 }
 
-/// The scope of one watch: a kind in one of the namespaces that the watch is limited to, or everywhere.
-type List = (Kind, Option<String>);
-
-#[derive(Debug, Clone)]
-struct Progress {
-    state: WatchState,
-    /// Whether everything was seen at least once, whatever has happened since
-    seen: bool,
-}
-
 /// Pause before a Plan is made: changes come in bursts (a rollout, a re-list), and one Plan per burst is enough.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Time between two checks whether a missing CRD was installed.
-const CRD_RETRY: Duration = Duration::from_secs(10);
-/// Label selector of the pods of Envoy Gateway's proxies, and of their ReplicaSets and DaemonSets.
-const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
-/// Label selector of the EndpointSlices that belong to a Service.
-const OF_SERVICES: &str = "kubernetes.io/service-name";
-
-/// Kinds that must be known before anything is acted on: a missing workload or default would look as if it had been removed.
-const REQUIRED: [Kind; 5] =
-    [Kind::Deployment, Kind::StatefulSet, Kind::Namespace, Kind::ScaledObject, Kind::HorizontalPodAutoscaler];
 
 impl Watches {
     /// Starts the watches of all kinds; [`start`](super::start()) explains the arguments.
@@ -132,9 +77,7 @@ impl Watches {
         });
         let watches = Self {
             objects: Arc::default(),
-            lists: Arc::new(Mutex::new(
-                lists.map(|list| (list, Progress { state: WatchState::Listing, seen: false })).collect(),
-            )),
+            lists: Arc::new(Mutex::new(lists.map(|list| (list, Progress::listing())).collect())),
             unread: Arc::new(Mutex::new(settings.config_maps.clone())),
             endpoints: settings.endpoints.clone(),
             ..Self::default()
@@ -179,15 +122,7 @@ impl Watches {
     /// The lists that must be seen before anything is acted on, and were not yet. A list that was seen once is known, even while
     /// its watch fails.
     pub fn missing(&self) -> Vec<(Kind, Option<String>, WatchState)> {
-        let settled = |kind: Kind, progress: &Progress| match progress.state {
-            WatchState::Synced => true,
-            _ if progress.seen => true,
-            WatchState::Listing => false,
-            // A CRD that is not installed has no objects. A kind that may not be read at all is reported in /readyz, and only
-            // waited for where acting without it could do harm.
-            WatchState::WaitingForCrd | WatchState::NotScalable | WatchState::Failing(_) => !REQUIRED.contains(&kind),
-        };
-        let missing = self.progress().into_iter().filter(|((kind, _), progress)| !settled(*kind, progress));
+        let missing = self.progress().into_iter().filter(|((kind, _), progress)| !progress.is_enough(*kind));
         missing.map(|((kind, namespace), progress)| (kind, namespace, progress.state)).collect()
     }
 
@@ -262,140 +197,6 @@ impl Watches {
             self.changed.notify_one();
         }
     }
-
-    async fn watch(self, client: Client, list: List) {
-        // Kept while the kind is gone: an object that is missing when the kind comes back was deleted with it.
-        let mut known = HashSet::new();
-        loop {
-            match resource::served(&client, list.0).await {
-                Ok(Some(resource)) if !self.is_scalable(&client, &list, &resource).await => {}
-                Ok(Some(resource)) => {
-                    self.resources.set(list.0, resource.clone());
-                    let api = match &list.1 {
-                        None => Api::<DynamicObject>::all_with(client.clone(), &resource),
-                        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                    };
-                    self.follow(&list, &resource, api, &mut known).await;
-                }
-                Ok(None) => self.set(&list, WatchState::WaitingForCrd),
-                Err(error) => self.set(&list, WatchState::Failing(explained(&error))),
-            }
-            sleep(CRD_RETRY).await;
-        }
-    }
-
-    /// Whether a kind that is to be scaled has the scale subresource; otherwise the state of the watch says so.
-    async fn is_scalable(&self, client: &Client, list: &List, resource: &ApiResource) -> bool {
-        if !matches!(list.0, Kind::Scaled(_)) {
-            return true;
-        }
-        match resource::has_scale(client, resource).await {
-            Ok(true) => return true,
-            Ok(false) => self.set(list, WatchState::NotScalable),
-            Err(error) => self.set(list, WatchState::Failing(explained(&error))),
-        }
-        false
-    }
-
-    /// Follows one list until its kind is gone.
-    async fn follow(
-        &self,
-        list: &List,
-        resource: &ApiResource,
-        api: Api<DynamicObject>,
-        known: &mut HashSet<(String, String)>,
-    ) {
-        let kind = list.0;
-        let config = match kind {
-            Kind::DaemonSet if self.objects(|objects| objects.manageable().daemon_sets) => watcher::Config::default(),
-            Kind::Pod | Kind::ReplicaSet | Kind::DaemonSet => watcher::Config::default().labels(PROXIES),
-            Kind::EndpointSlice => watcher::Config::default().labels(OF_SERVICES),
-            _ => watcher::Config::default(),
-        };
-        let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
-        let mut listed = HashSet::new();
-        loop {
-            match events.try_next().await {
-                Ok(Some(watcher::Event::Init)) => listed.clear(),
-                Ok(Some(watcher::Event::InitApply(object))) => {
-                    listed.insert(key(&object));
-                    self.apply(kind, resource, object);
-                }
-                Ok(Some(watcher::Event::InitDone)) => {
-                    for (namespace, name) in known.difference(&listed) {
-                        self.remove(kind, namespace, name);
-                    }
-                    *known = std::mem::take(&mut listed);
-                    self.set(list, WatchState::Synced);
-                    self.changed.notify_one();
-                }
-                Ok(Some(watcher::Event::Apply(object))) => {
-                    known.insert(key(&object));
-                    self.apply(kind, resource, object);
-                    self.set(list, WatchState::Synced);
-                    self.changed.notify_one();
-                }
-                Ok(Some(watcher::Event::Delete(object))) => {
-                    let (namespace, name) = key(&object);
-                    self.remove(kind, &namespace, &name);
-                    known.remove(&(namespace, name));
-                    self.changed.notify_one();
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    let (gone, error) = told(&error);
-                    self.set(list, WatchState::Failing(error));
-                    if gone {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
-        // The items of a list do not name their own version and kind.
-        object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
-        if !kind.is_scaled() {
-            object.managed_fields_mut().clear();
-        }
-        let name = object.name_any();
-        let applied = serde_json::to_value(&object)
-            .map_err(|error| error.to_string())
-            .inspect(|object| self.addresses(kind, |endpoints| endpoints.apply(object)))
-            .and_then(|object| self.objects.write().apply_as(kind, object).map_err(|error| error.to_string()));
-        if let Err(error) = applied {
-            tracing::warn!(%kind, namespace = object.namespace(), name, error, "cannot be read, its last form stays");
-        }
-    }
-
-    fn addresses(&self, kind: Kind, change: impl FnOnce(&EndpointBook)) {
-        if let (Kind::EndpointSlice, Some(endpoints)) = (kind, &self.endpoints) {
-            change(endpoints);
-        }
-    }
-
-    fn remove(&self, kind: Kind, namespace: &str, name: &str) {
-        self.addresses(kind, |endpoints| endpoints.remove(namespace, name));
-        self.objects.write().remove(kind, namespace, name);
-    }
-}
-
-fn key(object: &DynamicObject) -> (String, String) {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// Whether the kind is gone, and the error as a sentence.
-fn told(error: &watcher::Error) -> (bool, String) {
-    match error {
-        watcher::Error::InitialListFailed(cause)
-        | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => {
-            (matches!(cause, kube::Error::Api(status) if status.code == 404), explained(cause))
-        }
-        watcher::Error::WatchError(status) => (false, status.message.clone()),
-        watcher::Error::NoResourceVersion => (false, error.to_string()),
-    }
 }
 
 #[cfg(test)]
@@ -407,7 +208,7 @@ mod tests {
     fn watches(lists: &[(Kind, &str, WatchState)]) -> Watches {
         let list = |(kind, namespace, _): &(Kind, &str, WatchState)| {
             let namespace = (!namespace.is_empty()).then(|| (*namespace).to_owned());
-            ((*kind, namespace), Progress { state: WatchState::Listing, seen: false })
+            ((*kind, namespace), Progress::listing())
         };
         let watches = Watches { lists: Arc::new(Mutex::new(lists.iter().map(list).collect())), ..Watches::default() };
         for entry in lists {

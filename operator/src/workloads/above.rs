@@ -1,12 +1,6 @@
 //! Reports to the owners of workloads that need more replicas than their maximum, which would otherwise limit them silently.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tidegate_core::{
     demand::{Desired, Limit},
@@ -18,7 +12,7 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-use super::reports::report;
+use super::{detail::Detail, reports::report};
 use crate::context::Context;
 
 /// Time before an episode is reported: a shorter peak is what a maximum is for.
@@ -30,25 +24,11 @@ pub type Needs = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<Desired> + Send + Sync
 /// Demand has asked for more than the maximum for a while.
 ///
 /// Two are equal if the maximum is, however much more is asked for: an episode is one notice for as long as it lasts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AboveMaximum {
-    wanted: u32,
+    wanted: Detail<u32>,
     maximum: u32,
-    decided_by: Option<Signal>,
-}
-
-impl PartialEq for AboveMaximum {
-    fn eq(&self, other: &Self) -> bool {
-        self.maximum == other.maximum
-    }
-}
-
-impl Eq for AboveMaximum {}
-
-impl Hash for AboveMaximum {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.maximum.hash(state);
-    }
+    decided_by: Detail<Option<Signal>>,
 }
 
 impl fmt::Display for AboveMaximum {
@@ -59,7 +39,7 @@ impl fmt::Display for AboveMaximum {
             "demand has asked for more than {maximum} replicas for {} min, now for {wanted}",
             PATIENCE.as_secs() / 60
         )?;
-        if let Some(signal) = decided_by {
+        if let Detail(Some(signal)) = decided_by {
             write!(f, " (decided by {signal})")?;
         }
         write!(f, ": raise {}, or requests wait", Key::MaxReplicas.annotation())
@@ -86,9 +66,9 @@ impl Episodes {
         }
         let since = *self.0.entry(id.clone()).or_insert(now);
         (now.saturating_duration_since(since) >= PATIENCE).then_some(AboveMaximum {
-            wanted: desired.unbounded,
+            wanted: Detail(desired.unbounded),
             maximum: desired.replicas,
-            decided_by: desired.decided_by,
+            decided_by: Detail(desired.decided_by),
         })
     }
 }

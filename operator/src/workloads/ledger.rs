@@ -116,7 +116,7 @@ mod tests {
     use tidegate_core::workload::WorkloadKind;
 
     use super::*;
-    use crate::api_server::context;
+    use crate::fixture::context;
 
     fn api(name: &str) -> WorkloadId {
         WorkloadId { namespace: "shop".to_owned(), kind: WorkloadKind::StatefulSet, name: name.to_owned() }

@@ -1,10 +1,6 @@
 //! Reports to the owners of workloads which of their signals are not known: a failing source changes nothing, so nobody would notice.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use tidegate_core::{
     event::{Notice, Reason},
@@ -13,7 +9,7 @@ use tidegate_core::{
     workload::{WorkloadId, WorkloadRef},
 };
 
-use super::reports::report;
+use super::{detail::Detail, reports::report};
 use crate::context::Context;
 
 /// Function that returns the signals of a workload that are not known now, and why.
@@ -22,25 +18,11 @@ pub type Missing = Arc<dyn Fn(&str, &PlannedWorkload) -> Vec<(Signal, String)> +
 /// A signal that is not known.
 ///
 /// Two are equal whatever their reasons, which each broker may word differently: it is one notice for as long as it lasts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignalMissing {
     workload: WorkloadRef,
     signal: Signal,
-    reason: String,
-}
-
-impl PartialEq for SignalMissing {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.workload, self.signal) == (&other.workload, other.signal)
-    }
-}
-
-impl Eq for SignalMissing {}
-
-impl Hash for SignalMissing {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.workload, self.signal).hash(state);
-    }
+    reason: Detail<String>,
 }
 
 impl fmt::Display for SignalMissing {
@@ -73,7 +55,7 @@ fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a W
     plan.workloads.iter().map(move |(id, workload)| {
         let of = |(signal, reason)| {
             let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
-            SignalMissing { workload, signal, reason }
+            SignalMissing { workload, signal, reason: Detail(reason) }
         };
         (id, missing(&id.namespace, workload).into_iter().map(of).collect())
     })
@@ -87,7 +69,7 @@ mod tests {
 
     fn missing(signal: Signal, reason: &str) -> SignalMissing {
         let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "billing".to_owned() };
-        SignalMissing { workload, signal, reason: reason.to_owned() }
+        SignalMissing { workload, signal, reason: Detail(reason.to_owned()) }
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! Reports to the owners of workloads that their traffic is not measured: replicas are held then, which looks like a quiet day.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use tidegate_core::{
     event::{Notice, Reason},
@@ -13,7 +9,7 @@ use tidegate_core::{
     workload::{WorkloadId, WorkloadRef},
 };
 
-use super::reports::report;
+use super::{detail::Detail, reports::report};
 use crate::context::Context;
 
 /// Function that returns the reason why the demand of a workload is not known now; `None` while it is.
@@ -22,24 +18,10 @@ pub type Unmeasured = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<String> + Send + 
 /// The demand of a workload is not known.
 ///
 /// Two are equal whatever their reasons, which change from one failing proxy to the next.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NotMeasured {
     workload: WorkloadRef,
-    reason: String,
-}
-
-impl PartialEq for NotMeasured {
-    fn eq(&self, other: &Self) -> bool {
-        self.workload == other.workload
-    }
-}
-
-impl Eq for NotMeasured {}
-
-impl Hash for NotMeasured {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.workload.hash(state);
-    }
+    reason: Detail<String>,
 }
 
 impl fmt::Display for NotMeasured {
@@ -78,7 +60,7 @@ fn notices(plan: &Plan, unmeasured: &Unmeasured) -> Vec<(WorkloadId, Vec<NotMeas
     let notice = |id: &WorkloadId| {
         let reason = with_refusals(unmeasured(id, plan)?, plan.workloads.get(id)?);
         let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
-        Some((id.clone(), vec![NotMeasured { workload, reason }]))
+        Some((id.clone(), vec![NotMeasured { workload, reason: Detail(reason) }]))
     };
     plan.workloads.keys().filter_map(notice).collect()
 }

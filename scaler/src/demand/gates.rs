@@ -13,7 +13,7 @@ use tidegate_core::{
 };
 use tokio::sync::watch;
 
-use super::{Demands, NoDemand, of_traffic};
+use super::{Demands, NoDemand, planned, traffic::of_traffic};
 use crate::store::Reading;
 
 /// What the activator knows, for a process that has one.
@@ -102,19 +102,14 @@ impl Demands {
     /// Whether the workload has to stay as it is although nothing asks for it: its Services do not lead to the activator yet, so that
     /// requests would be lost when the last pod goes.
     pub(super) fn must_stay(&self, trigger: &Trigger, plan: &Plan) -> bool {
-        let (Some(gates), Some(Traffic::Workload(id))) = (&self.gates, &trigger.traffic) else { return false };
-        let workload = plan.workloads.get(id).filter(|workload| workload.intent.as_ref().is_ok_and(|intent| intent.held));
-        workload.is_some_and(|workload| workload.replicas.wanted > 0 && !(gates.lead)(workload))
+        let (Some(gates), Some((_, workload))) = (&self.gates, planned(trigger, plan)) else { return false };
+        is_held(workload) && workload.replicas.wanted > 0 && !(gates.lead)(workload)
     }
 
     /// Whether a request or a connection of a workload that goes to zero is in flight: a stream may last for hours without a new
     /// request.
     pub(super) fn is_in_flight(&self, trigger: &Trigger, plan: &Plan) -> bool {
-        let Some(Traffic::Workload(id)) = &trigger.traffic else { return false };
-        let Some(workload) = plan.workloads.get(id) else { return false };
-        if !workload.intent.as_ref().is_ok_and(|intent| intent.held) {
-            return false;
-        }
+        let Some((id, workload)) = planned(trigger, plan).filter(|(_, workload)| is_held(workload)) else { return false };
         // Envoy keeps idle connections to HTTP backends open: there, only requests are in flight.
         let is_raw = |kind: &str| matches!(kind, "TCPRoute" | "TLSRoute");
         let raw = workload.traffic.iter().any(|share| is_raw(&share.route.kind));
@@ -125,6 +120,11 @@ impl Demands {
         };
         signals.into_iter().flatten().filter(|signal| signal.family() == Family::Traffic).any(in_flight)
     }
+}
+
+/// Whether requests to the workload are held while it has no replicas.
+fn is_held(workload: &PlannedWorkload) -> bool {
+    workload.intent.as_ref().is_ok_and(|intent| intent.held)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 
+use super::{NoDemand, unknown_workload};
+
 /// Source of the current time: the system's clock, or that of a test.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
@@ -85,6 +87,15 @@ impl HoursNow {
 fn must_wait(workload: &PlannedWorkload, schedule: &Schedule) -> bool {
     let opened = workload.replicas.wanted > schedule.off_hours_replicas;
     !opened && workload.after.as_ref().is_some_and(|after| !after.ready)
+}
+
+/// The error for a trigger that uses its workload's business hours where there are none.
+pub(super) fn no_hours(trigger: &Trigger, plan: &Plan) -> NoDemand {
+    match &trigger.traffic {
+        Some(Traffic::Workload(id)) if plan.workloads.contains_key(id) => NoDemand::NoHours { id: id.clone() },
+        Some(Traffic::Workload(id)) => unknown_workload(id, plan),
+        _ => NoDemand::NoTraffic,
+    }
 }
 
 impl std::fmt::Debug for HoursNow {

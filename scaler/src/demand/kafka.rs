@@ -13,7 +13,7 @@ use tidegate_core::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Demands, NoDemand, unknown_workload};
+use super::{Demands, NoDemand, planned, unknown_workload};
 use crate::store::{NoReading, Reading};
 
 /// Time that replicas are held after a scale-down: long enough for the HPA, which looks every 15 s, to see it.
@@ -89,13 +89,9 @@ impl Demands {
         let kafka = trigger.kafka.as_ref().ok_or(NoDemand::NoTraffic)?;
         self.signals.keep_lag(&kafka.lag);
         let (lag, age) = self.signals.lag(&kafka.lag).map_err(|reason| of_group(kafka, reason))?;
-        let workload = match &trigger.traffic {
-            Some(Traffic::Workload(id)) => plan.workloads.get(id).map(|workload| (id, workload)),
-            _ => None,
-        };
         let seconds = trigger.targets.iter().find(|target| target.signal == Signal::KafkaLagSeconds);
         let seconds = seconds.map(|target| target.per_replica);
-        let observed = workload.map(|(id, workload)| self.observe(id, workload, seconds, &lag, plan));
+        let observed = planned(trigger, plan).map(|(id, workload)| self.observe(id, workload, seconds, &lag, plan));
         let (throughput, held_at) = observed.unwrap_or_default();
         Ok(KafkaNow { lag, age, throughput, held_at })
     }

@@ -19,7 +19,7 @@ use tidegate_core::{
     trigger::{Traffic, Trigger},
 };
 
-use super::{Demands, NoDemand, parts, unknown_workload};
+use super::{Demands, NoDemand, parts, planned, unknown_workload};
 use crate::{
     store::{Beginning, NoReading, Reading, Served, TokenRates},
     text::shortened,
@@ -147,7 +147,7 @@ impl Demands {
     /// requests that pile up ask for no more pods, and for no fewer.
     pub(super) fn awaiting(&self, trigger: &Trigger, target: Target, reading: Reading, plan: &Plan) -> Reading {
         let piles_up = target.signal.family() == Family::ModelServers || target.signal == Signal::Concurrency;
-        let Some(workload) = workload(trigger, plan).filter(|_| piles_up) else { return reading };
+        let Some((_, workload)) = planned(trigger, plan).filter(|_| piles_up) else { return reading };
         let starting = self.starting(workload);
         let replicas = |replicas: u32| f64::from(replicas) * target.per_replica.get();
         if starting.coming == 0 || reading.value <= replicas(starting.ready) {
@@ -159,7 +159,7 @@ impl Demands {
     /// Returns the current state of the trigger's model.
     pub(crate) fn model_now(&self, trigger: &Trigger, plan: &Plan) -> Result<ModelNow, NoDemand> {
         let named = trigger.model.as_ref().map(|model| vec![ModelShare::Named(model.clone())]);
-        let found = workload(trigger, plan);
+        let found = planned(trigger, plan).map(|(_, workload)| workload);
         if let (None, Some(Traffic::Workload(id))) = (found, &trigger.traffic) {
             return Err(unknown_workload(id, plan));
         }
@@ -284,13 +284,6 @@ impl Mean {
     fn of_request(&self) -> Option<[f64; 2]> {
         let by_requests = (self.requests > 0.0).then(|| self.weighted.map(|tokens| tokens / self.requests));
         by_requests.or_else(|| (self.models > 0.0).then(|| self.plain.map(|tokens| tokens / self.models)))
-    }
-}
-
-fn workload<'a>(trigger: &Trigger, plan: &'a Plan) -> Option<&'a PlannedWorkload> {
-    match &trigger.traffic {
-        Some(Traffic::Workload(id)) => plan.workloads.get(id),
-        _ => None,
     }
 }
 

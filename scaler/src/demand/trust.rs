@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use tidegate_core::plan::Proxy;
+use tidegate_core::plan::{ClusterShare, Proxy};
 use tokio::time::{Instant, advance};
 
 use super::*;

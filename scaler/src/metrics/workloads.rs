@@ -11,14 +11,13 @@ use prometheus_client::{
 use tidegate_core::{
     demand::{Need, desired},
     intent::Bounds,
-    metric::Metric,
+    metric::{Metric, unit},
     plan::Plan,
     trigger::Trigger,
     workload::WorkloadId,
 };
 use tokio::sync::watch;
 
-use super::table::unit;
 use crate::demand::{Demand, Demands};
 
 /// Registers the needs of each annotated workload: `tidegate_workload_…`. An unknown value has no series, because it is not zero.

@@ -6,23 +6,20 @@ mod process;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use tidegate_core::{llm::AiGateway, plan::Plan};
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::process::Process;
-use super::http_pages::Pages;
+use super::{
+    http_pages::Pages,
+    rounds::{ROUND, rounds},
+};
 use crate::store::SignalStore;
 
-/// The time between two rounds.
-const ROUND: Duration = Duration::from_secs(1);
 /// Most gateways that are scraped at one time.
 const AT_ONCE: usize = 32;
 
@@ -35,11 +32,10 @@ pub(super) async fn run(
 ) {
     let pages = Pages::new();
     let mut processes = HashMap::new();
-    let mut ticks = interval(ROUND);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut rounds = rounds(ROUND);
     let asking = async {
         loop {
-            ticks.tick().await;
+            rounds.tick().await;
             let Some(plan) = plan.borrow().clone() else { continue };
             let mut gateways: Vec<_> = plan.ai_gateways.iter().chain(&also).cloned().collect();
             gateways.sort_unstable();
@@ -49,10 +45,7 @@ pub(super) async fn run(
             signals.commit_tokens(Some(&expected));
         }
     };
-    tokio::select! {
-        () = asking => {}
-        () = stop.cancelled() => {}
-    }
+    stop.run_until_cancelled(asking).await;
 }
 
 /// Scrapes all of them, and processes each answer as it comes.
@@ -75,6 +68,8 @@ async fn page(pages: &Pages, gateway: AiGateway) -> (AiGateway, Result<String, S
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,

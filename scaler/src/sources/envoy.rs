@@ -19,7 +19,7 @@ use tidegate_core::plan::{Plan, Proxy};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,10 +28,9 @@ pub use self::{
     exposition::{PageError, Parser},
     scrape::{Scrape, ScrapeError, Scraper},
 };
+use super::rounds::{ROUND, rounds};
 use crate::store::SignalStore;
 
-/// The time between two rounds.
-const ROUND: Duration = Duration::from_secs(1);
 /// Timeout for connecting to a proxy.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Timeout for an answer. A proxy with 50,000 clusters answers within this; no round waits for it.
@@ -51,12 +50,10 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut fleet = Scraped::new(signals);
-    let mut ticks = interval(ROUND);
-    // After a pause of the process one round is enough.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut rounds = rounds(ROUND);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {
+            _ = rounds.tick() => {
                 fleet.close_round();
                 let plan = plan.borrow().clone();
                 if let Some(plan) = plan {

@@ -3,44 +3,38 @@
 mod metric_names;
 mod pods;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use tidegate_core::plan::Plan;
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::pods::{Pod, Pods};
-use super::http_pages::{Pages, url};
+use super::{
+    http_pages::{Pages, url},
+    rounds::{ROUND, rounds},
+};
 use crate::store::SignalStore;
 
-/// The time between two rounds. vLLM takes about 10 ms for a page.
-const ROUND: Duration = Duration::from_secs(1);
-/// Most pods that are scraped at one time.
+/// Most pods that are scraped at one time. vLLM takes about 10 ms for a page.
 const AT_ONCE: usize = 64;
 
 /// Scrapes the pods of the Plan until `stop` is cancelled.
 pub(super) async fn run(signals: Arc<SignalStore>, plan: watch::Receiver<Option<Arc<Plan>>>, stop: CancellationToken) {
     let pages = Pages::new();
     let mut asked = Pods::default();
-    let mut ticks = interval(ROUND);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut rounds = rounds(ROUND);
     let asking = async {
         loop {
-            ticks.tick().await;
+            rounds.tick().await;
             let Some(plan) = plan.borrow().clone() else { continue };
             asked.plan(&plan);
             ask(&pages, &mut asked, &signals).await;
             signals.commit_servers(&asked.pods().map(|pod| pod.address).collect());
         }
     };
-    tokio::select! {
-        () = asking => {}
-        () = stop.cancelled() => {}
-    }
+    stop.run_until_cancelled(asking).await;
 }
 
 /// Scrapes all of them, and processes each answer as it comes.

@@ -11,11 +11,12 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tidegate_core::{measured::Measured, plan::Plan};
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, Interval, MissedTickBehavior, interval},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 pub use self::client::{Prometheus, PrometheusError};
+use super::rounds::rounds;
 use crate::store::SignalStore;
 
 /// A Prometheus, and how to query it.
@@ -76,9 +77,9 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let clusters = async {
-        let mut ticks = ticks(&prometheus);
+        let mut rounds = rounds(prometheus.interval());
         loop {
-            ticks.tick().await;
+            rounds.tick().await;
             let plan = plan.borrow().clone();
             if let Some(plan) = plan.filter(|_| asked.clusters) {
                 ask_for_clusters(&prometheus, &signals, &plan).await;
@@ -86,9 +87,9 @@ pub async fn run(
         }
     };
     let tokens = async {
-        let mut ticks = ticks(&prometheus);
+        let mut rounds = rounds(prometheus.interval());
         loop {
-            ticks.tick().await;
+            rounds.tick().await;
             if asked.tokens {
                 ask_for_tokens(&prometheus, &signals).await;
             }
@@ -99,13 +100,6 @@ pub async fn run(
         _ = async { tokio::join!(clusters, tokens, numbers) } => {}
         () = stop.cancelled() => {}
     }
-}
-
-/// The starts of rounds. Those that a slow round has missed are skipped.
-fn ticks(prometheus: &Prometheus) -> Interval {
-    let mut ticks = interval(prometheus.interval());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks
 }
 
 async fn ask_for_clusters(prometheus: &Prometheus, signals: &SignalStore, plan: &Plan) {
@@ -131,14 +125,14 @@ async fn ask_for_tokens(prometheus: &Prometheus, signals: &SignalStore) {
 /// Runs each namespace's queries one after another, and the namespaces concurrently. They take turns at the server, first come
 /// first served; a namespace that is not done when a round begins skips that round.
 async fn ask_for_numbers(prometheus: &Prometheus, signals: &SignalStore) {
-    let (turns, mut ticks) = (Semaphore::new(AT_ONCE), ticks(prometheus));
+    let (turns, mut rounds) = (Semaphore::new(AT_ONCE), rounds(prometheus.interval()));
     let (mut asking, mut busy) = (FuturesUnordered::new(), HashSet::new());
     loop {
         tokio::select! {
             Some(namespace) = asking.next() => {
                 busy.remove(&namespace);
             }
-            _ = ticks.tick() => {
+            _ = rounds.tick() => {
                 for (namespace, queries) in signals.wanted_queries() {
                     if busy.insert(namespace.clone()) {
                         asking.push(ask_for_namespace(prometheus, signals, &turns, namespace, queries));

@@ -10,10 +10,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tidegate_core::metric::Metric;
+use tidegate_core::metric::{Metric, register};
 
 use super::TokenRefusal;
-use crate::metrics::table::register;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {

@@ -4,85 +4,18 @@
 //! one comes: each answer is reported as a [`Span`], from which the cluster's seconds are computed and corrected. For the time after
 //! a proxy's last page, its recent traffic is assumed.
 
+mod cell;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::cell::Passed;
+pub(super) use self::cell::{Cell, Span};
 use super::{
-    kept_clusters::Series,
-    window::{LONG, Values},
+    plausible::Implausible,
+    sample::{Sample, Shows},
 };
-
-/// Envoy's counters for one cluster.
-///
-/// Seen with Envoy 1.40: `requests + refused - retries` is the number of requests that users sent, whether they were
-/// answered (10 of 10), refused by the circuit breaker (4 + 16 of 20), ejected because connecting failed (10 of 10),
-/// ejected with two retries each (30 - 20 of 10), answered 503 with two retries each (30 - 20 of 10), or refused because health
-/// checks or outlier detection left no host (10 of 10 and 1 + 9 of 10).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counters {
-    /// `upstream_rq_total`: requests and TCP connections that were sent to an endpoint, retries included
-    pub requests: f64,
-    /// `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and `upstream_cx_none_healthy`: requests that got no
-    /// connection, because of the circuit breaker, because connecting failed, or because no host is healthy; a retry counts again
-    pub refused: f64,
-    /// `upstream_rq_retry`: requests that the proxy sent again on its own
-    pub retries: f64,
-    /// `upstream_rq_active` and `upstream_rq_pending_active`
-    pub in_flight: f64,
-    /// `upstream_cx_active`
-    pub connections: f64,
-    /// `membership_total`: endpoints. Shown for every cluster that is configured and has some, used or not
-    pub members: f64,
-}
-
-/// The signals that can be read from a page: requests/s, requests in flight, connections. A proxy leaves out statistics that its
-/// configuration does not include, and a missing one looks like one that was never used.
-pub type Shows = [bool; 3];
-
-/// A proxy's answer: its counters for the kept clusters that it shows. A cluster that is not in it does not exist there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    generation: u64,
-    clusters: Vec<(u32, Counters)>,
-    shows: Shows,
-}
-
-impl Sample {
-    /// Creates a sample from counters by the ids of `series`; each id once.
-    pub fn new(series: &Series, mut clusters: Vec<(u32, Counters)>) -> Self {
-        clusters.sort_unstable_by_key(|(id, _)| *id);
-        clusters.dedup_by_key(|(id, _)| *id);
-        Self { generation: series.generation(), clusters, shows: [true; 3] }
-    }
-
-    /// Sets the signals that the page shows, for a page that leaves some statistics out.
-    #[must_use]
-    pub fn showing(self, shows: Shows) -> Self {
-        Self { shows, ..self }
-    }
-
-    /// Returns the counters, sorted by id.
-    pub fn clusters(&self) -> &[(u32, Counters)] {
-        &self.clusters
-    }
-
-    /// Returns the signals that the page shows.
-    pub fn shows(&self) -> Shows {
-        self.shows
-    }
-}
-
-/// The information in one answer about one cluster.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Span {
-    /// Traffic since the previous answer, per second
-    pub(super) carried: Values,
-    /// Traffic that was assumed for that time until now
-    pub(super) stood: Values,
-    /// Traffic that is assumed for the time after this answer
-    pub(super) stands: Values,
-}
 
 /// One proxy.
 #[derive(Debug)]
@@ -103,33 +36,8 @@ struct Last {
     shows: Shows,
 }
 
-/// One cluster on one proxy.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cell {
-    pub(super) id: u32,
-    /// Number of answers that did not show the cluster since it was last shown, and their time in seconds
-    absent: u8,
-    absent_for: f32,
-    /// Whether its traffic is known: two answers showed it
-    pub(super) is_rated: bool,
-    /// Traffic that is assumed for the time after the last answer: the requests/s of the last 10 s or so, requests in flight, connections
-    pub(super) stands: Values,
-    requests: f64,
-    refused: f64,
-    retries: f64,
-}
-
 /// Two samples that are nearer than this measure the clock rather than the rate.
 const TOO_NEAR: Duration = Duration::from_millis(100);
-/// A cluster that was not shown in this many answers has counted from 0 when it comes back.
-const REMEMBERED: u8 = 240;
-/// Seconds over which the usual rate is averaged.
-const USUAL: f64 = 10.0;
-/// No Envoy carries more than this many requests/s: the fastest reported are an order of magnitude below.
-const FASTEST: f64 = 1_000_000.0;
-/// No connection carries more than this many requests/s: 10 µs a request, on HTTP/2 with many in flight.
-const FASTEST_CONNECTION: f64 = 100_000.0;
-
 impl KnownProxy {
     pub(super) fn named(name: &str) -> Self {
         Self { name: name.to_owned(), error: None, last: None, stood: true, cells: Vec::new() }
@@ -177,15 +85,15 @@ impl KnownProxy {
         // `None` where the id was given to another cluster after this sample was asked for, or the cluster is another Gateway's.
         let kept_since = |id: u32| kept_since(id).filter(|since| *since <= sample.generation);
         let stood = std::mem::replace(&mut self.stood, true);
-        let Some(last) = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows }) else {
-            let kept = sample.clusters.iter().filter(|(id, _)| kept_since(*id).is_some());
+        let Some(last) = self.last.replace(Last { at, generation: sample.generation, shows: sample.shows() }) else {
+            let kept = sample.clusters().iter().filter(|(id, _)| kept_since(*id).is_some());
             self.cells = kept.map(|(id, counters)| Cell::baseline(*id, counters)).collect();
             return Ok(());
         };
         let passed = Passed::of(at.saturating_duration_since(last.at).as_secs_f64());
         let (mut new, mut forgets, mut implausible) = (Vec::new(), false, Ok(()));
         let mut known = self.cells.iter_mut().peekable();
-        for (id, counters) in &sample.clusters {
+        for (id, counters) in sample.clusters() {
             while let Some(cell) = known.next_if(|cell| cell.id < *id) {
                 forgets |= cell.is_absent_too_long(passed);
             }
@@ -201,7 +109,7 @@ impl KnownProxy {
         }
         known.for_each(|cell| forgets |= cell.is_absent_too_long(passed));
         if forgets {
-            self.cells.retain(|cell| cell.absent <= REMEMBERED);
+            self.cells.retain(Cell::is_remembered);
         }
         if !new.is_empty() {
             self.cells.extend(new.into_iter().map(|(id, since, counters)| {
@@ -222,145 +130,13 @@ impl KnownProxy {
     }
 }
 
-/// The time since the previous answer, computed once for all clusters.
-#[derive(Debug, Clone, Copy)]
-struct Passed {
-    seconds: f64,
-    /// Weight of the newest rate in the usual rate after that time
-    fade: f64,
-}
-
-impl Passed {
-    fn of(seconds: f64) -> Self {
-        Self { seconds, fade: 1.0 - (-seconds / USUAL).exp() }
-    }
-}
-
-impl Cell {
-    /// Creates a cell that has counted nothing.
-    fn new(id: u32) -> Self {
-        Self {
-            id,
-            absent: 0,
-            absent_for: 0.0,
-            is_rated: false,
-            stands: [0.0; 3],
-            requests: 0.0,
-            refused: 0.0,
-            retries: 0.0,
-        }
-    }
-
-    /// Whether the proxy's last answer showed it.
-    pub(super) fn is_shown(&self) -> bool {
-        self.absent == 0
-    }
-
-    /// Whether it was never used since its proxy started.
-    pub(super) fn is_unused(&self) -> bool {
-        self.requests + self.refused == 0.0 && self.stands == [0.0; 3]
-    }
-
-    /// Creates a cell from the first counters: the time in which they were counted is not known. A cluster that was never used has
-    /// carried nothing.
-    fn baseline(id: u32, counters: &Counters) -> Self {
-        let is_rated = counters.requests + counters.refused == 0.0;
-        let stands = [0.0, counters.in_flight as f32, counters.connections as f32];
-        let mut cell = Self { is_rated, stands, ..Self::new(id) };
-        cell.count(counters);
-        cell
-    }
-
-    /// Records counters, and returns their information about the time since the previous answer. `stood` is whether the assumed traffic
-    /// was in the seconds that were closed since.
-    #[inline]
-    fn take_in(&mut self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
-        match self.span(counters, passed, stood) {
-            Ok(span) => {
-                (self.stands, self.is_rated) = (span.stands, true);
-                self.count(counters);
-                Ok(span)
-            }
-            Err(error) => {
-                self.is_rated |= counters.requests + counters.refused == 0.0;
-                self.count(counters);
-                Err(error)
-            }
-        }
-    }
-
-    fn count(&mut self, counters: &Counters) {
-        let Counters { requests, refused, retries, .. } = *counters;
-        *self = Self { absent: 0, absent_for: 0.0, requests, refused, retries, ..*self };
-    }
-
-    #[inline]
-    fn span(&self, counters: &Counters, passed: Passed, stood: bool) -> Result<Span, Implausible> {
-        // For the time in which it was not shown only the sum is known: it is spread over that time.
-        let passed = if self.is_shown() { passed } else { Passed::of(passed.seconds + f64::from(self.absent_for)) };
-        let (demand, began_anew) = self.demand(counters);
-        let measured = demand / passed.seconds;
-        plausible(measured, counters.connections.max(f64::from(self.stands[2])))?;
-        // The counts between the last answer and a restart are lost: the rest is a lower bound.
-        let rate = if began_anew { measured.max(f64::from(self.stands[0])) } else { measured };
-        let carried = [rate as f32, counters.in_flight as f32, counters.connections as f32];
-        let usual = if self.is_rated { self.usual_with(rate, passed) } else { carried[0] };
-        let stood = if stood && self.is_rated && self.is_shown() { self.stands } else { [0.0; 3] };
-        // The usual rate, not that of the last second, which may have been a quiet one or a busy one.
-        Ok(Span { carried, stood, stands: [usual, carried[1], carried[2]] })
-    }
-
-    fn usual_with(&self, rate: f64, passed: Passed) -> f32 {
-        let usual = f64::from(self.stands[0]);
-        let usual = usual + (rate - usual) * passed.fade;
-        // A single request in the whole window is more than this; below it a rate only fades, and becomes zero.
-        if usual * f64::from(LONG) < 0.5 { 0.0 } else { usual as f32 }
-    }
-
-    /// Records that the cluster is not in this answer. Its counters are remembered for a while, because they go on where they were if
-    /// it comes back soon. Returns whether that while is over.
-    fn is_absent_too_long(&mut self, passed: Passed) -> bool {
-        self.absent += 1;
-        self.absent_for += passed.seconds as f32;
-        self.absent > REMEMBERED
-    }
-
-    /// Returns the requests that users sent since, and whether the counters restarted in between. As in Prometheus, a counter that
-    /// went down has counted from 0.
-    fn demand(&self, now: &Counters) -> (f64, bool) {
-        let since = |now: f64, then: f64| if now < then { (now, true) } else { (now - then, false) };
-        let (sent, sent_anew) = since(now.requests, self.requests);
-        let (refused, refused_anew) = since(now.refused, self.refused);
-        let (retries, retries_anew) = since(now.retries, self.retries);
-        ((sent + refused - retries).max(0.0), sent_anew || refused_anew || retries_anew)
-    }
-}
-
-/// A count that is too high for any Envoy.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error(
-    "counts {rate:.0} requests/s of a cluster, and no Envoy carries more than {most:.0} on {connections} connections"
-)]
-struct Implausible {
-    rate: f64,
-    most: f64,
-    connections: f64,
-}
-
-/// Returns an error if no Envoy can have carried that many requests/s.
-fn plausible(rate: f64, connections: f64) -> Result<(), Implausible> {
-    if rate <= FASTEST_CONNECTION {
-        return Ok(());
-    }
-    // Refused requests need no connection, and if no connection is shown, nothing is known about connections.
-    let carried = if connections > 0.0 { connections * FASTEST_CONNECTION } else { FASTEST };
-    let most = carried.clamp(FASTEST_CONNECTION, FASTEST);
-    if rate <= most { Ok(()) } else { Err(Implausible { rate, most, connections }) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{
+        kept_clusters::{Ids, Kept, Series},
+        sample::Counters,
+    };
 
     /// One proxy that is asked once a second for the cluster `c`.
     struct Fixture {
@@ -516,8 +292,8 @@ mod tests {
     fn a_cluster_that_is_kept_from_now_on_has_no_rate_of_its_past() {
         let mut asked = Fixture::new();
         asked.answers(None);
-        let (mut ids, mut series) = (super::super::kept_clusters::Ids::default(), Series::default());
-        let kept = |name| super::super::kept_clusters::Kept::meaning(name, 0);
+        let (mut ids, mut series) = (Ids::default(), Series::default());
+        let kept = |name| Kept::meaning(name, 0);
         series.keep([kept("c")].into_iter(), &mut ids);
         series.keep([kept("c"), kept("d")].into_iter(), &mut ids);
         let kept_since = |id: u32| Some(if id == 0 { 1 } else { 2 });

@@ -22,8 +22,9 @@ use super::{
     NoReading, SourceStatus,
     clusters::{Cluster, Covered, News, SECOND, ShownCluster, Sum, rest},
     kept_clusters::{Ids, Kept, Series},
-    proxies::{KnownProxy, Sample, Span},
+    proxies::{KnownProxy, Span},
     proxy_sets::{Gap, ProxySets, there},
+    sample::Sample,
     window::LONG,
 };
 

@@ -56,46 +56,31 @@ async fn a_server_without_calls_ends_at_once() {
     assert!(start.elapsed() < Duration::from_secs(4), "before the drain's own end: {:?}", start.elapsed());
 }
 
+/// The names of the services that a version of the reflection API lists.
+macro_rules! services_by {
+    ($version:ident, $server:expr) => {{
+        use tonic_reflection::pb::$version::{
+            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+        };
+        let list = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut client = ServerReflectionClient::new($server.channel().await);
+        let answers = in_time(client.server_reflection_info(tokio_stream::once(list))).await.unwrap();
+        let answer = in_time(answers.into_inner().next()).await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
+            panic!("{answer:?}")
+        };
+        services.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
+    }};
+}
+
 #[tokio::test]
 async fn reflection_lists_the_services_in_both_of_its_versions() {
-    use tonic_reflection::pb::{v1, v1alpha};
     let server = Server::start(Plan::default()).await;
-    let mut listed = Vec::new();
-    {
-        use v1::{
-            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-        };
-        let list = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::ListServices(String::new())),
-        };
-        let mut client = ServerReflectionClient::new(server.channel().await);
-        let answers = in_time(client.server_reflection_info(tokio_stream::once(list))).await.unwrap();
-        let answer = in_time(answers.into_inner().next()).await.unwrap().unwrap();
-        let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
-            panic!("{answer:?}")
-        };
-        listed.push(services.service.into_iter().map(|service| service.name).collect::<Vec<_>>());
-    }
-    {
-        use v1alpha::{
-            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-        };
-        let list = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::ListServices(String::new())),
-        };
-        let mut client = ServerReflectionClient::new(server.channel().await);
-        let answers = in_time(client.server_reflection_info(tokio_stream::once(list))).await.unwrap();
-        let answer = in_time(answers.into_inner().next()).await.unwrap().unwrap();
-        let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
-            panic!("{answer:?}")
-        };
-        listed.push(services.service.into_iter().map(|service| service.name).collect());
-    }
-    for services in listed {
+    for services in [services_by!(v1, server), services_by!(v1alpha, server)] {
         assert!(services.contains(&"externalscaler.ExternalScaler".to_owned()), "{services:?}");
     }
 }

@@ -64,19 +64,34 @@ fn plan() -> Plan {
 
 /// Asks until both the clusters and the query were answered, or refused.
 async fn ask(settings: PrometheusSettings) -> Arc<SignalStore> {
+    ask_until(settings, &[], |signals| {
+        let is_answered = signals.query("shop", QUERY).is_ok() || signals.query_error("shop", QUERY).is_some();
+        is_answered && !signals.sources().is_empty()
+    })
+    .await
+}
+
+/// Asks these queries until `wanted` holds.
+async fn ask_until(
+    settings: PrometheusSettings,
+    queries: &[(&str, String)],
+    wanted: impl Fn(&SignalStore) -> bool,
+) -> Arc<SignalStore> {
     let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
+    for (namespace, query) in queries {
+        signals.keep_query(namespace, query);
+    }
     let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
     let stop = CancellationToken::new();
     let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
     let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
     let mut rounds = signals.rounds();
-    let both = async {
-        let is_answered = || signals.query("shop", QUERY).is_ok() || signals.query_error("shop", QUERY).is_some();
-        while !is_answered() || signals.sources().is_empty() {
+    let waiting = async {
+        while !wanted(&signals) {
             rounds.changed().await.unwrap();
         }
     };
-    timeout(Duration::from_secs(20), both).await.expect("a round of answers");
+    timeout(Duration::from_secs(20), waiting).await.expect("it becomes so");
     running.abort();
     signals
 }
@@ -228,31 +243,6 @@ async fn two_hundred_slow_queries_of_users_do_not_delay_the_query_for_clusters()
 
 const ONE: &str =
     r#"{"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1.0, "1"]}]}}"#;
-
-/// Asks these queries until `wanted` holds.
-async fn ask_until(
-    settings: PrometheusSettings,
-    queries: &[(&str, String)],
-    wanted: impl Fn(&SignalStore) -> bool,
-) -> Arc<SignalStore> {
-    let signals = Arc::new(SignalStore::new(Duration::from_secs(300)));
-    for (namespace, query) in queries {
-        signals.keep_query(namespace, query);
-    }
-    let (_plan, planned) = watch::channel(Some(Arc::new(plan())));
-    let stop = CancellationToken::new();
-    let source = SourceSettings { prometheus: Some(settings), ..SourceSettings::of(TrafficSource::Prometheus) };
-    let running = tokio::spawn(sources::run(source, Arc::clone(&signals), planned, stop.clone()));
-    let mut rounds = signals.rounds();
-    let waiting = async {
-        while !wanted(&signals) {
-            rounds.changed().await.unwrap();
-        }
-    };
-    timeout(Duration::from_secs(20), waiting).await.expect("it becomes so");
-    running.abort();
-    signals
-}
 
 #[tokio::test]
 async fn a_namespace_whose_queries_never_return_does_not_delay_that_of_another() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api_server::context;
+use crate::fixture::context;
 
 fn statistics(of_listeners: Vec<&'static str>, unreadable: Vec<String>) -> Missing {
     Missing::Statistics(LeftOutStatistics {

@@ -7,7 +7,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::{
-    api_server::{ApiServer, Scenario, context},
+    fixture::{ApiServer, Scenario, context},
     lease::{LeaseSettings, Term},
 };
 

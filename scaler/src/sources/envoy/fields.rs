@@ -1,5 +1,7 @@
 //! Envoy's statistics of a cluster, by the names of its metrics, and the counters that they go to.
 
+use memchr::memmem;
+
 use crate::store::Counters;
 
 /// One of the counters of a cluster.
@@ -54,5 +56,16 @@ impl Field {
             Self::Connections => &mut counters.connections,
             Self::Members => &mut counters.members,
         }
+    }
+}
+
+/// The part of the name before `_upstream_…` or `_membership_total`, and the field of the metric.
+pub(super) fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
+    let start = memmem::rfind(metric, b"upstream_").or_else(|| memmem::rfind(metric, b"membership_total"))?;
+    let field = Field::of_metric(&metric[start..])?;
+    match &metric[..start] {
+        [] => Some((None, field)),
+        [infix @ .., b'_'] => Some((Some(infix), field)),
+        _ => None,
     }
 }

@@ -278,17 +278,18 @@ mod tests {
         assert_eq!(after(6, &peers).await, 0);
     }
 
+    fn of_mib(size: usize) -> ExportMetricsServiceRequest {
+        let metric = Metric { name: "x".repeat(size << 20), ..Metric::default() };
+        let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
+        let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+        ExportMetricsServiceRequest { resource_metrics: vec![resource] }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_waits_for_a_pod_that_does_not_answer_is_bounded_in_bytes_and_the_rest_is_counted() {
         let (peers, _stop) = running();
         assert_eq!(after(6, &peers).await, 1);
-        let large = || {
-            let metric = Metric { name: "x".repeat(10 << 20), ..Metric::default() };
-            let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
-            let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
-            ExportMetricsServiceRequest { resource_metrics: vec![resource] }
-        };
-        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), large(), Passes::Known));
+        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), of_mib(10), Passes::Known));
         let mut registry = Registry::default();
         peers.signals.register(&mut registry);
         let mut page = String::new();
@@ -300,16 +301,10 @@ mod tests {
     async fn half_of_what_may_wait_is_kept_for_senders_that_are_known() {
         let (peers, _stop) = running();
         assert_eq!(after(6, &peers).await, 1);
-        let half = || {
-            let metric = Metric { name: "x".repeat(17 << 20), ..Metric::default() };
-            let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
-            let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
-            ExportMetricsServiceRequest { resource_metrics: vec![resource] }
-        };
         let waiting = || {
             peers.queues.lock().values().map(|queue| queue.calls.max_capacity() - queue.calls.capacity()).sum::<usize>()
         };
-        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), half(), Passes::Stranger));
+        (0..5).for_each(|_| peers.pass_on([10, 0, 0, 1].into(), of_mib(17), Passes::Stranger));
         assert_eq!(waiting(), 1);
         peers.pass_on([10, 0, 0, 2].into(), ExportMetricsServiceRequest::default(), Passes::Known);
         assert_eq!(waiting(), 2);

@@ -16,10 +16,7 @@ use opentelemetry_proto::tonic::{
 };
 use parking_lot::Mutex;
 use tidegate_core::plan::Plan;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, time::Instant};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -33,7 +30,10 @@ use super::{
     stream::{Arrival, Dropped},
     tokens, who,
 };
-use crate::store::{Series, SignalStore};
+use crate::{
+    sources::rounds::{ROUND, rounds},
+    store::{Series, SignalStore},
+};
 
 /// Shortest silence of a proxy that is reported. Proxies push every 5 s by default.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
@@ -163,11 +163,10 @@ impl Receiver {
 
     /// Closes a round each second.
     pub(super) async fn close_seconds(&self) {
-        let mut ticks = interval(Duration::from_secs(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut rounds = rounds(ROUND);
         let mut unheard = HashMap::new();
         loop {
-            ticks.tick().await;
+            rounds.tick().await;
             self.close_second(&mut unheard);
         }
     }

@@ -2,10 +2,7 @@ mod abuse;
 mod clocks;
 mod reports;
 
-use std::{
-    collections::HashMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{cell::Cell, collections::HashMap};
 
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_proto::tonic::{
@@ -25,11 +22,11 @@ use tidegate_core::{
     plan::{ClusterShare, Proxy},
     signal::Signal,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{advance, interval, pause, resume, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
-use super::*;
+use super::{stream::Arrival, *};
 
 const RULE: &str = "httproute/llm/chat.v1/rule/0";
 const DELTA: i32 = 1;
@@ -46,14 +43,9 @@ fn plan() -> Plan {
     let service = ServiceId { namespace: "llm".into(), name: "qwen".into() };
     let share = ClusterShare {
         cluster: RULE.into(),
-        split: None,
-        share: 1.0,
-        of_backend: 1.0,
         route: route("HTTPRoute"),
         service: service.clone(),
-        fleets: [].into(),
-        meaning: 0,
-        pending: false,
+        ..crate::fixture::share("chat")
     };
     let stats = ([127, 0, 0, 1], 19001).into();
     let (metrics, fleet) = (([127, 0, 0, 1], 1064).into(), Some("gateway/llm/ai".into()));
@@ -120,8 +112,22 @@ fn attribute(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
 }
 
+thread_local! {
+    /// The nanoseconds by which a test, each of which has a thread of its own, has advanced the clock.
+    static ADVANCED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The time of a point: that of the wall, advanced as the clock of the receiver is.
 fn nanos() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+    Arrival::now().wall + ADVANCED.get()
+}
+
+/// Advances the clock without waiting. Sockets are not affected.
+async fn later(time: Duration) {
+    ADVANCED.set(ADVANCED.get() + time.as_nanos() as u64);
+    pause();
+    advance(time).await;
+    resume();
 }
 
 fn usage(temporality: i32, points: &[(&str, f64)]) -> Metric {
@@ -174,12 +180,13 @@ fn number(cluster: &str, value: f64, time: u64) -> NumberDataPoint {
 }
 
 async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let mut looks = interval(Duration::from_millis(50));
     let probing = async {
         loop {
+            looks.tick().await;
             if let Some(found) = probe() {
                 return found;
             }
-            sleep(Duration::from_millis(50)).await;
         }
     };
     timeout(Duration::from_secs(20), probing).await.unwrap_or_else(|_| panic!("not in time: {what}"))
@@ -194,7 +201,7 @@ async fn tokens_that_are_pushed_are_counted_whatever_their_temporality() {
             let points = [("input", total), ("cached_input", total / 2.0), ("output", total / 4.0), ("reasoning", 9.0)];
             let answer = served.push(vec![usage(temporality, &points)]).await.unwrap();
             assert_eq!(answer.partial_success, None);
-            sleep(Duration::from_millis(400)).await;
+            later(Duration::from_millis(400)).await;
         }
         let (input, output) = until("rates", || served.rates().filter(|(input, _)| *input > 0.0)).await;
         assert_eq!((output / input * 100.0).round(), 50.0, "half of the input is cached: {input} and {output}");
@@ -209,12 +216,12 @@ async fn a_sender_that_becomes_known_later_is_not_counted_twice() {
     let push = async |total: f64| served.push(vec![usage(CUMULATIVE, &[("output", total)])]).await.unwrap();
     for total in [1e6, 1e6 + 100.0] {
         push(total).await;
-        sleep(Duration::from_millis(1100)).await;
+        later(Duration::from_millis(1100)).await;
     }
     served.plan.send_replace(Some(Arc::new(known)));
     for total in [1e6 + 200.0, 1e6 + 300.0, 1e6 + 400.0] {
         push(total).await;
-        sleep(Duration::from_millis(1100)).await;
+        later(Duration::from_millis(1100)).await;
     }
     let (all, own) = until("tokens of the fleet", || {
         let (shown, _) = served.signals.tokens().ok()?;
@@ -274,7 +281,7 @@ async fn what_a_proxy_pushes_is_its_clusters_traffic() {
     for report in 1..=12 {
         let answer = served.push(vec![requests(report * 10)]).await.unwrap();
         assert_eq!(answer.partial_success, None);
-        sleep(Duration::from_millis(400)).await;
+        later(Duration::from_millis(400)).await;
     }
     let rate = until("a rate", || served.signals.at_least(RULE, Signal::RequestsPerSecond)).await.value;
     assert!((10.0..40.0).contains(&rate), "{rate}");

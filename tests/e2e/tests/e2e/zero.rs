@@ -9,7 +9,7 @@ use tidegate_e2e::{
     scenario::{Scenario, gateway, http, http_stack, route, task_api, until},
 };
 use tidegate_sim::load::{Load, LoadLimits, LoadSpec, Profile, Traffic};
-use tidegate_stack::http::get;
+use tidegate_stack::get;
 
 /// Longer than a pod takes to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

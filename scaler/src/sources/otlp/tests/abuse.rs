@@ -10,7 +10,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tonic::{Code, Request};
 
 use super::*;
@@ -45,20 +45,22 @@ async fn whatever_says_whose_a_message_is_but_not_in_whole_is_refused() {
     }
 }
 
-/// A call from this address whose message comes a byte at a time.
-fn call_slowly(served: &Served, from: IpAddr) -> JoinHandle<Option<String>> {
+/// A call from this address whose message comes a byte at a time: one at each change of `bytes`.
+fn call_slowly(served: &Served, from: IpAddr, bytes: watch::Receiver<()>) -> JoinHandle<Option<String>> {
     let mut connector = HttpConnector::new();
     connector.set_local_address(Some(from));
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build(connector);
-    let bytes = stream::iter([0, 0, 16, 0, 0]).chain(stream::repeat(0)).then(async |byte: u8| {
-        sleep(Duration::from_millis(500)).await;
-        Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(&[byte])))
+    let trickle = stream::unfold(bytes, |mut bytes| async {
+        bytes.changed().await.ok()?;
+        Some((0, bytes))
     });
+    let frame = |byte: u8| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(&[byte])));
+    let message = stream::iter([0, 0, 16, 0, 0]).chain(trickle).map(frame);
     let path = "opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     let request = http::Request::post(format!("http://{}/{path}", served.address))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(StreamBody::new(Box::pin(bytes)))
+        .body(StreamBody::new(Box::pin(message)))
         .unwrap();
     tokio::spawn(async move {
         let answer = client.request(request).await.ok()?;
@@ -69,13 +71,17 @@ fn call_slowly(served: &Served, from: IpAddr) -> JoinHandle<Option<String>> {
 #[tokio::test]
 async fn messages_that_come_a_byte_at_a_time_hold_up_nobody_and_are_cut_off() {
     let served = Served::new(None).await;
+    let bytes = watch::Sender::new(());
     let slow = |from: [u8; 4]| (0..8).map(move |_| from);
     let slow: Vec<_> = slow([127, 0, 0, 66]).chain(slow([127, 0, 0, 1])).collect();
-    let slow: Vec<_> = slow.into_iter().map(|from| call_slowly(&served, from.into())).collect();
-    let mut total = 0;
+    let slow: Vec<_> = slow.into_iter().map(|from| call_slowly(&served, from.into(), bytes.subscribe())).collect();
+    let (begun, mut total) = (Instant::now(), 0);
     while !slow.iter().all(JoinHandle::is_finished) {
+        assert!(begun.elapsed() < Duration::from_secs(15), "they are not cut off");
         total += 10;
         timeout(Duration::from_secs(1), served.push(vec![requests(total)])).await.expect("held up").unwrap();
+        bytes.send_replace(());
+        later(Duration::from_millis(500)).await;
     }
     for call in slow {
         assert_eq!(call.await.unwrap().as_deref(), Some("4"), "DEADLINE_EXCEEDED");
@@ -85,7 +91,8 @@ async fn messages_that_come_a_byte_at_a_time_hold_up_nobody_and_are_cut_off() {
 #[tokio::test]
 async fn so_many_messages_of_one_caller_are_read_and_no_more() {
     let served = Served::new(None).await;
-    let slow: Vec<_> = (0..40).map(|_| call_slowly(&served, [127, 0, 0, 66].into())).collect();
+    let bytes = watch::Sender::new(());
+    let slow: Vec<_> = (0..40).map(|_| call_slowly(&served, [127, 0, 0, 66].into(), bytes.subscribe())).collect();
     let refused = || Some(slow.iter().filter(|call| call.is_finished()).count()).filter(|refused| *refused == 8);
     until("eight are refused", refused).await;
     assert_eq!(served.push(vec![requests(1)]).await.unwrap().partial_success, None);
