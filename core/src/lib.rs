@@ -10,7 +10,8 @@
 //!
 //! [`beside`] has KEDA's own triggers beside Tidegate's, [`behavior`] how fast the HPA may go.
 //! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
-//! [`fleet`] the proxies in front.
+//! [`fleet`] the proxies in front. [`held`] is the traffic of a workload at zero that is in hand, and [`wake`] the part of it that
+//! wakes.
 
 pub mod adopt;
 pub mod behavior;
@@ -20,6 +21,7 @@ pub mod demand;
 pub mod event;
 pub mod fleet;
 pub mod hash;
+pub mod held;
 pub mod hours;
 pub mod ids;
 pub mod intent;
@@ -38,4 +40,5 @@ pub mod signal;
 pub mod trigger;
 mod value;
 pub mod value_kind;
+pub mod wake;
 pub mod workload;

@@ -126,6 +126,20 @@ metrics! {
         "Points of OTLP senders, by result: ok, late, duplicate, malformed, too_many, unknown_sender";
     SourceOtlpPassedOn "tidegate_source_otlp_passed_on" "" Counter ["result"]
         "OTLP calls passed on to other pods, by result: ok, failed, dropped";
+    ActivatorInHand "tidegate_activator_in_hand" "" Gauge ["what"]
+        "Requests and raw connections that wait for a pod or are passed on, by what: requests, connections";
+    ActivatorOutcomes "tidegate_activator_outcomes" "" Counter ["what" "outcome"]
+        "Requests and raw connections by outcome: passed_on, failed, timed_out, gone, full, closed, wake_limit, probe, stopping";
+    ActivatorHoldDuration "tidegate_activator_hold_duration" "seconds" Histogram []
+        "Time that requests and raw connections waited until a pod had accepted a connection";
+    ActivatorConnectFailures "tidegate_activator_connect_failures" "" Counter []
+        "Connections that a ready pod did not accept, and that were tried again";
+    ActivatorClientsRefused "tidegate_activator_clients_refused" "" Counter []
+        "Connections of clients that were closed at once because there were too many";
+    ActivatorPorts "tidegate_activator_ports" "" Gauge ["state"]
+        "Ports of doors by state: listening, failing";
+    ActivatorPeerReports "tidegate_activator_peer_reports" "" Counter ["result"]
+        "Reports of what is held, to other pods by result: ok, failed; and from them: received, refused";
     SavedReplica "tidegate_saved_replica" "seconds" Counter ["namespace"]
         "Replica-seconds that schedules and scale to zero saved";
     SavedCpuCore "tidegate_saved_cpu_core" "seconds" Counter ["namespace"]

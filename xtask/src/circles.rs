@@ -8,8 +8,8 @@ use petgraph::{algo::tarjan_scc, graph::DiGraph};
 use crate::modules::Crate;
 
 /// The crates that are read: the shipped ones, and those that test and check them.
-const CRATES: [&str; 9] =
-    ["core", "cluster", "kafka-admin", "scaler", "operator", "cli", "sim", "tests/stack", "xtask"];
+const CRATES: [&str; 10] =
+    ["core", "cluster", "kafka-admin", "scaler", "activator", "operator", "cli", "sim", "tests/stack", "xtask"];
 
 /// Prints all circles. Fails when there is one.
 pub(crate) fn check(root: &Path) -> Result<ExitCode> {

@@ -1,0 +1,98 @@
+//! The other pods of Tidegate: each reports what it holds to all others, so that all of them give KEDA the same answers.
+//!
+//! A report is complete and replaces the one before. It is sent at once when a workload goes from nothing in hand to something, and
+//! each second while anything is in hand. One that is not renewed in time is void, so that a pod that dies leaves nothing behind.
+
+mod heard;
+mod listener;
+mod speaker;
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use tidegate_core::{held::Held, workload::WorkloadId};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use self::heard::HeardReports;
+use crate::shared::Shared;
+
+/// An error that keeps the exchange with other pods from running.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The address is taken, or not one of this machine
+    #[error("cannot listen on {address} for the other pods of Tidegate: {source}")]
+    Bind {
+        /// The address
+        address: SocketAddr,
+        /// The cause
+        source: io::Error,
+    },
+}
+
+/// What a pod holds, as it reports it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Report {
+    /// A number that the pod chose when it started: its address may have been another pod's before
+    from: u64,
+    /// Grows with each report of the pod. One that was overtaken by a later one is ignored.
+    sequence: u64,
+    /// All workloads of which it holds anything
+    held: Vec<(WorkloadId, Held)>,
+}
+
+/// The exchange with the other pods.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    shared: Arc<Shared>,
+    /// The number of this pod in its reports
+    id: u64,
+    heard: HeardReports,
+}
+
+impl Peers {
+    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, id: RandomState::new().hash_one(()), heard: HeardReports::default() })
+    }
+
+    /// What the other pods hold of a workload.
+    pub(crate) fn held(&self, workload: &WorkloadId) -> Held {
+        self.heard.held(workload)
+    }
+
+    /// Listens to the others and reports to them until `stop` is cancelled.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        peers: watch::Receiver<Arc<[SocketAddr]>>,
+        stop: CancellationToken,
+    ) -> Result<(), PeerError> {
+        let listener = TcpListener::bind(address).await.map_err(|source| PeerError::Bind { address, source })?;
+        tokio::select! {
+            () = self.listen(listener, peers.clone()) => {}
+            () = self.speak(peers) => {}
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    /// Takes in a report. Whether it was accepted.
+    fn hear(&self, report: Report) -> bool {
+        let heard = self.heard.take(report);
+        if heard == Some(true) {
+            self.shared.news.send_modify(|news| *news += 1);
+        }
+        self.shared.metrics.peer_report(if heard.is_some() { "received" } else { "refused" });
+        heard.is_some()
+    }
+
+    fn report(&self, sequence: u64, held: BTreeMap<WorkloadId, Held>) -> Report {
+        Report { from: self.id, sequence, held: held.into_iter().collect() }
+    }
+}

@@ -1,0 +1,109 @@
+//! The side that reports to the other pods.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    future::pending,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Peers, listener::PATH};
+use crate::metrics::ActivatorMetrics;
+
+/// Interval of reports while anything is in hand.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two reports: many workloads may wake in the same moment.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+/// Timeout of one report: the next one is complete, too.
+const SPEAK_WITHIN: Duration = Duration::from_secs(1);
+
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+impl Peers {
+    /// Reports forever: at once when there is news, each second while anything is in hand, and one last time that nothing is.
+    pub(super) async fn speak(&self, mut peers: watch::Receiver<Arc<[SocketAddr]>>) {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let (reports, mut news) = (watch::Sender::new(Bytes::new()), self.shared.accounts.own_news());
+        let mut speakers = BTreeMap::new();
+        let (mut sequence, mut is_expected) = (0, false);
+        loop {
+            self.follow(&mut peers, &mut speakers, &reports, &client);
+            let held = self.shared.accounts.all();
+            if is_expected || !held.is_empty() {
+                is_expected = !held.is_empty();
+                sequence += 1;
+                // Numbers, names and a list can always be written.
+                if let Ok(report) = serde_json::to_vec(&self.report(sequence, held)) {
+                    reports.send_replace(report.into());
+                }
+            }
+            sleep(LEAST_INTERVAL).await;
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() { pending::<()>().await },
+                changed = peers.changed() => if changed.is_err() { pending::<()>().await },
+                () = sleep(INTERVAL - LEAST_INTERVAL), if is_expected => {}
+            }
+        }
+    }
+
+    /// Starts a task for each new peer, and ends those of former ones. A slow peer delays no other.
+    fn follow(
+        &self,
+        peers: &mut watch::Receiver<Arc<[SocketAddr]>>,
+        speakers: &mut BTreeMap<SocketAddr, AbortOnDropHandle<()>>,
+        reports: &watch::Sender<Bytes>,
+        client: &HttpClient,
+    ) {
+        let current: BTreeSet<SocketAddr> = peers.borrow_and_update().iter().copied().collect();
+        speakers.retain(|peer, _| current.contains(peer));
+        for peer in current {
+            speakers.entry(peer).or_insert_with(|| {
+                let (client, metrics) = (client.clone(), self.shared.metrics.clone());
+                let speaking = speak_to(peer, reports.subscribe(), client, metrics);
+                AbortOnDropHandle::new(tokio::spawn(speaking))
+            });
+        }
+    }
+}
+
+/// Sends each report to one peer, or the latest if several have come meanwhile.
+async fn speak_to(
+    peer: SocketAddr,
+    mut reports: watch::Receiver<Bytes>,
+    client: HttpClient,
+    metrics: ActivatorMetrics,
+) {
+    while reports.changed().await.is_ok() {
+        let report = reports.borrow_and_update().clone();
+        let result = match timeout(SPEAK_WITHIN, send(peer, report, &client)).await {
+            Ok(Ok(())) => "ok",
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, error, "a report to another pod failed");
+                "failed"
+            }
+            Err(_) => "failed",
+        };
+        metrics.peer_report(result);
+    }
+}
+
+async fn send(peer: SocketAddr, report: Bytes, client: &HttpClient) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let request = Request::post(format!("http://{peer}{PATH}")).header(CONTENT_TYPE, "application/json");
+    let answer = client.request(request.body(Full::new(report))?).await?;
+    if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string().into()) }
+}
