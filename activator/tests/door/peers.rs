@@ -1,0 +1,84 @@
+//! Several pods of Tidegate: each knows what the others hold.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tidegate_core::workload::WorkloadRef;
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clients::sent,
+    site::{DEADLINE, Site, free_port, until, workload},
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// A pod that reports to others.
+struct Speaking {
+    site: Site,
+    peers: watch::Sender<Arc<[SocketAddr]>>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+async fn pod(address: SocketAddr, peers: &[SocketAddr]) -> Speaking {
+    let site = Site::open().await;
+    let (peers, stop) = (watch::Sender::new(Arc::from(peers)), CancellationToken::new());
+    let running = Arc::clone(&site.activator).run_peers(address, peers.subscribe(), stop.clone());
+    let running = tokio::spawn(async { running.await.unwrap() });
+    until("it listens", || std::net::TcpStream::connect(address).is_ok()).await;
+    Speaking { site, peers, stop, running }
+}
+
+async fn two() -> (Speaking, Speaking) {
+    let address = || async { SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().await)) };
+    let (first, second) = (address().await, address().await);
+    (pod(first, &[second]).await, pod(second, &[first]).await)
+}
+
+#[tokio::test]
+async fn what_one_holds_is_news_to_the_other_and_over_when_it_is_over() {
+    let (one, other) = two().await;
+    let mut news = other.site.activator.news();
+    let client = sent(&one.site, GET).await;
+    timeout(DEADLINE, news.changed()).await.unwrap().unwrap();
+    let held = other.site.held();
+    assert!(held.requests == 1 && held.awake, "{held:?}");
+    assert!(other.site.activator.own().is_empty());
+    let _own = sent(&other.site, GET).await;
+    other.site.until_requests(2).await;
+    drop(client);
+    other.site.until_requests(1).await;
+}
+
+#[tokio::test]
+async fn what_stays_in_hand_stays_known_and_what_a_dead_pod_held_is_forgotten() {
+    let (one, other) = two().await;
+    let _client = sent(&one.site, GET).await;
+    other.site.until_requests(1).await;
+    let start = Instant::now();
+    until("more time has passed than a report is good for", || {
+        assert_eq!(other.site.held().requests, 1);
+        start.elapsed() > Duration::from_secs(4)
+    })
+    .await;
+    one.stop.cancel();
+    one.running.await.unwrap();
+    other.site.until_requests(0).await;
+    assert!(!other.site.held().awake);
+}
+
+#[tokio::test]
+async fn a_report_of_one_that_is_no_peer_is_refused() {
+    let (one, other) = two().await;
+    other.peers.send_replace(Arc::from([SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), 1))]));
+    let _client = sent(&one.site, GET).await;
+    let another = "deployment/other".parse::<WorkloadRef>().unwrap().within("shop");
+    let start = Instant::now();
+    until("reports have had time to arrive", || start.elapsed() > Duration::from_millis(500)).await;
+    assert!(!other.site.activator.held(&workload()).awake && !other.site.activator.held(&another).awake);
+}
