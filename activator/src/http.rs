@@ -1,6 +1,6 @@
 //! HTTP/1 and HTTP/2 connections of clients: each request is held, passed on or refused on its own.
 
-use std::{future::pending, sync::Arc};
+use std::{convert::Infallible, future::pending, sync::Arc};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
@@ -21,7 +21,7 @@ use crate::{
     account::InHand,
     answers::Form,
     body::Body,
-    client::{Client, IDLE, Presence},
+    client::{Client, IDLE},
     forward::{self, Connection, Unanswered},
     headers,
     kind::Kind,
@@ -47,11 +47,6 @@ struct Hold {
     _connection: Connection,
 }
 
-/// The error that nobody reads the answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the client is gone")]
-struct Gone;
-
 type Answer = Response<Body<Hold>>;
 
 /// The connection of a request that asks for another protocol.
@@ -64,33 +59,39 @@ struct Upgrade {
 /// One connection of a client.
 struct Visit {
     passage: Arc<Passage>,
-    presence: Presence,
     /// Cancelled when a request was passed on: from then on the client may reach the pods itself, by a new connection
     let_go: CancellationToken,
 }
 
 /// Serves HTTP/1 until the client leaves, or the door closes and nothing is under way.
 pub(crate) async fn serve_http1(client: Client, passage: Arc<Passage>) {
-    let closing = passage.closing.clone();
+    let (presence, closing) = (client.presence(), passage.closing.clone());
     let header_bytes = passage.shared.limits.header_bytes;
-    let visit = Arc::new(Visit { presence: client.presence(), passage, let_go: CancellationToken::new() });
+    let visit = Arc::new(Visit { passage, let_go: CancellationToken::new() });
     let service = service_fn(move |request| Arc::clone(&visit).answer(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_header_size(header_bytes)
         .preserve_header_case(true)
+        // hyper would notice a client that leaves by reading, for which each request that waits would get a second buffer, and not
+        // at all while a body is unread. `presence` notices either.
+        .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
     pin!(connection);
-    // An error is the client's: it broke off, or sent no HTTP, which hyper has answered. It comes first, so that a request that has
-    // arrived is read before the connection is taken for an idle one.
+    // The connection comes first, so that a request that has arrived is read before the connection is taken for an idle one. Its
+    // error is the client's, who broke off, or sent no HTTP, which hyper has answered.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
+        () = presence.gone() => return,
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = presence.gone() => {}
+    }
 }
 
 /// Serves HTTP/2 until the client leaves, or the door closes and nothing is under way. Once a request has been passed on, the client
@@ -99,7 +100,7 @@ pub(crate) async fn serve_http2(client: Client, passage: Arc<Passage>) {
     let (closing, draining) = (passage.closing.clone(), passage.shared.stages.draining.clone());
     let limits = passage.shared.limits;
     let let_go = CancellationToken::new();
-    let visit = Arc::new(Visit { presence: client.presence(), passage, let_go: let_go.clone() });
+    let visit = Arc::new(Visit { passage, let_go: let_go.clone() });
     let service = service_fn(move |request| Arc::clone(&visit).answer(request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -122,8 +123,8 @@ pub(crate) async fn serve_http2(client: Client, passage: Arc<Passage>) {
 }
 
 impl Visit {
-    /// Holds a request until a pod is there, and passes it on. An error means that nobody reads the answer.
-    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Answer, Gone> {
+    /// Holds a request until a pod is there, and passes it on.
+    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Answer, Infallible> {
         let form = Form::of(&request);
         // HTTP/1 has one request after the other: what remains of a body is in the way of the next, which goes elsewhere anyhow
         // when this pod is ending.
@@ -131,13 +132,13 @@ impl Visit {
         let ends = request.version() < Version::HTTP_2 && is_last;
         let probe = self.probe(&request);
         if let Some(answer) = probe.filter(|_| !self.passage.has_ready()) {
-            return self.refuse(form, &Refusal::Probe(answer), ends);
+            return Ok(self.refuse(form, &Refusal::Probe(answer), ends));
         }
         let in_hand = match probe {
             Some(_) => None,
             None => match self.passage.admit(Kind::Request) {
                 Ok(in_hand) => Some(in_hand),
-                Err(refusal) => return self.refuse(form, &refusal, ends),
+                Err(refusal) => return Ok(self.refuse(form, &refusal, ends)),
             },
         };
         let tracked = self.passage.shared.in_hand.token();
@@ -156,7 +157,7 @@ impl Visit {
             }
             Err(refusal) => {
                 ending.is(refusal.outcome());
-                self.refused(form, &refusal, ends)
+                Ok(self.refused(form, &refusal, ends))
             }
         }
     }
@@ -178,8 +179,8 @@ impl Visit {
         let (ticket, arrived) = (self.passage.ticket(), Instant::now());
         let mut retries = 0;
         loop {
-            let gone = self.gone(request.version());
-            let (pod, stream) = self.passage.pass(&ticket, arrived, gone).await?;
+            // Whoever leaves takes the request along: it is dropped here.
+            let (pod, stream) = self.passage.pass(&ticket, arrived, pending()).await?;
             let copy = repeatable(&request);
             // In a box, because a request that waits needs no room for it.
             let Unanswered { request: unsent, error } = match Box::pin(forward::send(stream, request)).await {
@@ -194,11 +195,6 @@ impl Visit {
             retries += 1;
             pod.failed();
         }
-    }
-
-    /// Returns when the client has gone away. hyper notices that itself on HTTP/2, where a stream is reset, and drops the request.
-    async fn gone(&self, version: Version) {
-        if version == Version::HTTP_2 { pending().await } else { self.presence.gone().await }
     }
 
     /// Hands a pod's answer to the client.
@@ -225,20 +221,17 @@ impl Visit {
     }
 
     /// Refuses a request that was not held.
-    fn refuse(&self, form: Form, refusal: &Refusal, ends: bool) -> Result<Answer, Gone> {
+    fn refuse(&self, form: Form, refusal: &Refusal, ends: bool) -> Answer {
         Ending::new(Kind::Request, &self.passage.shared.metrics).is(refusal.outcome());
         self.refused(form, refusal, ends)
     }
 
-    fn refused(&self, form: Form, refusal: &Refusal, ends: bool) -> Result<Answer, Gone> {
-        if *refusal == Refusal::Gone {
-            return Err(Gone);
-        }
+    fn refused(&self, form: Form, refusal: &Refusal, ends: bool) -> Answer {
         let mut answer = form.answer(refusal, &self.passage.door());
         if ends {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(answer)
+        answer
     }
 }
 
