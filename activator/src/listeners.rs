@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Listeners {
     /// Places of clients' connections
     connections: Arc<Semaphore>,
     open: Mutex<BTreeMap<u16, Open>>,
+    /// Doors that went while something was in hand
+    closing: Mutex<Vec<Weak<Passage>>>,
     failing: Mutex<BTreeMap<u16, String>>,
 }
 
@@ -50,7 +52,14 @@ struct Open {
 impl Listeners {
     pub(crate) fn new(address: IpAddr, shared: Arc<Shared>) -> Self {
         let connections = Arc::new(Semaphore::new(shared.limits.connections.min(Semaphore::MAX_PERMITS)));
-        Self { address, shared, connections, open: Mutex::default(), failing: Mutex::default() }
+        Self {
+            address,
+            shared,
+            connections,
+            open: Mutex::default(),
+            closing: Mutex::default(),
+            failing: Mutex::default(),
+        }
     }
 
     /// The ports that are listened on.
@@ -69,20 +78,22 @@ impl Listeners {
         open.retain(|port, of_port| {
             let stays = doors.contains_key(port);
             if !stays {
-                of_port.close();
+                of_port.stop.cancel();
+                self.retire(&of_port.passage.lock());
             }
             stays
         });
         let mut failing = BTreeMap::new();
         for (port, door) in doors {
             match open.get(port) {
-                Some(of_port) => of_port.update(door, &self.shared),
+                Some(of_port) => self.update(of_port, door),
                 None => match self.listen(*port, door) {
                     Ok(of_port) => _ = open.insert(*port, of_port),
                     Err(error) => _ = failing.insert(*port, self.explained(*port, door, &error)),
                 },
             }
         }
+        self.update_closing(doors);
         self.shared.metrics.ports(open.len(), failing.len());
         let before = std::mem::replace(&mut *self.failing.lock(), failing.clone());
         for error in failing.iter().filter(|(port, _)| !before.contains_key(port)).map(|(_, error)| error) {
@@ -117,6 +128,38 @@ impl Listeners {
         Ok(open)
     }
 
+    fn update(&self, open: &Open, door: &Door) {
+        let mut passage = open.passage.lock();
+        let current = passage.door();
+        if *current == *door {
+            return;
+        }
+        if current.is_same_port(door) {
+            passage.update(door.clone());
+            return;
+        }
+        // The port belongs to another Service now. Connections to the former one end as if its door had gone.
+        self.retire(&passage);
+        *passage = Passage::new(door.clone(), Arc::clone(&self.shared));
+    }
+
+    /// Has the connections of a door end once nothing of them is in hand.
+    fn retire(&self, passage: &Arc<Passage>) {
+        passage.closing.cancel();
+        self.closing.lock().push(Arc::downgrade(passage));
+    }
+
+    /// Lets those that a former door still holds see the pods of the one that took its place, if any did.
+    fn update_closing(&self, doors: &Doors) {
+        self.closing.lock().retain(|passage| {
+            let Some(passage) = passage.upgrade() else { return false };
+            if let Some(door) = doors.values().find(|door| door.is_same_port(&passage.door())) {
+                passage.update(door.clone());
+            }
+            true
+        });
+    }
+
     fn explained(&self, port: u16, door: &Door, error: &io::Error) -> String {
         let (address, service) = (SocketAddr::new(self.address, port), &door.service);
         format!(
@@ -124,24 +167,6 @@ impl Listeners {
              of ports for the activator may be free",
             door.port, service.namespace, service.name, door.workload
         )
-    }
-}
-
-impl Open {
-    fn update(&self, door: &Door, shared: &Arc<Shared>) {
-        let mut passage = self.passage.lock();
-        if passage.door().is_same_port(door) {
-            passage.update(door.clone());
-            return;
-        }
-        // The port belongs to another Service now. Connections to the former one end as if its door had gone.
-        passage.closing.cancel();
-        *passage = Passage::new(door.clone(), Arc::clone(shared));
-    }
-
-    fn close(&self) {
-        self.stop.cancel();
-        self.passage.lock().closing.cancel();
     }
 }
 

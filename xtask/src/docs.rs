@@ -22,6 +22,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<ExitCode> {
         ("docs/reference/annotations.md", tables::annotations()),
         ("docs/reference/events.md", tables::events()),
         ("docs/reference/metrics.md", tables::metrics()),
+        ("docs/reference/probes.md", tables::probes()),
         ("docs/reference/commands.md", commands::page(root)?),
         ("docs/reference/values.md", values::page(&read(root, "charts/tidegate/values.yaml")?)),
         ("docs/reference/calendar.md", calendar::page(&crd)?),

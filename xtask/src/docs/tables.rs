@@ -1,4 +1,4 @@
-//! Pages of the tables in `core`: keys, events, metrics.
+//! Pages of the tables in `core`: keys, events, metrics, probes.
 
 use std::fmt::Write;
 
@@ -6,6 +6,7 @@ use tidegate_core::{
     event::{About, Reason},
     key::{Key, PREFIX, Place, Topic},
     metric::Metric,
+    wake::PROBES,
 };
 
 /// The title of a section of the page of annotations.
@@ -112,6 +113,17 @@ pub(super) fn metrics() -> String {
         let labels: Vec<_> = metric.labels().iter().map(|label| format!("`{label}`")).collect();
         let (name, kind) = (metric.name(), metric.kind().as_str());
         let _ = writeln!(page, "| `{name}` | {kind} | {} | {} |", labels.join(", "), metric.help());
+    }
+    page
+}
+
+pub(super) fn probes() -> String {
+    let mut page = "# Probes\n\nGET and HEAD requests of these programs, and their gRPC health checks, wake no workload. While no pod is ready \
+                    they get the answer below at once; with a ready pod they are passed on. The beginning of `user-agent` counts, in upper \
+                    or lower case. `tidegate.dev/wake-ignore` adds others.\n\n| program | `user-agent` | answer |\n|---|---|---|\n"
+        .to_owned();
+    for probe in PROBES {
+        let _ = writeln!(page, "| {} | `{}…` | {} |", probe.program, probe.user_agent, probe.answer.status());
     }
     page
 }
