@@ -172,7 +172,7 @@ async fn hold_clients(protocol: &str, address: SocketAddr) {
             stream.try_write(b"GET /orders?page=1 HTTP/1.1\r\nhost: shop.example\r\nuser-agent: curl/8.14\r\naccept: */*\r\n\r\n").unwrap();
             held.push(tokio::spawn(async move {
                 let _open = stream;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }));
         }
     } else {

@@ -26,7 +26,7 @@ impl Arrivals {
     /// The rate in arrivals/s over the window that ends now.
     pub(crate) fn per_second(&mut self, since_start: Duration) -> f64 {
         self.proceed(since_start);
-        let covered = WINDOW - SLOT + Duration::from_nanos(into_slot(since_start));
+        let covered = WINDOW.saturating_sub(SLOT) + Duration::from_nanos(into_slot(since_start));
         self.counts.iter().map(|count| f64::from(*count)).sum::<f64>() / covered.as_secs_f64()
     }
 
@@ -77,7 +77,9 @@ mod tests {
             at.sort_unstable();
             at.retain(|at| *at <= now);
             let mut arrivals = Arrivals::default();
-            at.iter().for_each(|at| arrivals.count(Duration::from_millis(*at)));
+            for at in &at {
+                arrivals.count(Duration::from_millis(*at));
+            }
             let from = (now / 500 * 500).saturating_sub(5_500);
             let counted = at.iter().filter(|at| **at >= from).count() as f64;
             let covered = 5.5 + (now % 500) as f64 / 1000.0;

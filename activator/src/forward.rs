@@ -29,13 +29,13 @@ pub(crate) struct Unanswered {
 pub(crate) async fn send(
     stream: TcpStream,
     mut request: Request<Body>,
-) -> Result<(Response<Incoming>, Connection), Unanswered> {
+) -> Result<(Response<Incoming>, Connection), Box<Unanswered>> {
     let stream = TokioIo::new(stream);
     if request.version() == Version::HTTP_2 {
         complete_uri(&mut request);
         let (mut sender, connection) = match http2::handshake(TokioExecutor::new(), stream).await {
             Ok(made) => made,
-            Err(error) => return Err(Unanswered { request: Some(request), error }),
+            Err(error) => return Err(Box::new(Unanswered { request: Some(request), error })),
         };
         let connection = spawn(connection);
         let answer = sender.try_send_request(request).await;
@@ -45,7 +45,7 @@ pub(crate) async fn send(
     let handshake = http1::Builder::new().preserve_header_case(true).handshake(stream).await;
     let (mut sender, connection) = match handshake {
         Ok(made) => made,
-        Err(error) => return Err(Unanswered { request: Some(request), error }),
+        Err(error) => return Err(Box::new(Unanswered { request: Some(request), error })),
     };
     let connection = spawn(connection.with_upgrades());
     let answer = sender.try_send_request(request).await;
@@ -60,10 +60,10 @@ fn spawn(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -
 fn answered(
     answer: Result<Response<Incoming>, TrySendError<Request<Body>>>,
     connection: Connection,
-) -> Result<(Response<Incoming>, Connection), Unanswered> {
+) -> Result<(Response<Incoming>, Connection), Box<Unanswered>> {
     match answer {
         Ok(answer) => Ok((answer, connection)),
-        Err(mut unsent) => Err(Unanswered { request: unsent.take_message(), error: unsent.into_error() }),
+        Err(mut unsent) => Err(Box::new(Unanswered { request: unsent.take_message(), error: unsent.into_error() })),
     }
 }
 

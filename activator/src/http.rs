@@ -183,7 +183,7 @@ impl Visit {
             let (pod, stream) = self.passage.pass(&ticket, arrived, pending()).await?;
             let copy = repeatable(&request);
             // In a box, because a request that waits needs no room for it.
-            let Unanswered { request: unsent, error } = match Box::pin(forward::send(stream, request)).await {
+            let Unanswered { request: unsent, error } = *match Box::pin(forward::send(stream, request)).await {
                 Ok((answer, connection)) => return Ok((answer, pod, connection)),
                 Err(unanswered) => unanswered,
             };

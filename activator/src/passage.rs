@@ -104,14 +104,13 @@ impl Passage {
         let mut place: Option<Place> = None;
         let mut pause = FIRST_PAUSE;
         loop {
-            let pod = match ticket.take() {
+            let free = ticket.take();
+            if free.is_none() && place.is_none() {
+                place = Some(self.account.wait().map_err(Refusal::Full)?);
+            }
+            let pod = match free {
                 Some(pod) => pod,
-                None => {
-                    if place.is_none() {
-                        place = Some(self.account.wait().map_err(Refusal::Full)?);
-                    }
-                    ticket.wait().await
-                }
+                None => ticket.wait().await,
             };
             match Box::pin(timeout(CONNECT_WITHIN, TcpStream::connect(pod.address()))).await {
                 Ok(Ok(stream)) => {

@@ -27,8 +27,7 @@ pub(crate) fn sniff(first: &[u8]) -> Option<Protocol> {
     }
     let method = first.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
     match (method, first.get(method..)) {
-        (1..=LONGEST_METHOD, Some([])) => None,
-        (1..=LONGEST_METHOD, Some([b' '])) => None,
+        (1..=LONGEST_METHOD, Some([] | [b' '])) => None,
         // A target is a path, "*", or a URL; CONNECT has a host. So `SELECT 1` and `EHLO host` are not HTTP.
         (1..=LONGEST_METHOD, Some([b' ', b'/' | b'*' | b'h' | b'H', ..])) => Some(Protocol::Http1),
         (7, Some([b' ', ..])) if first.starts_with(b"CONNECT") => Some(Protocol::Http1),

@@ -56,7 +56,7 @@ impl Peers {
             tokio::select! {
                 changed = news.changed() => if changed.is_err() { pending::<()>().await },
                 changed = peers.changed() => if changed.is_err() { pending::<()>().await },
-                () = sleep(INTERVAL - LEAST_INTERVAL), if is_expected => {}
+                () = sleep(INTERVAL.saturating_sub(LEAST_INTERVAL)), if is_expected => {}
             }
         }
     }

@@ -71,7 +71,7 @@ async fn one_that_leaves_while_a_pod_is_being_given_to_it_gives_that_to_the_next
     let queue = Queue::new(pods(&[]), 1);
     let (leaves, stays) = (queue.ticket(), queue.ticket());
     let mut left = Box::pin(leaves.wait());
-    assert!(futures_poll(left.as_mut()).is_none());
+    assert!(polled(left.as_mut()).is_none());
     let mut waiting = tokio::spawn(async move { stays.wait().await });
     tokio::task::yield_now().await;
     queue.update(pods(&[1]), 1);
@@ -81,7 +81,7 @@ async fn one_that_leaves_while_a_pod_is_being_given_to_it_gives_that_to_the_next
 }
 
 /// Polls once.
-fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+fn polled<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(output) => Some(output),
         std::task::Poll::Pending => None,
@@ -135,7 +135,7 @@ proptest! {
             }
             let mut still = Vec::new();
             for mut future in waiting {
-                match futures_poll(future.as_mut()) {
+                match polled(future.as_mut()) {
                     Some(pod) => open.push(pod),
                     None => still.push(future),
                 }

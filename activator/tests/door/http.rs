@@ -85,8 +85,8 @@ async fn a_body_stays_with_the_client_until_there_is_a_pod() {
     let mut writing = Box::pin(write.write_all(&body));
     assert!(timeout(Duration::from_millis(200), &mut writing).await.is_err(), "32 MiB were taken in");
     let counts = Pod::start(|request| async {
-        let size = request.into_body().collect().await.unwrap().to_bytes().len();
-        Response::new(text(size.to_string()))
+        let length = request.into_body().collect().await.unwrap().to_bytes().len();
+        Response::new(text(length.to_string()))
     });
     site.ready(&[counts.await.address]);
     timeout(DEADLINE, writing).await.unwrap().unwrap();

@@ -1,4 +1,5 @@
 //! The activator through its doors: real sockets, real clients, and pods that are servers of this process.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests")]
 
 mod bytes;
 mod clients;

@@ -87,7 +87,7 @@ impl fmt::Display for WakeIgnore {
             let comma = if index == 0 { "" } else { "," };
             match ignored {
                 Ignored::Path { text, is_prefix } => {
-                    write!(f, "{comma}path={text}{}", if *is_prefix { "*" } else { "" })?
+                    write!(f, "{comma}path={text}{}", if *is_prefix { "*" } else { "" })?;
                 }
                 Ignored::UserAgent(prefix) => write!(f, "{comma}user-agent={prefix}")?,
             }
