@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     args::{ControllerArgs, Output, RenderArgs, RoutesArgs, ScaleKindArgs},
+    from_files,
     run::install_crypto,
 };
 
@@ -58,27 +59,9 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
 
 /// Everything that has to be fixed before it can be acted on, a line each.
 fn mistakes(read: &Manifests, plan: &Plan, rendered: &Rendered) -> Vec<String> {
-    let of_objects = read.misplaced.iter().map(ToString::to_string);
-    let of_namespaces = read
-        .objects
-        .namespaces()
-        .flat_map(|(name, problems)| problems.into_iter().map(move |problem| format!("namespace {name}: {problem}")));
-    let of_places = read.objects.misplaced().into_iter().map(|(bearer, what)| format!("{bearer}: {what}"));
-    let of_gateways = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).flat_map(|(id, gateway)| {
-        let problems = gateway.intent.as_ref().err().into_iter().flatten().chain(&gateway.problems);
-        problems.map(move |problem| format!("{id}: {problem}"))
-    });
-    let of_calendars =
-        plan.calendars.iter().filter_map(|(name, known)| Some(format!("Calendar {name}: {}", known.as_ref().err()?)));
     let errors = rendered.notices.iter().filter(|(_, notice)| notice.is_error());
     let of_workloads = errors.map(|(id, notice)| format!("{id}: {notice}"));
-    of_objects
-        .chain(of_namespaces)
-        .chain(of_places)
-        .chain(of_gateways)
-        .chain(of_calendars)
-        .chain(of_workloads)
-        .collect()
+    from_files::mistakes(read, plan).into_iter().chain(of_workloads).collect()
 }
 
 /// Fails where something could not be read or acted on, which was reported before.

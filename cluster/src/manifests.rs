@@ -2,6 +2,7 @@
 
 mod documents;
 mod error;
+mod kustomize;
 mod twice;
 
 use std::{
@@ -17,7 +18,8 @@ use tidegate_core::{intent::Managed, plan::ADOPTED_REPLICAS, workload::WorkloadK
 pub use self::error::{Location, ManifestError, ManifestErrors};
 use self::{
     documents::{Document, SyntaxError, documents, parse},
-    twice::{Again, Seen, kustomization},
+    kustomize::{is_kustomization, kustomization, unseen},
+    twice::{Again, Seen},
 };
 use super::{Kind, Misplaced, ObjectError, Objects, lenient::Placeholder, misplaced};
 
@@ -117,6 +119,8 @@ struct Reader {
     read: Manifests,
     namespace: Option<String>,
     seen: Seen,
+    /// The folders that were read, by their real paths: links may lead back to them
+    folders: BTreeSet<PathBuf>,
     /// The objects themselves, where they are wanted instead
     values: Option<Vec<Value>>,
 }
@@ -137,7 +141,7 @@ impl Reader {
             assumed: BTreeSet::new(),
             unknown_replicas: BTreeSet::new(),
         };
-        Self { read, namespace: settings.namespace.clone(), seen: Seen::default(), values: None }
+        Self { read, namespace: settings.namespace.clone(), seen: Seen::default(), folders: BTreeSet::new(), values: None }
     }
 
     fn read(&mut self, paths: &[PathBuf]) {
@@ -153,6 +157,9 @@ impl Reader {
     }
 
     fn read_directory(&mut self, directory: &Path, depth: usize) {
+        if directory.canonicalize().is_ok_and(|path| !self.folders.insert(path)) {
+            return;
+        }
         let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut paths: Vec<_> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
@@ -162,6 +169,7 @@ impl Reader {
         for path in paths {
             let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
             let manifest = path.extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|e| ext == *e));
+            let manifest = manifest || is_kustomization(&path);
             if hidden {
             } else if path.is_dir() {
                 if depth < MAX_DEPTH {
@@ -217,6 +225,18 @@ impl Reader {
         if let Some(values) = &mut self.values {
             return values.push(value);
         }
+        if is_kustomization(path) && value["metadata"]["name"].is_null() {
+            let unseen = unseen(path, &value, self.namespace.as_deref());
+            return unseen.into_iter().for_each(|what| self.error(path, Some(document.first_line()), what));
+        }
+        for (key, word) in document.switches(&value) {
+            let line = document.line_of(&key, &Value::from(word.as_str()));
+            self.error(
+                path,
+                Some(line),
+                format!("{key} is {word} without quotes, which kubectl reads as true or false: write \"{word}\""),
+            );
+        }
         for field in ["name", "namespace"] {
             if let Some(text) = quoted(&mut value, field) {
                 let line = document.line_of(field, &Value::from(text.as_str()));
@@ -245,7 +265,7 @@ impl Reader {
                 Again::LeftOut(what) => return self.error(path, start.line, what),
             }
         }
-        for wrong in misplaced::of_others(&self.read.objects, object.known, &value) {
+        for wrong in misplaced::of_file(&self.read.objects, object.known, &value) {
             self.misplaced(place(document.line_of("", &Value::from(wrong.first_key()))), &object, &wrong);
         }
         let namespace = Named::of(&value).namespace;

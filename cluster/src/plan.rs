@@ -8,6 +8,7 @@ mod refused;
 mod selection;
 mod spared;
 mod taken_over;
+mod unreached;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -17,11 +18,11 @@ use std::{
 use tidegate_core::{
     beside::Pod,
     calendar::Calendars,
-    ids::ServiceId,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
     llm::{AiRule, Destination, ModelShare},
-    not_followed::NotFollowed,
+    not_followed::{NoEntrance, NotFollowed},
     plan::{ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
@@ -59,8 +60,12 @@ fn plan(objects: &Objects) -> Plan {
     let parts = discovery::discover(objects, &generated);
     let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
     let mut merged = HashSet::new();
+    let mut unmeasured = BTreeMap::<ServiceId, &RouteRef>::new();
     for part in &parts {
-        let Some(share) = shares.cluster_share(part) else { continue };
+        let Some(share) = shares.cluster_share(part) else {
+            unmeasured.extend(service_id(part).map(|service| (service, &part.route)));
+            continue;
+        };
         // A merged cluster comes once per route that leads to it, but it is one and the same.
         if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
             continue;
@@ -78,6 +83,7 @@ fn plan(objects: &Objects) -> Plan {
         workloads.add_traffic_of_pool(pool, shares);
     }
     workloads.add_refusals(&generated, &services, &pools);
+    workloads.explain_unreached(&services, &unmeasured);
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
         workloads.add_models(rule, &services);
@@ -179,6 +185,7 @@ struct KnownWorkload<'a> {
     traffic: Vec<ClusterShare>,
     models: Vec<ModelShare>,
     not_followed: Vec<NotFollowed>,
+    no_entrance: Option<NoEntrance>,
 }
 
 impl<'a> Workloads<'a> {
@@ -210,6 +217,7 @@ impl<'a> Workloads<'a> {
                         traffic: Vec::new(),
                         models: Vec::new(),
                         not_followed: Vec::new(),
+                        no_entrance: None,
                     }
                 }));
             }
@@ -326,6 +334,7 @@ impl<'a> Workloads<'a> {
                 PlannedWorkload {
                     traffic: known.traffic,
                     not_followed: known.not_followed,
+                    no_entrance: known.no_entrance,
                     after,
                     requests,
                     pod,

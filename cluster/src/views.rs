@@ -29,7 +29,9 @@ pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
 pub(super) use parent_ref::ParentRef;
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
-pub(super) use route::{BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain};
+pub(super) use route::{
+    BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain, non_empty,
+};
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub use scaling::{ScaleTarget, ScaledObject};
 pub(super) use status::{Refused, Reported};

@@ -45,6 +45,15 @@ fn what_was_meant_is_read_where_it_is_plain_and_said() {
 }
 
 #[test]
+fn a_word_that_kubectl_reads_as_a_flag_is_one_where_a_flag_is_wanted() {
+    let mut object = json!({"metadata": {"name": "p"}, "spec": {"mergeGateways": "Yes"}});
+    let (proxy, misread) = read::<EnvoyProxy>(&mut object).unwrap();
+    assert_eq!(proxy.spec.merge_gateways, Some(true));
+    let [told] = &misread[..] else { panic!("{misread:?}") };
+    assert!(told.to_string().ends_with("but true or false is wanted: write true without quotes"), "{told}");
+}
+
+#[test]
 fn an_annotation_without_quotes_is_read_and_said() {
     let workload = json!({"metadata": {"annotations": {"tidegate.dev/max-replicas": 20, "x.y/z": 3}}, "spec": {"replicas": "two"}});
     let mut object = workload.clone();
