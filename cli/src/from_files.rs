@@ -44,7 +44,11 @@ pub(crate) fn served(files: &[PathBuf], settings: &ManifestSettings) -> Result<S
 
 /// `1 problem has to be fixed: see`
 pub(crate) fn has_to_be_fixed(wrong: usize) -> impl Display {
-    if wrong == 1 { "1 problem has to be fixed: see".to_owned() } else { format!("{wrong} problems have to be fixed: see") }
+    if wrong == 1 {
+        "1 problem has to be fixed: see".to_owned()
+    } else {
+        format!("{wrong} problems have to be fixed: see")
+    }
 }
 
 /// Everything in the objects that has to be fixed before it can be acted on, a line each, apart from the annotations of workloads.

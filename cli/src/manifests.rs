@@ -34,12 +34,13 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     let (objects, plan, now) = (&read.objects, read.objects.plan(), Utc::now());
     let mut rendered = scaling::render(objects, &plan, &settings, now);
     read.without_unknown_replicas(&mut rendered.scaled_objects);
+    let scaled_by_others = read.without_scaled_by_others(&mut rendered.scaled_objects);
     read.without_assumed_namespaces(&mut rendered.scaled_objects);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
     }
-    let mistakes = mistakes(&read, &plan, &rendered);
+    let mistakes: Vec<_> = mistakes(&read, &plan, &rendered).into_iter().chain(scaled_by_others).collect();
     report(&mistakes);
     report(
         rendered.notices.iter().filter(|(_, notice)| !notice.is_error()).map(|(id, notice)| format!("{id}: {notice}")),

@@ -208,12 +208,9 @@ fn is_read_elsewhere(objects: &Objects, kind: Kind) -> bool {
     match kind {
         Kind::Scaled(kind) => objects.scales(kind),
         Kind::ReplicaSet => objects.scales(WorkloadKind::ReplicaSet),
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::CronJob
-        | Kind::Gateway
-        | Kind::Namespace => true,
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::CronJob | Kind::Gateway | Kind::Namespace => {
+            true
+        }
         _ => false,
     }
 }
@@ -283,6 +280,8 @@ mod tests {
         for (api_version, kind) in
             [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "CronJob")]
         {
+            let near = told(object(api_version, kind, &json!({}), &json!({"tidegate.io/hours": "x"})), &json!({}));
+            assert_eq!(near.len(), 1, "{near:?}");
             let told = told(object(api_version, kind, &json!({}), &json!({RPS: "10", "x/y": "z"})), &json!({}));
             assert_eq!(
                 told,
@@ -340,7 +339,10 @@ mod tests {
         let reported = |api_version: &str, kind: &str| reported_of(api_version, kind, &[]).join("\n");
         assert!(reported("serving.kserve.io/v1beta1", "InferenceService").contains("autoscalerClass: external"));
         assert!(reported("unscaled.test/v1", "Thing").contains("PLURAL.unscaled.test/v1/Thing"));
-        assert!(reported("extensions/v1beta1", "Deployment").ends_with("since 1.16; write apiVersion: apps/v1 and kind: Deployment"));
+        assert!(
+            reported("extensions/v1beta1", "Deployment")
+                .ends_with("since 1.16; write apiVersion: apps/v1 and kind: Deployment")
+        );
         for (api_version, kind) in [("v1", "ConfigMap"), ("gateway.networking.k8s.io/v1", "HTTPRoute")] {
             assert!(reported(api_version, kind).ends_with("the Gateway in front of it"), "{kind}");
         }
@@ -350,10 +352,18 @@ mod tests {
     #[test]
     fn a_kind_of_kubernetes_with_a_wrong_api_version_is_told_the_right_one() {
         for (api_version, kind, expected) in [
-            ("apps/v1beta2", "Deployment", "Kubernetes has not served apps/v1beta2 since 1.16; write apiVersion: apps/v1"),
+            (
+                "apps/v1beta2",
+                "Deployment",
+                "Kubernetes has not served apps/v1beta2 since 1.16; write apiVersion: apps/v1",
+            ),
             ("v1", "StatefulSet", "there is no StatefulSet in v1; write apiVersion: apps/v1 and kind: StatefulSet"),
             ("", "Deployment", "it has no apiVersion; write apiVersion: apps/v1 and kind: Deployment"),
-            ("apps/v1", "deployment", "there is no deployment in apps/v1; write apiVersion: apps/v1 and kind: Deployment"),
+            (
+                "apps/v1",
+                "deployment",
+                "there is no deployment in apps/v1; write apiVersion: apps/v1 and kind: Deployment",
+            ),
         ] {
             let told = reported_of(api_version, kind, &[]);
             assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
@@ -364,7 +374,9 @@ mod tests {
 
     #[test]
     fn keys_on_objects_of_tidegates_own_are_reported_and_its_own_annotations_are_not() {
-        for (api_version, kind) in [("keda.sh/v1alpha1", "ScaledObject"), ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy")] {
+        for (api_version, kind) in
+            [("keda.sh/v1alpha1", "ScaledObject"), ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy")]
+        {
             let own = json!({RPS: "1", "tidegate.dev/applied": "{}", "tidegate.dev/adopted-replicas": "2"});
             let object = object(api_version, kind, &own, &json!({}));
             let found = of_file(&Objects::default(), Kind::of(api_version, kind), &object);
@@ -376,7 +388,8 @@ mod tests {
     fn keys_among_the_labels_are_reported_and_labels_of_tidegates_own_are_not() {
         let mut object = object("apps/v1", "Deployment", &json!({}), &json!({}));
         object["metadata"]["labels"] = json!({RPS: "1", "tidegate.dev/asleep": "true", "tidegate.dev/release": "a.b"});
-        let told: Vec<_> = of_file(&Objects::default(), Some(Kind::Deployment), &object).iter().map(ToString::to_string).collect();
+        let told: Vec<_> =
+            of_file(&Objects::default(), Some(Kind::Deployment), &object).iter().map(ToString::to_string).collect();
         assert_eq!(told, [format!("{RPS} among the labels is not read: move it to metadata.annotations")]);
     }
 

@@ -118,6 +118,9 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
     known
         .map(|(key, value)| match value {
             serde_json::Value::String(value) => Ok((key, value)),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                Err(serde::de::Error::custom(format!("the annotation {key} is a list or an object, expected a string")))
+            }
             other => Err(serde::de::Error::custom(format!(
                 "the annotation {key} is {other} without quotes, but annotations are strings: write \"{other}\""
             ))),
@@ -125,10 +128,10 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
         .collect()
 }
 
-/// The names of Tidegate's annotations where none is read.
+/// The names of annotations that are Tidegate's, or look like them, where none is read.
 fn stray<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<[Box<str>]>, D::Error> {
     let all = BTreeMap::<Box<str>, serde_json::Value>::deserialize(deserializer)?;
-    Ok(all.into_keys().filter(|key| key.starts_with(PREFIX)).collect())
+    Ok(all.into_keys().filter(|key| key.starts_with(PREFIX) || has_near_prefix(key)).collect())
 }
 
 /// Labels as sorted pairs, which take little memory.

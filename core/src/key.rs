@@ -351,9 +351,15 @@ mod tests {
 
     #[test]
     fn a_prefix_that_was_meant_to_be_tidegates_is_recognised() {
-        for meant in
-            ["tidegate.io/hours", "tidegate/hours", "tide-gate.dev/hours", "tidgate.dev/hours", "Tidegate.dev/hours", "tidegate.dev.hours", "tidegate-hours"]
-        {
+        for meant in [
+            "tidegate.io/hours",
+            "tidegate/hours",
+            "tide-gate.dev/hours",
+            "tidgate.dev/hours",
+            "Tidegate.dev/hours",
+            "tidegate.dev.hours",
+            "tidegate-hours",
+        ] {
             assert!(has_near_prefix(meant), "{meant}");
         }
         for other in ["tidegate.dev/hours", "hours", "keda.sh/paused", "linkerd.io/inject", "", "/", "tide.dev/x"] {

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn the_services_that_no_route_names_are_listed() {
-        let not_named = |names: &[&str]| NoEntrance::NotNamed(names.iter().map(ToString::to_string).collect()).to_string();
+        let not_named =
+            |names: &[&str]| NoEntrance::NotNamed(names.iter().map(ToString::to_string).collect()).to_string();
         assert_eq!(not_named(&["Service api"]), "no route names Service api, which selects its pods");
         assert_eq!(
             not_named(&["Service api", "InferencePool llm"]),

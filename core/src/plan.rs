@@ -133,9 +133,11 @@ impl PlannedWorkload {
     pub fn why_unreached(&self) -> String {
         match (self.not_followed.as_slice(), &self.no_entrance) {
             ([], Some(why)) => why.to_string(),
-            ([], None) => "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts, with a \
+            ([], None) => {
+                "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts, with a \
                            backendRef to a Service that selects its pods"
-                .to_owned(),
+                    .to_owned()
+            }
             (refused, _) => Few(refused).to_string(),
         }
     }

@@ -48,7 +48,8 @@ impl Document<'_> {
 
 /// Whether a line has this key with this value, without quotes.
 fn has_plain(line: &str, key: &str, word: &str) -> bool {
-    let value = line.split_once(key).and_then(|(_, rest)| rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':'));
+    let value =
+        line.split_once(key).and_then(|(_, rest)| rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':'));
     let rest = value.and_then(|value| value.trim_start().strip_prefix(word));
     rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '-' || next == '_'))
 }

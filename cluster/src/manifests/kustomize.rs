@@ -47,7 +47,8 @@ pub(super) fn unseen(file: &Path, kustomization: &Value, namespace: Option<&str>
         Value::Array(items) => !items.is_empty(),
         _ => true,
     };
-    let elsewhere = |resource: &Value| resource.as_str().is_some_and(|path| path.starts_with("..") || path.contains("://"));
+    let elsewhere =
+        |resource: &Value| resource.as_str().is_some_and(|path| path.starts_with("..") || path.contains("://"));
     let outside = kustomization["resources"].as_array().into_iter().flatten().any(elsewhere);
     let fields = CHANGING.iter().filter(is_set).copied().chain(outside.then_some("resources of other folders"));
     let fields = fields.collect::<Vec<_>>().join(", ");

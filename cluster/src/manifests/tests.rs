@@ -65,20 +65,24 @@ fn anchors_and_merge_keys_are_resolved() {
 #[test]
 fn a_word_without_quotes_that_kubectl_reads_as_a_flag_is_reported_where_it_matters() {
     let annotated = |hours: &str| {
-        format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\n    keda.sh/a: off\n    {hours}\n")
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\n    keda.sh/a: off\n    {hours}\n"
+        )
     };
     let told = |hours: &str| messages(&annotated(hours));
     let expected =
-        "a.yaml:7: tidegate.dev/hours is off without quotes, which kubectl reads as true or false: write \"off\"";
+        "a.yaml:7: tidegate.dev/hours is off without quotes, which kubectl reads as true or false: set it in quotes";
     assert_eq!(told("tidegate.dev/hours: off"), [expected]);
     assert_eq!(told("'tidegate.dev/hours' : off # at night"), [expected]);
-    for fine in ["tidegate.dev/hours: 'off'", "tidegate.dev/hours: \"off\"", "tidegate.dev/hours: Mo-Fr off", "x.y/z: off"] {
+    for fine in
+        ["tidegate.dev/hours: 'off'", "tidegate.dev/hours: \"off\"", "tidegate.dev/hours: Mo-Fr off", "x.y/z: off"]
+    {
         assert_eq!(told(fine), Vec::<String>::new(), "{fine}");
     }
     let norway = SERVICE.replace("{name: a}", "{name: a, namespace: no}");
     assert_eq!(
         messages(&norway),
-        ["a.yaml:3: namespace is no without quotes, which kubectl reads as true or false: write \"no\""]
+        ["a.yaml:3: namespace is no without quotes, which kubectl reads as true or false: set it in quotes"]
     );
 }
 
@@ -212,6 +216,13 @@ fn a_namespace_that_is_a_number_is_read_as_a_name() {
 }
 
 #[test]
+fn a_kind_with_wrong_capitals_is_reported_with_the_right_ones() {
+    let text = "apiVersion: gateway.networking.k8s.io/v1\nkind: HttpRoute\nmetadata: {name: a, namespace: b}\n";
+    assert_eq!(messages(text), ["a.yaml:1: HttpRoute b/a: the kind is HttpRoute: write kind: HTTPRoute"]);
+    assert_eq!(messages(&text.replace("gateway.networking.k8s.io", "example.com")), Vec::<String>::new());
+}
+
+#[test]
 fn the_same_object_twice_is_reported_unless_both_are_the_same() {
     let other = format!("{SERVICE}spec: {{ports: [{{port: 80}}]}}\n");
     assert_eq!(messages(&format!("{SERVICE}---\n{SERVICE}")), Vec::<String>::new());
@@ -219,6 +230,25 @@ fn the_same_object_twice_is_reported_unless_both_are_the_same() {
         messages(&format!("{SERVICE}---\n{other}")),
         ["a.yaml:5: Service default/a is in a.yaml:1 too, and differs: this one is used. Remove one of them"]
     );
+}
+
+#[test]
+fn what_an_object_of_another_kind_scales_gets_no_scaled_object() {
+    let other = |api_version: &str, kind: &str, field: &str| {
+        format!(
+            "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: b}}\nspec: {{{field}: {{name: a, kind: Deployment}}}}\n"
+        )
+    };
+    let left = |text: String| {
+        let target = json!({"scaleTargetRef": {"kind": "Deployment", "name": "a"}});
+        let mut objects = vec![json!({"metadata": {"namespace": "default"}, "spec": target})];
+        let told = read(&text).without_scaled_by_others(&mut objects);
+        (objects.len(), told)
+    };
+    let (kept, told) = left(other("http.keda.sh/v1alpha1", "HTTPScaledObject", "scaleTargetRef"));
+    assert_eq!(kept, 0);
+    assert!(told[0].starts_with("Deployment default/a: HTTPScaledObject default/b scales it already"), "{told:?}");
+    assert_eq!(left(other("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "targetRef")), (1, vec![]));
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl Workloads<'_> {
         let selecting: HashMap<_, _> =
             namespaces.into_iter().map(|ns| (ns, selecting(self.objects, &self.selection, ns))).collect();
         for (i, namespace) in unreached {
-            let own = selecting.get(namespace).and_then(|by_workload| by_workload.get(&i)).map_or(&[][..], Vec::as_slice);
+            let own =
+                selecting.get(namespace).and_then(|by_workload| by_workload.get(&i)).map_or(&[][..], Vec::as_slice);
             let id = |of: &Selecting<'_>| ServiceId { namespace: namespace.to_owned(), name: of.name.to_owned() };
             let of_services = || own.iter().filter(|of| of.kind == "Service").map(id);
             let left_out = of_services().filter_map(|id| services.get(&id));
@@ -77,10 +78,15 @@ impl Workloads<'_> {
 }
 
 /// The Services and pools of a namespace that select pods, by the workload.
-fn selecting<'a>(objects: &'a Objects, selection: &Selection<'_>, namespace: &str) -> HashMap<usize, Vec<Selecting<'a>>> {
+fn selecting<'a>(
+    objects: &'a Objects,
+    selection: &Selection<'_>,
+    namespace: &str,
+) -> HashMap<usize, Vec<Selecting<'a>>> {
     let services = objects.services.get(namespace).into_iter().flatten();
     let services = services.map(|(name, service)| ("Service", name, &service.spec.selector));
-    let pools = [&objects.inference_pools, &objects.x_inference_pools].into_iter().filter_map(|table| table.get(namespace));
+    let pools =
+        [&objects.inference_pools, &objects.x_inference_pools].into_iter().filter_map(|table| table.get(namespace));
     let pools = pools.flatten().map(|(name, pool)| (POOL, name, pool.selector()));
     let mut selecting = HashMap::<_, Vec<_>>::new();
     for (kind, name, selector) in services.chain(pools) {
@@ -95,7 +101,10 @@ fn not_measured(route: &RouteRef, service: &ServiceId) -> NotFollowed {
     NotFollowed {
         route: route.clone(),
         reason: "NotMeasured",
-        message: format!("leads to Service {} by UDP, which is not measured: Envoy counts no requests in it", service.name),
+        message: format!(
+            "leads to Service {} by UDP, which is not measured: Envoy counts no requests in it",
+            service.name
+        ),
         envoy_gateway: None,
     }
 }
@@ -104,13 +113,15 @@ impl LeftOut<'_> {
     /// The reason in one word, and the text, which goes on after the name of the route.
     fn told(self, service: &str) -> (&'static str, String) {
         match self {
-            Self::NoPort(port) => {
-                ("PodPortNotFound", format!("Service {service} leaves it out because its pods have no TCP port named {port}"))
-            }
+            Self::NoPort(port) => (
+                "PodPortNotFound",
+                format!("Service {service} leaves it out because its pods have no TCP port named {port}"),
+            ),
             Self::OtherPods => ("OtherPods", format!("names pods of Service {service} that are not its own")),
-            Self::NotListed => {
-                ("NotListed", format!("Service {service} leaves it out: none of its EndpointSlices has one of its pods"))
-            }
+            Self::NotListed => (
+                "NotListed",
+                format!("Service {service} leaves it out: none of its EndpointSlices has one of its pods"),
+            ),
         }
     }
 }
@@ -145,7 +156,8 @@ mod tests {
     }
 
     fn deployment() -> Value {
-        let pods = json!({"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [{"ports": [{"name": "metrics"}]}]}});
+        let pods =
+            json!({"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [{"ports": [{"name": "metrics"}]}]}});
         api("Deployment", json!({"template": pods}))
     }
 

@@ -102,7 +102,10 @@ mod tests {
         for (other, name) in [(hpa(), "hpa/api"), (theirs(), "scaledobject/api")] {
             let (objects, notices, wrong) = rendered(other, &adopting(name));
             assert_eq!((objects, notices.len(), wrong), (1, 1, false), "{notices:?}");
-            assert!(notices[0].contains(&format!("{name} is Tidegate's from now on")), "the operator's event: {notices:?}");
+            assert!(
+                notices[0].contains(&format!("{name} is Tidegate's from now on")),
+                "the operator's event: {notices:?}"
+            );
             assert!(notices[0].contains("If it stands in Git or in a chart, remove it there"), "{notices:?}");
         }
         let mut other = hpa();
@@ -112,6 +115,19 @@ mod tests {
         let (objects, notices, wrong) = rendered(other, &adopting("hpa/api"));
         assert_eq!((objects, wrong), (0, true));
         assert!(notices[0].contains("hpa/api scales Deployment web"), "{notices:?}");
+    }
+
+    #[test]
+    fn a_workload_is_paused_beside_whatever_scales_it() {
+        let paused = json!({"tidegate.dev/requests-per-second": "1", "tidegate.dev/paused": "true"});
+        for other in [
+            scaler("keda.sh/v1alpha1", "ScaledObject", &json!({})),
+            scaler("autoscaling/v2", "HorizontalPodAutoscaler", &json!({})),
+        ] {
+            let (objects, notices, wrong) = rendered(Some(other), &paused);
+            assert_eq!((objects, notices.len(), wrong), (0, 1, false), "{notices:?}");
+            assert!(notices[0].contains("paused is true"), "{notices:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{LabelSelector, Labels, backend::EnvoyProxySpec};
 pub(crate) struct EnvoyGateway {
     gateway: GatewaySection,
     #[serde(rename = "extensionApis")]
-    extension_apis: Option<ExtensionApis>,
+    extension_apis: ExtensionApis,
     extension_manager: ExtensionManager,
     /// Where this has any, `extension_manager` is none
     extension_managers: Vec<ExtensionManager>,
@@ -85,10 +85,9 @@ impl EnvoyGateway {
         self.gateway.controller_name.as_deref().unwrap_or("gateway.envoyproxy.io/gatewayclass-controller")
     }
 
-    /// Whether `Backend` objects are enabled. Assumed unless a given configuration says otherwise: anyone who writes Backends has
-    /// them enabled.
+    /// Whether `Backend` objects are enabled; they are not unless the configuration says so.
     pub(crate) fn backends_enabled(&self) -> bool {
-        self.extension_apis.as_ref().is_none_or(|apis| apis.enable_backend)
+        self.extension_apis.enable_backend
     }
 
     /// Whether it watches the objects of a namespace. `labels` are those of the Namespace, if it is known: an unknown one may be
@@ -134,7 +133,8 @@ mod tests {
             {"name": "y", "backendResources": of("b.io", "B"), "policyResources": of("c.io", "C")}]});
         for config in [one, several] {
             let config = serde_json::from_value::<EnvoyGateway>(config).unwrap();
-            let handled = [("a.io", "A"), ("b.io", "B"), ("c.io", "C")].map(|(group, kind)| config.is_extension(group, kind));
+            let handled =
+                [("a.io", "A"), ("b.io", "B"), ("c.io", "C")].map(|(group, kind)| config.is_extension(group, kind));
             assert_eq!(handled, [true, true, false]);
         }
     }

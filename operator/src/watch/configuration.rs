@@ -94,11 +94,11 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
-    use tidegate_cluster::Objects;
     use crate::{
         fixture::{ApiServer, Scenario},
         watch::WatchSettings,
     };
+    use tidegate_cluster::Objects;
 
     const CONTROLLER: &str = "example.com/eg";
 
