@@ -83,7 +83,7 @@ impl Manifests {
         let mut told = Vec::new();
         scaled_objects.retain(|object| {
             let (kind, namespace, name) = target(object);
-            let id = format!("{} {namespace}/{name}", kind);
+            let id = format!("{kind} {namespace}/{name}");
             let other = self.scaled_by.get(&(kind, namespace, name));
             told.extend(other.map(|other| {
                 format!("{id}: {other} scales it already (spec.scaleTargetRef), so that it gets no ScaledObject. Remove one of the two")

@@ -144,11 +144,11 @@ mod tests {
         planned.why_unreached()
     }
 
-    fn object(api_version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    fn object(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
         json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
     }
 
-    fn api(kind: &str, spec: Value) -> Value {
+    fn api(kind: &str, spec: &Value) -> Value {
         let group = if kind == "Rollout" { "argoproj.io/v1alpha1" } else { "apps/v1" };
         let mut workload = object(group, kind, "api", spec);
         workload["metadata"]["annotations"] = json!({"tidegate.dev/requests-per-second": "10"});
@@ -158,11 +158,11 @@ mod tests {
     fn deployment() -> Value {
         let pods =
             json!({"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [{"ports": [{"name": "metrics"}]}]}});
-        api("Deployment", json!({"template": pods}))
+        api("Deployment", &json!({"template": pods}))
     }
 
-    fn service(app: &str, port: Value) -> Value {
-        object("v1", "Service", "api", json!({"selector": {"app": app}, "ports": [port]}))
+    fn service(app: &str, port: &Value) -> Value {
+        object("v1", "Service", "api", &json!({"selector": {"app": app}, "ports": [port]}))
     }
 
     fn routed(kind: &str, protocol: &str) -> [Value; 2] {
@@ -170,8 +170,8 @@ mod tests {
         let listener = json!({"name": "all", "protocol": protocol, "port": 80});
         let spec = json!({"parentRefs": [{"name": "web"}], "rules": [{"backendRefs": [{"name": "api", "port": 80}]}]});
         [
-            object(GATEWAY_API, "Gateway", "web", json!({"gatewayClassName": "eg", "listeners": [listener]})),
-            object(GATEWAY_API, kind, "r", spec),
+            object(GATEWAY_API, "Gateway", "web", &json!({"gatewayClassName": "eg", "listeners": [listener]})),
+            object(GATEWAY_API, kind, "r", &spec),
         ]
     }
 
@@ -182,37 +182,37 @@ mod tests {
     #[test]
     fn pods_without_the_port_that_a_service_names_are_left_out_for_that_reason() {
         assert_eq!(
-            with_route([deployment(), service("api", json!({"port": 80, "targetPort": "http"}))]),
+            with_route([deployment(), service("api", &json!({"port": 80, "targetPort": "http"}))]),
             "HTTPRoute shop/r, rule 0: Service api leaves it out because its pods have no TCP port named http"
         );
     }
 
     #[test]
     fn a_workload_that_no_service_selects_is_told_so() {
-        assert_eq!(with_route([deployment(), service("other", json!({"port": 80}))]), "no Service selects its pods");
+        assert_eq!(with_route([deployment(), service("other", &json!({"port": 80}))]), "no Service selects its pods");
         assert_eq!(why(&[deployment()]), "no Service selects its pods");
     }
 
     #[test]
     fn the_services_that_select_it_are_named_where_no_route_names_them() {
         assert_eq!(
-            why(&[deployment(), service("api", json!({"port": 80}))]),
+            why(&[deployment(), service("api", &json!({"port": 80}))]),
             "no route names Service api, which selects its pods"
         );
     }
 
     #[test]
     fn a_rollout_without_its_deployment_has_no_pods_that_are_known() {
-        let rollout = api("Rollout", json!({"workloadRef": {"kind": "Deployment", "name": "gone"}}));
+        let rollout = api("Rollout", &json!({"workloadRef": {"kind": "Deployment", "name": "gone"}}));
         assert_eq!(
-            with_route([rollout, service("api", json!({"port": 80}))]),
+            with_route([rollout, service("api", &json!({"port": 80}))]),
             "its pods are those of Deployment gone (spec.workloadRef), which does not exist"
         );
     }
 
     #[test]
     fn what_comes_by_udp_is_not_measured_and_the_route_is_named() {
-        let udp = service("api", json!({"port": 80, "protocol": "UDP"}));
+        let udp = service("api", &json!({"port": 80, "protocol": "UDP"}));
         let objects: Vec<_> = routed("UDPRoute", "UDP").into_iter().chain([deployment(), udp]).collect();
         assert_eq!(
             why(&objects),
@@ -234,7 +234,7 @@ mod tests {
             "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true},
                 "targetRef": {"kind": "Pod", "name": "web-7d9f8c6b5-x2x2x"}}]});
         assert_eq!(
-            with_route([own, web, service("api", json!({"port": 80})), slice]),
+            with_route([own, web, service("api", &json!({"port": 80})), slice]),
             "HTTPRoute shop/r, rule 0: Service api leaves it out: none of its EndpointSlices has one of its pods"
         );
     }
