@@ -7,6 +7,7 @@ mod args;
 mod calendar;
 mod demo;
 mod explain;
+mod from_files;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manifests;

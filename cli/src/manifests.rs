@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     args::{ControllerArgs, Output, RenderArgs, RoutesArgs, ScaleKindArgs},
+    from_files,
     run::install_crypto,
 };
 
@@ -33,12 +34,13 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     let (objects, plan, now) = (&read.objects, read.objects.plan(), Utc::now());
     let mut rendered = scaling::render(objects, &plan, &settings, now);
     read.without_unknown_replicas(&mut rendered.scaled_objects);
+    let scaled_by_others = read.without_scaled_by_others(&mut rendered.scaled_objects);
     read.without_assumed_namespaces(&mut rendered.scaled_objects);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
         write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
     }
-    let mistakes = mistakes(&read, &plan, &rendered);
+    let mistakes: Vec<_> = mistakes(&read, &plan, &rendered).into_iter().chain(scaled_by_others).collect();
     report(&mistakes);
     report(
         rendered.notices.iter().filter(|(_, notice)| !notice.is_error()).map(|(id, notice)| format!("{id}: {notice}")),
@@ -58,27 +60,9 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
 
 /// Everything that has to be fixed before it can be acted on, a line each.
 fn mistakes(read: &Manifests, plan: &Plan, rendered: &Rendered) -> Vec<String> {
-    let of_objects = read.misplaced.iter().map(ToString::to_string);
-    let of_namespaces = read
-        .objects
-        .namespaces()
-        .flat_map(|(name, problems)| problems.into_iter().map(move |problem| format!("namespace {name}: {problem}")));
-    let of_places = read.objects.misplaced().into_iter().map(|(bearer, what)| format!("{bearer}: {what}"));
-    let of_gateways = plan.fleets.iter().flat_map(|fleet| &fleet.gateways).flat_map(|(id, gateway)| {
-        let problems = gateway.intent.as_ref().err().into_iter().flatten().chain(&gateway.problems);
-        problems.map(move |problem| format!("{id}: {problem}"))
-    });
-    let of_calendars =
-        plan.calendars.iter().filter_map(|(name, known)| Some(format!("Calendar {name}: {}", known.as_ref().err()?)));
     let errors = rendered.notices.iter().filter(|(_, notice)| notice.is_error());
     let of_workloads = errors.map(|(id, notice)| format!("{id}: {notice}"));
-    of_objects
-        .chain(of_namespaces)
-        .chain(of_places)
-        .chain(of_gateways)
-        .chain(of_calendars)
-        .chain(of_workloads)
-        .collect()
+    from_files::mistakes(read, plan).into_iter().chain(of_workloads).collect()
 }
 
 /// Fails where something could not be read or acted on, which was reported before.

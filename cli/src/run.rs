@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{
-    ManifestSettings, Manifests,
+    ManifestSettings,
     scaling::{ScalerEndpoint, Settings},
 };
 use tidegate_core::{
@@ -52,6 +52,7 @@ use crate::{
     activator::Hold,
     admin::{self, Admin, Check},
     args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source, TokenSourceKind},
+    from_files::{self, Served},
 };
 
 /// The role of a process.
@@ -121,21 +122,14 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         controller_names: args.controllers.names,
         scaled: args.scaled.kinds(),
     };
-    let manifests = Manifests::read(&args.files, &settings);
-    for error in &manifests.errors {
-        tracing::error!("{error}");
-    }
-    let plan = manifests.objects.plan();
-    if !manifests.errors.is_empty() && plan.workloads.is_empty() && plan.services.is_empty() {
-        bail!("nothing that could be scaled is in the manifests, and something cannot be read: see above");
-    }
+    let Served { plan, problems } = from_files::served(&args.files, &settings)?;
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
     let demands = service.measure(plan.clone(), None)?;
     service.answer(plan.clone(), &demands).await?;
     service.admin(plan, demands, None, None).await?;
-    match manifests.errors.len() {
+    match problems.len() {
         0 => Ok(()),
-        unread => bail!("{unread} errors in the manifests: see above"),
+        wrong => bail!("{} in the log at its start", from_files::has_to_be_fixed(wrong)),
     }
 }
 

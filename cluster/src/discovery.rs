@@ -44,11 +44,9 @@ use tidegate_core::{
     plan::Role,
 };
 
-pub use self::gateways::ForeignClass;
 pub(super) use self::{
     ai::{generated, rules as ai_rules},
     backends::behind,
-    gateways::{foreign_class, foreign_classes},
     pools::pool_of,
     reasons::{Wanted, not_followed},
 };

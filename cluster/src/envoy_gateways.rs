@@ -77,7 +77,8 @@ impl EnvoyGateways {
         self.known.values().any(|config| config.is_extension(group, kind))
     }
 
-    /// Whether one of them takes `Backend` objects.
+    /// Whether one of them takes `Backend` objects. Assumed where a configuration is not known: anyone who writes Backends has them
+    /// enabled.
     pub(crate) fn backends_enabled(&self) -> bool {
         self.known.is_empty() || !self.named.is_empty() || self.known.values().any(EnvoyGateway::backends_enabled)
     }

@@ -194,12 +194,21 @@ fn meant(got: &Value) -> Vec<Value> {
     match got {
         Value::String(text) => {
             let number = text.trim().parse::<i64>().map(Value::from).ok();
-            let flag = text.trim().parse::<bool>().map(Value::from).ok();
+            let flag = text.trim().parse::<bool>().ok().or_else(|| switch(text)).map(Value::from);
             iter::empty().chain(number).chain(flag).collect()
         }
         Value::Number(_) | Value::Bool(_) => vec![Value::String(got.to_string())],
         _ => Vec::new(),
     }
+}
+
+/// Words that YAML 1.1, as kubectl reads it, takes for true or false, and later versions for texts.
+const SWITCHES: [(&str, bool); 6] =
+    [("y", true), ("yes", true), ("on", true), ("n", false), ("no", false), ("off", false)];
+
+/// The meaning of such a word, however it is capitalised.
+pub(crate) fn switch(word: &str) -> Option<bool> {
+    SWITCHES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, on)| *on)
 }
 
 fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {

@@ -3,7 +3,6 @@
 //! One state ([`Objects`]) is fed with plain JSON objects by watches or by [`read_manifests`], and everything else is a pure function
 //! of it: [`Objects::plan`] for the scaler and the operator, [`Objects::routes`] for people, [`scaling`] for KEDA.
 
-mod classes;
 mod discovery;
 mod envoy_gateways;
 mod kind;
@@ -25,7 +24,6 @@ mod table;
 mod unscaled;
 mod views;
 
-pub use discovery::ForeignClass;
 pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
 pub use lenient::Misread;

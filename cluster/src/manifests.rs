@@ -2,10 +2,11 @@
 
 mod documents;
 mod error;
+mod kustomize;
 mod twice;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -17,7 +18,8 @@ use tidegate_core::{intent::Managed, plan::ADOPTED_REPLICAS, workload::WorkloadK
 pub use self::error::{Location, ManifestError, ManifestErrors};
 use self::{
     documents::{Document, SyntaxError, documents, parse},
-    twice::{Again, Seen, kustomization},
+    kustomize::{is_kustomization, kustomization, unseen},
+    twice::{Again, Seen},
 };
 use super::{Kind, Misplaced, ObjectError, Objects, lenient::Placeholder, misplaced};
 
@@ -51,6 +53,8 @@ pub struct Manifests {
     assumed: BTreeSet<(String, String)>,
     /// Kinds, namespaces and names of the workloads whose `spec.replicas` cannot be read
     unknown_replicas: BTreeSet<(String, String, String)>,
+    /// By the same, the objects of kinds that are not read here which scale a workload: `HTTPScaledObject shop/api`
+    scaled_by: BTreeMap<(String, String, String), String>,
 }
 
 impl Manifests {
@@ -68,12 +72,25 @@ impl Manifests {
     /// Leaves out the ScaledObjects that would keep the replicas of a workload whose replicas are not known.
     pub fn without_unknown_replicas(&self, scaled_objects: &mut Vec<Value>) {
         scaled_objects.retain(|object| {
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let keeps_them = object["metadata"]["annotations"].get(ADOPTED_REPLICAS).is_some();
-            let target =
-                (text("/spec/scaleTargetRef/kind"), text("/metadata/namespace"), text("/spec/scaleTargetRef/name"));
-            !keeps_them || !self.unknown_replicas.contains(&target)
+            !keeps_them || !self.unknown_replicas.contains(&target(object))
         });
+    }
+
+    /// Leaves out the ScaledObjects of workloads that an object of another kind scales, such as an `HTTPScaledObject`. Returns a
+    /// message for each.
+    pub fn without_scaled_by_others(&self, scaled_objects: &mut Vec<Value>) -> Vec<String> {
+        let mut told = Vec::new();
+        scaled_objects.retain(|object| {
+            let (kind, namespace, name) = target(object);
+            let id = format!("{kind} {namespace}/{name}");
+            let other = self.scaled_by.get(&(kind, namespace, name));
+            told.extend(other.map(|other| {
+                format!("{id}: {other} scales it already (spec.scaleTargetRef), so that it gets no ScaledObject. Remove one of the two")
+            }));
+            other.is_none()
+        });
+        told
     }
 
     /// Takes the namespace out of the ScaledObjects whose workload named none, so that they are applied beside it, wherever that is.
@@ -87,6 +104,14 @@ impl Manifests {
             }
         }
     }
+}
+
+/// Kind, namespace and name of what a ScaledObject, or a similar object, scales: a Deployment unless it says otherwise.
+fn target(object: &Value) -> (String, String, String) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let kind = text("/spec/scaleTargetRef/kind").unwrap_or("Deployment");
+    let of = |pointer: &str| text(pointer).unwrap_or_default().to_owned();
+    (kind.to_owned(), of("/metadata/namespace"), of("/spec/scaleTargetRef/name"))
 }
 
 /// Reads manifests of which all must be readable, with the default settings. All errors are returned together, so that they can be
@@ -117,6 +142,8 @@ struct Reader {
     read: Manifests,
     namespace: Option<String>,
     seen: Seen,
+    /// The folders that were read, by their real paths: links may lead back to them
+    folders: BTreeSet<PathBuf>,
     /// The objects themselves, where they are wanted instead
     values: Option<Vec<Value>>,
 }
@@ -136,8 +163,15 @@ impl Reader {
             misplaced: Vec::new(),
             assumed: BTreeSet::new(),
             unknown_replicas: BTreeSet::new(),
+            scaled_by: BTreeMap::new(),
         };
-        Self { read, namespace: settings.namespace.clone(), seen: Seen::default(), values: None }
+        Self {
+            read,
+            namespace: settings.namespace.clone(),
+            seen: Seen::default(),
+            folders: BTreeSet::new(),
+            values: None,
+        }
     }
 
     fn read(&mut self, paths: &[PathBuf]) {
@@ -153,6 +187,9 @@ impl Reader {
     }
 
     fn read_directory(&mut self, directory: &Path, depth: usize) {
+        if directory.canonicalize().is_ok_and(|path| !self.folders.insert(path)) {
+            return;
+        }
         let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut paths: Vec<_> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
@@ -162,6 +199,7 @@ impl Reader {
         for path in paths {
             let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
             let manifest = path.extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|e| ext == *e));
+            let manifest = manifest || is_kustomization(&path);
             if hidden {
             } else if path.is_dir() {
                 if depth < MAX_DEPTH {
@@ -217,6 +255,18 @@ impl Reader {
         if let Some(values) = &mut self.values {
             return values.push(value);
         }
+        if is_kustomization(path) && value["metadata"]["name"].is_null() {
+            let unseen = unseen(path, &value, self.namespace.as_deref());
+            return unseen.into_iter().for_each(|what| self.error(path, Some(document.first_line()), what));
+        }
+        for (key, word) in document.switches(&value) {
+            let line = document.line_of(&key, &Value::from(word.as_str()));
+            self.error(
+                path,
+                Some(line),
+                format!("{key} is {word} without quotes, which kubectl reads as true or false: set it in quotes"),
+            );
+        }
         for field in ["name", "namespace"] {
             if let Some(text) = quoted(&mut value, field) {
                 let line = document.line_of(field, &Value::from(text.as_str()));
@@ -228,6 +278,13 @@ impl Reader {
             }
         }
         let object = Named::of(&value);
+        if let Some(kind) = object.misspelled(&value) {
+            self.error(
+                path,
+                Some(document.first_line()),
+                format!("{object}: the kind is {}: write kind: {kind}", object.kind),
+            );
+        }
         let place = |line| Location { path: path.to_owned(), line: Some(line) };
         let start = place(document.first_line());
         for (field, text) in [("name", &object.name), ("namespace", &object.namespace)] {
@@ -245,7 +302,10 @@ impl Reader {
                 Again::LeftOut(what) => return self.error(path, start.line, what),
             }
         }
-        for wrong in misplaced::of_others(&self.read.objects, object.known, &value) {
+        if object.known.is_none() && value.pointer("/spec/scaleTargetRef/name").is_some() {
+            self.read.scaled_by.insert(target(&value), Named::of(&value).to_string());
+        }
+        for wrong in misplaced::of_file(&self.read.objects, object.known, &value) {
             self.misplaced(place(document.line_of("", &Value::from(wrong.first_key()))), &object, &wrong);
         }
         let namespace = Named::of(&value).namespace;
@@ -308,6 +368,14 @@ impl Named {
             namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),
         }
+    }
+
+    /// The kind that is meant where only the capitals of its name are wrong, apart from kinds that carry annotations.
+    fn misspelled(&self, object: &Value) -> Option<Kind> {
+        let api_version = object["apiVersion"].as_str().filter(|_| self.known.is_none())?;
+        let mut kinds =
+            Kind::ALL.iter().filter(|kind| !kind.is_scaled() && kind.as_str().eq_ignore_ascii_case(&self.kind));
+        kinds.find(|kind| Kind::of(api_version, kind.as_str()) == Some(**kind)).copied()
     }
 }
 

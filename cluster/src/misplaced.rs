@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::Value;
 use tidegate_core::{
     intent::{Annotations, Managed},
-    key::{PREFIX, has_near_prefix},
+    key::{Key, PREFIX, Place, has_near_prefix},
     workload::WorkloadKind,
 };
 
 use super::{
     Kind, NotScaled, Objects,
+    unscaled::is_gone,
     views::{Meta, WorkloadMeta},
 };
 
@@ -34,6 +35,8 @@ pub enum WrongPlace {
     NotManaged(Kind, &'static str),
     /// The prefix is not `tidegate.dev/`
     Prefix,
+    /// `metadata.labels`
+    Labels,
 }
 
 impl Misplaced {
@@ -59,9 +62,10 @@ impl fmt::Display for Misplaced {
                 "{keys}: a {kind} is not scaled; it only follows hours, where its Namespace says tidegate.dev/manage: {manage}"
             ),
             WrongPlace::Prefix => {
-                let name = self.first_key().rsplit('/').next().unwrap_or_default();
+                let name = without_prefix(self.first_key());
                 write!(f, "{keys} is not read: the prefix is {PREFIX}. Write {PREFIX}{name}")
             }
+            WrongPlace::Labels => write!(f, "{keys} among the labels is not read: move it to metadata.annotations"),
         }
     }
 }
@@ -167,37 +171,46 @@ impl Found {
     }
 }
 
-/// Such annotations on an object of any other kind, which is in a file: one that is not scaled.
-pub(crate) fn of_others(objects: &Objects, kind: Option<Kind>, object: &Value) -> Vec<Misplaced> {
-    if kind.is_some_and(|kind| is_read_elsewhere(objects, kind)) || is_made(object) {
+/// Such annotations on an object in a file, apart from those that [`Objects::misplaced`] finds: on kinds that are not scaled, on
+/// versions that are served no more, and among labels.
+pub(crate) fn of_file(objects: &Objects, kind: Option<Kind>, object: &Value) -> Vec<Misplaced> {
+    if is_made(object) {
         return Vec::new();
     }
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let not_scaled = WrongPlace::NotScaled(NotScaled { api_version: text("/apiVersion"), kind: text("/kind") });
-    let of_pods = "/spec/template/metadata/annotations";
-    let found = [
-        (keys(object, "/metadata/annotations", is_ours), not_scaled),
-        (keys(object, "/metadata/annotations", has_near_prefix), WrongPlace::Prefix),
-        (keys(object, of_pods, is_ours), WrongPlace::PodTemplate),
-    ];
+    let (api_version, own) = (text("/apiVersion"), "/metadata/annotations");
+    let gone = is_gone(&api_version) && kind.is_some_and(Kind::is_scaled);
+    let not_scaled = WrongPlace::NotScaled(NotScaled { api_version, kind: text("/kind") });
+    let labels = (keys(object, "/metadata/labels", is_key), WrongPlace::Labels);
+    let found = if kind.is_some_and(is_written) {
+        vec![(keys(object, own, is_key), not_scaled), labels]
+    } else if kind.is_some_and(|kind| is_read_elsewhere(objects, kind)) {
+        vec![(if gone { keys(object, own, is_ours) } else { Vec::new() }, not_scaled), labels]
+    } else {
+        let of_pods = "/spec/template/metadata/annotations";
+        vec![
+            (keys(object, own, is_ours), not_scaled),
+            (keys(object, own, has_near_prefix), WrongPlace::Prefix),
+            (keys(object, of_pods, is_ours), WrongPlace::PodTemplate),
+            labels,
+        ]
+    };
     found.into_iter().filter(|(keys, _)| !keys.is_empty()).map(|(keys, place)| Misplaced { keys, place }).collect()
 }
 
-/// Kinds that are scaled or managed are read with their views, by `Objects::misplaced`; on ScaledObjects, EnvoyProxies and Calendars
-/// Tidegate itself writes annotations.
+/// Kinds on which Tidegate itself writes annotations, with names that are no keys.
+fn is_written(kind: Kind) -> bool {
+    matches!(kind, Kind::ScaledObject | Kind::EnvoyProxy | Kind::Calendar)
+}
+
+/// Kinds that are scaled or managed are read with their views, by `Objects::misplaced`.
 fn is_read_elsewhere(objects: &Objects, kind: Kind) -> bool {
     match kind {
         Kind::Scaled(kind) => objects.scales(kind),
         Kind::ReplicaSet => objects.scales(WorkloadKind::ReplicaSet),
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::CronJob
-        | Kind::Gateway
-        | Kind::Namespace
-        | Kind::ScaledObject
-        | Kind::EnvoyProxy
-        | Kind::Calendar => true,
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::CronJob | Kind::Gateway | Kind::Namespace => {
+            true
+        }
         _ => false,
     }
 }
@@ -207,6 +220,25 @@ fn is_made(object: &Value) -> bool {
     let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     owners.into_iter().flatten().any(|owner| owner["controller"] == true)
 }
+
+/// Whether a label or an annotation is one of the keys that users write. Those that Tidegate writes are not.
+fn is_key(name: &str) -> bool {
+    Key::ALL.iter().any(|key| key.annotation() == name)
+}
+
+/// The name of an annotation whose prefix is wrong, or part of the name: `tidegate.dev.hours`.
+fn without_prefix(key: &str) -> &str {
+    if let Some((_, name)) = key.rsplit_once('/') {
+        return name;
+    }
+    let seams = ['.', '-', '_'];
+    let rest = key.get(PREFIX_NAME.len()..).unwrap_or_default().trim_start_matches(seams);
+    let name = rest.strip_prefix("dev").map_or(rest, |rest| rest.trim_start_matches(seams));
+    Key::nearest(name, Place::Workload).map_or(name, |nearest| nearest.name())
+}
+
+/// The word with which such a key starts.
+const PREFIX_NAME: &str = "tidegate";
 
 fn is_ours(key: &str) -> bool {
     key.starts_with(PREFIX)
@@ -248,6 +280,8 @@ mod tests {
         for (api_version, kind) in
             [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "CronJob")]
         {
+            let near = told(object(api_version, kind, &json!({}), &json!({"tidegate.io/hours": "x"})), &json!({}));
+            assert_eq!(near.len(), 1, "{near:?}");
             let told = told(object(api_version, kind, &json!({}), &json!({RPS: "10", "x/y": "z"})), &json!({}));
             assert_eq!(
                 told,
@@ -288,7 +322,7 @@ mod tests {
         let mut objects = Objects::default();
         objects.set_scaled_kinds(scaled);
         let object = object(api_version, kind, &json!({RPS: "1", "example.com/a": "b"}), &json!({}));
-        let found = of_others(&objects, Kind::of(api_version, kind), &object);
+        let found = of_file(&objects, Kind::of(api_version, kind), &object);
         found.iter().map(ToString::to_string).collect()
     }
 
@@ -305,11 +339,68 @@ mod tests {
         let reported = |api_version: &str, kind: &str| reported_of(api_version, kind, &[]).join("\n");
         assert!(reported("serving.kserve.io/v1beta1", "InferenceService").contains("autoscalerClass: external"));
         assert!(reported("unscaled.test/v1", "Thing").contains("PLURAL.unscaled.test/v1/Thing"));
-        assert!(reported("extensions/v1beta1", "Deployment").ends_with("since 1.16; write apps/v1"));
+        assert!(
+            reported("extensions/v1beta1", "Deployment")
+                .ends_with("since 1.16; write apiVersion: apps/v1 and kind: Deployment")
+        );
         for (api_version, kind) in [("v1", "ConfigMap"), ("gateway.networking.k8s.io/v1", "HTTPRoute")] {
             assert!(reported(api_version, kind).ends_with("the Gateway in front of it"), "{kind}");
         }
-        assert_eq!(reported("apps/v1", "Deployment") + &reported("keda.sh/v1alpha1", "ScaledObject"), "");
+        assert_eq!(reported("apps/v1", "Deployment"), "");
+    }
+
+    #[test]
+    fn a_kind_of_kubernetes_with_a_wrong_api_version_is_told_the_right_one() {
+        for (api_version, kind, expected) in [
+            (
+                "apps/v1beta2",
+                "Deployment",
+                "Kubernetes has not served apps/v1beta2 since 1.16; write apiVersion: apps/v1",
+            ),
+            ("v1", "StatefulSet", "there is no StatefulSet in v1; write apiVersion: apps/v1 and kind: StatefulSet"),
+            ("", "Deployment", "it has no apiVersion; write apiVersion: apps/v1 and kind: Deployment"),
+            (
+                "apps/v1",
+                "deployment",
+                "there is no deployment in apps/v1; write apiVersion: apps/v1 and kind: Deployment",
+            ),
+        ] {
+            let told = reported_of(api_version, kind, &[]);
+            assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+        }
+        let of_kruise = reported_of("apps.kruise.io/v1beta1", "StatefulSet", &[]);
+        assert!(of_kruise[0].contains("add PLURAL.apps.kruise.io/v1beta1/StatefulSet"), "{of_kruise:?}");
+    }
+
+    #[test]
+    fn keys_on_objects_of_tidegates_own_are_reported_and_its_own_annotations_are_not() {
+        for (api_version, kind) in
+            [("keda.sh/v1alpha1", "ScaledObject"), ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy")]
+        {
+            let own = json!({RPS: "1", "tidegate.dev/applied": "{}", "tidegate.dev/adopted-replicas": "2"});
+            let object = object(api_version, kind, &own, &json!({}));
+            let found = of_file(&Objects::default(), Kind::of(api_version, kind), &object);
+            assert_eq!(found.iter().map(|one| one.keys.join(" ")).collect::<Vec<_>>(), [RPS], "{kind}");
+        }
+    }
+
+    #[test]
+    fn keys_among_the_labels_are_reported_and_labels_of_tidegates_own_are_not() {
+        let mut object = object("apps/v1", "Deployment", &json!({}), &json!({}));
+        object["metadata"]["labels"] = json!({RPS: "1", "tidegate.dev/asleep": "true", "tidegate.dev/release": "a.b"});
+        let told: Vec<_> =
+            of_file(&Objects::default(), Some(Kind::Deployment), &object).iter().map(ToString::to_string).collect();
+        assert_eq!(told, [format!("{RPS} among the labels is not read: move it to metadata.annotations")]);
+    }
+
+    #[test]
+    fn a_prefix_without_a_slash_is_reported_with_the_key_that_was_meant() {
+        for key in ["tidegate.dev.requests-per-second", "tidegate-requests-per-second", "tidegate_requestsPerSecond"] {
+            assert_eq!(
+                told(object("apps/v1", "Deployment", &json!({ key: "1" }), &json!({})), &json!({})),
+                [format!("Deployment shop/api: {key} is not read: the prefix is tidegate.dev/. Write {RPS}")]
+            );
+        }
     }
 
     #[test]
@@ -317,7 +408,7 @@ mod tests {
         let mut set = object("apps/v1", "ReplicaSet", &json!({RPS: "1"}), &json!({}));
         let mut objects = Objects::default();
         objects.set_scaled_kinds(&[]);
-        let reported = |set: &Value| of_others(&objects, Some(Kind::ReplicaSet), set).len();
+        let reported = |set: &Value| of_file(&objects, Some(Kind::ReplicaSet), set).len();
         assert_eq!(reported(&set), 1);
         set["metadata"]["ownerReferences"] = json!([{"kind": "Deployment", "name": "api", "controller": true}]);
         assert_eq!(reported(&set), 0);

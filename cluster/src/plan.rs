@@ -9,6 +9,7 @@ mod refused;
 mod selection;
 mod spared;
 mod taken_over;
+mod unreached;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,11 +20,11 @@ use tidegate_core::{
     beside::Pod,
     calendar::Calendars,
     gate::{Gate, NotHeld},
-    ids::ServiceId,
+    ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent, Managed, applied, is_annotated},
     key::Place,
     llm::{AiRule, Destination, ModelShare},
-    not_followed::NotFollowed,
+    not_followed::{NoEntrance, NotFollowed},
     plan::{ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
     workload::{WorkloadId, WorkloadKind},
@@ -61,8 +62,12 @@ fn plan(objects: &Objects) -> Plan {
     let parts = discovery::discover(objects, &generated);
     let shares = Shares::of(&parts, |service| workloads.scaled_away_by_others(service));
     let mut merged = HashSet::new();
+    let mut unmeasured = BTreeMap::<ServiceId, &RouteRef>::new();
     for part in &parts {
-        let Some(share) = shares.cluster_share(part) else { continue };
+        let Some(share) = shares.cluster_share(part) else {
+            unmeasured.extend(service_id(part).map(|service| (service, &part.route)));
+            continue;
+        };
         // A merged cluster comes once per route that leads to it, but it is one and the same.
         if part.merged && !merged.insert((share.service.clone(), share.cluster.clone())) {
             continue;
@@ -81,6 +86,7 @@ fn plan(objects: &Objects) -> Plan {
     }
     workloads.add_refusals(&generated, &services, &pools);
     workloads.add_gates(&services, &pools);
+    workloads.explain_unreached(&services, &unmeasured);
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
         workloads.add_models(rule, &services);
@@ -183,6 +189,7 @@ struct KnownWorkload<'a> {
     models: Vec<ModelShare>,
     not_followed: Vec<NotFollowed>,
     gates: Result<Arc<[Gate]>, NotHeld>,
+    no_entrance: Option<NoEntrance>,
 }
 
 impl<'a> Workloads<'a> {
@@ -215,6 +222,7 @@ impl<'a> Workloads<'a> {
                         models: Vec::new(),
                         not_followed: Vec::new(),
                         gates: Ok(Arc::default()),
+                        no_entrance: None,
                     }
                 }));
             }
@@ -335,6 +343,7 @@ impl<'a> Workloads<'a> {
                     traffic: known.traffic,
                     not_followed: known.not_followed,
                     gates: known.gates,
+                    no_entrance: known.no_entrance,
                     after,
                     requests,
                     pod,

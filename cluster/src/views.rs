@@ -29,7 +29,9 @@ pub(super) use envoy_gateway::EnvoyGateway;
 pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, GatewayClass, Listener, ListenerSet};
 pub(super) use parent_ref::ParentRef;
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
-pub(super) use route::{BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain};
+pub(super) use route::{
+    BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain, non_empty,
+};
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub(crate) use scaling::PAUSED;
 pub use scaling::{PAUSED_REPLICAS, ScaleTarget, ScaledObject};
@@ -117,6 +119,9 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
     known
         .map(|(key, value)| match value {
             serde_json::Value::String(value) => Ok((key, value)),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                Err(serde::de::Error::custom(format!("the annotation {key} is a list or an object, expected a string")))
+            }
             other => Err(serde::de::Error::custom(format!(
                 "the annotation {key} is {other} without quotes, but annotations are strings: write \"{other}\""
             ))),
@@ -124,10 +129,10 @@ fn known_annotations<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
         .collect()
 }
 
-/// The names of Tidegate's annotations where none is read.
+/// The names of annotations that are Tidegate's, or look like them, where none is read.
 fn stray<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<[Box<str>]>, D::Error> {
     let all = BTreeMap::<Box<str>, serde_json::Value>::deserialize(deserializer)?;
-    Ok(all.into_keys().filter(|key| key.starts_with(PREFIX)).collect())
+    Ok(all.into_keys().filter(|key| key.starts_with(PREFIX) || has_near_prefix(key)).collect())
 }
 
 /// Labels as sorted pairs, which take little memory.

@@ -23,7 +23,8 @@ pub const PREFIX: &str = "tidegate.dev/";
 /// ```
 pub fn has_near_prefix(annotation: &str) -> bool {
     let Some((domain, _)) = annotation.split_once('/').filter(|_| !annotation.starts_with(PREFIX)) else {
-        return false;
+        let start = annotation.get(.."tidegate".len()).filter(|_| !annotation.contains('/'));
+        return start.is_some_and(|start| start.eq_ignore_ascii_case("tidegate"));
     };
     if domain.len() > LONGEST_NAME {
         return false;
@@ -360,9 +361,15 @@ mod tests {
 
     #[test]
     fn a_prefix_that_was_meant_to_be_tidegates_is_recognised() {
-        for meant in
-            ["tidegate.io/hours", "tidegate/hours", "tide-gate.dev/hours", "tidgate.dev/hours", "Tidegate.dev/hours"]
-        {
+        for meant in [
+            "tidegate.io/hours",
+            "tidegate/hours",
+            "tide-gate.dev/hours",
+            "tidgate.dev/hours",
+            "Tidegate.dev/hours",
+            "tidegate.dev.hours",
+            "tidegate-hours",
+        ] {
             assert!(has_near_prefix(meant), "{meant}");
         }
         for other in ["tidegate.dev/hours", "hours", "keda.sh/paused", "linkerd.io/inject", "", "/", "tide.dev/x"] {

@@ -52,6 +52,32 @@ impl fmt::Display for NotFollowed {
     }
 }
 
+/// Why nothing could lead to a workload, however right the routes are. `Display` is a sentence without its full stop.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NoEntrance {
+    /// No Service selects its pods
+    NoService,
+    /// Its pods are those of this Deployment (`workloadRef` of a Rollout), which does not exist
+    NoTemplate(String),
+    /// These select its pods, and no route names one of them: `Service api`
+    NotNamed(Vec<String>),
+}
+
+impl fmt::Display for NoEntrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoService => f.write_str("no Service selects its pods"),
+            Self::NoTemplate(deployment) => {
+                write!(f, "its pods are those of Deployment {deployment} (spec.workloadRef), which does not exist")
+            }
+            Self::NotNamed(one) if one.len() == 1 => {
+                write!(f, "no route names {}, which selects its pods", one.join(""))
+            }
+            Self::NotNamed(several) => write!(f, "no route names one of {}, which select its pods", several.join(", ")),
+        }
+    }
+}
+
 /// The reasons as a list for a message: the first few, and how many more there are.
 pub struct Few<'a>(pub &'a [NotFollowed]);
 
@@ -71,6 +97,17 @@ impl fmt::Display for Few<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_services_that_no_route_names_are_listed() {
+        let not_named =
+            |names: &[&str]| NoEntrance::NotNamed(names.iter().map(ToString::to_string).collect()).to_string();
+        assert_eq!(not_named(&["Service api"]), "no route names Service api, which selects its pods");
+        assert_eq!(
+            not_named(&["Service api", "InferencePool llm"]),
+            "no route names one of Service api, InferencePool llm, which select its pods"
+        );
+    }
 
     #[test]
     fn a_refusal_reads_as_a_sentence_and_quotes_envoy_gateway() {

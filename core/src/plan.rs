@@ -15,7 +15,7 @@ use crate::{
     ids::{RouteRef, ServiceId},
     intent::{Annotations, Intent},
     llm::{AiGateway, AiRule, ModelShare, ServingPod},
-    not_followed::NotFollowed,
+    not_followed::{Few, NoEntrance, NotFollowed},
     problem::Problem,
     schedule::Schedule,
     workload::{Requests, WorkloadId},
@@ -56,6 +56,8 @@ pub struct PlannedWorkload {
     /// What of the routes that name its Services does not lead to it, where that matters: when no route does, or when Envoy
     /// Gateway refuses one
     pub not_followed: Vec<NotFollowed>,
+    /// Why nothing could lead to it, if it wants traffic and no route names a Service of its
+    pub no_entrance: Option<NoEntrance>,
     /// `spec.replicas` and `status.readyReplicas`
     pub replicas: Replicas,
     /// The resources that one replica requests
@@ -116,6 +118,7 @@ impl PlannedWorkload {
             applied: Annotations::new(),
             traffic,
             not_followed: Vec::new(),
+            no_entrance: None,
             replicas,
             requests: Requests::default(),
             pod: Pod::default(),
@@ -127,6 +130,19 @@ impl PlannedWorkload {
             pods: Vec::new(),
             measured_startup: None,
             adopted,
+        }
+    }
+
+    /// Why no route reaches it, as far as that is known, or else what is wanted. A sentence without its full stop.
+    pub fn why_unreached(&self) -> String {
+        match (self.not_followed.as_slice(), &self.no_entrance) {
+            ([], Some(why)) => why.to_string(),
+            ([], None) => {
+                "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts, with a \
+                           backendRef to a Service that selects its pods"
+                    .to_owned()
+            }
+            (refused, _) => Few(refused).to_string(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     super::{
         Objects,
         kind::Kind,
-        views::{FromNamespaces, LabelSelector, ParentRef, Route},
+        views::{FromNamespaces, LabelSelector, ParentRef, Route, non_empty},
     },
     contexts::{GatewayContext, ListenerContext},
     gateways::{Gateways, may_select, watches},
@@ -109,10 +109,12 @@ impl<'a, 'b> Attachments<'a, 'b> {
         };
         let (kind, group) = (parent.kind.as_deref(), parent.group.as_deref());
         let id = id_of(parent, route_namespace);
-        let (set, found) = if kind == Some("ListenerSet") && group == Some(GROUP) {
+        // The API server writes the group where it is omitted, so Envoy Gateway always sees it.
+        let of_gateway_api = group.is_none_or(|group| group == GROUP);
+        let (set, found) = if kind == Some("ListenerSet") && of_gateway_api {
             let found = self.gateways.of_listener_set(id.namespace, id.name);
             (Some((id.namespace, id.name)), found.ok_or_else(|| self.gateways.refusal_of_set(id)))
-        } else if kind.is_none_or(|kind| kind == "Gateway") && group.is_none_or(|group| group == GROUP) {
+        } else if kind.is_none_or(|kind| kind == "Gateway") && of_gateway_api {
             (None, self.gateways.get(id.namespace, id.name).ok_or_else(|| self.gateways.refusal(id)))
         } else {
             return Err(ParentRefusal::UnsupportedKind(parent));
@@ -155,7 +157,7 @@ impl<'a, 'b> Attachments<'a, 'b> {
 
 fn id_of<'a>(parent: &'a ParentRef, route_namespace: &'a str) -> ParentId<'a> {
     let kind = if parent.kind.as_deref() == Some("ListenerSet") { "ListenerSet" } else { "Gateway" };
-    ParentId { kind, namespace: parent.namespace.as_deref().unwrap_or(route_namespace), name: &parent.name }
+    ParentId { kind, namespace: non_empty(parent.namespace.as_deref()).unwrap_or(route_namespace), name: &parent.name }
 }
 
 /// Whether a listener serves some hostname of the route that no other listener of its port claims for itself

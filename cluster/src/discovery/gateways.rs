@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
 };
 
 use super::{
@@ -48,13 +48,14 @@ impl<'a> Gateways<'a> {
     /// Why routes of this Gateway are not followed.
     pub(super) fn refusal(&self, id: ParentId<'a>) -> ParentRefusal<'a> {
         let refused = self.refused.get(&(id.namespace, id.name));
-        refused.map_or(ParentRefusal::NotFound(id), |refusal| ParentRefusal::Gateway(id, *refusal))
+        let namesake = || self.all.iter().find(|gateway| gateway.name == id.name).map(|gateway| gateway.namespace);
+        refused.map_or_else(|| ParentRefusal::NotFound(id, namesake()), |refusal| ParentRefusal::Gateway(id, *refusal))
     }
 
     /// Why routes of this ListenerSet are not followed.
     pub(super) fn refusal_of_set(&self, id: ParentId<'a>) -> ParentRefusal<'a> {
         let refused = self.refused_sets.get(&(id.namespace, id.name));
-        refused.map_or(ParentRefusal::NotFound(id), |(gateway, refusal)| {
+        refused.map_or(ParentRefusal::NotFound(id, None), |(gateway, refusal)| {
             ParentRefusal::ListenerSet(id, *gateway, *refusal)
         })
     }
@@ -112,31 +113,6 @@ fn context<'a>(objects: &'a Objects, gateway: &'a Gateway) -> Result<GatewayCont
 pub(super) fn watches(objects: &Objects, config: &EnvoyGateway, namespace: &str) -> bool {
     let known = objects.namespaces.get("").and_then(|names| names.get(namespace));
     config.watches(namespace, known.map(|known| &known.metadata.labels))
-}
-
-/// A Gateway whose class is of a controller that is not one of the known Envoy Gateways'. `Display` says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error(
-    "GatewayClass {class} is of controller {controller}, which is not Envoy Gateway's. If it is one, name it: --controller-name {controller}"
-)]
-pub struct ForeignClass {
-    /// Name of the class
-    pub class: String,
-    /// Its `spec.controllerName`
-    pub controller: String,
-}
-
-/// The class of a Gateway, if it is not Envoy Gateway's.
-pub(in super::super) fn foreign_class(objects: &Objects, gateway: &Gateway) -> Option<ForeignClass> {
-    let class = objects.gateway_classes.get("")?.get(&gateway.spec.gateway_class_name)?;
-    let foreign = objects.envoy_gateways.of_class(Some(class)).is_none();
-    foreign.then(|| ForeignClass { class: class.metadata.name.clone(), controller: class.spec.controller_name.clone() })
-}
-
-/// The classes of all Gateways, where none of them is Envoy Gateway's: then no route can be followed.
-pub(in super::super) fn foreign_classes(objects: &Objects) -> BTreeSet<ForeignClass> {
-    let gateways = objects.gateways.values().flat_map(BTreeMap::values);
-    gateways.map(|gateway| foreign_class(objects, gateway)).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Configuration of a Gateway's proxies.

@@ -116,8 +116,9 @@ impl Refusal<'_> {
                 Expected::Anything
             }
             Self::Parent(
-                ParentRefusal::UnsupportedKind(_)
-                | ParentRefusal::NotFound(_)
+                ParentRefusal::None
+                | ParentRefusal::UnsupportedKind(_)
+                | ParentRefusal::NotFound(..)
                 | ParentRefusal::Gateway(..)
                 | ParentRefusal::NotWatched(..)
                 | ParentRefusal::ListenerSet(..),

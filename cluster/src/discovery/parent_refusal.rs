@@ -10,10 +10,12 @@ use super::{
 /// A parentRef that is not followed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ParentRefusal<'a> {
+    /// There are no parentRefs
+    None,
     /// Neither a Gateway nor a ListenerSet: its kind
     UnsupportedKind(&'a ParentRef),
-    /// The Gateway or ListenerSet does not exist
-    NotFound(ParentId<'a>),
+    /// The Gateway or ListenerSet does not exist; the namespace of a Gateway of that name, if there is one
+    NotFound(ParentId<'a>, Option<&'a str>),
     /// The Gateway is not Envoy Gateway's, or is refused by it
     Gateway(ParentId<'a>, GatewayRefusal<'a>),
     /// The ListenerSet does not belong to a Gateway: its parent, and why
@@ -114,9 +116,10 @@ impl ParentRefusal<'_> {
     /// The reason in one word, for programs.
     pub(super) fn reason(&self) -> &'static str {
         match self {
+            Self::None => "NoParentRefs",
             Self::UnsupportedKind(_) => "UnsupportedParent",
-            Self::NotFound(id) if id.kind == "Gateway" => "GatewayNotFound",
-            Self::NotFound(_) => "ListenerSetNotFound",
+            Self::NotFound(id, _) if id.kind == "Gateway" => "GatewayNotFound",
+            Self::NotFound(..) => "ListenerSetNotFound",
             Self::Gateway(_, GatewayRefusal::OtherController { .. }) => "OtherController",
             Self::Gateway(_, GatewayRefusal::NotWatched) | Self::NotWatched(..) => "NotWatched",
             Self::Gateway(..) => "InvalidGateway",
@@ -132,13 +135,15 @@ impl ParentRefusal<'_> {
 impl Display for ParentRefusal<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Self::None => f.write_str("it has no parentRefs, so that no Gateway takes it in"),
             Self::UnsupportedKind(parent) => {
                 let kind = parent.kind.as_deref().unwrap_or("Gateway");
                 let group = parent.group.as_deref().unwrap_or("gateway.networking.k8s.io");
                 let group = group_name(group);
                 write!(f, "its parent {kind} {} of {group} is neither a Gateway nor a ListenerSet", parent.name)
             }
-            Self::NotFound(id) => write!(f, "{id} does not exist"),
+            Self::NotFound(id, None) => write!(f, "{id} does not exist"),
+            Self::NotFound(id, Some(namespace)) => write!(f, "{id} does not exist; there is {namespace}/{}", id.name),
             Self::Gateway(id, refusal) => write!(f, "{id} {refusal}"),
             Self::NotWatched(id, namespace) => {
                 write!(f, "the Envoy Gateway of {id} does not watch namespace {namespace}")

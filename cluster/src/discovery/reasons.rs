@@ -95,6 +95,7 @@ impl<'a> Walk<'a, '_> {
             return;
         }
         let mut attached = Vec::new();
+        self.refuse_orphan(subject);
         for reference in distinct(&route.spec.parent_refs) {
             match self.attachments.refusal(kind, route, reference, &route.spec.hostnames) {
                 Some(refusal) => self.refuse_parent(subject, reference, refusal),
@@ -165,7 +166,7 @@ impl<'a> Walk<'a, '_> {
     fn route_of_connections(&mut self, subject: Subject<'a>, taken: &mut TakenListeners<'a>) {
         let Subject { kind, route, .. } = subject;
         let wanted = self.is_wanted(route);
-        let refs = || route.spec.rules.iter().flat_map(named_by);
+        let refs = || named(route);
         let checked = l4_routes::check(&self.backends, kind, route);
         let is_translated = !matches!(checked, Err(RuleRefusal::NotOneRule(_)));
         let (before, mut attached) = (self.found.len(), Vec::new());
@@ -173,6 +174,7 @@ impl<'a> Walk<'a, '_> {
             self.refuse(subject, None, refs(), Refusal::Rule(refusal));
         }
         let after_rules = self.found.len();
+        self.refuse_orphan(subject);
         for reference in distinct(&route.spec.parent_refs).into_iter().filter(|_| is_translated) {
             match self.refusal_of_connections(subject, reference, taken) {
                 Some(refusal) => self.refuse_parent(subject, reference, refusal),
@@ -237,13 +239,20 @@ impl<'a> Walk<'a, '_> {
     fn is_wanted(&self, route: &'a Route) -> bool {
         let Wanted::Behind(wanted) = self.wanted else { return true };
         let namespace = &route.metadata.namespace;
-        let keys = route.spec.rules.iter().flat_map(named_by).map(|backend_ref| key_of(backend_ref, namespace));
+        let keys = named(route).map(|backend_ref| key_of(backend_ref, namespace));
         route.is_refused() || keys.filter_map(|key| behind(self.backends.objects, &key)).any(|key| wanted(&key))
+    }
+
+    /// Refuses a route without parentRefs.
+    fn refuse_orphan(&mut self, subject: Subject<'a>) {
+        if subject.route.spec.parent_refs.is_empty() {
+            self.refuse(subject, None, named(subject.route), Refusal::Parent(ParentRefusal::None));
+        }
     }
 
     fn refuse_parent(&mut self, subject: Subject<'a>, reference: &'a ParentRef, refusal: ParentRefusal<'a>) {
         let reported = subject.route.reported(&self.controllers, Some(reference));
-        let refs = subject.route.spec.rules.iter().flat_map(named_by);
+        let refs = named(subject.route);
         self.push(subject, None, refs, Refusal::Parent(refusal), reported);
     }
 
@@ -263,7 +272,7 @@ impl<'a> Walk<'a, '_> {
         for reference in attached {
             let reported = subject.route.reported(&self.controllers, Some(reference));
             if matches!(reported, Reported::Refused(_)) {
-                let refs = subject.route.spec.rules.iter().flat_map(named_by);
+                let refs = named(subject.route);
                 self.push(subject, None, refs, Refusal::ByEnvoyGatewayOnly, reported);
             }
         }
@@ -303,6 +312,11 @@ fn refusing<'a>(
         Some(RefusingListener { listener: context.listener, kinds: context.kinds.clone(), refusal: refusal? })
     });
     refusing.collect()
+}
+
+/// The backends that a route names.
+fn named(route: &Route) -> impl Iterator<Item = &BackendRef> {
+    route.spec.rules.iter().flat_map(named_by)
 }
 
 /// The backends that a rule names, those of its mirrors included.

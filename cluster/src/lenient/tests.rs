@@ -45,6 +45,27 @@ fn what_was_meant_is_read_where_it_is_plain_and_said() {
 }
 
 #[test]
+fn an_annotation_that_is_a_list_is_said_and_the_object_is_read_without_it() {
+    let mut object =
+        json!({"metadata": {"annotations": {"tidegate.dev/a": [100], "tidegate.dev/b": 1}}, "spec": {"replicas": 3}});
+    let (workload, misread) = read::<Workload>(&mut object).unwrap();
+    assert_eq!((workload.spec.replicas, workload.metadata.annotations.len()), (3, 1));
+    assert_eq!(
+        misread[0].to_string(),
+        "metadata.annotations[\"tidegate.dev/a\"] is [100], but a text is wanted: read as if it were not set"
+    );
+}
+
+#[test]
+fn a_word_that_kubectl_reads_as_a_flag_is_one_where_a_flag_is_wanted() {
+    let mut object = json!({"metadata": {"name": "p"}, "spec": {"mergeGateways": "Yes"}});
+    let (proxy, misread) = read::<EnvoyProxy>(&mut object).unwrap();
+    assert_eq!(proxy.spec.merge_gateways, Some(true));
+    let [told] = &misread[..] else { panic!("{misread:?}") };
+    assert!(told.to_string().ends_with("but true or false is wanted: write true without quotes"), "{told}");
+}
+
+#[test]
 fn an_annotation_without_quotes_is_read_and_said() {
     let workload = json!({"metadata": {"annotations": {"tidegate.dev/max-replicas": 20, "x.y/z": 3}}, "spec": {"replicas": "two"}});
     let mut object = workload.clone();

@@ -63,6 +63,30 @@ fn anchors_and_merge_keys_are_resolved() {
 }
 
 #[test]
+fn a_word_without_quotes_that_kubectl_reads_as_a_flag_is_reported_where_it_matters() {
+    let annotated = |hours: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\n    keda.sh/a: off\n    {hours}\n"
+        )
+    };
+    let told = |hours: &str| messages(&annotated(hours));
+    let expected =
+        "a.yaml:7: tidegate.dev/hours is off without quotes, which kubectl reads as true or false: set it in quotes";
+    assert_eq!(told("tidegate.dev/hours: off"), [expected]);
+    assert_eq!(told("'tidegate.dev/hours' : off # at night"), [expected]);
+    for fine in
+        ["tidegate.dev/hours: 'off'", "tidegate.dev/hours: \"off\"", "tidegate.dev/hours: Mo-Fr off", "x.y/z: off"]
+    {
+        assert_eq!(told(fine), Vec::<String>::new(), "{fine}");
+    }
+    let norway = SERVICE.replace("{name: a}", "{name: a, namespace: no}");
+    assert_eq!(
+        messages(&norway),
+        ["a.yaml:3: namespace is no without quotes, which kubectl reads as true or false: set it in quotes"]
+    );
+}
+
+#[test]
 fn an_error_names_file_and_line_and_the_rest_is_read() {
     let text = format!("kind: Service\nmetadata:\n  name: [\n---\n{SERVICE}");
     assert_eq!(messages(&text), ["a.yaml:4: did not find expected node content"]);
@@ -192,6 +216,13 @@ fn a_namespace_that_is_a_number_is_read_as_a_name() {
 }
 
 #[test]
+fn a_kind_with_wrong_capitals_is_reported_with_the_right_ones() {
+    let text = "apiVersion: gateway.networking.k8s.io/v1\nkind: HttpRoute\nmetadata: {name: a, namespace: b}\n";
+    assert_eq!(messages(text), ["a.yaml:1: HttpRoute b/a: the kind is HttpRoute: write kind: HTTPRoute"]);
+    assert_eq!(messages(&text.replace("gateway.networking.k8s.io", "example.com")), Vec::<String>::new());
+}
+
+#[test]
 fn the_same_object_twice_is_reported_unless_both_are_the_same() {
     let other = format!("{SERVICE}spec: {{ports: [{{port: 80}}]}}\n");
     assert_eq!(messages(&format!("{SERVICE}---\n{SERVICE}")), Vec::<String>::new());
@@ -202,14 +233,40 @@ fn the_same_object_twice_is_reported_unless_both_are_the_same() {
 }
 
 #[test]
+fn what_an_object_of_another_kind_scales_gets_no_scaled_object() {
+    let other = |api_version: &str, kind: &str, field: &str| {
+        format!(
+            "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: b}}\nspec: {{{field}: {{name: a, kind: Deployment}}}}\n"
+        )
+    };
+    let left = |text: String| {
+        let target = json!({"scaleTargetRef": {"kind": "Deployment", "name": "a"}});
+        let mut objects = vec![json!({"metadata": {"namespace": "default"}, "spec": target})];
+        let told = read(&text).without_scaled_by_others(&mut objects);
+        (objects.len(), told)
+    };
+    let (kept, told) = left(other("http.keda.sh/v1alpha1", "HTTPScaledObject", "scaleTargetRef"));
+    assert_eq!(kept, 0);
+    assert!(told[0].starts_with("Deployment default/a: HTTPScaledObject default/b scales it already"), "{told:?}");
+    assert_eq!(left(other("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "targetRef")), (1, vec![]));
+}
+
+#[test]
 fn the_configuration_of_envoy_gateway_is_read_from_its_config_map() {
     let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: envoy-gateway-config}\ndata:\n  envoy-gateway.yaml: |\n    \
                       apiVersion: gateway.envoyproxy.io/v1alpha1\n    kind: EnvoyGateway\n    gateway: {controllerName: example.com/eg}\n";
     let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: eg}\nspec: {controllerName: example.com/eg}\n";
-    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: web}\nspec: {gatewayClassName: eg}\n";
-    let foreign = |text: String| read(&text).objects.foreign_classes().len();
-    assert_eq!(foreign(format!("{class}---\n{gateway}")), 1);
-    assert_eq!(foreign(format!("{class}---\n{gateway}---\n{config_map}")), 0);
+    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: web}\nspec: {gatewayClassName: eg, \
+                   listeners: [{name: http, protocol: HTTP, port: 80}]}\n";
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec: {parentRefs: [{name: web}], \
+                 rules: [{backendRefs: [{name: a, port: 80}]}]}\n";
+    let service = format!("{SERVICE}spec: {{ports: [{{port: 80}}]}}\n");
+    let reasons = |more: &str| {
+        let read = read(&format!("{service}---\n{class}---\n{gateway}---\n{route}---\n{more}"));
+        read.objects.routing().not_followed.iter().map(|one| one.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(""), ["OtherController"]);
+    assert_eq!(reasons(config_map), Vec::<&str>::new());
 }
 
 #[test]
@@ -231,6 +288,30 @@ fn only_kinds_that_are_scaled_are_read_and_each_other_one_is_reported_once() {
     assert_eq!(count(&[]), (1, 0), "every kind that is known");
     assert_eq!(count(&[WorkloadKind::Rollout]), (1, 0));
     assert_eq!(count(&[WorkloadKind::CloneSet]), (0, 1));
+}
+
+#[test]
+fn links_that_lead_back_end_the_search() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.yaml"), SERVICE).unwrap();
+    for name in ["b", "c", "d"] {
+        std::os::unix::fs::symlink(folder.path(), folder.path().join(name)).unwrap();
+    }
+    let mut reader = Reader::new(&ManifestSettings::default());
+    reader.read(&[folder.path().to_owned()]);
+    assert_eq!((reader.folders.len(), reader.read.errors.len()), (1, 0));
+    assert_eq!(reader.read.objects.count(Kind::Service), 1);
+}
+
+#[test]
+fn a_kustomization_that_changes_the_files_beside_it_is_reported_with_what_to_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("kustomization.yaml"), "resources: [a.yaml]\nnamePrefix: eu-\n").unwrap();
+    std::fs::write(folder.path().join("a.yaml"), SERVICE).unwrap();
+    let read = Manifests::read(&[folder.path().to_owned()], &ManifestSettings::default());
+    let [told] = &read.errors[..] else { panic!("{:?}", read.errors) };
+    assert!(told.to_string().contains("kustomization.yaml:1: kustomize makes other objects"), "{told}");
+    assert!(told.to_string().contains("(namePrefix)"), "{told}");
 }
 
 #[test]

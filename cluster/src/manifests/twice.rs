@@ -11,9 +11,6 @@ use tidegate_core::hash::fnv1a_64;
 use super::error::Location;
 use crate::Kind;
 
-/// The names of the file that makes a folder one of kustomize's.
-const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
-
 /// Every object that was read, where, and a summary of it.
 #[derive(Default)]
 pub(super) struct Seen(HashMap<(Kind, String, String), (Location, Summary)>);
@@ -82,13 +79,6 @@ impl std::fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.namespace.is_empty() { f.write_str(self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
     }
-}
-
-/// The nearest folder around a file that kustomize builds.
-pub(super) fn kustomization(file: &Path) -> Option<PathBuf> {
-    let folders = file.ancestors().skip(1);
-    let built = |folder: &&Path| KUSTOMIZATIONS.iter().any(|name| folder.join(name).is_file());
-    folders.take(super::MAX_DEPTH).find(built).map(Path::to_owned)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Workloads<'_> {
 
 impl KnownWorkload<'_> {
     /// Whether it is scaled on traffic, or would be if its annotations were right.
-    fn wants_traffic(&self) -> bool {
+    pub(super) fn wants_traffic(&self) -> bool {
         self.intent.as_ref().is_some_and(|intent| match intent {
             Ok(intent) => intent.targets.iter().any(|target| target.signal.family() == Family::Traffic),
             Err(_) => true,

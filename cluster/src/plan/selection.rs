@@ -52,6 +52,17 @@ pub(super) struct Behind {
     pub(super) ready: u32,
 }
 
+/// Why a workload gets nothing of what arrives at a Service that selects its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftOut<'a> {
+    /// The Service's port leads to a port of this name, which its pods do not have
+    NoPort(&'a str),
+    /// The name that the route leads to is that of pods of another workload
+    OtherPods,
+    /// The Service's EndpointSlices have none of its pods
+    NotListed,
+}
+
 /// All workloads, found by the labels and the names of their pods.
 pub(super) struct Selection<'a> {
     objects: &'a Objects,
@@ -103,6 +114,21 @@ impl<'a> Selection<'a> {
             behind.retain(|behind| self.all.get(behind.workload).is_some_and(has_one));
         }
         behind
+    }
+
+    /// Why a workload gets nothing of what arrives at a Service; `None` if the Service does not select its pods.
+    pub(super) fn left_out<'s>(&'s self, at: &ServiceAt<'_>, workload: usize) -> Option<LeftOut<'s>> {
+        let service = self.objects.services.get(at.namespace)?.get(at.name)?;
+        let selects = |chosen: &Chosen| chosen.behind.workload == workload;
+        if !self.chosen(at.namespace, &service.spec.selector).iter().any(selects) {
+            return None;
+        }
+        let lacks = |port: &&str| !self.all.get(workload).is_some_and(|candidate| candidate.has_port(port));
+        Some(match target_port(service, at).filter(lacks) {
+            Some(port) => LeftOut::NoPort(port),
+            None if matches!(at.pods, Pods::Named(_)) => LeftOut::OtherPods,
+            None => LeftOut::NotListed,
+        })
     }
 
     /// The workloads whose pods a pool selects.

@@ -8,13 +8,12 @@ use tidegate_core::{
     event::{Notice, Reason},
     gate::NotHeld,
     no_effect::NoEffect,
-    not_followed::{Few, NotFollowed},
     plan::RELEASE,
     problem::Problem,
     workload::WorkloadRef,
 };
 
-use crate::{Kind, Misplaced};
+use crate::{Kind, Misplaced, lenient::Placeholder};
 
 /// A notice to the owner of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,8 +26,8 @@ pub enum WorkloadNotice {
     Paused,
     /// Annotated, but with nothing to scale on
     NoSignal,
-    /// No route leads to it; the reasons of those that name its Services
-    NoRoute(Vec<NotFollowed>),
+    /// No route leads to it, and why
+    NoRoute(String),
     /// No AI gateway counts its tokens
     NoModel,
     /// It is to open after a workload that does not exist, so nothing is waited for
@@ -119,7 +118,10 @@ impl fmt::Display for WorkloadNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidAnnotations(problem) => {
-                write!(f, "{problem} (what was applied before still applies until this is fixed)")
+                let problem = problem.to_string();
+                let placeholder = Placeholder::of(&problem).map(|placeholder| format!(". It is {placeholder}"));
+                let placeholder = placeholder.unwrap_or_default();
+                write!(f, "{problem}{placeholder} (what was applied before still applies until this is fixed)")
             }
             Self::Misplaced(what) => write!(f, "{what}"),
             Self::Paused => write!(f, "tidegate.dev/paused is true: the ScaledObject is left as it is"),
@@ -127,16 +129,10 @@ impl fmt::Display for WorkloadNotice {
                 f,
                 "nothing says when to scale: add what one replica carries, for example tidegate.dev/requests-per-second: \"100\""
             ),
-            Self::NoRoute(refused) if !refused.is_empty() => write!(
+            Self::NoRoute(why) => write!(
                 f,
-                "no route reaches it. {}. Replicas stay as they are until one does; `tidegate routes` shows all that is not followed",
-                Few(refused)
-            ),
-            Self::NoRoute(_) => write!(
-                f,
-                "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
-                 a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \
-                 shows what is seen"
+                "no route reaches it: {why}. Replicas stay as they are until one does; `tidegate routes` shows what is followed, and \
+                 what is not"
             ),
             Self::NoModel => write!(
                 f,
@@ -210,5 +206,18 @@ impl fmt::Display for WorkloadNotice {
             ),
             Self::Refused(error) => write!(f, "the API server refused its ScaledObject: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_another_tool_has_to_replace_first_names_the_tool() {
+        let told = |text: &str| WorkloadNotice::InvalidAnnotations(Problem::Contradiction(text.to_owned())).to_string();
+        assert!(told("tidegate.dev/hours: got \"${HOURS}\"").contains("It is a variable that Flux substitutes"));
+        assert!(told("got \"{{ .Values.hours }}\"").contains("It is a Helm template"));
+        assert!(!told("tidegate.dev/hours: got \"x\"").contains("It is"));
     }
 }

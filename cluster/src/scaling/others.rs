@@ -75,7 +75,8 @@ impl<'a> Scalers<'a> {
         let others = self.foreign.get(id).map_or(&[][..], Vec::as_slice);
         let sleeps = of_the_name.is_none_or(|object| !object.is_tidegates()) && is_paused_by_hours(workload, others);
         let existing = of_the_name.filter(|object| !has_only_the_name(object, id, takeover.as_ref()));
-        let taken = of_the_name.filter(|_| existing.is_none());
+        // Of a paused workload nothing is written, whatever has its name.
+        let taken = of_the_name.filter(|_| existing.is_none() && !is_paused(workload));
         let others = if is_paused(workload) { &[] } else { others };
         let scaled = refused.map_or_else(|| unasked(others, takeover.as_ref()), |refused| vec![refused]);
         let taken = taken.filter(|_| scaled.is_empty()).map(name_taken);

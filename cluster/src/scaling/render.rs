@@ -31,8 +31,9 @@ pub fn render(objects: &Objects, plan: &Plan, settings: &Settings, now: DateTime
         let Some(workload) = plan.workloads.get(id) else { continue };
         let place = scalers.place(id, name, workload, settings);
         let ScaledObjectPlan { scaled_object, notices } = place.desired(id, workload, settings);
+        let took_over = place.takeover.filter(|_| scaled_object.is_some()).and_then(|takeover| takeover.notice());
         rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
-        rendered.notices.extend(notices.into_iter().map(|notice| (id.clone(), notice)));
+        rendered.notices.extend(notices.into_iter().chain(took_over).map(|notice| (id.clone(), notice)));
     }
     rendered.notices.extend(no_effect(plan, now).into_iter().map(|(id, what)| (id, WorkloadNotice::NoEffect(what))));
     rendered
@@ -97,9 +98,16 @@ mod tests {
     fn what_is_taken_over_is_not_in_the_way_and_what_cannot_be_is_refused() {
         let adopting = |scaler: &str| json!({"tidegate.dev/prometheus-query": "x", "tidegate.dev/prometheus-target": "1", "tidegate.dev/adopt": scaler});
         let hpa = || Some(scaler("autoscaling/v2", "HorizontalPodAutoscaler", &json!({})));
-        assert_eq!(rendered(hpa(), &adopting("hpa/api")), (1, vec![], false));
         let theirs = || Some(scaler("keda.sh/v1alpha1", "ScaledObject", &json!({})));
-        assert_eq!(rendered(theirs(), &adopting("scaledobject/api")), (1, vec![], false));
+        for (other, name) in [(hpa(), "hpa/api"), (theirs(), "scaledobject/api")] {
+            let (objects, notices, wrong) = rendered(other, &adopting(name));
+            assert_eq!((objects, notices.len(), wrong), (1, 1, false), "{notices:?}");
+            assert!(
+                notices[0].contains(&format!("{name} is Tidegate's from now on")),
+                "the operator's event: {notices:?}"
+            );
+            assert!(notices[0].contains("If it stands in Git or in a chart, remove it there"), "{notices:?}");
+        }
         let mut other = hpa();
         if let Some(other) = &mut other {
             other["spec"]["scaleTargetRef"]["name"] = json!("web");
@@ -107,6 +115,19 @@ mod tests {
         let (objects, notices, wrong) = rendered(other, &adopting("hpa/api"));
         assert_eq!((objects, wrong), (0, true));
         assert!(notices[0].contains("hpa/api scales Deployment web"), "{notices:?}");
+    }
+
+    #[test]
+    fn a_workload_is_paused_beside_whatever_scales_it() {
+        let paused = json!({"tidegate.dev/requests-per-second": "1", "tidegate.dev/paused": "true"});
+        for other in [
+            scaler("keda.sh/v1alpha1", "ScaledObject", &json!({})),
+            scaler("autoscaling/v2", "HorizontalPodAutoscaler", &json!({})),
+        ] {
+            let (objects, notices, wrong) = rendered(Some(other), &paused);
+            assert_eq!((objects, notices.len(), wrong), (0, 1, false), "{notices:?}");
+            assert!(notices[0].contains("paused is true"), "{notices:?}");
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     }
     let has = |family| intent.targets.iter().any(|target| target.signal.family() == family);
     if workload.traffic.is_empty() && has(Family::Traffic) {
-        notices.push(WorkloadNotice::NoRoute(workload.not_followed.clone()));
+        notices.push(WorkloadNotice::NoRoute(workload.why_unreached()));
     }
     if workload.models.is_empty() && has(Family::Tokens) {
         notices.push(WorkloadNotice::NoModel);

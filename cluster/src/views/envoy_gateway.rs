@@ -10,8 +10,10 @@ use super::{LabelSelector, Labels, backend::EnvoyProxySpec};
 pub(crate) struct EnvoyGateway {
     gateway: GatewaySection,
     #[serde(rename = "extensionApis")]
-    extension_apis: Option<ExtensionApis>,
+    extension_apis: ExtensionApis,
     extension_manager: ExtensionManager,
+    /// Where this has any, `extension_manager` is none
+    extension_managers: Vec<ExtensionManager>,
     provider: Provider,
     /// The EnvoyProxy of the lowest precedence
     pub(crate) envoy_proxy: Option<EnvoyProxySpec>,
@@ -83,10 +85,9 @@ impl EnvoyGateway {
         self.gateway.controller_name.as_deref().unwrap_or("gateway.envoyproxy.io/gatewayclass-controller")
     }
 
-    /// Whether `Backend` objects are enabled. Assumed unless a given configuration says otherwise: anyone who writes Backends has
-    /// them enabled.
+    /// Whether `Backend` objects are enabled; they are not unless the configuration says so.
     pub(crate) fn backends_enabled(&self) -> bool {
-        self.extension_apis.as_ref().is_none_or(|apis| apis.enable_backend)
+        self.extension_apis.enable_backend
     }
 
     /// Whether it watches the objects of a namespace. `labels` are those of the Namespace, if it is known: an unknown one may be
@@ -107,7 +108,8 @@ impl EnvoyGateway {
 
     /// Whether an extension server handles this kind, as a filter or a backend.
     pub(crate) fn is_extension(&self, group: &str, kind: &str) -> bool {
-        let mut known = self.extension_manager.resources.iter().chain(&self.extension_manager.backend_resources);
+        let managers = self.extension_managers.iter().chain([&self.extension_manager]);
+        let mut known = managers.flat_map(|manager| manager.resources.iter().chain(&manager.backend_resources));
         known.any(|extension| extension.group == group && extension.kind == kind)
     }
 }
@@ -121,6 +123,20 @@ mod tests {
     fn watches(watch: &Value, namespace: &str, labels: Option<&Labels>) -> bool {
         let config = json!({"provider": {"type": "Kubernetes", "kubernetes": {"watch": watch}}});
         serde_json::from_value::<EnvoyGateway>(config).unwrap().watches(namespace, labels)
+    }
+
+    #[test]
+    fn an_extension_server_handles_its_kinds_whether_it_is_the_only_one_or_one_of_several() {
+        let of = |group: &str, kind: &str| json!([{"group": group, "version": "v1", "kind": kind}]);
+        let one = json!({"extensionManager": {"resources": of("a.io", "A"), "backendResources": of("b.io", "B")}});
+        let several = json!({"extensionManagers": [{"name": "x", "resources": of("a.io", "A")},
+            {"name": "y", "backendResources": of("b.io", "B"), "policyResources": of("c.io", "C")}]});
+        for config in [one, several] {
+            let config = serde_json::from_value::<EnvoyGateway>(config).unwrap();
+            let handled =
+                [("a.io", "A"), ("b.io", "B"), ("c.io", "C")].map(|(group, kind)| config.is_extension(group, kind));
+            assert_eq!(handled, [true, true, false]);
+        }
     }
 
     #[test]

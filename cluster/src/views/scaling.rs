@@ -28,7 +28,9 @@ pub struct ScaleTarget {
 impl ScaleTarget {
     /// The workload of this namespace that it names, if its kind is known.
     pub(crate) fn workload(&self, namespace: &str) -> Option<WorkloadId> {
-        let api_version = if self.api_version.is_empty() { "apps/v1" } else { &self.api_version };
+        // Only Kubernetes' own groups have no dot: `extensions/v1beta1` and `v1` are slips for the one that has workloads.
+        let is_kubernetes = !self.api_version.split('/').next().unwrap_or_default().contains('.');
+        let api_version = if is_kubernetes { "apps/v1" } else { &self.api_version };
         let kind = if self.kind.is_empty() { "Deployment" } else { &self.kind };
         let kind = WorkloadKind::of(api_version, kind)?;
         Some(WorkloadId { namespace: namespace.to_owned(), kind, name: self.name.clone() })
@@ -131,6 +133,9 @@ mod tests {
         assert_eq!(of("argoproj.io/v1", "Deployment"), None);
         assert_eq!(of("apps.kruise.io/v1beta1", "StatefulSet"), None);
         assert_eq!(of("apps/v1", "DaemonSet"), None);
+        for written in ["extensions/v1beta1", "apps/v1beta2", "v1", ""] {
+            assert_eq!(of(written, "Deployment"), Some(WorkloadKind::Deployment), "{written}");
+        }
     }
 
     #[test]

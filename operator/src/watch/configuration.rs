@@ -98,6 +98,7 @@ mod tests {
         fixture::{ApiServer, Scenario},
         watch::WatchSettings,
     };
+    use tidegate_cluster::Objects;
 
     const CONTROLLER: &str = "example.com/eg";
 
@@ -115,13 +116,18 @@ mod tests {
         };
         timeout(Duration::from_secs(10), answered).await.unwrap();
         following.abort();
-        for (kind, spec) in
-            [("GatewayClass", json!({"controllerName": CONTROLLER})), ("Gateway", json!({"gatewayClassName": "eg"}))]
-        {
+        let listener = json!({"name": "http", "protocol": "HTTP", "port": 80});
+        let rule = json!({"backendRefs": [{"kind": "Backend", "name": "not-there"}]});
+        for (kind, spec) in [
+            ("GatewayClass", json!({"controllerName": CONTROLLER})),
+            ("Gateway", json!({"gatewayClassName": "eg", "listeners": [listener]})),
+            ("HTTPRoute", json!({"parentRefs": [{"name": "eg"}], "rules": [rule]})),
+        ] {
             let object = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": "eg"}, "spec": spec});
             watches.change(|objects| objects.apply(object)).unwrap();
         }
-        watches.objects(|objects| objects.foreign_classes().is_empty())
+        let routing = watches.objects(Objects::routing);
+        !routing.not_followed.iter().any(|one| one.reason == "OtherController")
     }
 
     fn served(items: &Value) -> ApiServer {

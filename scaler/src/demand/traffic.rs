@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tidegate_core::{
     measured::Measured,
-    not_followed::Few,
     plan::{ClusterShare, Plan, PlannedWorkload},
     signal::{Family, Signal},
     trigger::{Traffic, Trigger},
@@ -87,13 +86,7 @@ fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], N
 }
 
 fn no_route(id: &WorkloadId, workload: &PlannedWorkload) -> NoDemand {
-    let why = match workload.not_followed.as_slice() {
-        [] => "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway accepts, with a backendRef to a Service that \
-               selects its pods; `tidegate routes` prints what is reached"
-            .to_owned(),
-        refused => Few(refused).to_string(),
-    };
-    NoDemand::NoRoute { id: id.clone(), why }
+    NoDemand::NoRoute { id: id.clone(), why: workload.why_unreached() }
 }
 
 /// Returns the clusters of a rule with the workload's part of each: of the rule's cluster its share, of the backend's own cluster

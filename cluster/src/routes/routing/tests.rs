@@ -97,6 +97,8 @@ fn each_parent_that_does_not_take_a_route_in_says_why() {
     let edge = |section: &str| format!("{{name: edge, namespace: edge, sectionName: {section}}}");
     for (parent, expected) in [
         ("{name: gone}".to_owned(), "Gateway shop/gone does not exist"),
+        ("{name: edge}".to_owned(), "Gateway shop/edge does not exist; there is edge/edge"),
+        (String::new(), "it has no parentRefs, so that no Gateway takes it in"),
         (
             "{name: mesh}".to_owned(),
             "Gateway shop/mesh is of GatewayClass mesh, whose controller is istio.io/gateway-controller, which is not Envoy \
@@ -115,7 +117,8 @@ fn each_parent_that_does_not_take_a_route_in_says_why() {
             "its parent Service api of the core API group is neither a Gateway nor a ListenerSet",
         ),
         (
-            "{kind: ListenerSet, group: gateway.networking.k8s.io, name: more}".to_owned(),
+            // The API server adds the group.
+            "{kind: ListenerSet, name: more}".to_owned(),
             "ListenerSet shop/more does not exist",
         ),
         (

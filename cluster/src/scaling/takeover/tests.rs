@@ -172,5 +172,26 @@ fn fields_of_the_other_owner_are_removed_by_the_same_patch() {
     expected["spec"]["idleReplicaCount"] = Value::Null;
     expected["spec"]["fallback"] = Value::Null;
     expected["spec"]["advanced"]["scalingModifiers"] = Value::Null;
-    assert_eq!(merge_patch(existing, wanted), expected);
+    assert_eq!(merge_patch(existing, wanted.clone()), expected);
+    let mut patched = existing.spec();
+    patch(&mut patched, &merge_patch(existing, wanted.clone())["spec"]);
+    assert_eq!(patched, wanted["spec"], "the whole object, as `render` prints it");
+}
+
+/// Applies a JSON merge patch (RFC 7386).
+fn patch(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in fields {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            self::patch(&mut target[key], value);
+        }
+    }
 }

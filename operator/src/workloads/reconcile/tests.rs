@@ -71,7 +71,7 @@ fn an_object_gets_its_notices_together_whether_or_not_it_is_scaled() {
     let object = |name: &str| events::reference(Kind::Deployment, "shop", name, Some("u".to_owned()));
     let bearer = |kind, name: &str| Bearer { kind, namespace: "shop".into(), name: name.into(), uid: "u".into() };
     let misplaced = |key: &str| Misplaced { keys: vec![key.to_owned()], place: WrongPlace::PodTemplate };
-    let mut all = vec![(object("api"), vec![WorkloadNotice::NoRoute(Vec::new())])];
+    let mut all = vec![(object("api"), vec![WorkloadNotice::NoRoute(String::new())])];
     let found = vec![
         (bearer(Kind::Deployment, "api"), misplaced("a")),
         (bearer(Kind::CronJob, "report"), misplaced("b")),
