@@ -9,7 +9,11 @@ use std::{
 use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tidegate_activator::{Activator, Closed, Doors, HoldLimits};
-use tidegate_core::{ids::ServiceId, plan::{Plan, PlannedWorkload}, workload::WorkloadId};
+use tidegate_core::{
+    ids::ServiceId,
+    plan::{Plan, PlannedWorkload},
+    workload::WorkloadId,
+};
 use tidegate_operator::endpoints::{self, EndpointBook, GateSettings};
 use tidegate_scaler::demand::{Demands, Gates};
 use tokio::{sync::watch, time::sleep};
@@ -108,9 +112,9 @@ impl Hold {
             let others = self.settings.addresses(&self.book).into_iter().filter(|ip| Some(*ip) != self.own());
             let others: Arc<[_]> = others.map(|ip| SocketAddr::new(ip, self.peer_address.port())).collect();
             peers.send_if_modified(|known| {
-                let changed = *known != others;
+                let differs = *known != others;
                 *known = others;
-                changed
+                differs
             });
             if changes.changed().await.is_err() {
                 return;

@@ -30,7 +30,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(60);
 pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     // Without a cluster to ask for its version, the output is for a current one.
     let settings = Settings { scaler: args.scaler.endpoint(), release: args.release.clone(), tolerance: true };
-    let read = read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled);
+    let read = read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled, !args.no_activator);
     let (objects, plan, now) = (&read.objects, read.objects.plan(), Utc::now());
     let mut rendered = scaling::render(objects, &plan, &settings, now);
     read.without_unknown_replicas(&mut rendered.scaled_objects);
@@ -89,7 +89,7 @@ pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
         (seen(&client, &args).await?, "the cluster", 0)
     } else {
         let Manifests { objects, errors, .. } =
-            read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled);
+            read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled, true);
         (objects.routing(), "the files", errors.len())
     };
     let mut out = stdout().lock();
@@ -136,11 +136,13 @@ fn read(
     namespace: Option<&String>,
     controllers: &ControllerArgs,
     scaled: &ScaleKindArgs,
+    activates: bool,
 ) -> Manifests {
     let settings = ManifestSettings {
         namespace: namespace.cloned(),
         controller_names: controllers.names.clone(),
         scaled: scaled.kinds(),
+        activates,
     };
     let read = Manifests::read(files, &settings);
     report(&read.errors);

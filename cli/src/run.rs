@@ -121,6 +121,8 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         namespace: one_namespace(args.namespaces)?,
         controller_names: args.controllers.names,
         scaled: args.scaled.kinds(),
+        // A process that writes no EndpointSlices holds nothing.
+        activates: false,
     };
     let Served { plan, problems } = from_files::served(&args.files, &settings)?;
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));

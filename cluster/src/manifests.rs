@@ -38,6 +38,8 @@ pub struct ManifestSettings {
     pub controller_names: Vec<String>,
     /// The kinds of workload besides Deployments and StatefulSets that are scaled; every kind that is known when empty
     pub scaled: Vec<WorkloadKind>,
+    /// Whether requests to workloads without replicas are held, as where the chart's `activator.enabled` is true
+    pub activates: bool,
 }
 
 /// The objects that could be read, and everything that could not.
@@ -153,6 +155,7 @@ impl Reader {
         let mut objects = Objects::default();
         // Files do not show which kinds a release may switch off, so all are assumed.
         objects.set_manageable(Managed { cron_jobs: true, daemon_sets: true });
+        objects.set_activates(settings.activates);
         objects.set_controller_names(settings.controller_names.clone());
         if !settings.scaled.is_empty() {
             objects.set_scaled_kinds(&settings.scaled);

@@ -16,7 +16,6 @@ use tidegate_core::{
 
 use super::{ASLEEP, ForeignScaler, Kind, Objects, PAUSED_REPLICAS, ScaledObject, plan, views::PAUSED};
 
-
 /// An object that may sleep, and the state that its hours ask for now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sleeper {

@@ -35,8 +35,8 @@ impl HoldIntent {
     pub(crate) fn read(source: &mut impl ReadKeys) -> Self {
         Self {
             timeout: source.read(Key::HoldTimeout, value::hold_timeout).unwrap_or(Self::TIMEOUT),
-            ignore: source.read(Key::WakeIgnore, |text| text.parse()).unwrap_or_default(),
-            limit: source.read(Key::WakeLimit, |text| text.parse()),
+            ignore: source.read(Key::WakeIgnore, str::parse).unwrap_or_default(),
+            limit: source.read(Key::WakeLimit, str::parse),
             wakes: source.read(Key::WakeOnRequest, value::boolean),
             zero_after: source.read(Key::ZeroAfter, value::zero_after),
         }

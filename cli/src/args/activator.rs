@@ -11,10 +11,20 @@ pub(crate) struct ActivatorArgs {
     #[arg(long = "activator", env = "TIDEGATE_ACTIVATOR")]
     pub(crate) enabled: bool,
     /// The address on which held requests arrive; their ports are those of --activator-ports
-    #[arg(long = "activator-address", env = "TIDEGATE_ACTIVATOR_ADDRESS", default_value = "0.0.0.0", value_name = "ADDRESS")]
+    #[arg(
+        long = "activator-address",
+        env = "TIDEGATE_ACTIVATOR_ADDRESS",
+        default_value = "0.0.0.0",
+        value_name = "ADDRESS"
+    )]
     pub(crate) address: IpAddr,
     /// The ports on which held requests arrive, one for each port of a Service
-    #[arg(long = "activator-ports", env = "TIDEGATE_ACTIVATOR_PORTS", default_value = "20000-20999", value_name = "FIRST-LAST")]
+    #[arg(
+        long = "activator-ports",
+        env = "TIDEGATE_ACTIVATOR_PORTS",
+        default_value = "20000-20999",
+        value_name = "FIRST-LAST"
+    )]
     pub(crate) ports: PortRange,
     /// Where the replicas of Tidegate tell each other what they hold (HTTP)
     #[arg(
@@ -28,7 +38,12 @@ pub(crate) struct ActivatorArgs {
     #[arg(long = "activator-service", env = "TIDEGATE_ACTIVATOR_SERVICE", value_name = "NAME")]
     pub(crate) service: Option<String>,
     /// Requests that are held at one time, of all workloads
-    #[arg(long = "activator-max-held", env = "TIDEGATE_ACTIVATOR_MAX_HELD", default_value_t = 10_000, value_name = "REQUESTS")]
+    #[arg(
+        long = "activator-max-held",
+        env = "TIDEGATE_ACTIVATOR_MAX_HELD",
+        default_value_t = 10_000,
+        value_name = "REQUESTS"
+    )]
     pub(crate) max_held: u32,
     /// The pod's own address, from the downward API
     #[arg(long, env = "POD_IP", hide = true)]

@@ -26,6 +26,9 @@ pub(crate) struct RenderArgs {
     /// As in the chart's values: annotations on other kinds are reported [default: every kind that is known]
     #[command(flatten)]
     pub(crate) scaled: ScaleKindArgs,
+    /// As where the chart's activator.enabled is false: requests to workloads without replicas are not held
+    #[arg(long)]
+    pub(crate) no_activator: bool,
 }
 
 #[derive(Debug, clap::Args)]

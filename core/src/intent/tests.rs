@@ -74,9 +74,7 @@ fn a_minimum_of_zero_holds_where_requests_are_held_and_they_decide_outside_hours
         let all = [&[("min-replicas", "0")][..], &hours, wakes].concat();
         let intent = parse(&all).unwrap().unwrap();
         let held = Intent { held: true, ..intent.clone() };
-        let cap = |intent: &Intent| {
-            intent.schedule("shop/api", &Calendars::new()).unwrap().unwrap().closed().cap
-        };
+        let cap = |intent: &Intent| intent.schedule("shop/api", &Calendars::new()).unwrap().unwrap().closed().cap;
         ((intent.floor(), held.floor()), (cap(&intent), cap(&held)))
     };
     assert_eq!(asked(&[]), ((1, 0), (Some(0), Some(0))));

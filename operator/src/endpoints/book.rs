@@ -83,7 +83,8 @@ impl EndpointBook {
     /// The addresses of ready pods at a port of a Service, as others than Tidegate list them; in order, each once.
     pub fn ready(&self, service: &ServiceId, port: &str) -> Vec<SocketAddr> {
         let slices = self.0.slices.read();
-        let foreign = slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
+        let foreign =
+            slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
         let at_port = foreign.flat_map(|slice| {
             let numbers = slice.ports.iter().filter(|(name, _)| name == port).map(|(_, number)| *number);
             numbers.flat_map(|number| slice.ready.iter().map(move |ip| SocketAddr::new(*ip, number)))
@@ -94,16 +95,16 @@ impl EndpointBook {
     /// The ready addresses of a Service, whatever the port.
     pub fn addresses(&self, service: &ServiceId) -> Vec<IpAddr> {
         let slices = self.0.slices.read();
-        let foreign = slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
+        let foreign =
+            slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
         foreign.flat_map(|slice| slice.ready.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Whether a slice of this name exists in the namespace that is not this release's.
     pub(crate) fn is_anothers(&self, namespace: &str, name: &str, release: &str) -> bool {
         let slices = self.0.slices.read();
-        let here = slices.iter().filter(|(id, _)| id.namespace == namespace);
-        let named = here.filter_map(|(_, of)| of.get(name)).any(|slice| slice.release.as_deref() != Some(release));
-        named
+        let mut here = slices.iter().filter(|(id, _)| id.namespace == namespace).filter_map(|(_, of)| of.get(name));
+        here.any(|slice| slice.release.as_deref() != Some(release))
     }
 
     /// The slices of this release.
@@ -140,9 +141,8 @@ fn read(object: &Value) -> Option<OwnSlice> {
     let service = ServiceId { namespace: slice.metadata.namespace?, name: labels.get(SERVICE_NAME)?.clone() };
     let is_tcp = |protocol: &Option<String>| protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
     let ports = slice.ports.unwrap_or_default().into_iter().filter(|port| is_tcp(&port.protocol));
-    let ports = ports
-        .filter_map(|port| Some((port.name.unwrap_or_default(), u16::try_from(port.port?).ok()?)))
-        .collect();
+    let ports =
+        ports.filter_map(|port| Some((port.name.unwrap_or_default(), u16::try_from(port.port?).ok()?))).collect();
     let (mut ready, mut not_ready) = (Vec::new(), Vec::new());
     for endpoint in slice.endpoints {
         let conditions = endpoint.conditions.unwrap_or_default();

@@ -31,22 +31,22 @@ pub async fn follow_doors(
     openings: Openings,
     doors: watch::Sender<Arc<Doors>>,
 ) {
-    let mut changes = book.changes();
+    let mut book_changes = book.changes();
     loop {
-        changes.mark_unchanged();
+        book_changes.mark_unchanged();
         if let Some(plan) = plans.borrow_and_update().clone() {
             let before = Arc::clone(&doors.borrow());
             let now = of(&book, &release, &plan, &openings, &before);
             doors.send_if_modified(|doors| {
-                let changed = **doors != now;
-                if changed {
+                let differs = **doors != now;
+                if differs {
                     *doors = Arc::new(now);
                 }
-                changed
+                differs
             });
         }
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = book_changes.changed() => if changed.is_err() { return },
             changed = plans.changed() => if changed.is_err() { return },
             () = sleep(LOOK) => {}
         }
@@ -79,15 +79,10 @@ fn of(book: &EndpointBook, release: &str, plan: &Plan, openings: &Openings, befo
     doors
 }
 
-fn entrance(
-    id: &WorkloadId,
-    gate: &Gate,
-    port: &str,
-    backends: Arc<[SocketAddr]>,
-    rules: Arc<DoorRules>,
-) -> Door {
+fn entrance(id: &WorkloadId, gate: &Gate, port: &str, backends: Arc<[SocketAddr]>, rules: Arc<DoorRules>) -> Door {
     let is_raw = |known: &&GatePort| known.name == port && known.raw;
-    let protocol = if gate.ports.iter().any(|known| is_raw(&known)) { DoorProtocol::Tcp } else { DoorProtocol::Sniffed };
+    let protocol =
+        if gate.ports.iter().any(|known| is_raw(&known)) { DoorProtocol::Tcp } else { DoorProtocol::Sniffed };
     Door { service: gate.service.clone(), port: port.to_owned(), workload: id.clone(), protocol, backends, rules }
 }
 

@@ -1,10 +1,6 @@
 //! Writes the EndpointSlices, while this replica leads.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, PostParams};

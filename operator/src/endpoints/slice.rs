@@ -88,11 +88,8 @@ impl WantedSlice {
     /// The object. It belongs to the Service with this uid, and goes with it.
     pub(super) fn object(&self, release: &str, service_uid: &str) -> Value {
         // Envoy Gateway reads name and protocol of each port without asking whether they are there.
-        let ports: Vec<_> = self
-            .ports
-            .iter()
-            .map(|(name, port)| json!({"name": name, "protocol": "TCP", "port": port}))
-            .collect();
+        let ports: Vec<_> =
+            self.ports.iter().map(|(name, port)| json!({"name": name, "protocol": "TCP", "port": port})).collect();
         let conditions = json!({"ready": self.ready, "serving": self.ready, "terminating": false});
         let endpoints: Vec<_> = self
             .addresses

@@ -5,13 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use tidegate_core::{
-    gate::Gate,
-    hash::fnv1a_32,
-    ids::ServiceId,
-    plan::Plan,
-    workload::WorkloadId,
-};
+use tidegate_core::{gate::Gate, hash::fnv1a_32, ids::ServiceId, plan::Plan, workload::WorkloadId};
 
 use super::{
     book::{EndpointBook, OwnSlice},
@@ -101,9 +95,10 @@ pub(super) fn steps(plan: &Plan, seen: &Seen<'_>) -> Steps {
     let mut ports = Ports::of(&own, range);
     let mut steps = Steps::default();
     let mut kept = BTreeSet::new();
-    let gates = plan.workloads.iter().flat_map(|(id, workload)| {
-        workload.gates.iter().flat_map(|gates| gates.iter()).map(move |gate| (id, gate))
-    });
+    let gates = plan
+        .workloads
+        .iter()
+        .flat_map(|(id, workload)| workload.gates.iter().flat_map(|gates| gates.iter()).map(move |gate| (id, gate)));
     for (id, gate) in gates {
         let there: Vec<_> = own.iter().filter(|(service, ..)| *service == gate.service).collect();
         let verdict = seen.verdict(id, gate, plan);

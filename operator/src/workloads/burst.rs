@@ -79,11 +79,8 @@ async fn add(writer: &Writer, burst: &Burst, metrics: &OperatorMetrics) {
         {"op": "replace", "path": "/spec/replicas", "value": needs},
     ]);
     let Ok(patch) = serde_json::from_value(patch) else { return };
-    let (api, params, patch) = (
-        writer.api(Kind::of_workload(id.kind), &id.namespace),
-        PatchParams::default(),
-        Patch::<()>::Json(patch),
-    );
+    let (api, params, patch) =
+        (writer.api(Kind::of_workload(id.kind), &id.namespace), PatchParams::default(), Patch::<()>::Json(patch));
     match writer.write(api.patch_scale(&id.name, &params, &patch)).await {
         Ok(_) => {
             tracing::info!(workload = %id, replicas = needs, before = has, "adds replicas for a burst");

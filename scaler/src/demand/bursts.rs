@@ -120,7 +120,8 @@ mod tests {
     }
 
     fn value(demands: &Demands, plan: &Plan) -> f64 {
-        let trigger = Trigger::of_workload(&deployment("api"), plan.workloads[&deployment("api")].intent.as_ref().unwrap());
+        let trigger =
+            Trigger::of_workload(&deployment("api"), plan.workloads[&deployment("api")].intent.as_ref().unwrap());
         demands.demand(&trigger, trigger.targets[0], plan).unwrap().need.value
     }
 
@@ -158,12 +159,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_added_where_somebody_wants_it_slow_or_something_else_decides() {
         let demands = demands();
-        for annotations in [
-            [("burst", "false")],
-            [("scale-up-after", "1m")],
-            [("scale-up-rate", "2/1m")],
-            [("paused", "true")],
-        ] {
+        for annotations in
+            [[("burst", "false")], [("scale-up-after", "1m")], [("scale-up-rate", "2/1m")], [("paused", "true")]]
+        {
             let plan = planned(&annotations);
             demands.signals().keep(&plan);
             measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);

@@ -53,7 +53,7 @@ impl Demands {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(crate) fn gates(&self) -> Option<Gates> {
@@ -109,7 +109,9 @@ impl Demands {
     /// Whether a request or a connection of a workload that goes to zero is in flight: a stream may last for hours without a new
     /// request.
     pub(super) fn is_in_flight(&self, trigger: &Trigger, plan: &Plan) -> bool {
-        let Some((id, workload)) = planned(trigger, plan).filter(|(_, workload)| is_held(workload)) else { return false };
+        let Some((id, workload)) = planned(trigger, plan).filter(|(_, workload)| is_held(workload)) else {
+            return false;
+        };
         // Envoy keeps idle connections to HTTP backends open: there, only requests are in flight.
         let is_raw = |kind: &str| matches!(kind, "TCPRoute" | "TLSRoute");
         let raw = workload.traffic.iter().any(|share| is_raw(&share.route.kind));

@@ -47,7 +47,8 @@ fn settings(ports: &str) -> GateSettings {
 }
 
 fn slice(namespace: &str, service: &str, name: &str, addresses: &[&str], port: (&str, u16)) -> Value {
-    let endpoints: Vec<_> = addresses.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+    let endpoints: Vec<_> =
+        addresses.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
     json!({
         "metadata": {"namespace": namespace, "name": name, "uid": name, "labels": {"kubernetes.io/service-name": service}},
         "addressType": "IPv4",
@@ -134,7 +135,8 @@ fn a_restart_keeps_the_ports_and_no_two_services_share_one() {
     let all: Vec<_> = names.iter().map(|name| (name.as_str(), &["http", "grpc"][..])).collect();
     let (plan, book) = (plan(&all), book());
     let first = look(&plan, &book, None, false);
-    let mut ports: Vec<_> = first.apply.iter().flat_map(|(slice, _)| slice.ports.iter().map(|(_, port)| *port)).collect();
+    let mut ports: Vec<_> =
+        first.apply.iter().flat_map(|(slice, _)| slice.ports.iter().map(|(_, port)| *port)).collect();
     carry_out(&book, &first);
     assert_eq!(look(&plan, &book, None, true), Steps::default());
     ports.sort_unstable();
