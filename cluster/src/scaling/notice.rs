@@ -6,6 +6,7 @@ use tidegate_core::{
     adopt::ScalerRef,
     beside::Unmeasurable,
     event::{Notice, Reason},
+    ids::RouteRef,
     key::Key,
     no_effect::NoEffect,
     not_followed::{Few, NotFollowed},
@@ -141,9 +142,9 @@ impl fmt::Display for WorkloadNotice {
             ),
             Self::NoRoute(_) => write!(
                 f,
-                "no route reaches it: no HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts has \
-                 a backendRef to a Service that selects its pods. Replicas stay as they are until one does; `tidegate routes` \
-                 shows what is seen"
+                "no route reaches it: no {} that a Gateway of Envoy Gateway accepts has a backendRef to a Service that selects its \
+                 pods. Replicas stay as they are until one does; `tidegate routes` shows what is seen",
+                RouteRef::MEASURED
             ),
             Self::NoModel => write!(
                 f,
