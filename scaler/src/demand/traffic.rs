@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_core::{
+    ids::RouteRef,
     measured::Measured,
     not_followed::Few,
     plan::{ClusterShare, Plan, PlannedWorkload},
@@ -88,9 +89,11 @@ fn shares<'a>(traffic: &Traffic, plan: &'a Plan) -> Result<&'a [ClusterShare], N
 
 fn no_route(id: &WorkloadId, workload: &PlannedWorkload) -> NoDemand {
     let why = match workload.not_followed.as_slice() {
-        [] => "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway accepts, with a backendRef to a Service that \
-               selects its pods; `tidegate routes` prints what is reached"
-            .to_owned(),
+        [] => format!(
+            "wants an {} that a Gateway accepts, with a backendRef to a Service that selects its pods; `tidegate routes` prints what \
+             is reached",
+            RouteRef::MEASURED
+        ),
         refused => Few(refused).to_string(),
     };
     NoDemand::NoRoute { id: id.clone(), why }
