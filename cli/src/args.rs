@@ -15,7 +15,7 @@ mod sources;
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "kafka")]
-pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand};
+pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand, kafka_clusters};
 pub(crate) use self::{
     activator::ActivatorArgs,
     calendar_import::CalendarImportArgs,
@@ -25,7 +25,7 @@ pub(crate) use self::{
     people::{DemoArgs, ExplainArgs, SavingsArgs, WakeArgs},
     scale_kinds::ScaleKindArgs,
     service::{ControllerArgs, ScalerArgs, ServeArgs, ServiceArgs},
-    sources::{PrometheusArgs, Source, TokenSourceKind},
+    sources::Source,
 };
 
 #[derive(Debug, Parser)]

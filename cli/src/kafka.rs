@@ -1,23 +1,12 @@
 //! `tidegate kafka check`: whether a Kafka cluster can be used, and what is missing.
 
-use std::{
-    fs,
-    io::{IsTerminal, Write, stdout},
-    path::Path,
-};
+use std::io::{IsTerminal, Write, stdout};
 
-use anyhow::{Context, Result, bail};
-use tidegate_scaler::sources::kafka::{self, KafkaSettings, Step};
+use anyhow::{Result, bail};
+use tidegate_scaler::sources::kafka::{self, Step};
 use tokio::task::spawn_blocking;
 
-use crate::args::{KafkaCheckArgs, KafkaCommand, Output};
-
-/// Reads the Kafka clusters from a file.
-pub(crate) fn settings(file: &Path) -> Result<KafkaSettings> {
-    let shown = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}"))?;
-    serde_yaml_ng::from_str(&text).with_context(|| format!("--kafka-config {shown}"))
-}
+use crate::args::{KafkaCheckArgs, KafkaCommand, Output, kafka_clusters};
 
 pub(crate) async fn run(command: KafkaCommand) -> Result<()> {
     match command {
@@ -26,7 +15,7 @@ pub(crate) async fn run(command: KafkaCommand) -> Result<()> {
 }
 
 async fn check(args: KafkaCheckArgs) -> Result<()> {
-    let mut clusters = settings(&args.kafka_config)?.clusters;
+    let mut clusters = kafka_clusters(&args.kafka_config)?.clusters;
     let Some(cluster) = clusters.remove(&args.name) else {
         let known: Vec<_> = clusters.into_keys().collect();
         let file = args.kafka_config.display();

@@ -14,7 +14,7 @@ use tidegate_cluster::{
     ManifestSettings, Manifests, Objects, Routing,
     scaling::{self, Rendered, Settings},
 };
-use tidegate_core::{no_effect::NoEffect, plan::Plan};
+use tidegate_core::{ids::RouteRef, no_effect::NoEffect, plan::Plan};
 use tidegate_operator::watch::{self, WatchSettings};
 use tokio::time::{Instant, sleep};
 
@@ -110,8 +110,8 @@ fn follows_something(routing: &Routing, place: &str) -> Result<()> {
     match (routing.routes, routing.not_followed.len()) {
         (0, 0) => {
             eprintln!(
-                "tidegate: there is no HTTPRoute, GRPCRoute, TCPRoute, TLSRoute, UDPRoute or AIGatewayRoute in {place}: nothing to \
-                 follow"
+                "tidegate: there is no {}, and no AIGatewayRoute, in {place}: nothing to follow",
+                RouteRef::MEASURED
             );
             Ok(())
         }

@@ -1,6 +1,6 @@
 //! `tidegate run`, `operator` and `scaler`: the long-running service.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kube::{Client, Config};
@@ -11,9 +11,8 @@ use tidegate_cluster::{
 };
 use tidegate_core::{
     intent::Managed,
-    llm::AiGateway,
     measured::Measured,
-    plan::{Plan, PlannedWorkload, Proxy},
+    plan::{Plan, PlannedWorkload},
     workload::WorkloadId,
 };
 use tidegate_operator::{
@@ -33,10 +32,7 @@ use tidegate_scaler::{
     metrics::{ScalerMetrics, register_workloads},
     savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
-    sources::{
-        self, OtlpListener, SourceSettings, TokenSource, TrafficSource,
-        prometheus::{Credentials, PrometheusSettings},
-    },
+    sources,
     store::SignalStore,
 };
 use tokio::{
@@ -51,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     activator::Hold,
     admin::{self, Admin, Check},
-    args::{PrometheusArgs, ScalerArgs, ServeArgs, ServiceArgs, Source, TokenSourceKind},
+    args::{ScalerArgs, ServeArgs, ServiceArgs, Source},
     from_files::{self, Served},
 };
 
@@ -188,7 +184,7 @@ impl Service {
         });
         signals.limit_queries(self.args.source.prometheus_queries_per_namespace as usize);
         signals.register(&mut self.registry);
-        let source = source_settings(&self.args)?;
+        let source = self.args.source.settings()?;
         let stop = self.stop.clone();
         register_workloads(&mut self.registry, Arc::clone(&demands), plan.clone());
         self.part(watch_consumers(Arc::clone(&demands), plan.clone(), stop.clone()));
@@ -388,67 +384,4 @@ fn lease_settings(args: &ServiceArgs) -> LeaseSettings {
 fn tls_settings(args: &ServeArgs) -> Option<TlsSettings> {
     let (cert_file, key_file) = (args.tls_cert_file.clone()?, args.tls_key_file.clone()?);
     Some(TlsSettings { cert_file, key_file, client_ca_file: args.tls_client_ca_file.clone() })
-}
-
-fn source_settings(args: &ServeArgs) -> Result<SourceSettings> {
-    let traffic = match args.source.source {
-        Source::Prometheus => TrafficSource::Prometheus,
-        Source::Otlp => TrafficSource::Otlp,
-        Source::Envoy => {
-            let proxy =
-                |address: &SocketAddr| Proxy { name: address.to_string(), stats: *address, ready: true, fleet: None };
-            TrafficSource::Envoy(args.source.proxies.iter().map(proxy).collect())
-        }
-    };
-    let tokens = match args.source.token_source {
-        TokenSourceKind::Prometheus => TokenSource::Prometheus,
-        TokenSourceKind::Otlp => TokenSource::Otlp,
-        TokenSourceKind::Scrape => {
-            let gateway = |address: &SocketAddr| AiGateway {
-                name: address.to_string(),
-                metrics: *address,
-                ready: true,
-                fleet: None,
-            };
-            TokenSource::Scrape(args.source.ai_gateways.iter().map(gateway).collect())
-        }
-    };
-    let pushed = matches!(traffic, TrafficSource::Otlp) || matches!(tokens, TokenSource::Otlp);
-    let otlp = OtlpListener { address: args.source.otlp_address, peers: args.source.otlp_peers.clone() };
-    let prometheus = &args.source.prometheus;
-    let url = prometheus.prometheus_url.as_ref();
-    Ok(SourceSettings {
-        traffic,
-        tokens,
-        otlp: pushed.then_some(otlp),
-        prometheus: url.map(|url| prometheus_settings(url, prometheus)).transpose()?,
-        #[cfg(feature = "kafka")]
-        kafka: args.source.kafka_config.as_deref().map(crate::kafka::settings).transpose()?.unwrap_or_default(),
-    })
-}
-
-pub(crate) fn prometheus_settings(url: &str, args: &PrometheusArgs) -> Result<PrometheusSettings> {
-    let credentials =
-        match (&args.prometheus_bearer_token_file, &args.prometheus_username, &args.prometheus_password_file) {
-            (Some(file), ..) => Credentials::BearerTokenFile(file.clone()),
-            (None, Some(username), Some(file)) => {
-                Credentials::Basic { username: username.clone(), password_file: file.clone() }
-            }
-            _ => Credentials::None,
-        };
-    let header = |header: &String| {
-        let (name, value) = header
-            .split_once('=')
-            .with_context(|| format!("--prometheus-header {header}: wants NAME=VALUE, such as X-Scope-OrgID=shop"))?;
-        Ok((name.to_owned(), value.to_owned()))
-    };
-    Ok(PrometheusSettings {
-        url: url.to_owned(),
-        credentials,
-        ca_file: args.prometheus_ca_file.clone(),
-        client_cert: args.prometheus_client_cert_file.clone().zip(args.prometheus_client_key_file.clone()),
-        headers: args.prometheus_headers.iter().map(header).collect::<Result<_>>()?,
-        timeout: args.prometheus_timeout,
-        interval: args.prometheus_interval,
-    })
 }

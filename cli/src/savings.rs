@@ -15,7 +15,7 @@ use tidegate_scaler::{savings::Saved, sources::prometheus::Prometheus};
 
 use crate::{
     args::{Output, SavingsArgs},
-    run::{install_crypto, prometheus_settings},
+    run::install_crypto,
 };
 
 const HOUR: f64 = 3600.0;
@@ -91,7 +91,7 @@ async fn of_prometheus(url: &str, args: &SavingsArgs) -> Result<BTreeMap<String,
     if !args.range.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         bail!("--range {}: wants a time as PromQL writes it, such as 30d", args.range);
     }
-    let prometheus = Prometheus::new(prometheus_settings(url, &args.prometheus)?).context("--prometheus-…")?;
+    let prometheus = Prometheus::new(args.prometheus.settings(url)?).context("--prometheus-…")?;
     let increase = async |what: &str| {
         let query = format!(
             "sum by (namespace_saved) (label_replace(increase(tidegate_saved_{what}_seconds_total[{}]), \

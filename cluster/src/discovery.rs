@@ -63,6 +63,7 @@ use self::{
 use super::{
     Objects,
     kind::Kind,
+    route_kinds::Carries,
     table::Table,
     views::{BackendRef, Endpoint, EnvoyProxySpec, Route},
 };
@@ -234,7 +235,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
         attachments: Attachments { objects, gateways: &gateways },
     };
     let mut parts = Vec::new();
-    for (kind, table) in [(Kind::HttpRoute, &objects.http_routes), (Kind::GrpcRoute, &objects.grpc_routes)] {
+    for (kind, table) in objects.routes_that_carry(Carries::Requests) {
         let made = generated.iter().filter(|_| kind == Kind::HttpRoute);
         for route in by_age(table, made) {
             http_rules::translate(&discovery, kind, route, &mut parts);
@@ -244,11 +245,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
         }
     }
     let mut taken = l4_routes::TakenListeners::default();
-    for (kind, table) in [
-        (Kind::TlsRoute, &objects.tls_routes),
-        (Kind::TcpRoute, &objects.tcp_routes),
-        (Kind::UdpRoute, &objects.udp_routes),
-    ] {
+    for (kind, table) in objects.routes_that_carry(Carries::Connections) {
         for route in by_age(table, [].iter()) {
             l4_routes::translate(&discovery, kind, route, &mut taken, &mut parts);
         }

@@ -14,6 +14,7 @@ mod misplaced;
 mod namespaces;
 mod objects;
 mod plan;
+mod route_kinds;
 mod routes;
 pub mod scaling;
 mod serving;

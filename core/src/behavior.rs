@@ -102,6 +102,9 @@ impl Change {
 pub struct Tolerance(u32);
 
 impl Tolerance {
+    /// The default of HPAs without one of their own: 10 %.
+    pub const OF_HPA: Self = Self(100);
+
     /// Parses a percentage with at most one decimal: `10%`, `2.5%`.
     pub(crate) fn parse(value: &str) -> Result<Self, Wanted> {
         let thousandths = |text: &str| {

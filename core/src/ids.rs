@@ -26,6 +26,16 @@ pub struct RouteRef {
     pub rule: Option<usize>,
 }
 
+impl RouteRef {
+    /// The kinds of route whose traffic is measured, as messages name them.
+    pub const MEASURED: &str = "HTTPRoute, GRPCRoute, TCPRoute or TLSRoute";
+
+    /// Whether it carries connections, so that these are demand, and not requests.
+    pub fn carries_connections(&self) -> bool {
+        matches!(&*self.kind, "TCPRoute" | "TLSRoute" | "UDPRoute")
+    }
+}
+
 impl fmt::Display for RouteRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     ids::{RouteRef, ServiceId},
     key::Key,
-    signal::{Family, Target},
+    signal::{Family, Signal, Target},
     value::{self, ReadKeys},
 };
 
@@ -30,16 +30,20 @@ impl ModelIntent {
     pub(crate) fn read(keys: &mut impl ReadKeys, targets: &[Target]) -> Option<Self> {
         let name = keys.read(Key::Model, value::text);
         let startup_time = keys.read(Key::StartupTime, value::startup_time);
-        let signals = targets.iter().map(|target| target.signal);
-        let serves = signals.into_iter().any(|signal| matches!(signal.family(), Family::Tokens | Family::ModelServers));
+        let serves = targets.iter().any(|target| is_of_models(target.signal));
         serves.then_some(Self { name, startup_time })
     }
 }
 
 impl Key {
     /// The targets that only a workload that serves a model has.
-    pub(crate) const OF_MODELS: [Self; 4] =
-        [Self::InputTokensPerSecond, Self::OutputTokensPerSecond, Self::QueuePerReplica, Self::KvCache];
+    pub(crate) fn of_models() -> Vec<Self> {
+        Signal::ALL.into_iter().filter(|signal| is_of_models(*signal)).filter_map(Signal::target_key).collect()
+    }
+}
+
+fn is_of_models(signal: Signal) -> bool {
+    matches!(signal.family(), Family::Tokens | Family::ModelServers)
 }
 
 /// A rule of an AIGatewayRoute.

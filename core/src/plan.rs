@@ -137,11 +137,10 @@ impl PlannedWorkload {
     pub fn why_unreached(&self) -> String {
         match (self.not_followed.as_slice(), &self.no_entrance) {
             ([], Some(why)) => why.to_string(),
-            ([], None) => {
-                "wants an HTTPRoute, GRPCRoute, TCPRoute or TLSRoute that a Gateway of Envoy Gateway accepts, with a \
-                           backendRef to a Service that selects its pods"
-                    .to_owned()
-            }
+            ([], None) => format!(
+                "wants an {} that a Gateway of Envoy Gateway accepts, with a backendRef to a Service that selects its pods",
+                RouteRef::MEASURED
+            ),
             (refused, _) => Few(refused).to_string(),
         }
     }

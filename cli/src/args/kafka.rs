@@ -1,8 +1,13 @@
 //! The arguments of `tidegate kafka`.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use tidegate_scaler::sources::kafka::KafkaSettings;
 
 use super::output::Output;
 
@@ -32,4 +37,11 @@ pub(crate) struct KafkaCheckArgs {
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
+}
+
+/// Reads the Kafka clusters from the file of `--kafka-config`.
+pub(crate) fn kafka_clusters(file: &Path) -> Result<KafkaSettings> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}"))?;
+    serde_yaml_ng::from_str(&text).with_context(|| format!("--kafka-config {shown}"))
 }

@@ -2,7 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use anyhow::{Context, Result};
 use clap::{ArgGroup, ValueEnum};
+use tidegate_core::{llm::AiGateway, plan::Proxy};
+use tidegate_scaler::sources::{
+    OtlpListener, SourceSettings, TokenSource, TrafficSource,
+    prometheus::{Credentials, PrometheusSettings},
+};
 
 /// Where traffic is measured.
 #[derive(Debug, clap::Args)]
@@ -120,4 +126,76 @@ pub(crate) struct PrometheusArgs {
     /// How often to ask
     #[arg(long, env = "TIDEGATE_PROMETHEUS_INTERVAL", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) prometheus_interval: Duration,
+}
+
+impl SourceArgs {
+    /// The settings of the sources that these flags ask for.
+    pub(crate) fn settings(&self) -> Result<SourceSettings> {
+        let traffic = match self.source {
+            Source::Prometheus => TrafficSource::Prometheus,
+            Source::Otlp => TrafficSource::Otlp,
+            Source::Envoy => {
+                let proxy = |address: &SocketAddr| Proxy {
+                    name: address.to_string(),
+                    stats: *address,
+                    ready: true,
+                    fleet: None,
+                };
+                TrafficSource::Envoy(self.proxies.iter().map(proxy).collect())
+            }
+        };
+        let tokens = match self.token_source {
+            TokenSourceKind::Prometheus => TokenSource::Prometheus,
+            TokenSourceKind::Otlp => TokenSource::Otlp,
+            TokenSourceKind::Scrape => {
+                let gateway = |address: &SocketAddr| AiGateway {
+                    name: address.to_string(),
+                    metrics: *address,
+                    ready: true,
+                    fleet: None,
+                };
+                TokenSource::Scrape(self.ai_gateways.iter().map(gateway).collect())
+            }
+        };
+        let pushed = matches!(traffic, TrafficSource::Otlp) || matches!(tokens, TokenSource::Otlp);
+        let otlp = OtlpListener { address: self.otlp_address, peers: self.otlp_peers.clone() };
+        let url = self.prometheus.prometheus_url.as_ref();
+        Ok(SourceSettings {
+            traffic,
+            tokens,
+            otlp: pushed.then_some(otlp),
+            prometheus: url.map(|url| self.prometheus.settings(url)).transpose()?,
+            #[cfg(feature = "kafka")]
+            kafka: self.kafka_config.as_deref().map(super::kafka::kafka_clusters).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+impl PrometheusArgs {
+    /// The settings of the Prometheus at this URL.
+    pub(crate) fn settings(&self, url: &str) -> Result<PrometheusSettings> {
+        let credentials =
+            match (&self.prometheus_bearer_token_file, &self.prometheus_username, &self.prometheus_password_file) {
+                (Some(file), ..) => Credentials::BearerTokenFile(file.clone()),
+                (None, Some(username), Some(file)) => {
+                    Credentials::Basic { username: username.clone(), password_file: file.clone() }
+                }
+                _ => Credentials::None,
+            };
+        let header = |header: &String| {
+            let (name, value) = header.split_once('=').with_context(|| {
+                format!("--prometheus-header {header}: wants NAME=VALUE, such as X-Scope-OrgID=shop")
+            })?;
+            Ok((name.to_owned(), value.to_owned()))
+        };
+        Ok(PrometheusSettings {
+            url: url.to_owned(),
+            credentials,
+            ca_file: self.prometheus_ca_file.clone(),
+            client_cert: self.prometheus_client_cert_file.clone().zip(self.prometheus_client_key_file.clone()),
+            headers: self.prometheus_headers.iter().map(header).collect::<Result<_>>()?,
+            timeout: self.prometheus_timeout,
+            interval: self.prometheus_interval,
+        })
+    }
 }

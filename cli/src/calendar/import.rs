@@ -11,6 +11,7 @@ use chrono::{Datelike, NaiveDate, Utc};
 use serde::Deserialize;
 use serde_json::json;
 use serde_yaml_ng::Value;
+use tidegate_cluster::Kind;
 use tidegate_core::calendar::CalendarSpec;
 
 use super::ics;
@@ -104,11 +105,14 @@ fn of_file(file: &Path, name: Option<&str>) -> Result<Value> {
 }
 
 fn of_flags(args: &CalendarImportArgs) -> Result<Value> {
-    let mut calendar: Value = serde_yaml_ng::from_str("{apiVersion: tidegate.dev/v1alpha1, kind: Calendar}")?;
-    let all = calendar.as_mapping_mut().context("a manifest is an object")?;
-    all.insert("metadata".into(), serde_yaml_ng::to_value(json!({"name": args.calendar}))?);
-    all.insert("spec".into(), serde_yaml_ng::to_value(json!({"timeZone": args.timezone, "hours": args.hours}))?);
-    Ok(calendar)
+    let kind = Kind::Calendar;
+    let preferred = kind.versions().first().context("a kind has versions")?;
+    Ok(serde_yaml_ng::to_value(json!({
+        "apiVersion": kind.api_version(preferred),
+        "kind": kind.as_str(),
+        "metadata": {"name": args.calendar},
+        "spec": {"timeZone": args.timezone, "hours": args.hours},
+    }))?)
 }
 
 /// The file, or stdin for `-`.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    super::views::{CertificateRef, LabelSelector, Listener},
+    super::{
+        route_kinds::{RouteKind, TLS_PASSTHROUGH},
+        views::{CertificateRef, LabelSelector, Listener},
+    },
     contexts::{GatewayContext, ListenerContext},
     grants::{From, Grants, To},
     parent_refusal::{Conflict, ListenerFault},
@@ -62,7 +65,7 @@ fn allowed_kinds(listener: &Listener) -> Vec<&'static str> {
     let carried = carried_kinds(listener);
     let asked_for = listener.allowed_kinds();
     if asked_for.is_empty() {
-        return carried.to_vec();
+        return carried;
     }
     let groups = |group: Option<&str>| group.is_none_or(|group| group == "gateway.networking.k8s.io");
     let allowed = asked_for.iter().filter(|allowed| groups(allowed.group.as_deref()));
@@ -70,16 +73,13 @@ fn allowed_kinds(listener: &Listener) -> Vec<&'static str> {
 }
 
 /// `allowedRouteKindsForProtocol`
-fn carried_kinds(listener: &Listener) -> &'static [&'static str] {
+fn carried_kinds(listener: &Listener) -> Vec<&'static str> {
     let passthrough = listener.tls.as_ref().is_some_and(|tls| tls.mode.as_deref() == Some("Passthrough"));
-    match listener.protocol.as_str() {
-        "HTTP" | "HTTPS" => &["HTTPRoute", "GRPCRoute"],
-        "TLS" if passthrough => &["TLSRoute"],
-        "TLS" => &["TCPRoute", "TLSRoute"],
-        "TCP" => &["TCPRoute"],
-        "UDP" => &["UDPRoute"],
-        _ => &[],
-    }
+    let protocol = match listener.protocol.as_str() {
+        "TLS" if passthrough => TLS_PASSTHROUGH,
+        protocol => protocol,
+    };
+    RouteKind::all().filter(|route| route.is_carried_by(protocol)).map(|route| route.kind.as_str()).collect()
 }
 
 /// `validateAllowedNamespaces`

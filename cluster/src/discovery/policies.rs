@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     super::{
         Objects,
+        route_kinds::RouteKind,
         views::{FromNamespaces, Labels, Meta, PolicyTargets},
     },
     gateways::{Gateways, namespace_labels},
@@ -233,16 +234,8 @@ impl<'a> Resolver<'a, '_> {
         let scope = |kind: &'static str, meta: &'a Meta| {
             (Scope { kind, namespace: &meta.namespace, name: &meta.name, section: None }, &meta.labels)
         };
-        let routes = match kind {
-            "HTTPRoute" => Some(("HTTPRoute", &objects.http_routes)),
-            "GRPCRoute" => Some(("GRPCRoute", &objects.grpc_routes)),
-            "TCPRoute" => Some(("TCPRoute", &objects.tcp_routes)),
-            "TLSRoute" => Some(("TLSRoute", &objects.tls_routes)),
-            "UDPRoute" => Some(("UDPRoute", &objects.udp_routes)),
-            _ => None,
-        };
-        if let Some((kind, table)) = routes {
-            return table.values().flat_map(BTreeMap::values).map(|route| scope(kind, &route.metadata)).collect();
+        if let Some(found) = RouteKind::named(kind) {
+            return found.routes(objects).map(|route| scope(found.kind.as_str(), &route.metadata)).collect();
         }
         match kind {
             "Gateway" => {

@@ -8,6 +8,7 @@ use super::{
     super::{
         Objects,
         kind::Kind,
+        route_kinds::Carries,
         table::Table,
         views::{AiGatewayRoute, BackendRef, ExtServicePolicy, Filter, Meta, ParentRef, Reported, Route, Rule},
     },
@@ -152,11 +153,7 @@ impl<'a> Walk<'a, '_> {
     fn routes_of_connections(&mut self) {
         let objects = self.backends.objects;
         let mut taken = TakenListeners::default();
-        for (kind, table) in [
-            (Kind::TlsRoute, &objects.tls_routes),
-            (Kind::TcpRoute, &objects.tcp_routes),
-            (Kind::UdpRoute, &objects.udp_routes),
-        ] {
+        for (kind, table) in objects.routes_that_carry(Carries::Connections) {
             for route in by_age(table, [].iter()) {
                 self.route_of_connections(Subject { kind, written: kind, route }, &mut taken);
             }

@@ -1,6 +1,7 @@
 //! The HPA's `behavior` as `scale-up-after`, `scale-up-rate` and their like.
 
 use serde_json::Value;
+use tidegate_core::quantity;
 
 use super::{
     draft::Draft,
@@ -28,8 +29,12 @@ const DIRECTIONS: [Direction; 2] = [
     },
 ];
 
-/// Turns a `behavior`, which stands at `path` of its object.
+/// The HPA's own tolerance, in percent (`--horizontal-pod-autoscaler-tolerance`). Tidegate's is 0.
+const DEFAULT_TOLERANCE: f64 = 10.0;
+
+/// Turns a `behavior`, which stands at `path` of its object; null if there is none.
 pub(super) fn turn(draft: &mut Draft, path: &str, behavior: &Value) {
+    tolerance(draft, path, behavior);
     for direction in DIRECTIONS {
         if let Some(rules) = behavior.get(direction.field).filter(|rules| !rules.is_null()) {
             rules_of(draft, &format!("{path}.{}", direction.field), &direction, rules);
@@ -57,12 +62,22 @@ fn rules_of(draft: &mut Draft, path: &str, direction: &Direction, rules: &Value)
         (Some(rates), _) if !rates.is_empty() => draft.set(direction.rate, rates.join(",")),
         _ => {}
     }
-    if let Some(tolerance) = rules.get("tolerance").and_then(scalar) {
-        draft.note(
-            format!("{path}.tolerance"),
-            format!("{tolerance}: tidegate.dev/tolerance sets it for both directions, and is 0% without"),
+}
+
+/// Writes the tolerance out: what the HPA does not act on today, it does not act on afterwards.
+fn tolerance(draft: &mut Draft, path: &str, behavior: &Value) {
+    let of = |direction: &Direction| {
+        let written = behavior.get(direction.field)?.get("tolerance").and_then(scalar)?;
+        quantity::parse(&written).map(|share| (share * 1000.0).round() / 10.0)
+    };
+    let [up, down] = DIRECTIONS.map(|direction| of(&direction).unwrap_or(DEFAULT_TOLERANCE));
+    if up.total_cmp(&down).is_ne() {
+        draft.lost(
+            format!("{path}.scaleDown.tolerance"),
+            format!("{down}%: tidegate.dev/tolerance is one for both directions, that of scaleUp"),
         );
     }
+    draft.set("tolerance", format!("{up}%"));
 }
 
 fn rate(policy: &Value) -> Option<String> {

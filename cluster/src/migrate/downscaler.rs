@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 
 use super::{
-    draft::{Draft, Target},
+    draft::{Draft, Target, ends_later},
     fields::Object,
     week::Week,
 };
@@ -96,6 +96,7 @@ fn hours(object: &Object<'_>, draft: &mut Draft) {
     if let Some(week) = week {
         draft.set("hours", week.hours());
         draft.set("timezone", zone.unwrap_or_else(|| "UTC".to_owned()));
+        draft.note("metadata.annotations", ends_later());
     }
 }
 

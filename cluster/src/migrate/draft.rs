@@ -86,6 +86,17 @@ impl fmt::Display for Remark {
     }
 }
 
+/// The remark on a rate that was averaged over another time.
+pub(super) fn averaged(over: &str) -> String {
+    format!("was averaged over {over}, and is over 30 s, or 6 s while it rises steeply: replicas follow sooner")
+}
+
+/// The remark on hours whose end another tool carries out at once.
+pub(super) fn ends_later() -> String {
+    "when they end, the replicas stay for 5 min more; tidegate.dev/scale-down-after: \"0s\" ends them at once"
+        .to_owned()
+}
+
 /// What one object says.
 #[derive(Debug)]
 pub(super) struct Draft {

@@ -34,9 +34,7 @@ fn of_target(object: &Object<'_>, mut draft: Draft, target: &Target) -> Draft {
     draft.set("min-replicas", object.number("/spec/minReplicas").unwrap_or(1).to_string());
     draft.set("max-replicas", max.to_string());
     metrics(object, &mut draft);
-    if let Some(behavior) = object.at("/spec/behavior") {
-        behavior::turn(&mut draft, "spec.behavior", behavior);
-    }
+    behavior::turn(&mut draft, "spec.behavior", object.at("/spec/behavior").unwrap_or(&Value::Null));
     draft
 }
 

@@ -3,16 +3,17 @@
 use serde_json::Value;
 
 use super::{
-    draft::{Draft, Target},
+    behavior,
+    draft::{Draft, Target, averaged},
     fields::{Object, scalar},
 };
 
 /// Target where an object gives none (`httpscaledobject_types.go`).
 const DEFAULT_TARGET: &str = "100";
+/// The time over which requests are averaged where an object gives none.
+const DEFAULT_WINDOW: &str = "1m";
 /// Most replicas where an object gives none.
 const DEFAULT_MAX: i64 = 100;
-/// Seconds before replicas go down where an object gives none.
-const DEFAULT_COOLDOWN: i64 = 300;
 
 /// An HTTPScaledObject as annotations of its workload.
 pub(super) fn draft(object: &Object<'_>) -> Draft {
@@ -27,10 +28,7 @@ pub(super) fn draft(object: &Object<'_>) -> Draft {
     }
     metrics(object, &mut draft);
     replicas(object, &mut draft);
-    let cooldown = object.number("/spec/scaledownPeriod").unwrap_or(DEFAULT_COOLDOWN);
-    if cooldown != DEFAULT_COOLDOWN {
-        draft.set("scale-down-after", format!("{cooldown}s"));
-    }
+    behavior::turn(&mut draft, "", &Value::Null);
     draft.set("adopt", format!("scaledobject/{}", object.name));
     route(object, &mut draft);
     draft
@@ -43,6 +41,8 @@ pub(super) fn metrics(object: &Object<'_>, draft: &mut Draft) {
     let pending = object.at("/spec/targetPendingRequests").and_then(scalar);
     if let Some(rate) = &rate {
         draft.set("requests-per-second", rate.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned()));
+        let window = object.text("/spec/scalingMetric/requestRate/window").unwrap_or(DEFAULT_WINDOW);
+        draft.note("spec.scalingMetric.requestRate.window", averaged(window));
     }
     if concurrency.is_some() || rate.is_none() {
         let target = concurrency.flatten().or(pending).unwrap_or_else(|| DEFAULT_TARGET.to_owned());
@@ -58,6 +58,13 @@ fn replicas(object: &Object<'_>, draft: &mut Draft) {
         draft.lost(
             "spec.replicas.min",
             "1 replica is kept: without the add-on's proxy nothing holds a request while there is none",
+        );
+    }
+    // KEDA's `cooldownPeriod`, which is about zero alone.
+    if let Some(period) = object.number("/spec/scaledownPeriod") {
+        draft.note(
+            "spec.scaledownPeriod",
+            format!("{period} s was the time before the last replica went; the others wait the HPA's 300 s, as before"),
         );
     }
 }

@@ -6,6 +6,7 @@ mod prometheus;
 pub(super) mod resource;
 
 use serde_json::Value;
+use tidegate_core::key::PREFIX;
 
 use super::{
     behavior,
@@ -124,7 +125,13 @@ fn triggers(object: &Object<'_>, all: &[Value], brokers: &mut Brokers, draft: &m
         bounds.min = 1;
         keeps_one(object, draft);
     }
-    if let Err(why) = hours(&crons, rest.is_empty(), bounds, draft) {
+    let beside = !kept.is_empty() || draft.has("cpu") || draft.has("memory");
+    let others = match (rest.is_empty(), beside) {
+        (true, _) => Others::None,
+        (false, false) => Others::Tidegates,
+        (false, true) => Others::Kedas,
+    };
+    if let Err(why) = hours(&crons, others, bounds, draft) {
         draft.note("spec.triggers", format!("cron stays KEDA's, in tidegate.dev/keda-triggers: {why}"));
         kept.extend(&crons);
     }
@@ -171,16 +178,31 @@ fn of_add_on(trigger: &Trigger<'_>, object: &Object<'_>, all: &[Value], draft: &
     Ok(())
 }
 
-fn hours(crons: &[Trigger<'_>], alone: bool, bounds: Bounds, draft: &mut Draft) -> Result<(), String> {
+/// The triggers beside `cron`.
+#[derive(Debug, Clone, Copy)]
+enum Others {
+    None,
+    /// All are signals of Tidegate now
+    Tidegates,
+    /// Some are KEDA's, or CPU or memory
+    Kedas,
+}
+
+fn hours(crons: &[Trigger<'_>], others: Others, bounds: Bounds, draft: &mut Draft) -> Result<(), String> {
     if crons.is_empty() {
         return Ok(());
     }
-    let hours = cron::hours(crons)?;
-    if alone {
-        hours.alone(bounds, draft);
-        return Ok(());
+    match others {
+        Others::None => {
+            cron::hours(crons)?.alone(bounds, draft);
+            Ok(())
+        }
+        Others::Tidegates => cron::hours(crons)?.beside_others(bounds, draft),
+        // Hours do not clamp these: they would be held by a pause, at as many replicas as are allowed outside.
+        Others::Kedas => {
+            Err("outside of hours Tidegate pauses what scales on CPU, memory or a trigger of KEDA's".to_owned())
+        }
     }
-    hours.beside_others(bounds, draft)
 }
 
 fn keep(kept: &[Trigger<'_>], draft: &mut Draft) {
@@ -196,10 +218,16 @@ fn keep(kept: &[Trigger<'_>], draft: &mut Draft) {
 
 fn behaviour(object: &Object<'_>, draft: &mut Draft) {
     const PATH: &str = "spec.advanced.horizontalPodAutoscalerConfig.behavior";
-    if let Some(behavior) = object.at("/spec/advanced/horizontalPodAutoscalerConfig/behavior") {
-        behavior::turn(draft, PATH, behavior);
+    let behavior = object.at("/spec/advanced/horizontalPodAutoscalerConfig/behavior");
+    let is_cron = |trigger: &Value| text(trigger, "type") == Some("cron");
+    // A number of replicas that the clock alone gives is to be reached exactly.
+    let hours_only = draft.has("hours") && object.list("/spec/triggers").iter().all(is_cron);
+    if behavior.is_some() || !hours_only {
+        behavior::turn(draft, PATH, behavior.unwrap_or(&Value::Null));
     }
-    let to_zero = object.number("/spec/minReplicaCount").unwrap_or(DEFAULT_BOUNDS.min) == 0;
+    let is_zero = |key: &str| draft.annotations.get(&format!("{PREFIX}{key}")).is_some_and(|replicas| replicas == "0");
+    // Where one replica is kept, KEDA's cool-down has no effect.
+    let to_zero = is_zero("min-replicas") || (hours_only && is_zero("off-hours-replicas"));
     let Some(cooldown) = object.number("/spec/cooldownPeriod").filter(|_| to_zero) else { return };
     if draft.has("scale-down-after") {
         draft.note(
@@ -210,6 +238,13 @@ fn behaviour(object: &Object<'_>, draft: &mut Draft) {
         );
     } else if cooldown != DEFAULT_COOLDOWN {
         draft.set("scale-down-after", format!("{cooldown}s"));
+        draft.note(
+            "spec.cooldownPeriod",
+            format!(
+                "{cooldown} s, which was for the way to zero, is tidegate.dev/scale-down-after now and for every way down; above \
+                 zero the HPA waited 300 s"
+            ),
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     cron,
-    draft::{Draft, Target},
+    draft::{Draft, Target, ends_later},
     fields::{Object, scalar, text},
     week::Week,
 };
@@ -26,6 +26,7 @@ pub(super) fn drafts(object: &Object<'_>) -> Vec<Draft> {
     };
     draft.set("hours", week.hours());
     draft.set("timezone", object.text("/spec/timeZone").filter(|zone| !zone.is_empty()).unwrap_or("UTC"));
+    draft.note("spec.sleepAt", ends_later());
     if is("suspendCronJobs").as_deref() == Some("true") {
         draft.set("manage", "all,cronjobs");
         draft.note("spec.suspendCronJobs", "needs manage.cronJobs: true in the chart's values");

@@ -1,6 +1,8 @@
 //! PromQL on Envoy's statistics of clusters, in the forms that people write for KEDA.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
+
+use crate::route_kinds::RouteKind;
 
 /// What Tidegate measures in the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(super) struct EnvoyQuery {
     pub(super) factor: f64,
     /// The value of `envoy_cluster_name`
     pub(super) cluster: String,
+    /// The time over which it averages, if it does
+    pub(super) over: Option<Duration>,
 }
 
 /// Metrics of Envoy distinguished only by their cluster, and which Tidegate measures: a counter, or a gauge.
@@ -33,8 +37,6 @@ const METRICS: [(&str, Measured); 7] = [
 /// Labels that choose the scrape, and not a part of the traffic.
 const OF_SCRAPE: [&str; 7] = ["job", "namespace", "container", "endpoint", "service", "cluster", "app"];
 const CLUSTER: &str = "envoy_cluster_name";
-/// Kinds of route as Envoy Gateway names clusters after them.
-const ROUTES: [&str; 5] = ["httproute/", "grpcroute/", "tcproute/", "tlsroute/", "udproute/"];
 /// Deepest nesting that is read.
 const DEEPEST: usize = 16;
 
@@ -188,7 +190,7 @@ impl<'a> Parser<'a> {
             let wanted = if of_counter { "a gauge, which has no rate" } else { "a counter, which has no average" };
             return Err(format!("{metric} in its query is {wanted}"));
         }
-        Ok(EnvoyQuery { factor: factor(time.as_secs_f64()), ..found })
+        Ok(EnvoyQuery { factor: factor(time.as_secs_f64()), over: Some(time), ..found })
     }
 
     /// `{envoy_cluster_name="…"}`.
@@ -214,13 +216,14 @@ impl<'a> Parser<'a> {
             }
         }
         let cluster = cluster.ok_or_else(|| format!("its query is on all clusters: {metric} has no {CLUSTER}"))?;
-        if !ROUTES.iter().any(|route| cluster.trim_start_matches(['^', '(']).starts_with(route)) {
+        let named_after = cluster.trim_start_matches(['^', '(']).split_once('/').map(|(kind, _)| kind);
+        if !named_after.is_some_and(is_route) {
             return Err(format!(
                 "cluster \"{}\" is none of Envoy Gateway's, which are named after routes",
                 shortened(&cluster)
             ));
         }
-        Ok(EnvoyQuery { measured, factor: 1.0, cluster })
+        Ok(EnvoyQuery { measured, factor: 1.0, cluster, over: None })
     }
 
     fn string(&mut self) -> Result<&'a str, String> {
@@ -237,6 +240,11 @@ impl<'a> Parser<'a> {
             _ = self.takes(zero);
         }
     }
+}
+
+/// Whether Envoy Gateway's names of clusters begin with this.
+fn is_route(kind: &str) -> bool {
+    RouteKind::all().any(|route| route.kind.as_str().to_ascii_lowercase() == kind)
 }
 
 fn is_pattern(cluster: &str) -> bool {

@@ -18,9 +18,6 @@ use crate::{
     views::Service,
 };
 
-/// Routes whose connections are demand before their first byte.
-const RAW: [&str; 2] = ["TCPRoute", "TLSRoute"];
-
 impl Workloads<'_> {
     /// Adds the gates of each workload that may have no replicas. A Service with several workloads behind it leads to the first
     /// of them, if all may sleep; while any other has replicas, nothing needs to be held.
@@ -117,7 +114,7 @@ fn gate(id: ServiceId, service: &Service, services: &BTreeMap<ServiceId, Reached
 }
 
 fn raw_port((at, shares): (&ServiceAt<'_>, &[ClusterShare])) -> Option<u16> {
-    at.port.filter(|_| shares.iter().any(|share| RAW.contains(&&*share.route.kind)))
+    at.port.filter(|_| shares.iter().any(|share| share.route.carries_connections()))
 }
 
 #[cfg(test)]
@@ -156,7 +153,10 @@ mod tests {
         all.plan()
     }
 
-    fn gates(plan: &Plan, name: &str) -> Result<Vec<(String, Vec<(String, bool)>)>, NotHeld> {
+    /// Each Service, with the names of its ports and whether they are raw.
+    type Gates = Vec<(String, Vec<(String, bool)>)>;
+
+    fn gates(plan: &Plan, name: &str) -> Result<Gates, NotHeld> {
         let (_, workload) = plan.workloads.iter().find(|(id, _)| id.name == name).unwrap();
         let held = workload.intent.as_ref().unwrap().held;
         assert_eq!(held, workload.gates.as_ref().is_ok_and(|gates| !gates.is_empty()));

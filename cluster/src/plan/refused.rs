@@ -61,8 +61,7 @@ impl KnownWorkload<'_> {
 
 /// Whether Envoy Gateway refuses any route.
 fn has_refused_routes(objects: &Objects) -> bool {
-    let tables = [&objects.http_routes, &objects.grpc_routes, &objects.tcp_routes, &objects.tls_routes];
-    tables.iter().flat_map(|table| table.values()).flat_map(BTreeMap::values).any(Route::is_refused)
+    objects.every_route().any(Route::is_refused)
 }
 
 fn destination(key: &BackendKey<'_>) -> Destination {

@@ -40,10 +40,8 @@ impl Objects {
 }
 
 fn count(objects: &Objects) -> usize {
-    let tables =
-        [&objects.http_routes, &objects.grpc_routes, &objects.tcp_routes, &objects.tls_routes, &objects.udp_routes];
     let of_ai = objects.ai_gateway_routes.values().map(BTreeMap::len).sum::<usize>();
-    tables.iter().flat_map(|table| table.values()).map(BTreeMap::len).sum::<usize>() + of_ai
+    objects.every_route().count() + of_ai
 }
 
 impl Routing {

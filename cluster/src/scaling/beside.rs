@@ -1,6 +1,7 @@
 //! Notices about KEDA's own triggers and the behaviour of the HPA.
 
 use tidegate_core::{
+    behavior::Tolerance,
     beside::{KedaTrigger, Pod},
     intent::Intent,
 };
@@ -14,7 +15,8 @@ pub(super) fn about_beside<'a>(
     takes_tolerance: bool,
 ) -> impl Iterator<Item = WorkloadNotice> + use<'a> {
     let unmeasurable = intent.beside.unmeasurable(pod).into_iter().map(WorkloadNotice::NotMeasurable);
-    let tolerance = intent.behavior.tolerance.filter(|_| !takes_tolerance).map(|_| WorkloadNotice::NoTolerance);
+    let tolerance = intent.behavior.tolerance.filter(|asked| !takes_tolerance && *asked != Tolerance::OF_HPA);
+    let tolerance = tolerance.map(|_| WorkloadNotice::NoTolerance);
     unmeasurable.chain(tolerance).chain(pause(intent))
 }
 

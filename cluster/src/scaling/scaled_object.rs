@@ -296,9 +296,11 @@ mod tests {
 
     #[test]
     fn a_tolerance_that_hpas_do_not_take_is_told() {
-        let asked = [("cpu", "70%"), ("tolerance", "10%")];
+        let asked = [("cpu", "70%"), ("tolerance", "5%")];
         assert_eq!(desired_with(&asked, &settings(false)).notices, [WorkloadNotice::NoTolerance]);
         assert_eq!(desired_for(&asked).notices, []);
+        let as_without = [("cpu", "70%"), ("tolerance", "10%")];
+        assert_eq!(desired_with(&as_without, &settings(false)).notices, [], "every HPA has that one");
     }
 
     #[test]

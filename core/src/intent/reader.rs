@@ -67,7 +67,7 @@ impl Reader<'_> {
             self.needs(key, &[Key::KafkaLag, Key::KafkaLagSeconds]);
         }
         self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
-        self.needs(Key::StartupTime, &Key::OF_MODELS);
+        self.needs(Key::StartupTime, &Key::of_models());
         self.needs(Key::Container, &[Key::Cpu, Key::Memory]);
         self.needs(Key::Formula, &[Key::FormulaTarget]);
         self.needs(Key::FormulaTarget, &[Key::Formula]);

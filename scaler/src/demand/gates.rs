@@ -113,8 +113,7 @@ impl Demands {
             return false;
         };
         // Envoy keeps idle connections to HTTP backends open: there, only requests are in flight.
-        let is_raw = |kind: &str| matches!(kind, "TCPRoute" | "TLSRoute");
-        let raw = workload.traffic.iter().any(|share| is_raw(&share.route.kind));
+        let raw = workload.traffic.iter().any(|share| share.route.carries_connections());
         let signals = [Some(Signal::Concurrency), raw.then_some(Signal::Connections)];
         let in_flight = |signal: Signal| {
             let traffic = Traffic::Workload(id.clone());

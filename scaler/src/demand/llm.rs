@@ -80,7 +80,9 @@ impl ModelNow {
             Signal::InputTokens => Some(served.input),
             Signal::OutputTokens => Some(served.output),
             Signal::Queue => served.waiting,
-            _ => served.kv_cache,
+            Signal::KvCache => served.kv_cache,
+            // A signal that servers do not report is unknown.
+            _ => None,
         }
     }
 

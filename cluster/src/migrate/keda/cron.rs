@@ -1,8 +1,9 @@
 //! `cron` triggers as hours.
 //!
 //! KEDA's cron is a floor: outside its time other triggers go on, down to `minReplicaCount`. Where nothing but cron decides, hours say
-//! the same: `off-hours-replicas` is the number outside. Beside others they say the same only with a cap that caps nothing, and then
-//! Tidegate keeps one replica outside, neither more nor fewer.
+//! the same: `off-hours-replicas` is the number outside. Beside signals of Tidegate they say the same only with a cap that caps nothing,
+//! and then Tidegate keeps one replica outside, neither more nor fewer. Beside CPU, memory and triggers of KEDA they never do: hours
+//! cannot clamp those, and hold them by a pause.
 
 use super::{Bounds, Trigger};
 use crate::migrate::{cron, draft::Draft, week::Week};

@@ -34,6 +34,12 @@ pub(super) fn turn(trigger: &Trigger<'_>, brokers: &mut Brokers, draft: &mut Dra
         draft.set("kafka-activation", activation);
     }
     flags(trigger, draft);
+    if draft.annotations.get("tidegate.dev/kafka-partition-cap").map(String::as_str) != Some("false") {
+        draft.note(
+            trigger.field("metadata"),
+            "there are never more replicas than partitions; KEDA, which rounds down before it compares, has one more at times",
+        );
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::Trigger;
 use crate::migrate::{
-    draft::Draft,
+    draft::{Draft, averaged},
     promql::{self, Measured},
 };
 
@@ -33,6 +33,9 @@ pub(super) fn turn(trigger: &Trigger<'_>, draft: &mut Draft) -> Result<(), Strin
             found.cluster
         ),
     );
+    if let Some(over) = found.over {
+        draft.note(trigger.field("metadata.query"), averaged(&humantime::format_duration(over).to_string()));
+    }
     let activation = trigger.get("activationThreshold").filter(|value| value.parse() != Ok(0.0));
     if let Some(activation) = activation {
         draft.lost(

@@ -13,6 +13,7 @@ fn prometheus_triggers_on_envoys_clusters_become_requests_and_concurrency_with_t
         ("requests-per-second", "100"),
         ("scale-down-after", "120s"),
         ("scale-up-rate", "50%/60s,4/30s"),
+        ("tolerance", "10%"),
     ]);
     assert_eq!(only(&migration), wanted);
     assert_eq!(texts(&migration, true), [""; 0]);
@@ -75,6 +76,7 @@ spec:
         ("max-replicas", "12"),
         ("min-replicas", "0"),
         ("scale-down-after", "120s"),
+        ("tolerance", "10%"),
     ]);
     assert_eq!(only(&migration), wanted);
     let intent = intent(&annotations(&migration.patches()[0]));
@@ -133,6 +135,34 @@ fn cron_beside_traffic_is_a_floor_and_no_cap() {
     assert!(!all.contains_key("tidegate.dev/hours"), "hours would have 1 replica outside, and KEDA has 3");
     assert!(all["tidegate.dev/keda-triggers"].contains("0 6 * * 1-5"));
     assert_eq!(all["tidegate.dev/min-replicas"], "3");
+}
+
+#[test]
+fn cron_beside_cpu_or_a_trigger_of_kedas_stays_with_keda_since_hours_would_pause_it() {
+    for other in [
+        json!({"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}),
+        json!({"type": "nsq", "metadata": {"topic": "mail"}}),
+    ] {
+        let mut object: Value = serde_yaml_ng::from_str(OFFICE).unwrap();
+        object["spec"]["minReplicaCount"] = json!(1);
+        object["spec"]["triggers"].as_array_mut().unwrap().push(other);
+        let migration = migrate(&[object]);
+        let all = annotations(&migration.patches()[0]);
+        assert!(!all.contains_key("tidegate.dev/hours"), "{all:?}");
+        assert!(all["tidegate.dev/keda-triggers"].contains("0 6 * * 1-5"), "{all:?}");
+        assert!(texts(&migration, false).concat().contains("cron stays KEDA's"));
+    }
+}
+
+#[test]
+fn a_cool_down_matters_only_on_the_way_to_zero() {
+    let of = |object: &str| {
+        let all = annotations(&migrated(object).patches()[0]);
+        all.get("tidegate.dev/scale-down-after").cloned()
+    };
+    let traffic = ENVOY.split("  advanced:").next().unwrap().replace("minReplicaCount: 2", "cooldownPeriod: 60");
+    assert_eq!(of(&traffic), None, "one replica is kept");
+    assert_eq!(of(&OFFICE.replace("cooldownPeriod: 300", "cooldownPeriod: 60")), Some("60s".to_owned()));
 }
 
 #[test]

@@ -32,11 +32,28 @@ spec:
         ("min-replicas", "2"),
         ("scale-down-rate", "1/60s"),
         ("scale-up-after", "60s"),
+        ("tolerance", "10%"),
     ]);
     assert_eq!(only(&migration), wanted);
     let lost = texts(&migration, true);
     assert!(lost[0].contains("spec.metrics[1]: not turned: CPU and memory of one container"), "{lost:?}");
     assert!(lost[1].contains("spec.metrics[2]: not turned: Pods"), "{lost:?}");
+}
+
+#[test]
+fn the_tolerance_of_an_hpa_is_kept_and_one_that_differs_by_direction_is_told() {
+    for (up, down, wanted, lost) in [
+        (json!("0.05"), json!(0.05), "5%", 0),
+        (json!("25m"), json!("25m"), "2.5%", 0),
+        (json!(0), Value::Null, "0%", 1),
+    ] {
+        let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "api"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}, "maxReplicas": 3,
+                "behavior": {"scaleUp": {"tolerance": up}, "scaleDown": {"tolerance": down}}}});
+        let migration = migrate(&[hpa]);
+        let written = &annotations(&migration.patches()[0])["tidegate.dev/tolerance"];
+        assert_eq!((written.as_str(), migration.lost()), (wanted, lost), "{:?}", migration.remarks);
+    }
 }
 
 #[test]
@@ -161,7 +178,7 @@ spec:
         ("max-replicas", "10"),
         ("min-replicas", "1"),
         ("requests-per-second", "50"),
-        ("scale-down-after", "60s"),
+        ("tolerance", "10%"),
     ]);
     assert_eq!((only(&migration), texts(&migration, true)), (wanted, vec![]));
     assert!(texts(&migration, false).concat().contains("an HTTPRoute has to lead myhost.com to Service xkcd-svc"));
@@ -190,6 +207,7 @@ spec:
         ("concurrency", "40"),
         ("max-replicas", "100"),
         ("min-replicas", "1"),
+        ("tolerance", "10%"),
     ]);
     assert_eq!(only(&migration), wanted);
 }
