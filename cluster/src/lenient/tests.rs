@@ -49,7 +49,7 @@ fn an_annotation_without_quotes_is_read_and_said() {
     let workload = json!({"metadata": {"annotations": {"tidegate.dev/max-replicas": 20, "x.y/z": 3}}, "spec": {"replicas": "two"}});
     let mut object = workload.clone();
     let (read, _) = read::<Workload>(&mut object).unwrap();
-    assert_eq!(read.metadata.annotations["tidegate.dev/max-replicas"], "20");
+    assert_eq!(read.metadata.annotations.get("tidegate.dev/max-replicas"), Some("20"));
     assert_eq!(
         told::<Workload>(workload),
         [
