@@ -90,8 +90,7 @@ fn only_pods_of_proxies_and_their_owners_are_kept() {
                 "metadata": {"name": "a", "labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}})
         };
         let other = object(json!({"app": "api"}));
-        objects.apply(other.clone()).unwrap();
-        objects.replace(kind, vec![other]);
+        objects.apply(other).unwrap();
         assert_eq!(objects.count(kind), 0);
         let proxy = json!({"app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "envoy-gateway"});
         objects.apply(object(proxy)).unwrap();
