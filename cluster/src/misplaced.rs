@@ -161,12 +161,12 @@ impl Found {
     fn unmanaged(&mut self, bearer: impl Fn() -> Bearer, annotations: &Annotations, manage: &'static str) {
         let kind = bearer().kind;
         let own = annotations.keys().filter(|key| key.starts_with(PREFIX));
-        self.add(bearer, own.map(|key| key.as_str().into()), WrongPlace::NotManaged(kind, manage));
+        self.add(bearer, own.map(Box::from), WrongPlace::NotManaged(kind, manage));
     }
 
     fn prefixes(&mut self, bearer: impl Fn() -> Bearer, annotations: &Annotations) {
         for key in annotations.keys().filter(|key| has_near_prefix(key)) {
-            self.add(&bearer, [key.as_str().into()].into_iter(), WrongPlace::Prefix);
+            self.add(&bearer, [key.into()].into_iter(), WrongPlace::Prefix);
         }
     }
 }

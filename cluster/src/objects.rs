@@ -186,14 +186,11 @@ impl Objects {
         self.revision += u64::from(removed);
     }
 
-    /// Replaces all objects of a kind, as in a re-list after a gap in a watch. An object that cannot be read is reported, and its
-    /// last known version is kept, if there is one.
-    pub fn replace(&mut self, kind: Kind, mut objects: Vec<Value>) -> Vec<ObjectError> {
-        self.revision += 1;
-        objects.retain(|object| !is_anothers(kind, object));
-        let errors = self.table_mut(kind).replace_all(kind, objects);
-        self.drop_strangers(kind);
-        errors
+    /// Forgets the objects of a kind that are not in a list of this namespace, or of all namespaces: they were deleted in a gap of the
+    /// watch.
+    pub fn keep_listed(&mut self, kind: Kind, namespace: Option<&str>, is_listed: impl Fn(&str, &str) -> bool) {
+        let removed = self.table_mut(kind).keep_listed(namespace, &is_listed);
+        self.revision += u64::from(removed);
     }
 
     /// Adds or updates a pod of a workload that serves a model.

@@ -274,6 +274,8 @@ impl<'a> Workloads<'a> {
     fn add_shares(&mut self, parts: &[(usize, f64)], shares: &[ClusterShare]) {
         for (i, of_backend) in parts {
             let Some(known) = self.all.get_mut(*i) else { continue };
+            // Most workloads are behind one Service: room for more would be most of the Plan.
+            known.traffic.reserve_exact(shares.len());
             known.traffic.extend(shares.iter().map(|share| ClusterShare { of_backend: *of_backend, ..share.clone() }));
         }
     }
@@ -354,7 +356,11 @@ impl<'a> Workloads<'a> {
                 },
             ))
         };
-        self.all.into_iter().filter_map(planned).collect()
+        // Collected into a map as they are, they would be moved and copied as a growing list, and sorted by a copy.
+        let mut all = Vec::with_capacity(self.all.len());
+        all.extend(self.all.into_iter().filter_map(planned));
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all.into_iter().collect()
     }
 }
 

@@ -108,9 +108,9 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
     let parts = discovery::discover(objects, &generated);
     let sharing = StatNameSharing::of(&parts);
     let models = Models(discovery::ai_rules(objects, &parts));
+    // Keyed by texts of the objects, which are copied only for the answer.
     let mut backends = BTreeMap::new();
     for part in &parts {
-        let id = backend_id(&part.backend);
         // A Service leads to itself, so only Backends show one.
         let service = part.service.filter(|_| part.backend.kind == "Backend").map(|service| ServicePortId {
             namespace: service.namespace.to_owned(),
@@ -118,9 +118,9 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
             port: service.port,
         });
         let (asked_for, host) = models.of(part);
-        let (.., clusters) = backends.entry(id).or_insert_with(|| (service, host, BTreeMap::new()));
-        let split = part.split.as_ref().filter(|split| split.certain).map(|split| split.name.to_string());
-        let key = (label(part).to_string(), part.cluster.to_string(), split);
+        let (.., clusters) = backends.entry(part.backend).or_insert_with(|| (service, host, BTreeMap::new()));
+        let split = part.split.as_ref().filter(|split| split.certain).map(|split| &*split.name);
+        let key = (&**label(part), &*part.cluster, split);
         // A merged cluster is the same for all routes, so it is added once; otherwise the weights of a backend that a rule names
         // twice add up.
         let (sum, ..) = clusters.entry(key).or_insert(((0, part.weight.of), part.role, asked_for));
@@ -128,18 +128,24 @@ fn routes(objects: &Objects) -> Vec<BackendClusters> {
             sum.0 += part.weight.own;
         }
     }
-    let entry = |((name, cluster, split), ((own, of), role, models)): (_, ((u64, u64), Role, _))| {
-        let (name, cluster): (String, String) = (name, cluster);
-        let share = ratio(own, of) / sharing.rules(&name);
-        ClusterEntry { share, cluster: (cluster != name).then_some(cluster), split, role, models, name }
+    let entry = |(name, cluster, split): (&str, &str, Option<&str>), (own, of), role, models| ClusterEntry {
+        name: name.to_owned(),
+        share: ratio(own, of) / sharing.rules(name),
+        cluster: (cluster != name).then(|| cluster.to_owned()),
+        split: split.map(str::to_owned),
+        role,
+        models,
     };
     backends
         .into_iter()
         .map(|(backend, (service, host, clusters))| BackendClusters {
             service,
             host,
-            clusters: clusters.into_iter().map(entry).collect(),
-            ..BackendClusters::of(backend)
+            clusters: clusters
+                .into_iter()
+                .map(|(key, (weight, role, models))| entry(key, weight, role, models))
+                .collect(),
+            ..BackendClusters::of(backend_id(&backend))
         })
         .collect()
 }

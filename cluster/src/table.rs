@@ -68,11 +68,11 @@ pub(crate) trait AnyTable {
     /// Adds or replaces one object.
     fn insert_object(&mut self, kind: Kind, object: Value, reading: Reading) -> Result<Inserted, ObjectError>;
 
-    /// Replaces all objects. An object that cannot be read is reported, and its last known version is kept, if there is one.
-    fn replace_all(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError>;
-
     /// Forgets one object. Returns whether it was there.
     fn remove_object(&mut self, namespace: &str, name: &str) -> bool;
+
+    /// Forgets the objects that are not in a list of this namespace, or of all. Returns whether there were any.
+    fn keep_listed(&mut self, namespace: Option<&str>, is_listed: &dyn Fn(&str, &str) -> bool) -> bool;
 
     /// The number of objects.
     fn count(&self) -> usize;
@@ -114,26 +114,23 @@ impl<T: DeserializeOwned + PartialEq> AnyTable for Table<T> {
         }
     }
 
-    fn replace_all(&mut self, kind: Kind, objects: Vec<Value>) -> Vec<ObjectError> {
-        let mut before = std::mem::take(self);
-        let insert = |object| self.insert_object(kind, object, Reading::Strict).err();
-        let errors: Vec<_> = objects.into_iter().filter_map(insert).collect();
-        for error in &errors {
-            if let ObjectError::Malformed { namespace, name, .. } = error
-                && let Some(known) = before.get_mut(namespace).and_then(|names| names.remove(name))
-            {
-                self.entry(namespace.clone()).or_default().insert(name.clone(), known);
-            }
-        }
-        errors
-    }
-
     fn remove_object(&mut self, namespace: &str, name: &str) -> bool {
         let removed = self.get_mut(namespace).is_some_and(|names| names.remove(name).is_some());
         if self.get(namespace).is_some_and(BTreeMap::is_empty) {
             self.remove(namespace);
         }
         removed
+    }
+
+    fn keep_listed(&mut self, namespace: Option<&str>, is_listed: &dyn Fn(&str, &str) -> bool) -> bool {
+        let before = self.count();
+        self.retain(|within, names| {
+            if namespace.is_none_or(|namespace| namespace == within) {
+                names.retain(|name, _| is_listed(within, name));
+            }
+            !names.is_empty()
+        });
+        self.count() < before
     }
 
     fn count(&self) -> usize {

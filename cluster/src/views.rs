@@ -44,6 +44,7 @@ use serde::Deserialize;
 use tidegate_core::{
     intent::Annotations,
     key::{PREFIX, has_near_prefix},
+    text_map::TextMap,
 };
 
 /// The label of sleeping objects: `kubectl get cronjobs,daemonsets,scaledobjects -A -l tidegate.dev/asleep` lists them.
@@ -135,20 +136,25 @@ fn stray<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<[Box<s
     Ok(all.into_keys().filter(|key| key.starts_with(PREFIX) || has_near_prefix(key)).collect())
 }
 
-/// Labels as sorted pairs, which take little memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+/// The labels of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Labels(TextMap);
 
 impl Labels {
     /// The value of a label.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = self.0.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok()?;
-        self.0.get(found).map(|(_, value)| value.as_ref())
+        self.0.get(key)
     }
 
     /// All pairs, ordered by key.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether these are the labels that Envoy Gateway gives its proxies. Anyone can give them to a pod of their own.
@@ -165,14 +171,7 @@ impl Labels {
 
 impl FromIterator<(String, String)> for Labels {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
-        let sorted: BTreeMap<_, _> = pairs.into_iter().collect();
-        Self(sorted.into_iter().map(|(key, value)| (key.into_boxed_str(), value.into_boxed_str())).collect())
-    }
-}
-
-impl<'de> Deserialize<'de> for Labels {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        BTreeMap::<String, String>::deserialize(deserializer).map(|labels| labels.into_iter().collect())
+        Self(pairs.into_iter().collect())
     }
 }
 
@@ -274,6 +273,6 @@ mod tests {
     #[test]
     fn annotations_of_others_are_not_kept() {
         let read = serde_json::from_value::<Meta>(json!({"annotations": {"example.com/a": 1, "tidegate.dev/b": "c"}}));
-        assert_eq!(read.unwrap().annotations, Annotations::from([("tidegate.dev/b".into(), "c".into())]));
+        assert_eq!(read.unwrap().annotations, Annotations::from([("tidegate.dev/b", "c")]));
     }
 }

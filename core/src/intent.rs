@@ -6,7 +6,7 @@ mod managed;
 mod reader;
 mod schedule;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -32,11 +32,12 @@ use crate::{
     problem::Problem,
     schedule::Schedule,
     signal::{Family, PerReplica, Signal, Target},
+    text_map::TextMap,
     value::ReadKeys,
 };
 
 /// The annotations of an object, as Kubernetes gives them.
-pub type Annotations = BTreeMap<String, String>;
+pub type Annotations = TextMap;
 
 /// Lowest and highest number of replicas: `min <= max`, `max >= 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -85,12 +86,13 @@ pub struct Intent {
     pub beside: Beside,
     /// Whether everything is left as it is
     pub paused: bool,
-    /// The consumer group whose lag is measured
-    pub kafka: Option<KafkaIntent>,
+    /// The consumer group whose lag is measured. Boxed, as is the schedule: most workloads have none, and room for both would double
+    /// the Plan
+    pub kafka: Option<Box<KafkaIntent>>,
     /// The model, for a workload that serves one
     pub model: Option<ModelIntent>,
     /// Business hours
-    pub schedule: Option<ScheduleIntent>,
+    pub schedule: Option<Box<ScheduleIntent>>,
     /// Whether only hours are asked for, without a minimum: inside them it has the replicas that it had when Tidegate found it
     pub adopts: bool,
     /// What happens to requests that come while there are no replicas

@@ -38,6 +38,7 @@ pub mod problem;
 pub mod quantity;
 pub mod schedule;
 pub mod signal;
+pub mod text_map;
 pub mod trigger;
 mod value;
 pub mod value_kind;

@@ -135,8 +135,6 @@ impl fmt::Display for NoEffect {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         calendar::{Calendars, Override},
@@ -158,7 +156,7 @@ mod tests {
         let hours = [("hours", "Mo-Fr 08:00-18:00"), ("timezone", "UTC")];
         let all = hours.iter().chain(annotations);
         let all: Annotations = all.map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
-        Intent::of_workload(&all, "shop", &BTreeMap::new()).unwrap().unwrap()
+        Intent::of_workload(&all, "shop", &Annotations::new()).unwrap().unwrap()
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Trigger {
             targets: intent.targets.clone(),
             traffic: Some(Traffic::Workload(id.clone())),
             query: intent.query.clone(),
-            kafka: intent.kafka.clone(),
+            kafka: intent.kafka.as_deref().cloned(),
             model: intent.model.as_ref().and_then(|model| model.name.clone()),
             schedule: has_hours.then_some(TriggerSchedule::OfWorkload),
         }

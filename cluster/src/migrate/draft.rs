@@ -102,7 +102,7 @@ pub(super) fn ends_later() -> String {
 pub(super) struct Draft {
     source: String,
     target: Option<Target>,
-    pub(super) annotations: Annotations,
+    pub(super) annotations: BTreeMap<String, String>,
     remarks: Vec<Remark>,
 }
 
@@ -111,7 +111,7 @@ impl Draft {
         let mut source = String::new();
         // Writing to a String does not fail.
         _ = named(&mut source, object.kind, object.namespace, object.name);
-        Self { source, target, annotations: Annotations::new(), remarks: Vec::new() }
+        Self { source, target, annotations: BTreeMap::new(), remarks: Vec::new() }
     }
 
     /// Sets a key of Tidegate, given without its prefix.
@@ -148,7 +148,7 @@ impl Draft {
 /// Annotations by object, and remarks on what they do not say.
 #[derive(Debug, Default)]
 pub struct Migration {
-    annotations: BTreeMap<Target, (String, Annotations)>,
+    annotations: BTreeMap<Target, (String, BTreeMap<String, String>)>,
     /// In the order of the objects
     pub remarks: Vec<Remark>,
 }
@@ -156,7 +156,7 @@ pub struct Migration {
 impl Migration {
     /// The patches, to apply by server-side apply or by kustomize: names and annotations, by namespace, kind and name.
     pub fn patches(&self) -> Vec<Value> {
-        let patch = |(target, (_, annotations)): (&Target, &(String, Annotations))| {
+        let patch = |(target, (_, annotations)): (&Target, &(String, BTreeMap<String, String>))| {
             let Target { namespace, kind, name, api_version } = target;
             let mut metadata = json!({"name": name, "annotations": annotations});
             if let Some(namespace) = namespace {
@@ -177,7 +177,7 @@ impl Migration {
         self.remarks.extend(remarks);
         let Some(target) = target.filter(|_| !annotations.is_empty()) else { return };
         let name = target.to_string();
-        let (first, known) = self.annotations.entry(target).or_insert_with(|| (source.clone(), Annotations::new()));
+        let (first, known) = self.annotations.entry(target).or_insert_with(|| (source.clone(), BTreeMap::new()));
         for (key, value) in annotations {
             match known.get(&key) {
                 Some(there) if *there != value => self.remarks.push(Remark {
@@ -215,13 +215,13 @@ impl Migration {
     }
 }
 
-fn problems(target: &Target, annotations: &Annotations) -> Vec<Problem> {
+fn problems(target: &Target, annotations: &BTreeMap<String, String>) -> Vec<Problem> {
     let of_namespace = target.kind == "Namespace";
     let place = if of_namespace { Place::Namespace } else { Place::Workload };
     let known = |key: &String| key.strip_prefix(PREFIX).is_some_and(|name| Key::find(name, place).is_some());
     // Keys that this build does not have yet cannot be checked by it.
-    let checked =
-        annotations.iter().filter(|(key, _)| known(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let checked: Annotations =
+        annotations.iter().filter(|(key, _)| known(key)).map(|(key, value)| (key.as_str(), value.as_str())).collect();
     if of_namespace {
         return check_namespace(&checked);
     }

@@ -1,5 +1,7 @@
 //! Manifests in the style of KEDA's documentation, its users' repositories, and those of the other tools.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::json;
 use tidegate_core::{
@@ -18,7 +20,7 @@ fn migrated(yaml: &str) -> Migration {
     migrate(&documents.collect::<Vec<_>>())
 }
 
-fn annotations(patch: &Value) -> Annotations {
+fn annotations(patch: &Value) -> BTreeMap<String, String> {
     serde_json::from_value(patch["metadata"]["annotations"].clone()).unwrap()
 }
 
@@ -38,7 +40,7 @@ fn texts(migration: &Migration, lost: bool) -> Vec<String> {
 }
 
 /// The intent of a workload with these annotations, less those that this build does not know yet.
-fn intent(annotations: &Annotations) -> Intent {
+fn intent(annotations: &BTreeMap<String, String>) -> Intent {
     let known = |key: &&String| Key::find(&key[PREFIX.len()..], Place::Workload).is_some();
     let known: Annotations =
         annotations.iter().filter(|(key, _)| known(key)).map(|(key, value)| (key.clone(), value.clone())).collect();

@@ -39,16 +39,27 @@ fn an_object_that_cannot_be_read_leaves_what_was_known_of_it() {
 }
 
 #[test]
-fn a_relist_forgets_what_is_gone_and_keeps_what_it_cannot_read() {
+fn what_a_list_lacks_is_forgotten_in_the_namespace_of_the_list_alone() {
     let mut objects = Objects::default();
-    for name in ["a", "b", "c"] {
-        objects.apply(service(name, &json!([{"port": 80}]))).unwrap();
+    for (namespace, name) in [("shop", "a"), ("shop", "b"), ("other", "b")] {
+        let mut service = service(name, &json!([]));
+        service["metadata"]["namespace"] = json!(namespace);
+        objects.apply(service).unwrap();
     }
-    let errors = objects.replace(Kind::Service, vec![service("a", &json!([{"port": 81}])), service("b", &json!(3))]);
-    assert_eq!(errors.len(), 1);
-    let ports: Vec<_> =
-        objects.services["shop"].iter().map(|(name, s)| (name.as_str(), s.spec.ports[0].port)).collect();
-    assert_eq!(ports, [("a", 81), ("b", 80)]);
+    let known = |objects: &Objects| -> Vec<_> {
+        let names = |(namespace, names): (&String, &BTreeMap<String, _>)| {
+            names.keys().map(|name| format!("{namespace}/{name}")).collect::<Vec<_>>()
+        };
+        objects.services.iter().flat_map(names).collect()
+    };
+    let is_a = |_: &str, name: &str| name == "a";
+    objects.keep_listed(Kind::Service, Some("shop"), is_a);
+    assert_eq!(known(&objects), ["other/b", "shop/a"]);
+    let revision = objects.revision();
+    objects.keep_listed(Kind::Service, Some("shop"), is_a);
+    assert_eq!(objects.revision(), revision, "nothing was missing");
+    objects.keep_listed(Kind::Service, None, is_a);
+    assert_eq!(known(&objects), ["shop/a"]);
 }
 
 #[test]
@@ -79,8 +90,7 @@ fn only_pods_of_proxies_and_their_owners_are_kept() {
                 "metadata": {"name": "a", "labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}})
         };
         let other = object(json!({"app": "api"}));
-        objects.apply(other.clone()).unwrap();
-        objects.replace(kind, vec![other]);
+        objects.apply(other).unwrap();
         assert_eq!(objects.count(kind), 0);
         let proxy = json!({"app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "envoy-gateway"});
         objects.apply(object(proxy)).unwrap();

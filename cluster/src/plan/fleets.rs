@@ -57,7 +57,7 @@ fn is_to_get_its_own(objects: &Objects, front: &Front<'_>) -> bool {
     front.class.is_none()
         && gateway(objects, front).is_some_and(|gateway| {
             let asked = gateway.metadata.annotations.get(Key::CreateEnvoyProxy.annotation());
-            gateway.parameters_ref().is_none() && asked.is_some_and(|value| value == "true")
+            gateway.parameters_ref().is_none() && asked == Some("true")
         })
 }
 
@@ -73,14 +73,14 @@ fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Opti
     let id = |(namespace, name): (&str, &str)| EnvoyProxyId { namespace: namespace.to_owned(), name: name.to_owned() };
     let envoy_proxy = first.envoy_proxy.filter(|_| !own).map(id);
     let object = envoy_proxy.as_ref().and_then(|id| objects.envoy_proxies.get(&id.namespace)?.get(&id.name));
-    let adopted = object.and_then(|object| object.metadata.annotations.get(ADOPTED_REPLICAS).cloned());
+    let adopted = object.and_then(|object| object.metadata.annotations.get(ADOPTED_REPLICAS));
     let deployments = deployments(objects, &series);
     let scaling = scaling(&first.spec);
     let current = match scaling {
         Scaling::Replicas(Some(replicas)) => replicas,
         _ => deployments.iter().map(|deployment| deployment.replicas().wanted).max().unwrap_or(1),
     };
-    let floor = floor_at_adoption(adopted.as_deref(), scaling, current);
+    let floor = floor_at_adoption(adopted, scaling, current);
     let mut gateways = BTreeMap::new();
     let mut bystanders = Vec::new();
     for front in fronts {
@@ -101,7 +101,7 @@ fn fleet(objects: &Objects, fronts: &[Front<'_>], calendars: &Calendars) -> Opti
         scaling,
         current,
         requests: deployments.first().map(|deployment| deployment.requests()).unwrap_or_default(),
-        adopted,
+        adopted: adopted.map(str::to_owned),
         drain: first.spec.shutdown.drain_timeout(),
     })
 }
@@ -153,7 +153,7 @@ fn planned(
                 intent.schedule(&id.to_string(), floor, calendars).map_err(|problem| vec![problem])?.map(Arc::new);
             Ok(intent)
         });
-        let status = annotations.get(STATUS).cloned();
+        let status = annotations.get(STATUS).map(str::to_owned);
         PlannedGateway { uid: gateway.metadata.uid.clone(), intent, problems, applied, schedule, calendar, status }
     };
     let intent = GatewayIntent::of_gateway(annotations, &id.namespace, defaults).transpose()?;

@@ -88,7 +88,7 @@ impl Workloads<'_> {
                 .iter()
                 .map(move |(name, service)| (ServiceId { namespace: namespace.clone(), name: name.clone() }, service))
         });
-        services.filter(|(_, service)| service.spec.selector.iter().len() > 0 && !service.is_external_name())
+        services.filter(|(_, service)| !service.spec.selector.is_empty() && !service.is_external_name())
     }
 }
 

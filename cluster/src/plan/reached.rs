@@ -13,6 +13,10 @@ pub(super) struct Reached<'a> {
 
 impl<'a> Reached<'a> {
     pub(super) fn add(&mut self, at: ServiceAt<'a>, share: ClusterShare) {
+        if self.shares.is_empty() {
+            // Most Services have a single share, and `push` would make room for four.
+            self.shares.reserve_exact(1);
+        }
         self.shares.push(share);
         match self.entrances.last_mut() {
             Some((last, shares)) if *last == at => *shares += 1,

@@ -146,7 +146,7 @@ impl<'a> Selection<'a> {
     /// By the EndpointSlices of a Service, as far as they say more than the rules.
     fn as_listed(&self, at: &ServiceAt<'_>, service: &Service, chosen: &[Chosen]) -> Vec<Behind> {
         // Others may add addresses of their own to a Service with a selector, such as that of a waiting room.
-        let only = (service.spec.selector.iter().len() > 0).then_some(Author::Kubernetes);
+        let only = (!service.spec.selector.is_empty()).then_some(Author::Kubernetes);
         let port = match at.pods {
             Pods::WithPort => at.port.and_then(|number| service.tcp_port(number)).map(|port| &*port.name),
             Pods::All | Pods::Named(_) => None,

@@ -106,7 +106,7 @@ impl Service {
 
     /// Whether Envoy keeps traffic in its zone, for which each backend needs a cluster of its own (`processPreferLocalZone`).
     pub(crate) fn prefers_local_zone(&self) -> bool {
-        let mode = self.metadata.annotations.get("service.kubernetes.io/topology-mode").map(String::as_str);
+        let mode = self.metadata.annotations.get("service.kubernetes.io/topology-mode");
         self.spec.traffic_distribution.is_some() || matches!(mode, Some("Auto" | "auto"))
     }
 }

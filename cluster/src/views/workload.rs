@@ -158,12 +158,9 @@ struct Resources {
 impl Resources {
     /// Which requests there are; a limit is one too.
     fn has(&self) -> Has {
-        let given = |quantity: &Option<Quantity>| {
-            quantity.as_ref().and_then(|q| quantity::parse(&q.0)).is_some_and(|n| n > 0.0)
-        };
         Has {
-            cpu: self.limits.cpu || given(&self.requests.cpu),
-            memory: self.limits.memory || given(&self.requests.memory),
+            cpu: self.limits.cpu || self.requests.cpu > 0.0,
+            memory: self.limits.memory || self.requests.memory > 0.0,
         }
     }
 }
@@ -195,11 +192,18 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Has, D::Er
     Ok(Has { cpu: is_some(&cpu), memory: is_some(&memory) })
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// Requests in cores and bytes. A quantity that cannot be read counts as 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct ResourceList {
-    cpu: Option<Quantity>,
-    memory: Option<Quantity>,
+    #[serde(deserialize_with = "amount")]
+    cpu: f64,
+    #[serde(deserialize_with = "amount")]
+    memory: f64,
+}
+
+fn amount<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(quantity::parse(&Quantity::deserialize(deserializer)?.0).unwrap_or(0.0))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -220,13 +224,12 @@ pub(crate) struct WorkloadStatus {
 }
 
 impl Workload {
-    /// The resource requests of one of its pods. A quantity that cannot be read counts as 0.
+    /// The resource requests of one of its pods.
     pub(crate) fn requests(&self) -> Requests {
-        let value = |quantity: &Option<Quantity>| quantity::parse(&quantity.as_ref()?.0);
         let containers = || self.spec.template.spec.containers.iter().map(|container| &container.resources.requests);
         Requests {
-            cpu_cores: containers().filter_map(|requests| value(&requests.cpu)).sum(),
-            memory_bytes: containers().filter_map(|requests| value(&requests.memory)).sum(),
+            cpu_cores: containers().map(|requests| requests.cpu).sum(),
+            memory_bytes: containers().map(|requests| requests.memory).sum(),
         }
     }
 

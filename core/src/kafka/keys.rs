@@ -99,7 +99,7 @@ mod tests {
             no_offset in proptest::sample::select(&NoOffset::ALL),
             cap in proptest::sample::select(&PartitionCap::ALL),
             partitions in proptest::option::of(0u32..100),
-            stuck_after in proptest::option::of(1u64..90_000),
+            stuck_after in proptest::option::of(30u64..90_000),
             activation: u64,
             even: bool,
         ) {

@@ -49,10 +49,9 @@ impl EndpointBook {
         let Some((service, name, slice)) = read(object) else { return };
         let mut slices = self.0.slices.write();
         // A slice that was given to another Service is no more of the first.
-        let elsewhere = |id: &ServiceId| id.namespace == service.namespace && *id != service;
         let mut changed = false;
         slices.retain(|id, of| {
-            if elsewhere(id) {
+            if id.namespace == service.namespace && *id != service {
                 changed |= of.remove(&name).is_some();
             }
             !of.is_empty()
@@ -65,11 +64,21 @@ impl EndpointBook {
 
     /// Forgets a slice.
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
+        self.retain(|id, known| id.namespace != namespace || known != name);
+    }
+
+    /// Forgets the slices that are not in a list of this namespace, or of all namespaces.
+    pub(crate) fn keep_listed(&self, namespace: Option<&str>, is_listed: impl Fn(&str, &str) -> bool) {
+        let elsewhere = |id: &ServiceId| namespace.is_some_and(|namespace| id.namespace != namespace);
+        self.retain(|id, name| elsewhere(id) || is_listed(&id.namespace, name));
+    }
+
+    fn retain(&self, keep: impl Fn(&ServiceId, &str) -> bool) {
         let mut changed = false;
         self.0.slices.write().retain(|id, of| {
-            if id.namespace == namespace {
-                changed |= of.remove(name).is_some();
-            }
+            let before = of.len();
+            of.retain(|name, _| keep(id, name));
+            changed |= of.len() != before;
             !of.is_empty()
         });
         self.note(changed);
@@ -155,4 +164,57 @@ fn read(object: &Value) -> Option<OwnSlice> {
     let release = is_ours.then(|| labels.get(RELEASE).cloned().unwrap_or_default());
     let uid = slice.metadata.uid.unwrap_or_default();
     Some((service, slice.metadata.name?, Slice { release, uid, ports, ready, not_ready }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(name: &str) -> ServiceId {
+        ServiceId { namespace: "shop".to_owned(), name: name.to_owned() }
+    }
+
+    fn slice(service: &str, name: &str, endpoints: &Value) -> Value {
+        json!({
+            "metadata": {"namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}],
+            "endpoints": endpoints,
+        })
+    }
+
+    #[test]
+    fn only_addresses_that_get_new_traffic_are_ready_and_unknown_is_taken_for_ready() {
+        let book = EndpointBook::default();
+        let endpoints = json!([
+            {"addresses": ["10.0.0.1"]},
+            {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
+            {"addresses": ["10.0.0.3"], "conditions": {"ready": true, "terminating": true}},
+            {"addresses": ["not-an-address"], "conditions": {"ready": true}},
+        ]);
+        book.apply(&slice("api", "api-x", &endpoints));
+        assert_eq!(book.ready(&service("api"), "http"), ["10.0.0.1:8080".parse().unwrap()]);
+        assert_eq!(book.ready(&service("api"), "dns"), []);
+    }
+
+    #[test]
+    fn a_slice_that_changes_its_service_and_one_that_a_new_list_lacks_are_forgotten() {
+        let (book, one) = (EndpointBook::default(), json!([{"addresses": ["10.0.0.1"]}]));
+        book.apply(&slice("api", "x", &one));
+        book.apply(&slice("web", "x", &one));
+        book.apply(&slice("web", "y", &one));
+        assert_eq!(book.ready(&service("api"), "http"), []);
+        let mut changes = book.changes();
+        book.keep_listed(Some("other"), |_, _| false);
+        assert!(!changes.has_changed().unwrap());
+        book.keep_listed(None, |_, name| name == "y");
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        book.apply(&slice("web", "y", &one));
+        assert!(!changes.has_changed().unwrap(), "nothing is new");
+        book.remove("shop", "y");
+        assert_eq!(book.ready(&service("web"), "http"), []);
+    }
 }

@@ -199,14 +199,14 @@ async fn execute(writer: &Writer, step: Step) -> (Option<WorkloadId>, Result<(),
     const KIND: Kind = Kind::ScaledObject;
     match step {
         Step::Apply(id, object) => {
-            let outcome = writer.apply(KIND, &id.namespace, FIELD_MANAGER, object).await;
+            let outcome = writer.apply(KIND, &id.namespace, FIELD_MANAGER, object.parsed()).await;
             if outcome.is_ok() {
                 tracing::info!(%id, "applied its ScaledObject");
             }
             (Some(id), outcome)
         }
         Step::TakeOver(id, object) => {
-            let outcome = writer.merge(KIND, &id.namespace, &object).await;
+            let outcome = writer.merge(KIND, &id.namespace, &object.parsed()).await;
             if outcome.is_ok() {
                 tracing::info!(%id, "took over its ScaledObject");
             }

@@ -109,7 +109,7 @@ metadata: {name: odd, namespace: staging, annotations: {downscaler/uptime: "2026
     let patches = migration.patches();
     let [namespace, deployment, set] = &patches[..] else { panic!("{migration:?}") };
     let of_namespace = annotations(namespace);
-    assert_eq!(check_namespace(&of_namespace), []);
+    assert_eq!(check_namespace(&of_namespace.clone().into_iter().collect()), []);
     let all: Vec<_> = of_namespace.values().map(String::as_str).collect();
     assert_eq!(
         (namespace["metadata"]["name"].as_str(), all),
@@ -120,7 +120,7 @@ metadata: {name: odd, namespace: staging, annotations: {downscaler/uptime: "2026
     assert_eq!(of_deployment["tidegate.dev/hours"], "Mo-Fr 06:00-24:00");
     assert_eq!(of_deployment["tidegate.dev/keep-awake-until"], "2026-12-24T08:00:00Z");
     assert_eq!(intent.schedule.unwrap().off_hours_replicas, Some(1));
-    assert_eq!(annotations(set), Annotations::from([("tidegate.dev/paused".to_owned(), "true".to_owned())]));
+    assert_eq!(annotations(set), BTreeMap::from([("tidegate.dev/paused".to_owned(), "true".to_owned())]));
     let lost = texts(&migration, true).join("\n");
     assert!(lost.contains("Deployment staging/odd: metadata.annotations[downscaler/uptime]"), "{lost}");
     assert!(lost.contains("Deployment staging/odd: metadata.annotations[downscaler/upscale-period]"), "{lost}");
@@ -149,7 +149,7 @@ spec:
     let all = annotations(namespace);
     let values: Vec<_> = all.values().map(String::as_str).collect();
     assert_eq!(values, ["Mo-Fr 08:00-20:00", "all,cronjobs", "Europe/Rome"]);
-    assert_eq!(check_namespace(&all), []);
+    assert_eq!(check_namespace(&all.into_iter().collect()), []);
     assert_eq!((gateway["metadata"]["name"].as_str(), annotations(gateway).len()), (Some("api-gateway"), 1));
     assert!(texts(&migration, true).concat().contains("spec.excludeRef[1]"));
     let never_wakes = migrated(

@@ -1,13 +1,17 @@
 //! One watch: follows the objects of a kind, and waits for the kind while the API server does not serve it.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, TypeMeta},
+    api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
+use serde_json::{Map, Value};
 use tidegate_cluster::Kind;
 use tokio::time::sleep;
 
@@ -21,6 +25,8 @@ use crate::{
     writer::explained,
 };
 
+/// Objects on a page of a list. All kinds are listed at the same time, and each holds a parsed page of whole objects meanwhile.
+const PAGE: u32 = 100;
 /// Time between two checks whether a missing CRD was installed.
 const CRD_RETRY: Duration = Duration::from_secs(10);
 /// Label selector of the pods of Envoy Gateway's proxies, and of their ReplicaSets and DaemonSets.
@@ -30,8 +36,6 @@ const OF_SERVICES: &str = "kubernetes.io/service-name";
 
 impl Watches {
     pub(super) async fn watch(self, client: Client, list: List) {
-        // Kept while the kind is gone: an object that is missing when the kind comes back was deleted with it.
-        let mut known = HashSet::new();
         loop {
             match resource::served(&client, list.0).await {
                 Ok(Some(resource)) if !self.is_scalable(&client, &list, &resource).await => {}
@@ -41,7 +45,7 @@ impl Watches {
                         None => Api::<DynamicObject>::all_with(client.clone(), &resource),
                         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                     };
-                    self.follow(&list, &resource, api, &mut known).await;
+                    self.follow(&list, api).await;
                 }
                 Ok(None) => self.set(&list, WatchState::WaitingForCrd),
                 Err(error) => self.set(&list, WatchState::Failing(explained(&error))),
@@ -63,14 +67,8 @@ impl Watches {
         false
     }
 
-    /// Follows one list until its kind is gone.
-    async fn follow(
-        &self,
-        list: &List,
-        resource: &ApiResource,
-        api: Api<DynamicObject>,
-        known: &mut HashSet<(String, String)>,
-    ) {
+    /// Follows one list until its kind is gone. Its objects stay: one that is missing when the kind comes back was deleted with it.
+    async fn follow(&self, list: &List, api: Api<DynamicObject>) {
         let kind = list.0;
         let config = match kind {
             Kind::DaemonSet if self.objects(|objects| objects.manageable().daemon_sets) => watcher::Config::default(),
@@ -78,33 +76,34 @@ impl Watches {
             Kind::EndpointSlice => watcher::Config::default().labels(OF_SERVICES),
             _ => watcher::Config::default(),
         };
-        let mut events: BoxStream<'_, _> = watcher(api, config).default_backoff().boxed();
-        let mut listed = HashSet::new();
+        let mut events: BoxStream<'_, _> = watcher(api, config.page_size(PAGE)).default_backoff().boxed();
+        let mut listed = HashMap::<_, HashSet<_>>::new();
         loop {
             match events.try_next().await {
                 Ok(Some(watcher::Event::Init)) => listed.clear(),
                 Ok(Some(watcher::Event::InitApply(object))) => {
-                    listed.insert(key(&object));
-                    self.apply(kind, resource, object);
+                    let (namespace, name) = key(&object);
+                    listed.entry(namespace).or_default().insert(name);
+                    self.apply(kind, object);
                 }
                 Ok(Some(watcher::Event::InitDone)) => {
-                    for (namespace, name) in known.difference(&listed) {
-                        self.remove(kind, namespace, name);
-                    }
-                    *known = std::mem::take(&mut listed);
+                    let listed = std::mem::take(&mut listed);
+                    let is_listed =
+                        |namespace: &str, name: &str| listed.get(namespace).is_some_and(|names| names.contains(name));
+                    self.addresses(kind, |endpoints| endpoints.keep_listed(list.1.as_deref(), is_listed));
+                    self.objects.write().keep_listed(kind, list.1.as_deref(), is_listed);
                     self.set(list, WatchState::Synced);
                     self.changed.notify_one();
                 }
                 Ok(Some(watcher::Event::Apply(object))) => {
-                    known.insert(key(&object));
-                    self.apply(kind, resource, object);
+                    self.apply(kind, object);
                     self.set(list, WatchState::Synced);
                     self.changed.notify_one();
                 }
                 Ok(Some(watcher::Event::Delete(object))) => {
                     let (namespace, name) = key(&object);
-                    self.remove(kind, &namespace, &name);
-                    known.remove(&(namespace, name));
+                    self.addresses(kind, |endpoints| endpoints.remove(&namespace, &name));
+                    self.objects.write().remove(kind, &namespace, &name);
                     self.changed.notify_one();
                 }
                 Ok(None) => return,
@@ -119,19 +118,17 @@ impl Watches {
         }
     }
 
-    fn apply(&self, kind: Kind, resource: &ApiResource, mut object: DynamicObject) {
-        // The items of a list do not name their own version and kind.
-        object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
+    fn apply(&self, kind: Kind, mut object: DynamicObject) {
         if !kind.is_scaled() {
             object.managed_fields_mut().clear();
         }
-        let name = object.name_any();
-        let applied = serde_json::to_value(&object)
+        let (namespace, name) = key(&object);
+        let applied = value(object)
             .map_err(|error| error.to_string())
             .inspect(|object| self.addresses(kind, |endpoints| endpoints.apply(object)))
             .and_then(|object| self.objects.write().apply_as(kind, object).map_err(|error| error.to_string()));
         if let Err(error) = applied {
-            tracing::warn!(%kind, namespace = object.namespace(), name, error, "cannot be read, its last form stays");
+            tracing::warn!(%kind, namespace, name, error, "cannot be read, its last form stays");
         }
     }
 
@@ -140,11 +137,13 @@ impl Watches {
             change(endpoints);
         }
     }
+}
 
-    fn remove(&self, kind: Kind, namespace: &str, name: &str) {
-        self.addresses(kind, |endpoints| endpoints.remove(namespace, name));
-        self.objects.write().remove(kind, namespace, name);
-    }
+/// The object as JSON. All but its metadata is moved: a copy of each page of a list would take as much memory as the page.
+fn value(object: DynamicObject) -> serde_json::Result<Value> {
+    let mut fields = if let Value::Object(fields) = object.data { fields } else { Map::new() };
+    fields.insert("metadata".to_owned(), serde_json::to_value(object.metadata)?);
+    Ok(Value::Object(fields))
 }
 
 fn key(object: &DynamicObject) -> (String, String) {

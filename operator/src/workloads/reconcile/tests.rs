@@ -24,7 +24,7 @@ fn applies(number: usize) -> Vec<Step> {
         let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: format!("api-{n}") };
         Step::Apply(
             id,
-            json!({ "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": { "name": format!("api-{n}") } }),
+            json!({ "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": { "name": format!("api-{n}") } }).into(),
         )
     };
     (0..number).map(apply).collect()

@@ -39,7 +39,7 @@ fn steps_of(objects: &Objects) -> Steps {
 /// The applied object, as the API server keeps it.
 fn applied(steps: &Steps) -> Value {
     let [Step::Apply(_, object)] = &steps.steps[..] else { panic!("{steps:?}") };
-    object.clone()
+    object.parsed()
 }
 
 fn notices(steps: &Steps) -> Vec<&'static str> {
@@ -346,7 +346,7 @@ fn a_scaled_object_of_somebody_else_that_has_the_name_is_not_taken_over() {
 fn a_deployment_and_a_stateful_set_of_one_name_get_two_scaled_objects() {
     let steps = steps_of(&cluster([annotated("Deployment"), annotated("StatefulSet")]));
     let name = |step: &Step| match step {
-        Step::Apply(id, object) => (id.kind, object["metadata"]["name"].clone()),
+        Step::Apply(id, object) => (id.kind, object.parsed()["metadata"]["name"].clone()),
         _ => panic!("{step:?}"),
     };
     let names: Vec<_> = steps.steps.iter().map(name).collect();
@@ -407,12 +407,12 @@ fn a_scaled_object_is_taken_over_in_place_and_given_up_without_touching_the_repl
     let mut objects = cluster([adopting("scaledobject/theirs"), theirs("ScaledObject")]);
     let first = steps_of(&objects);
     let [Step::TakeOver(_, patch)] = &first.steps[..] else { panic!("{first:?}") };
+    let mut patched = patch.parsed();
     assert_eq!(
-        (&patch["metadata"]["name"], &patch["spec"]["triggers"][0]["type"]),
+        (&patched["metadata"]["name"], &patched["spec"]["triggers"][0]["type"]),
         (&json!("theirs"), &json!("external-push"))
     );
     assert_eq!(notices(&first), ["NoRoute", "TookOver"]);
-    let mut patched = patch.clone();
     patched["apiVersion"] = json!("keda.sh/v1alpha1");
     objects.apply(patched).unwrap();
     assert_eq!(steps_of(&objects).steps, []);
@@ -428,7 +428,7 @@ fn a_scaled_object_that_was_taken_over_is_not_the_one_of_the_workload_that_has_i
     let mut objects = cluster([adopting("scaledobject/theirs"), theirs("ScaledObject")]);
     let steps = steps_of(&objects);
     let [Step::TakeOver(_, patch)] = &steps.steps[..] else { panic!("{steps:?}") };
-    objects.apply(patch.clone()).unwrap();
+    objects.apply(patch.parsed()).unwrap();
     objects.apply(workload("Deployment", "theirs", &json!({"tidegate.dev/requests-per-second": "1"}))).unwrap();
     let steps = steps_of(&objects);
     assert_eq!((steps.steps.as_slice(), notices(&steps)), ([].as_slice(), vec!["NoRoute", "NameTaken"]));
