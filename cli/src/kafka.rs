@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use tidegate_core::yaml;
 use tidegate_scaler::sources::kafka::{self, KafkaSettings, Step};
 use tokio::task::spawn_blocking;
 
@@ -16,7 +17,7 @@ use crate::args::{KafkaCheckArgs, KafkaCommand, Output};
 pub(crate) fn settings(file: &Path) -> Result<KafkaSettings> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}"))?;
-    serde_yaml_ng::from_str(&text).with_context(|| format!("--kafka-config {shown}"))
+    yaml::read(&text).with_context(|| format!("--kafka-config {shown}"))
 }
 
 pub(crate) async fn run(command: KafkaCommand) -> Result<()> {

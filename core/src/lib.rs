@@ -10,7 +10,7 @@
 //!
 //! [`beside`] has KEDA's own triggers beside Tidegate's, [`behavior`] how fast the HPA may go.
 //! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
-//! [`fleet`] the proxies in front.
+//! [`fleet`] the proxies in front. [`yaml`] reads and writes YAML as kubectl does.
 
 pub mod adopt;
 pub mod behavior;
@@ -39,3 +39,4 @@ pub mod trigger;
 mod value;
 pub mod value_kind;
 pub mod workload;
+pub mod yaml;
