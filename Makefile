@@ -4,12 +4,16 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster docs test test-lint test-unit test-oracle test-memory test-trust test-e2e bench bench-step bench-opening bench-llm bench-kafka build
+.PHONY: help demo cluster docs test test-lint test-unit test-oracle test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # Where the results of the stages of `make test` are counted.
 LOG := $(BIN)/../test-log
 SCRIPTS := .ci/run charts/test.sh sim/tests/oracle/run.sh tests/cluster.sh
+# The oldest Rust that works: the only place for it, and README.md and CONTRIBUTING.md are held against it.
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+# Seconds of each fuzz target.
+FUZZ_SECONDS := 60
 # Tests that run at one time, end to end: they wait most of the time, but each has an Envoy, a load and pods.
 E2E_THREADS := $(shell echo $$((2 * $$(nproc))))
 
@@ -31,13 +35,17 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@$(MAKE) --no-print-directory test-e2e
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "\n%d passed, %d failed\n", passed, failed; exit !passed || failed }' $(LOG)
 
-test-lint: ## Format, lints, no circles between files, links in docs
+test-lint: ## Format, lints, no circles between files, links in docs, licences and bans of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo clippy --workspace --no-default-features --all-targets --quiet -- -D warnings
 	cargo xtask circles
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	@for page in README.md CONTRIBUTING.md; do grep -q "Rust $(MSRV) or newer" $$page || \
+	  { echo "$$page: wants \"Rust $(MSRV) or newer\", as rust-version in Cargo.toml"; exit 1; }; done
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts are not looked at"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny --log-level error check --hide-inclusion-graph bans licenses sources; \
+	  else echo "cargo-deny is not installed: licences and bans of dependencies are not looked at"; fi
 
 test-unit: ## Unit, property and contract tests, and whether docs/reference is as the code says: no peer is needed
 	@mkdir -p $(dir $(LOG))
@@ -61,6 +69,20 @@ test-memory: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := valgrind --q
 	--leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --suppressions=$(CURDIR)/scaler/tests/valgrind.supp
 test-memory: ## The binding of librdkafka under valgrind, which is not installed by any other target
 	cargo test --quiet -p tidegate-scaler --features kafka --test sources kafka -- --test-threads=2
+
+test-msrv: ## The crates with the oldest Rust that works (rust-version in Cargo.toml)
+	@if rustup run $(MSRV) cargo --version >/dev/null 2>&1; then \
+	  rustup run $(MSRV) cargo check --workspace --no-default-features --quiet --target-dir $(BIN)/../msrv; \
+	  else echo "Rust $(MSRV) is not installed: nothing was compiled with it (rustup toolchain install $(MSRV) --profile minimal)"; fi
+
+# Without a sanitizer, which is for unsafe code and needs a nightly Rust.
+fuzz: ## Each parser with random input for FUZZ_SECONDS (60); needs cargo-fuzz and a C++ compiler
+	@cp Cargo.lock fuzz/
+	cargo fuzz build --sanitizer none
+	@for target in $$(cargo fuzz list); do \
+	  mkdir -p fuzz/corpus/$$target; seeds=fuzz/seeds/$$target; [ -d $$seeds ] || seeds=examples; echo "$$target"; \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target $$seeds -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1; done
 
 test-e2e: export TIDEGATE_E2E_TIMES := $(CURDIR)/target/e2e-times
 test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing

@@ -15,9 +15,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use prometheus_client::registry::Registry;
-use serde::Deserialize;
+use serde_json::Value;
 use tidegate_cluster::{
-    Objects, read_manifests,
+    Objects, read_manifests, read_values,
     scaling::{self, ScalerEndpoint, Settings},
 };
 use tidegate_core::{
@@ -140,30 +140,14 @@ impl Example {
     }
 }
 
-/// The parts of a Deployment that say how to run it.
-#[derive(Deserialize)]
-struct Runnable {
-    kind: Option<String>,
-    metadata: Option<Named>,
-    spec: Option<serde_yaml_ng::Value>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: Option<String>,
-}
-
 fn container(manifest: &Path, deployment: &str, task_api: Option<PathBuf>) -> Result<Container> {
-    let text = std::fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
-    let documents = serde_yaml_ng::Deserializer::from_str(&text);
-    let spec = documents.filter_map(|document| Runnable::deserialize(document).ok()).find_map(|object| {
-        let is_it = object.kind? == "Deployment" && object.metadata?.name? == deployment;
-        if is_it { object.spec } else { None }
-    });
-    let spec = spec.with_context(|| format!("{}: Deployment {deployment} has no spec", manifest.display()))?;
-    let container = &spec["template"]["spec"]["containers"][0];
-    let text = |value: &serde_yaml_ng::Value| value.as_str().map(str::to_owned);
-    let args = container["args"].as_sequence().map(|args| args.iter().filter_map(text).collect()).unwrap_or_default();
+    let objects = read_values(&[manifest.to_owned()])?;
+    let is_it = |object: &&Value| object["kind"] == "Deployment" && object["metadata"]["name"] == deployment;
+    let object = objects.iter().find(is_it);
+    let object = object.with_context(|| format!("{}: no Deployment {deployment}", manifest.display()))?;
+    let container = &object["spec"]["template"]["spec"]["containers"][0];
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let args = container["args"].as_array().map(|args| args.iter().filter_map(text).collect()).unwrap_or_default();
     let port = container["ports"][0]["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok());
     let port = port.with_context(|| format!("{}: the container of {deployment} names no port", manifest.display()))?;
     let program = match task_api {

@@ -14,7 +14,7 @@ use tidegate_cluster::{
     ManifestSettings, Manifests, Objects, Routing,
     scaling::{self, Rendered, Settings},
 };
-use tidegate_core::{ids::RouteRef, no_effect::NoEffect, plan::Plan};
+use tidegate_core::{ids::RouteRef, no_effect::NoEffect, plan::Plan, yaml};
 use tidegate_operator::watch::{self, WatchSettings};
 use tokio::time::{Instant, sleep};
 
@@ -38,7 +38,7 @@ pub(crate) fn render(args: &RenderArgs) -> Result<()> {
     read.without_assumed_namespaces(&mut rendered.scaled_objects);
     let mut out = stdout().lock();
     for object in &rendered.scaled_objects {
-        write!(out, "---\n{}", serde_yaml_ng::to_string(object)?)?;
+        write!(out, "---\n{}", yaml::write(object)?)?;
     }
     let mistakes: Vec<_> = mistakes(&read, &plan, &rendered).into_iter().chain(scaled_by_others).collect();
     report(&mistakes);

@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use tidegate_cluster::{migrate, read_values};
+use tidegate_core::yaml;
 
 use crate::args::{MigrateArgs, PatchFormat};
 
@@ -15,7 +16,7 @@ pub(crate) fn migrate(args: &MigrateArgs) -> Result<()> {
     match args.output {
         PatchFormat::Yaml => {
             for patch in &patches {
-                write!(out, "---\n{}", serde_yaml_ng::to_string(patch)?)?;
+                write!(out, "---\n{}", yaml::write(patch)?)?;
             }
         }
         PatchFormat::Kubectl => {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tidegate_core::yaml;
 
 use super::{
     lenient,
@@ -105,7 +106,7 @@ fn text_in_config_map(object: &Value) -> Option<&str> {
 }
 
 fn parsed(text: &str) -> Result<Value, ObjectError> {
-    serde_yaml_ng::from_str(text).map_err(|error| ObjectError::EnvoyGateway(format!("{KEY}: {error}")))
+    yaml::read(text).map_err(|error| ObjectError::EnvoyGateway(format!("{KEY}: {error}")))
 }
 
 fn name_of(config_map: &Value) -> String {

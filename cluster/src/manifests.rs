@@ -71,6 +71,13 @@ impl Manifests {
         reader.read
     }
 
+    /// Reads the objects in a text, as [`read`](Self::read) does in a file at `path`.
+    pub fn of_text(path: &Path, text: &str, settings: &ManifestSettings) -> Self {
+        let mut reader = Reader::new(settings);
+        reader.read_text(path, text, Strictness::OnlyObjects);
+        reader.read
+    }
+
     /// Leaves out the ScaledObjects that would keep the replicas of a workload whose replicas are not known.
     pub fn without_unknown_replicas(&self, scaled_objects: &mut Vec<Value>) {
         scaled_objects.retain(|object| {

@@ -8,6 +8,7 @@ use tidegate_cluster::{
     read_manifests,
     scaling::{ScalerEndpoint, Settings, render},
 };
+use tidegate_core::yaml;
 
 #[test]
 fn each_example_gets_the_scaled_objects_of_its_snapshot() {
@@ -24,7 +25,7 @@ fn each_example_gets_the_scaled_objects_of_its_snapshot() {
         let name = example.file_stem().unwrap().to_str().unwrap().to_owned();
         let objects = read_manifests(&[example]).unwrap();
         let rendered = render(&objects, &objects.plan(), &settings, monday);
-        let objects = rendered.scaled_objects.iter().map(|object| serde_yaml_ng::to_string(object).unwrap());
+        let objects = rendered.scaled_objects.iter().map(|object| yaml::write(object).unwrap());
         let notices = rendered.notices.iter().map(|(id, notice)| format!("# {id}: {notice}\n"));
         let text = objects.chain(notices).collect::<Vec<_>>().join("---\n");
         assert_snapshot!(name, text);

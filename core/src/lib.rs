@@ -11,7 +11,7 @@
 //! [`beside`] has KEDA's own triggers beside Tidegate's, [`behavior`] how fast the HPA may go.
 //! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
 //! [`fleet`] the proxies in front. [`held`] is the traffic of a workload at zero that is in hand, and [`wake`] the part of it that
-//! wakes.
+//! wakes. [`yaml`] reads and writes YAML as kubectl does.
 
 pub mod adopt;
 pub mod behavior;
@@ -44,3 +44,4 @@ mod value;
 pub mod value_kind;
 pub mod wake;
 pub mod workload;
+pub mod yaml;

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ramp_to(300.0, minutes(60))
         .step_to(0.0)
         .hold(minutes(60));
-    let object: ScaledObject = serde_yaml_ng::from_str(
+    let object: ScaledObject = serde_saphyr::from_str(
         "metadata: { name: task-api }\n\
          spec: { minReplicaCount: 0, maxReplicaCount: 20, triggers: [{ type: external-push }] }",
     )?;

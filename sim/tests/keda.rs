@@ -207,7 +207,7 @@ fn object(fields: &str) -> ScaledObject {
         "metadata: {{ name: task-api, namespace: shop }}\n\
          spec: {{ triggers: [{{ type: external-push, metadata: {{ service: task-api }} }}], maxReplicaCount: 20, {fields} }}"
     );
-    serde_yaml_ng::from_str(&yaml).unwrap()
+    serde_saphyr::from_str(&yaml).unwrap()
 }
 
 impl World {

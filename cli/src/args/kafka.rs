@@ -43,5 +43,5 @@ pub(crate) struct KafkaCheckArgs {
 pub(crate) fn kafka_clusters(file: &Path) -> Result<KafkaSettings> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}"))?;
-    serde_yaml_ng::from_str(&text).with_context(|| format!("--kafka-config {shown}"))
+    tidegate_core::yaml::read(&text).with_context(|| format!("--kafka-config {shown}"))
 }

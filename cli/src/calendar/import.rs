@@ -8,11 +8,12 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{Datelike, NaiveDate, Utc};
-use serde::Deserialize;
-use serde_json::json;
-use serde_yaml_ng::Value;
-use tidegate_cluster::Kind;
-use tidegate_core::calendar::CalendarSpec;
+use serde_json::{Map, Value, json};
+use tidegate_cluster::{Kind, read_values};
+use tidegate_core::{
+    calendar::{CalendarSpec, HolidaySpec},
+    yaml,
+};
 
 use super::ics;
 use crate::args::CalendarImportArgs;
@@ -47,13 +48,12 @@ pub(crate) fn import(args: &CalendarImportArgs) -> Result<()> {
     }
     let dates = found.days.iter().map(|(date, name)| (*date, name.as_str()));
     set_dates(&mut calendar, dates, args.replace)?;
-    Ok(write!(stdout().lock(), "{}", serde_yaml_ng::to_string(&calendar)?)?)
+    Ok(write!(stdout().lock(), "{}", yaml::write(&calendar)?)?)
 }
 
 /// Sets `spec.holidays.dates`. Dates that the Calendar already has keep their names, unless `replace` is set.
 fn set_dates<'a>(calendar: &mut Value, found: impl Iterator<Item = (NaiveDate, &'a str)>, replace: bool) -> Result<()> {
-    let mut spec: CalendarSpec =
-        serde_yaml_ng::from_value(calendar.get("spec").cloned().unwrap_or_default()).context("Calendar: spec")?;
+    let mut spec: CalendarSpec = serde_json::from_value(calendar["spec"].clone()).context("Calendar: spec")?;
     let mut dates = std::mem::take(&mut spec.holidays.dates);
     if replace {
         dates.clear();
@@ -61,34 +61,29 @@ fn set_dates<'a>(calendar: &mut Value, found: impl Iterator<Item = (NaiveDate, &
     for (date, name) in found {
         let date = date.to_string();
         if !dates.iter().any(|known| known.date == date) {
-            dates.push(tidegate_core::calendar::HolidaySpec { date, name: name.to_owned() });
+            dates.push(HolidaySpec { date, name: name.to_owned() });
         }
     }
     dates.sort_by(|one, other| one.date.cmp(&other.date));
     if dates.len() > MOST_DATES {
         bail!("{} dates: a Calendar takes {MOST_DATES}; ask for fewer --years", dates.len());
     }
-    let as_yaml = dates.iter().map(|day| {
-        let all =
-            if day.name.is_empty() { json!({"date": day.date}) } else { json!({"date": day.date, "name": day.name}) };
-        serde_yaml_ng::to_value(all)
+    let written = dates.iter().map(|day| {
+        if day.name.is_empty() { json!({"date": day.date}) } else { json!({"date": day.date, "name": day.name}) }
     });
-    let as_yaml = as_yaml.collect::<Result<Vec<_>, _>>()?;
+    let written: Vec<_> = written.collect();
     spec.holidays.dates = dates;
     spec.resolve().map_err(|error| anyhow!("Calendar: {error}"))?;
-    let spec = calendar.get_mut("spec").and_then(Value::as_mapping_mut).context("Calendar: wants a spec")?;
-    let holidays = spec.entry("holidays".into()).or_insert_with(|| Value::Mapping(serde_yaml_ng::Mapping::new()));
-    let holidays = holidays.as_mapping_mut().context("Calendar: spec.holidays: wants an object")?;
-    holidays.insert("dates".into(), Value::Sequence(as_yaml));
+    let spec = calendar.get_mut("spec").and_then(Value::as_object_mut).context("Calendar: wants a spec")?;
+    let holidays = spec.entry("holidays").or_insert_with(|| Map::new().into());
+    let holidays = holidays.as_object_mut().context("Calendar: spec.holidays: wants an object")?;
+    holidays.insert("dates".to_owned(), written.into());
     Ok(())
 }
 
 /// The Calendar with that name among the manifests of a file; without a name, the only one.
 fn of_file(file: &Path, name: Option<&str>) -> Result<Value> {
-    let bytes = bounded(file)?;
-    let all = serde_yaml_ng::Deserializer::from_slice(&bytes)
-        .map(|document| Value::deserialize(document).with_context(|| file.display().to_string()))
-        .collect::<Result<Vec<_>>>()?;
+    let all = read_values(&[file.to_owned()])?;
     let is = |object: &Value| {
         object.get("kind").and_then(Value::as_str) == Some("Calendar")
             && name.is_none_or(|name| object.get("metadata").and_then(|meta| meta.get("name")?.as_str()) == Some(name))
@@ -107,12 +102,12 @@ fn of_file(file: &Path, name: Option<&str>) -> Result<Value> {
 fn of_flags(args: &CalendarImportArgs) -> Result<Value> {
     let kind = Kind::Calendar;
     let preferred = kind.versions().first().context("a kind has versions")?;
-    Ok(serde_yaml_ng::to_value(json!({
+    Ok(json!({
         "apiVersion": kind.api_version(preferred),
         "kind": kind.as_str(),
         "metadata": {"name": args.calendar},
         "spec": {"timeZone": args.timezone, "hours": args.hours},
-    }))?)
+    }))
 }
 
 /// The file, or stdin for `-`.
@@ -135,11 +130,8 @@ mod tests {
     use super::*;
 
     fn dates(replace: bool) -> String {
-        let mut calendar = serde_yaml_ng::from_str(
-            "{kind: Calendar, spec: {timeZone: Europe/Berlin, hours: Mo-Fr 08:00-18:00; PH off, holidays: {country: DE, \
-             dates: [{date: 2026-12-24, name: ours}]}}}",
-        )
-        .unwrap();
+        let mut calendar = json!({"kind": "Calendar", "spec": {"timeZone": "Europe/Berlin", "hours": "Mo-Fr 08:00-18:00; PH off",
+            "holidays": {"country": "DE", "dates": [{"date": "2026-12-24", "name": "ours"}]}}});
         let found = ["2027-01-06", "2026-12-24"].map(|date| (date.parse().unwrap(), "theirs"));
         set_dates(&mut calendar, found.into_iter(), replace).unwrap();
         serde_json::to_string(&calendar["spec"]["holidays"]).unwrap()

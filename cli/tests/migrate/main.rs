@@ -94,7 +94,7 @@ fn steps(start: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
 
 /// Replays a manifest; a table of what differs without a word.
 async fn unsaid(manifest: &str, said: &[Said]) -> String {
-    let manifest: Value = serde_yaml_ng::from_str(manifest).unwrap();
+    let manifest: Value = tidegate_core::yaml::read(manifest).unwrap();
     let migration = migrate(std::slice::from_ref(&manifest));
     let remarks: Vec<_> = migration.remarks.iter().map(ToString::to_string).collect();
     let differs = Differs::as_said(said, &remarks);

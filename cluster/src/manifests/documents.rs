@@ -1,7 +1,10 @@
 //! The documents of a file: YAML or JSON, several of each.
 
 use serde_json::Value;
-use tidegate_core::key::PREFIX;
+use tidegate_core::{
+    key::PREFIX,
+    yaml::{self, YamlError},
+};
 
 use crate::lenient::{Placeholder, switch};
 
@@ -13,14 +16,18 @@ pub(super) struct Document<'a> {
 }
 
 impl Document<'_> {
-    /// The line of the file that shows this value of this field, or else the first that says something.
+    /// The line of the file that shows this value of this field, or else the first that says something. A number or a boolean may stand
+    /// there in another notation, such as `yes` or `0x50`: then the name shows the line.
     pub(super) fn line_of(&self, field: &str, value: &Value) -> usize {
+        let is_text = value.is_string();
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let name = field.rsplit(['.', '[']).next().unwrap_or_default().trim_end_matches(']').trim_matches('"');
         let bare = |text: &str| text.replace([' ', '"', '\''], "");
         let pair = bare(&format!("{name}:{value}"));
         let shows = |line: &str| !name.is_empty() && bare(line).contains(&pair);
-        self.find(shows).or_else(|| self.find(|line| line.contains(&value))).unwrap_or(self.first_line())
+        let names = |line: &str| !is_text && !name.is_empty() && bare(line).contains(&format!("{name}:"));
+        let lines = self.find(shows).or_else(|| self.find(names)).or_else(|| self.find(|line| line.contains(&value)));
+        lines.unwrap_or(self.first_line())
     }
 
     /// Names and annotations of Tidegate that are a word without quotes which is true or false in YAML 1.1, as kubectl reads it: the
@@ -111,10 +118,10 @@ pub(super) fn parse(document: &Document<'_>) -> (Vec<Value>, Option<SyntaxError>
             return (values, error);
         }
     }
-    match yaml(document.text) {
+    match yaml::read(document.text) {
         Ok(Value::Null) => (Vec::new(), None),
         Ok(value) => (vec![value], None),
-        Err((line, reason)) => (Vec::new(), Some(explained(document, line, reason))),
+        Err(YamlError { line, reason, .. }) => (Vec::new(), Some(explained(document, line, reason))),
     }
 }
 
@@ -131,16 +138,6 @@ fn json(document: &Document<'_>) -> (Vec<Value>, Option<SyntaxError>) {
         }
     }
     (values, None)
-}
-
-/// The value, or the line within the document, from 1, and what is wrong there.
-fn yaml(text: &str) -> Result<Value, (usize, String)> {
-    let failed = |error: serde_yaml_ng::Error| {
-        (error.location().map_or(1, |location| location.line()), without_location(&error.to_string()))
-    };
-    let mut value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).map_err(failed)?;
-    value.apply_merge().map_err(failed)?;
-    serde_json::to_value(value).map_err(|error| (1, error.to_string()))
 }
 
 /// The error on the line of the file, or the placeholder that causes it.

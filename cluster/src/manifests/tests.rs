@@ -5,9 +5,7 @@ use tidegate_core::workload::{WorkloadId, WorkloadKind};
 use super::*;
 
 fn read_with(text: &str, settings: &ManifestSettings) -> Manifests {
-    let mut reader = Reader::new(settings);
-    reader.read_text(Path::new("a.yaml"), text, Strictness::OnlyObjects);
-    reader.read
+    Manifests::of_text(Path::new("a.yaml"), text, settings)
 }
 
 fn read(text: &str) -> Manifests {
@@ -89,7 +87,7 @@ fn a_word_without_quotes_that_kubectl_reads_as_a_flag_is_reported_where_it_matte
 #[test]
 fn an_error_names_file_and_line_and_the_rest_is_read() {
     let text = format!("kind: Service\nmetadata:\n  name: [\n---\n{SERVICE}");
-    assert_eq!(messages(&text), ["a.yaml:4: did not find expected node content"]);
+    assert_eq!(messages(&text), ["a.yaml:3: unclosed bracket '['"]);
     assert_eq!(read(&text).objects.count(Kind::Service), 1);
     let text = format!("{SERVICE}---\napiVersion: v1\nkind: Service\nmetadata: {{name: b}}\nspec:\n  ports: 3\n");
     assert_eq!(
@@ -186,6 +184,39 @@ fn a_value_is_found_on_the_line_of_its_own_field() {
         messages(&text),
         ["a.yaml:7: Service a: spec.selector.v is 1 without quotes, but is a text: write \"1\""]
     );
+}
+
+#[test]
+fn a_value_that_kubectl_takes_for_a_boolean_or_a_number_is_reported_where_a_text_is_wanted() {
+    for (written, read) in [("yes", "true"), ("off", "false"), ("010", "8"), ("0x1F", "31")] {
+        let text = format!("{SERVICE}spec:\n  x: [true, 8, 31, false]\n  selector:\n    v: {written}\n");
+        let wanted =
+            format!("a.yaml:7: Service a: spec.selector.v is {read} without quotes, but is a text: write \"{read}\"");
+        assert_eq!(messages(&text), [wanted]);
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_reported_on_its_line_and_the_others_are_read() {
+    let other = SERVICE.replace("name: a", "name: b");
+    let deep: String = (0..80).map(|depth| format!("{}x:\n", " ".repeat(depth))).collect();
+    let broken = [
+        "spec: *nowhere\n",
+        "kind: Service\n",
+        &format!("spec:\n x: &x [{}]\n y: {}\n", "0,".repeat(999), "- *x\n".repeat(2)),
+        &deep,
+    ];
+    let reasons = [
+        "a.yaml:8: reference to unknown value",
+        "a.yaml:8: duplicate mapping key `kind` is not allowed here",
+        "a.yaml:10: block sequence entries are not allowed in this context",
+        "a.yaml:72: lists and objects are nested deeper than 64",
+    ];
+    for (broken, reason) in broken.iter().zip(reasons) {
+        let text = format!("{SERVICE}---\n{SERVICE}{broken}---\n{other}");
+        assert_eq!(messages(&text), [reason]);
+        assert_eq!(read(&text).objects.count(Kind::Service), 2);
+    }
 }
 
 #[test]
@@ -327,7 +358,11 @@ fn an_alias_bomb_is_refused() {
         let aliases = vec![format!("*{before}"); 10].join(",");
         text = format!("{text}{name}: &{name} [{aliases}]\n");
     }
-    assert_eq!(messages(&text), ["a.yaml:1: repetition limit exceeded"]);
+    let told = messages(&text);
+    assert!(
+        told[0].starts_with("a.yaml:6: aliases add more than 250000 keys and values or 16 MiB: write out"),
+        "{told:?}"
+    );
 }
 
 /// YAML that looks like objects, with something wrong now and then.

@@ -6,7 +6,7 @@ mod prometheus;
 pub(super) mod resource;
 
 use serde_json::Value;
-use tidegate_core::key::PREFIX;
+use tidegate_core::{key::PREFIX, yaml};
 
 use super::{
     behavior,
@@ -209,8 +209,8 @@ fn keep(kept: &[Trigger<'_>], draft: &mut Draft) {
     if kept.is_empty() {
         return;
     }
-    let list: Vec<_> = kept.iter().map(|trigger| trigger.value).collect();
-    match serde_yaml_ng::to_string(&list) {
+    let list: Vec<_> = kept.iter().map(|trigger| trigger.value.clone()).collect();
+    match yaml::write(&list.into()) {
         Ok(yaml) => draft.set("keda-triggers", yaml),
         Err(error) => draft.lost("spec.triggers", error.to_string()),
     }

@@ -8,6 +8,7 @@ use tidegate_core::{
     intent::{Annotations, Intent, check_namespace},
     key::{Key, PREFIX, Place},
     signal::Signal,
+    yaml,
 };
 
 mod keda;
@@ -15,8 +16,8 @@ mod others;
 
 use super::*;
 
-fn migrated(yaml: &str) -> Migration {
-    let documents = yaml.split("\n---\n").map(|document| serde_yaml_ng::from_str::<Value>(document).unwrap());
+fn migrated(manifests: &str) -> Migration {
+    let documents = manifests.split("\n---\n").map(|document| yaml::read::<Value>(document).unwrap());
     migrate(&documents.collect::<Vec<_>>())
 }
 
@@ -104,7 +105,7 @@ spec:
 fn two_scalers_of_one_workload_that_say_different_things_are_told() {
     let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "checkout", "namespace": "shop"},
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"}, "maxReplicas": 20, "minReplicas": 2}});
-    let migration = migrate(&[serde_yaml_ng::from_str(ENVOY).unwrap(), hpa]);
+    let migration = migrate(&[yaml::read(ENVOY).unwrap(), hpa]);
     let lost = texts(&migration, true);
     let wanted = "HorizontalPodAutoscaler shop/checkout: not turned: tidegate.dev/adopt of Deployment shop/checkout would be \
         \"hpa/checkout\", but ScaledObject shop/checkout-scaler has \"scaledobject/checkout-scaler\"";

@@ -4,8 +4,8 @@ use super::*;
 
 fn routes_of(manifests: &str) -> Vec<BackendClusters> {
     let mut objects = Objects::default();
-    for document in serde_yaml_ng::Deserializer::from_str(manifests) {
-        objects.apply(serde::Deserialize::deserialize(document).unwrap()).unwrap();
+    for document in tidegate_core::yaml::read_all(manifests).unwrap() {
+        objects.apply(document).unwrap();
     }
     objects.routes()
 }

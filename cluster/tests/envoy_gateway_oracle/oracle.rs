@@ -391,7 +391,7 @@ fn drop_ports_without_endpoints(object: &mut Value, slices: &[Value]) {
 
 fn read(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    tidegate_core::yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {

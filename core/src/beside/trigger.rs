@@ -12,6 +12,7 @@ use crate::{
     problem::shortened,
     value::{self, Wanted},
     value_kind::ValueKind,
+    yaml,
 };
 
 /// Most triggers of one workload: KEDA asks each of them at every poll.
@@ -104,7 +105,7 @@ impl KedaTrigger {
 
     /// Parses a list of triggers, as YAML or JSON.
     pub(crate) fn parse_all(value: &str) -> Result<Vec<Self>, Wanted> {
-        let written: Vec<Written> = serde_yaml_ng::from_str(value)
+        let written: Vec<Written> = yaml::read(value)
             .map_err(|error| format!("{}: {}", ValueKind::KedaTriggers.wanted(), shortened(&error.to_string())))?;
         if !(1..=MOST).contains(&written.len()) {
             return Err(format!("1 to {MOST} triggers, not {}", written.len()));
@@ -234,9 +235,7 @@ impl<'de> de::Visitor<'de> for Texts {
             let Some(value) = value else {
                 return Err(de::Error::custom(format_args!("{} has no value", shortened(&key))));
             };
-            if let Some((again, _)) = texts.insert(key.clone(), value).map(|before| (key, before)) {
-                return Err(de::Error::custom(format_args!("{} stands there twice", shortened(&again))));
-            }
+            texts.insert(key, value);
         }
         Ok(texts)
     }

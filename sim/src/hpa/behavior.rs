@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_behavior_is_read_as_people_write_it() {
-        let behavior: Behavior = serde_yaml_ng::from_str(
+        let behavior: Behavior = serde_saphyr::from_str(
             "scaleUp: { tolerance: 0, policies: [{ type: Percent, value: 900, periodSeconds: 1 }] }\n\
              scaleDown: { tolerance: 50m, selectPolicy: Min, stabilizationWindowSeconds: 60 }",
         )
@@ -208,9 +208,9 @@ mod tests {
     fn the_behavior_that_the_operator_writes_is_read() {
         let snapshot = include_str!("../../../cluster/tests/snapshots/examples__resources.snap");
         let (_, object) = snapshot.split_once("---\n").unwrap().1.split_once("---\n").unwrap();
-        let object: serde_yaml_ng::Value = serde_yaml_ng::from_str(object).unwrap();
+        let object: serde_json::Value = serde_saphyr::from_str(object).unwrap();
         let written = &object["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"];
-        let behavior: Behavior = serde_yaml_ng::from_value(written.clone()).unwrap();
+        let behavior: Behavior = serde_json::from_value(written.clone()).unwrap();
         let (up, down) = (behavior.scale_up.unwrap(), behavior.scale_down.unwrap());
         assert_eq!(up.policies.unwrap()[1], Policy { kind: PolicyKind::Pods, value: 4, period_seconds: 30 });
         assert_eq!((down.stabilization_window_seconds, down.tolerance.unwrap().get()), (Some(300), 0.05));

@@ -97,7 +97,7 @@ mod tests {
     const FAILED: Activity = Activity { active: false, error: true };
 
     fn spec(fields: &str) -> ScaledObjectSpec {
-        serde_yaml_ng::from_str(&format!("{{ triggers: [{{ type: external }}], cooldownPeriod: 60, {fields} }}"))
+        serde_saphyr::from_str(&format!("{{ triggers: [{{ type: external }}], cooldownPeriod: 60, {fields} }}"))
             .unwrap()
     }
 

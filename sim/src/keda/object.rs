@@ -11,7 +11,7 @@ use crate::hpa::{Behavior, HpaSpec};
 /// ```
 /// use tidegate_sim::keda::ScaledObject;
 ///
-/// let object: ScaledObject = serde_yaml_ng::from_str("
+/// let object: ScaledObject = serde_saphyr::from_str("
 /// metadata: { name: task-api, namespace: default }
 /// spec:
 ///   minReplicaCount: 1
@@ -21,7 +21,7 @@ use crate::hpa::{Behavior, HpaSpec};
 ///       metadata: { service: task-api, requestsPerSecond: \"100\" }
 /// ")?;
 /// assert_eq!(object.spec.polling_interval.as_secs(), 30);
-/// # Ok::<(), serde_yaml_ng::Error>(())
+/// # Ok::<(), serde_saphyr::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ScaledObject {
@@ -259,13 +259,13 @@ mod tests {
     use super::*;
 
     fn spec(yaml: &str) -> Result<ScaledObjectSpec, String> {
-        serde_yaml_ng::from_str(yaml).map_err(|error| error.to_string())
+        serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_hand_written_example_is_read() {
         let object: ScaledObject =
-            serde_yaml_ng::from_str(include_str!("../../../examples/hand-written-scaledobject.yaml")).unwrap();
+            serde_saphyr::from_str(include_str!("../../../examples/hand-written-scaledobject.yaml")).unwrap();
         assert_eq!((object.metadata.name.as_str(), object.metadata.namespace.as_str()), ("task-api", "default"));
         assert!(object.spec.triggers[0].push);
         assert_eq!(object.spec.triggers[0].metadata["requestsPerSecond"], "100");

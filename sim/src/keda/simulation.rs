@@ -25,7 +25,7 @@ pub struct Sample {
 /// use std::time::Duration;
 /// use tidegate_sim::{hpa::ControllerFlags, keda::{Sample, ScaledObject, Simulation}};
 ///
-/// let object: ScaledObject = serde_yaml_ng::from_str("
+/// let object: ScaledObject = serde_saphyr::from_str("
 /// metadata: { name: task-api }
 /// spec: { minReplicaCount: 1, maxReplicaCount: 20, triggers: [{ type: external-push }] }
 /// ")?;
@@ -38,7 +38,7 @@ pub struct Sample {
 /// assert_eq!(run.replicas_at(seconds(75)), 8);
 /// assert_eq!(run.replicas_at(seconds(119)), 8);
 /// assert_eq!(run.replicas_at(seconds(600)), 1);
-/// # Ok::<(), serde_yaml_ng::Error>(())
+/// # Ok::<(), serde_saphyr::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Simulation {
@@ -186,7 +186,7 @@ mod tests {
 
     fn simulation(fields: &str) -> Simulation {
         let spec = format!("{{ triggers: [{{ type: external-push }}], maxReplicaCount: 20, {fields} }}");
-        Simulation::new(serde_yaml_ng::from_str(&spec).unwrap(), &[("rps", 100.0)], ControllerFlags::default())
+        Simulation::new(serde_saphyr::from_str(&spec).unwrap(), &[("rps", 100.0)], ControllerFlags::default())
     }
 
     /// (seconds, requests/s); active while above zero, and a negative rate fails.

@@ -218,7 +218,7 @@ mod tests {
 
     fn keda(fields: &str) -> Keda {
         let spec = format!("{{ triggers: [{{ type: external-push }}], {fields} }}");
-        let mut keda = Keda::new(serde_yaml_ng::from_str(&spec).unwrap(), ControllerFlags::default(), Duration::ZERO);
+        let mut keda = Keda::new(serde_saphyr::from_str(&spec).unwrap(), ControllerFlags::default(), Duration::ZERO);
         assert_eq!(keda.reconcile(&answers(reading(0, false))), Ok(true));
         keda
     }
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_push_before_the_metrics_are_known_does_nothing() {
-        let spec = serde_yaml_ng::from_str("{ triggers: [{ type: external-push }] }").unwrap();
+        let spec = serde_saphyr::from_str("{ triggers: [{ type: external-push }] }").unwrap();
         let mut keda = Keda::new(spec, ControllerFlags::default(), Duration::ZERO);
         assert_eq!(keda.pushed(Duration::from_secs(1), 0, 0), None);
     }

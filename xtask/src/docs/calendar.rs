@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use serde_json::Value;
+use tidegate_core::yaml;
 
 pub(super) fn page(crd: &str) -> Result<String> {
-    let crd: Value = serde_yaml_ng::from_str(crd)?;
+    let crd: Value = yaml::read(crd)?;
     let version = &crd["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

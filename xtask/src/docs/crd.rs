@@ -4,7 +4,10 @@ use anyhow::Result;
 use schemars::{JsonSchema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Value, json};
 use tidegate_cluster::Kind;
-use tidegate_core::calendar::{CalendarSpec, CalendarStatus};
+use tidegate_core::{
+    calendar::{CalendarSpec, CalendarStatus},
+    yaml,
+};
 
 const HEAD: &str = "# Business hours that many workloads and Gateways share. `tidegate crds` prints this file; `cargo xtask docs` writes it from\n\
                     # core/src/calendar/spec.rs and status.rs.\n";
@@ -54,7 +57,7 @@ pub(super) fn calendar() -> Result<String> {
             "versions": kind.versions().iter().map(version).collect::<Vec<_>>(),
         },
     });
-    Ok(format!("{HEAD}{}", serde_yaml_ng::to_string(&definition)?))
+    Ok(format!("{HEAD}{}", yaml::write(&definition)?))
 }
 
 /// The structural schema of a type.

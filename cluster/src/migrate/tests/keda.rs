@@ -95,7 +95,7 @@ fn two_kafka_triggers_and_one_without_threshold_keep_their_meaning() {
     let all = annotations(&migration.patches()[0]);
     assert_eq!((all["tidegate.dev/kafka-lag"].as_str(), all["tidegate.dev/kafka-topics"].as_str()), ("10", "a"));
     assert_eq!(all["tidegate.dev/max-replicas"], "100", "KEDA's default, not Tidegate's");
-    let kept: Value = serde_yaml_ng::from_str(&all["tidegate.dev/keda-triggers"]).unwrap();
+    let kept: Value = yaml::read(&all["tidegate.dev/keda-triggers"]).unwrap();
     assert_eq!(kept, json!([trigger("b")]), "the largest of two lags is not their sum");
 }
 
@@ -119,8 +119,8 @@ fn cron_alone_becomes_hours_with_the_minimum_outside() {
 
 #[test]
 fn cron_beside_traffic_is_a_floor_and_no_cap() {
-    let mut object: Value = serde_yaml_ng::from_str(ENVOY).unwrap();
-    let cron: Value = serde_yaml_ng::from_str(OFFICE).unwrap();
+    let mut object: Value = yaml::read(ENVOY).unwrap();
+    let cron: Value = yaml::read(OFFICE).unwrap();
     object["spec"]["triggers"].as_array_mut().unwrap().push(cron["spec"]["triggers"][0].clone());
     let of = |object: &Value| annotations(&migrate(std::slice::from_ref(object)).patches()[0]);
     object["spec"]["minReplicaCount"] = json!(1);
@@ -143,7 +143,7 @@ fn cron_beside_cpu_or_a_trigger_of_kedas_stays_with_keda_since_hours_would_pause
         json!({"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}),
         json!({"type": "nsq", "metadata": {"topic": "mail"}}),
     ] {
-        let mut object: Value = serde_yaml_ng::from_str(OFFICE).unwrap();
+        let mut object: Value = tidegate_core::yaml::read(OFFICE).unwrap();
         object["spec"]["minReplicaCount"] = json!(1);
         object["spec"]["triggers"].as_array_mut().unwrap().push(other);
         let migration = migrate(&[object]);
@@ -199,7 +199,7 @@ spec:
     let all = annotations(&migration.patches()[0]);
     let of = |key: &str| all[&format!("tidegate.dev/{key}")].as_str();
     assert_eq!((of("cpu"), of("memory"), of("container")), ("60%", "512Mi", "app"));
-    let kept: Value = serde_yaml_ng::from_str(of("keda-triggers")).unwrap();
+    let kept: Value = yaml::read(of("keda-triggers")).unwrap();
     assert_eq!(kept[0]["authenticationRef"]["name"], "rabbit");
     assert_eq!(texts(&migration, true), [""; 0]);
 }

@@ -68,8 +68,8 @@ spec: {directResponse: {statusCode: 503}}
 
 fn objects(manifests: &str) -> Objects {
     let mut objects = Objects::default();
-    for document in serde_yaml_ng::Deserializer::from_str(manifests) {
-        objects.apply(serde::Deserialize::deserialize(document).unwrap()).unwrap();
+    for document in tidegate_core::yaml::read_all(manifests).unwrap() {
+        objects.apply(document).unwrap();
     }
     objects
 }

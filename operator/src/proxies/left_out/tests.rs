@@ -26,7 +26,7 @@ fn the_event_names_what_is_missing_and_what_to_paste() {
 fn what_to_paste_is_yaml_with_the_expression_itself() {
     let text = StatisticsLeftOut(statistics(vec!["downstream_rq_total"], vec![])).to_string();
     let pasted = text.split(" - ").skip(1).map(|part| part.split_inclusive('}').next().unwrap());
-    let values = pasted.map(|yaml| serde_yaml_ng::from_str::<serde_json::Value>(yaml).unwrap()["value"].clone());
+    let values = pasted.map(|yaml| tidegate_core::yaml::read::<serde_json::Value>(yaml).unwrap()["value"].clone());
     assert_eq!(values.collect::<Vec<_>>(), [MATCH_CLUSTERS, MATCH_LISTENERS]);
     assert!(![MATCH_CLUSTERS, MATCH_LISTENERS].concat().contains(['\\', '\'', '}']));
 }

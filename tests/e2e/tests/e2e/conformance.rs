@@ -189,7 +189,7 @@ fn watched_replicas(scenario: &Scenario) -> Result<watch::Receiver<Vec<u32>>> {
 }
 
 fn embedded_replicas() -> Result<Vec<u32>> {
-    let object: ScaledObject = serde_yaml_ng::from_str(&format!("metadata: {{name: scripted}}\nspec:{SPEC}"))?;
+    let object: ScaledObject = tidegate_core::yaml::read(&format!("metadata: {{name: scripted}}\nspec:{SPEC}"))?;
     // The flags with which the stack runs kube-controller-manager.
     let flags = ControllerFlags { sync_period: Duration::from_secs(1), ..ControllerFlags::default() };
     let sample =

@@ -10,8 +10,8 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
     core::TypeMeta,
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
+use tidegate_core::yaml;
 
 use crate::wait::eventually;
 
@@ -98,8 +98,7 @@ pub(super) async fn established(client: &Client, group: &str) -> Result<()> {
 
 /// Returns the documents of a YAML stream, without empty ones.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>> {
-    let all = serde_yaml_ng::Deserializer::from_str(text).map(Value::deserialize).collect::<Result<Vec<_>, _>>()?;
-    Ok(all.into_iter().filter(|document| !document.is_null()).collect())
+    Ok(yaml::read_all(text)?)
 }
 
 #[cfg(test)]

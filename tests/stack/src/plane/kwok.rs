@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tidegate_core::yaml;
 
 use crate::{network::FAKE_PODS, plane::apply, pods::REAL_IMAGES};
 
@@ -23,7 +24,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         for mut stage in apply::documents(&fs::read_to_string(entry?.path())?)? {
             leave_real_pods_alone(&mut stage)?;
             text.push_str("---\n");
-            text.push_str(&serde_yaml_ng::to_string(&stage)?);
+            text.push_str(&yaml::write(&stage)?);
         }
     }
     fs::write(&stages, text)?;
