@@ -83,7 +83,9 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
     }
-    service.operator(client, watches.clone(), args.scaler.endpoint(), lease, &demands);
+    let asked =
+        OperatorSettings { scaler: args.scaler.endpoint(), lease, above_maximum_after: args.above_maximum_after };
+    service.operator(client, watches.clone(), asked, &demands);
     service.admin(watches.plan(), demands, Some(watches)).await
 }
 
@@ -147,6 +149,13 @@ async fn connect() -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
+/// Settings of the parts that write to the cluster.
+struct OperatorSettings {
+    scaler: ScalerEndpoint,
+    lease: LeaseSettings,
+    above_maximum_after: Duration,
+}
+
 /// The running parts of the process, and the token that stops them.
 struct Service {
     args: ServeArgs,
@@ -199,14 +208,8 @@ impl Service {
     }
 
     /// Starts competing for the Lease, and starts the parts that write while it is held.
-    fn operator(
-        &mut self,
-        client: Client,
-        watches: Watches,
-        scaler: ScalerEndpoint,
-        lease: LeaseSettings,
-        demands: &Arc<Demands>,
-    ) {
+    fn operator(&mut self, client: Client, watches: Watches, settings: OperatorSettings, demands: &Arc<Demands>) {
+        let OperatorSettings { scaler, lease, above_maximum_after } = settings;
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
@@ -226,20 +229,20 @@ impl Service {
         self.part(proxies::run(self.listeners(demands), context.clone()));
         let scraped = self.args.source.source != Source::Otlp;
         self.part(proxies::report_left_out(scraped, context.clone()));
-        self.report_signals(&context, demands);
+        self.report_signals(above_maximum_after, &context, demands);
         self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
         self.part(scaled_objects(client.clone(), context, scaler, lease.clone(), metrics));
         self.part(lease::compete(client, lease, term, self.stop.clone()));
     }
 
     /// Starts the parts that write events about the signals of workloads; other events are about their annotations.
-    fn report_signals(&mut self, context: &OperatorContext, demands: &Arc<Demands>) {
+    fn report_signals(&mut self, above_maximum_after: Duration, context: &OperatorContext, demands: &Arc<Demands>) {
         let (signals, of_needs, of_measured) =
             (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
         let missing = Arc::new(move |namespace: &str, workload: &PlannedWorkload| signals.missing(namespace, workload));
         self.part(workloads::report_missing(missing, context.clone()));
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
-        self.part(workloads::report_above(needs, context.clone()));
+        self.part(workloads::report_above(above_maximum_after, needs, context.clone()));
         let unmeasured = Arc::new(move |id: &WorkloadId, plan: &Plan| of_measured.not_measured(id, plan));
         self.part(workloads::report_not_measured(unmeasured, context.clone()));
     }
