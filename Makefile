@@ -14,8 +14,8 @@ SCRIPTS := .ci/run charts/test.sh sim/tests/oracle/run.sh tests/cluster.sh
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # Seconds of each fuzz target.
 FUZZ_SECONDS := 60
-# Tests that run at one time, end to end: they wait most of the time, but each has an Envoy, a load and pods.
-E2E_THREADS := $(shell echo $$((2 * $$(nproc))))
+# All end-to-end tests are started at once: tests/e2e/src/turns.rs says which of them run, and in what order.
+E2E_THREADS := 1000
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24

@@ -87,7 +87,13 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
     }
-    let context = service.operator(client, watches.clone(), args.scaler.endpoint(), lease, &demands, args.burst);
+    let asked = OperatorSettings {
+        scaler: args.scaler.endpoint(),
+        lease,
+        above_maximum_after: args.above_maximum_after,
+        bursts: args.burst,
+    };
+    let context = service.operator(client, watches.clone(), asked, &demands);
     if let Some(hold) = &hold {
         service.hold(hold, &demands, context);
     }
@@ -150,6 +156,15 @@ async fn connect() -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
+/// Settings of the parts that write to the cluster.
+struct OperatorSettings {
+    scaler: ScalerEndpoint,
+    lease: LeaseSettings,
+    above_maximum_after: Duration,
+    /// Whether replicas are added at once where annotations do not say otherwise
+    bursts: bool,
+}
+
 /// The running parts of the process, and the token that stops them.
 struct Service {
     args: ServeArgs,
@@ -210,11 +225,10 @@ impl Service {
         &mut self,
         client: Client,
         watches: Watches,
-        scaler: ScalerEndpoint,
-        lease: LeaseSettings,
+        settings: OperatorSettings,
         demands: &Arc<Demands>,
-        bursts: bool,
     ) -> OperatorContext {
+        let OperatorSettings { scaler, lease, above_maximum_after, bursts } = settings;
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
@@ -234,13 +248,13 @@ impl Service {
         self.part(proxies::run(self.listeners(demands), context.clone()));
         let scraped = self.args.source.source != Source::Otlp;
         self.part(proxies::report_left_out(scraped, context.clone()));
-        self.report_signals(&context, demands);
-        let (of_bursts, by_default) = (Arc::clone(demands), bursts);
-        let bursts = Arc::new(move |plan: &Plan| {
+        self.report_signals(above_maximum_after, &context, demands);
+        let of_bursts = Arc::clone(demands);
+        let found = Arc::new(move |plan: &Plan| {
             let burst = |Burst { id, has, needs }| workloads::Burst { id, has, needs };
-            of_bursts.bursts(plan, by_default).into_iter().map(burst).collect()
+            of_bursts.bursts(plan, bursts).into_iter().map(burst).collect()
         });
-        self.part(workloads::add_replicas(bursts, context.clone(), metrics.clone()));
+        self.part(workloads::add_replicas(found, context.clone(), metrics.clone()));
         self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
         self.part(scaled_objects(client.clone(), context.clone(), scaler, lease.clone(), metrics));
         self.part(lease::compete(client, lease, term, self.stop.clone()));
@@ -257,13 +271,13 @@ impl Service {
     }
 
     /// Starts the parts that write events about the signals of workloads; other events are about their annotations.
-    fn report_signals(&mut self, context: &OperatorContext, demands: &Arc<Demands>) {
+    fn report_signals(&mut self, above_maximum_after: Duration, context: &OperatorContext, demands: &Arc<Demands>) {
         let (signals, of_needs, of_measured) =
             (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
         let missing = Arc::new(move |namespace: &str, workload: &PlannedWorkload| signals.missing(namespace, workload));
         self.part(workloads::report_missing(missing, context.clone()));
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
-        self.part(workloads::report_above(needs, context.clone()));
+        self.part(workloads::report_above(above_maximum_after, needs, context.clone()));
         let unmeasured = Arc::new(move |id: &WorkloadId, plan: &Plan| of_measured.not_measured(id, plan));
         self.part(workloads::report_not_measured(unmeasured, context.clone()));
     }

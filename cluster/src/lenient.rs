@@ -45,7 +45,9 @@ impl fmt::Display for Misread {
         let Self { field, got, expected, read_as } = self;
         let (shown, wanted) = (shortened(&got.to_string()), in_words(expected));
         match read_as {
-            Some(Value::String(_)) => write!(f, "{field} is {shown} without quotes, but is a text: write \"{shown}\""),
+            Some(Value::String(_)) => {
+                write!(f, "{field} is read as {shown} without quotes, but is a text: set it in quotes")
+            }
             Some(meant) => {
                 write!(f, "{field} is the text {shown}, but {wanted} is wanted: write {meant} without quotes")
             }
@@ -207,7 +209,7 @@ const SWITCHES: [(&str, bool); 6] =
     [("y", true), ("yes", true), ("on", true), ("n", false), ("no", false), ("off", false)];
 
 /// The meaning of such a word, however it is capitalised.
-pub(crate) fn switch(word: &str) -> Option<bool> {
+fn switch(word: &str) -> Option<bool> {
     SWITCHES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, on)| *on)
 }
 

@@ -269,21 +269,13 @@ impl Reader {
             let unseen = unseen(path, &value, self.namespace.as_deref());
             return unseen.into_iter().for_each(|what| self.error(path, Some(document.first_line()), what));
         }
-        for (key, word) in document.switches(&value) {
-            let line = document.line_of(&key, &Value::from(word.as_str()));
-            self.error(
-                path,
-                Some(line),
-                format!("{key} is {word} without quotes, which kubectl reads as true or false: set it in quotes"),
-            );
-        }
         for field in ["name", "namespace"] {
             if let Some(text) = quoted(&mut value, field) {
                 let line = document.line_of(field, &Value::from(text.as_str()));
                 self.error(
                     path,
                     Some(line),
-                    format!("metadata.{field} is {text} without quotes, but is a text: write \"{text}\""),
+                    format!("metadata.{field} is read as {text} without quotes, but is a text: set it in quotes"),
                 );
             }
         }

@@ -93,7 +93,7 @@ reasons! {
         "Kafka's lag, a query's answer or a model server's metrics are unknown, and why. The last value is used for `--stale-after`, then replicas are held"
         "The text names the source and its error";
     AboveMaximum Warning [Workload]
-        "Demand has asked for more than `max-replicas` for 5 min"
+        "Demand has asked for more than `max-replicas` for `--above-maximum-after` (5 min)"
         "Raise `max-replicas`, or accept that requests wait";
     ZeroNeedsWakeSignal Warning [Workload]
         "`min-replicas` is 0, but nothing could wake it from zero, and why requests cannot: one replica is kept"

@@ -26,6 +26,9 @@ pub(crate) struct ScalerEndpointArgs {
     /// The ClusterTriggerAuthentication with KEDA's caCert, tlsClientCert and tlsClientKey for it
     #[arg(long, env = "TIDEGATE_SCALER_AUTHENTICATION", value_name = "NAME", requires = "scaler_tls")]
     scaler_authentication: Option<String>,
+    /// How often KEDA polls a workload that may be at zero, in whole seconds
+    #[arg(long, env = "TIDEGATE_POLLING_INTERVAL", default_value = "15s", value_name = "TIME", value_parser = whole_seconds)]
+    polling_interval: Duration,
 }
 
 impl ScalerEndpointArgs {
@@ -34,8 +37,16 @@ impl ScalerEndpointArgs {
             address: self.scaler_address.clone(),
             tls: self.scaler_tls,
             authentication: self.scaler_authentication.clone(),
+            polling_interval: self.polling_interval,
         }
     }
+}
+
+/// Parses a time for a field that Kubernetes counts in whole seconds.
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let wanted = || "wants a time in whole seconds, from 1s, such as 15s".to_owned();
+    let time = humantime::parse_duration(text).map_err(|_| wanted())?;
+    (time.as_secs() > 0 && time.subsec_nanos() == 0).then_some(time).ok_or_else(wanted)
 }
 
 /// Which Envoy Gateways there are.
@@ -99,6 +110,9 @@ pub(crate) struct ServiceArgs {
     pub(crate) pod_name: Option<String>,
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pub(crate) pod_namespace: Option<String>,
+    /// How long demand has to be above a workload's maximum before an event says so
+    #[arg(long, env = "TIDEGATE_ABOVE_MAXIMUM_AFTER", default_value = "5m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) above_maximum_after: Duration,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
     #[command(flatten)]
@@ -170,4 +184,18 @@ pub(crate) struct ServeArgs {
     pub(crate) stale_after: Duration,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_for_kubernetes_is_of_whole_seconds() {
+        assert_eq!(whole_seconds("1m 30s"), Ok(Duration::from_secs(90)));
+        for refused in ["0s", "500ms", "1s 1ms", "15", "soon", ""] {
+            let said = whole_seconds(refused);
+            assert!(said.as_ref().is_err_and(|said| said.contains("from 1s")), "{refused}: {said:?}");
+        }
+    }
 }

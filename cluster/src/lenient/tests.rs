@@ -37,9 +37,9 @@ fn what_was_meant_is_read_where_it_is_plain_and_said() {
     assert_eq!(
         told,
         [
-            "metadata.labels.version is 1.5 without quotes, but is a text: write \"1.5\"",
+            "metadata.labels.version is read as 1.5 without quotes, but is a text: set it in quotes",
             "spec.ports[0].port is the text \"80\", but a number up to 65535 is wanted: write 80 without quotes",
-            "spec.selector.on is true without quotes, but is a text: write \"true\"",
+            "spec.selector.on is read as true without quotes, but is a text: set it in quotes",
         ]
     );
 }
@@ -74,7 +74,7 @@ fn an_annotation_without_quotes_is_read_and_said() {
     assert_eq!(
         told::<Workload>(workload),
         [
-            "metadata.annotations[\"tidegate.dev/max-replicas\"] is 20 without quotes, but is a text: write \"20\"",
+            "metadata.annotations[\"tidegate.dev/max-replicas\"] is read as 20 without quotes, but is a text: set it in quotes",
             "spec.replicas is \"two\", but a number, 0 or more, is wanted: read as if it were not set",
         ]
     );

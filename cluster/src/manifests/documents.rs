@@ -1,12 +1,9 @@
 //! The documents of a file: YAML or JSON, several of each.
 
 use serde_json::Value;
-use tidegate_core::{
-    key::PREFIX,
-    yaml::{self, YamlError},
-};
+use tidegate_core::yaml::{self, YamlError};
 
-use crate::lenient::{Placeholder, switch};
+use crate::lenient::Placeholder;
 
 /// One document, as text.
 pub(super) struct Document<'a> {
@@ -30,19 +27,6 @@ impl Document<'_> {
         lines.unwrap_or(self.first_line())
     }
 
-    /// Names and annotations of Tidegate that are a word without quotes which is true or false in YAML 1.1, as kubectl reads it: the
-    /// fields and the words.
-    pub(super) fn switches(&self, object: &Value) -> Vec<(String, String)> {
-        let metadata = object.get("metadata").and_then(Value::as_object).into_iter().flatten();
-        let names = metadata.clone().filter(|(key, _)| matches!(key.as_str(), "name" | "namespace"));
-        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
-        let ours = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(PREFIX));
-        let words = names.chain(ours);
-        let words = words.filter_map(|(key, value)| Some((key, value.as_str().filter(|word| switch(word).is_some())?)));
-        let plain = words.filter(|(key, word)| self.text.lines().any(|line| has_plain(line, key, word)));
-        plain.map(|(key, word)| (key.clone(), word.to_owned())).collect()
-    }
-
     /// The first line of the file that says something.
     pub(super) fn first_line(&self) -> usize {
         self.find(says_something).unwrap_or(self.line)
@@ -51,14 +35,6 @@ impl Document<'_> {
     fn find(&self, shows: impl Fn(&str) -> bool) -> Option<usize> {
         self.text.lines().position(shows).map(|index| self.line + index)
     }
-}
-
-/// Whether a line has this key with this value, without quotes.
-fn has_plain(line: &str, key: &str, word: &str) -> bool {
-    let value =
-        line.split_once(key).and_then(|(_, rest)| rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':'));
-    let rest = value.and_then(|value| value.trim_start().strip_prefix(word));
-    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '-' || next == '_'))
 }
 
 /// An error in a document.

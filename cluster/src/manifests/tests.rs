@@ -61,30 +61,6 @@ fn anchors_and_merge_keys_are_resolved() {
 }
 
 #[test]
-fn a_word_without_quotes_that_kubectl_reads_as_a_flag_is_reported_where_it_matters() {
-    let annotated = |hours: &str| {
-        format!(
-            "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\n    keda.sh/a: off\n    {hours}\n"
-        )
-    };
-    let told = |hours: &str| messages(&annotated(hours));
-    let expected =
-        "a.yaml:7: tidegate.dev/hours is off without quotes, which kubectl reads as true or false: set it in quotes";
-    assert_eq!(told("tidegate.dev/hours: off"), [expected]);
-    assert_eq!(told("'tidegate.dev/hours' : off # at night"), [expected]);
-    for fine in
-        ["tidegate.dev/hours: 'off'", "tidegate.dev/hours: \"off\"", "tidegate.dev/hours: Mo-Fr off", "x.y/z: off"]
-    {
-        assert_eq!(told(fine), Vec::<String>::new(), "{fine}");
-    }
-    let norway = SERVICE.replace("{name: a}", "{name: a, namespace: no}");
-    assert_eq!(
-        messages(&norway),
-        ["a.yaml:3: namespace is no without quotes, which kubectl reads as true or false: set it in quotes"]
-    );
-}
-
-#[test]
 fn an_error_names_file_and_line_and_the_rest_is_read() {
     let text = format!("kind: Service\nmetadata:\n  name: [\n---\n{SERVICE}");
     assert_eq!(messages(&text), ["a.yaml:3: unclosed bracket '['"]);
@@ -182,7 +158,7 @@ fn a_value_is_found_on_the_line_of_its_own_field() {
     let text = format!("{SERVICE}spec:\n  x: v1\n  selector:\n    v: 1\n");
     assert_eq!(
         messages(&text),
-        ["a.yaml:7: Service a: spec.selector.v is 1 without quotes, but is a text: write \"1\""]
+        ["a.yaml:7: Service a: spec.selector.v is read as 1 without quotes, but is a text: set it in quotes"]
     );
 }
 
@@ -190,8 +166,9 @@ fn a_value_is_found_on_the_line_of_its_own_field() {
 fn a_value_that_kubectl_takes_for_a_boolean_or_a_number_is_reported_where_a_text_is_wanted() {
     for (written, read) in [("yes", "true"), ("off", "false"), ("010", "8"), ("0x1F", "31")] {
         let text = format!("{SERVICE}spec:\n  x: [true, 8, 31, false]\n  selector:\n    v: {written}\n");
-        let wanted =
-            format!("a.yaml:7: Service a: spec.selector.v is {read} without quotes, but is a text: write \"{read}\"");
+        let wanted = format!(
+            "a.yaml:7: Service a: spec.selector.v is read as {read} without quotes, but is a text: set it in quotes"
+        );
         assert_eq!(messages(&text), [wanted]);
     }
 }
@@ -241,7 +218,10 @@ fn a_namespace_that_nobody_named_is_left_out_again() {
 #[test]
 fn a_namespace_that_is_a_number_is_read_as_a_name() {
     let text = DEPLOYMENT.replace("name: api", "name: api, namespace: 2024");
-    assert_eq!(messages(&text), ["a.yaml:3: metadata.namespace is 2024 without quotes, but is a text: write \"2024\""]);
+    assert_eq!(
+        messages(&text),
+        ["a.yaml:3: metadata.namespace is read as 2024 without quotes, but is a text: set it in quotes"]
+    );
     let known = WorkloadId { namespace: "2024".to_owned(), kind: WorkloadKind::Deployment, name: "api".to_owned() };
     assert!(read(&text).objects.workload(&known).is_some());
 }

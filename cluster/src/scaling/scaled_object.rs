@@ -147,7 +147,7 @@ fn build(
     }
     // Above zero KEDA leaves everything to the HPA, and warns of intervals that have no effect.
     if min == 0 {
-        object["spec"]["pollingInterval"] = json!(15);
+        object["spec"]["pollingInterval"] = json!(settings.scaler.polling_interval.as_secs());
         object["spec"]["cooldownPeriod"] = json!(intent.zero_after().as_secs());
         // Until the trigger was active once, KEDA applies no cool-down: a workload under load whose signal happens to be 0 would be
         // at zero within seconds (`scaleToZeroOrIdle` in its scale_scaledobjects.go).
@@ -175,6 +175,8 @@ fn build(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use tidegate_core::{calendar::Calendars, gate::NotHeld, intent::Annotations, plan::Replicas};
 
@@ -266,7 +268,12 @@ mod tests {
     #[test]
     fn keda_is_told_of_tls_and_where_its_certificates_are() {
         let address = "tidegate:9090".to_owned();
-        let scaler = ScalerEndpoint { address, tls: true, authentication: Some("tidegate".to_owned()) };
+        let scaler = ScalerEndpoint {
+            address,
+            tls: true,
+            authentication: Some("tidegate".to_owned()),
+            ..ScalerEndpoint::default()
+        };
         let desired = desired_with(&[("requests-per-second", "100")], &Settings { scaler, ..settings(true) });
         let trigger = desired.scaled_object.unwrap()["spec"]["triggers"][0].clone();
         assert_eq!(trigger["metadata"]["enableTLS"], "true");
@@ -325,5 +332,16 @@ mod tests {
             prop_assert!(one == other || short != name(&deployment(&other), false));
             prop_assert!(one.len() > LONGEST_NAME || short == one);
         }
+    }
+    #[test]
+    fn only_what_may_be_at_zero_is_polled_and_as_often_as_was_set() {
+        let polled = |settings: &Settings, min| {
+            let annotations = [("kafka-lag", "10"), ("kafka-group", "billing"), ("min-replicas", min)];
+            desired_with(&annotations, settings).scaled_object.unwrap()["spec"]["pollingInterval"].clone()
+        };
+        let scaler = ScalerEndpoint { polling_interval: Duration::from_secs(2), ..ScalerEndpoint::default() };
+        let often = Settings { scaler, ..settings(true) };
+        assert_eq!([polled(&settings(true), "0"), polled(&often, "0")], [json!(15), json!(2)]);
+        assert_eq!(polled(&often, "1"), Value::Null);
     }
 }

@@ -1,5 +1,7 @@
 //! Settings that all ScaledObjects have in common.
 
+use std::time::Duration;
+
 /// Settings that all ScaledObjects have in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -12,8 +14,8 @@ pub struct Settings {
     pub tolerance: bool,
 }
 
-/// How KEDA reaches the scaler, and how they authenticate each other.
-#[derive(Debug, Clone, Default)]
+/// How KEDA reaches the scaler, how they authenticate each other, and how often KEDA asks for what is at zero.
+#[derive(Debug, Clone)]
 pub struct ScalerEndpoint {
     /// `HOST:PORT`
     pub address: String,
@@ -22,4 +24,18 @@ pub struct ScalerEndpoint {
     /// The ClusterTriggerAuthentication that holds `caCert`, `tlsClientCert` and `tlsClientKey`. Without one KEDA trusts its
     /// system's CAs. KEDA takes these from nowhere else (`authParams` in its external_scaler.go).
     pub authentication: Option<String>,
+    /// `pollingInterval` of workloads that may be at zero, in whole seconds. KEDA is told of a change at once (it holds a stream
+    /// open), so this is how soon it notices that the cool-down is over, and tries again after an error.
+    pub polling_interval: Duration,
+}
+
+impl ScalerEndpoint {
+    /// The default of [`polling_interval`](Self::polling_interval)
+    pub const POLLING_INTERVAL: Duration = Duration::from_secs(15);
+}
+
+impl Default for ScalerEndpoint {
+    fn default() -> Self {
+        Self { address: String::new(), tls: false, authentication: None, polling_interval: Self::POLLING_INTERVAL }
+    }
 }

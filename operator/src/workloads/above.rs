@@ -15,9 +15,6 @@ use tokio::time::Instant;
 use super::{detail::Detail, reports::report};
 use crate::context::Context;
 
-/// Time before an episode is reported: a shorter peak is what a maximum is for.
-const PATIENCE: Duration = Duration::from_mins(5);
-
 /// Function that returns the replicas that a workload's demand asks for; `None` while nothing is known.
 pub type Needs = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<Desired> + Send + Sync>;
 
@@ -26,6 +23,7 @@ pub type Needs = Arc<dyn Fn(&WorkloadId, &Plan) -> Option<Desired> + Send + Sync
 /// Two are equal if the maximum is, however much more is asked for: an episode is one notice for as long as it lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AboveMaximum {
+    after: Duration,
     wanted: Detail<u32>,
     maximum: u32,
     decided_by: Detail<Option<Signal>>,
@@ -33,12 +31,10 @@ pub struct AboveMaximum {
 
 impl fmt::Display for AboveMaximum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wanted, maximum, decided_by } = self;
-        write!(
-            f,
-            "demand has asked for more than {maximum} replicas for {} min, now for {wanted}",
-            PATIENCE.as_secs() / 60
-        )?;
+        let Self { after, wanted, maximum, decided_by } = self;
+        let (time, unit) =
+            if after.as_secs() % 60 == 0 { (after.as_secs() / 60, "min") } else { (after.as_secs(), "s") };
+        write!(f, "demand has asked for more than {maximum} replicas for {time} {unit}, now for {wanted}")?;
         if let Detail(Some(signal)) = decided_by {
             write!(f, " (decided by {signal})")?;
         }
@@ -53,19 +49,24 @@ impl Notice for AboveMaximum {
 }
 
 /// Since when each workload's demand has asked for more than the maximum.
-#[derive(Debug, Default)]
-struct Episodes(HashMap<WorkloadId, Instant>);
+#[derive(Debug)]
+struct Episodes {
+    /// Time before an episode is reported: a shorter peak is what a maximum is for
+    after: Duration,
+    since: HashMap<WorkloadId, Instant>,
+}
 
 impl Episodes {
     /// Updates the episode of a workload; returns the notice that is due, if any.
     fn look(&mut self, id: &WorkloadId, desired: Option<Desired>, now: Instant) -> Option<AboveMaximum> {
         let desired = desired?;
         if desired.limit != Some(Limit::MaxReplicas) {
-            self.0.remove(id);
+            self.since.remove(id);
             return None;
         }
-        let since = *self.0.entry(id.clone()).or_insert(now);
-        (now.saturating_duration_since(since) >= PATIENCE).then_some(AboveMaximum {
+        let since = *self.since.entry(id.clone()).or_insert(now);
+        (now.saturating_duration_since(since) >= self.after).then_some(AboveMaximum {
+            after: self.after,
             wanted: Detail(desired.unbounded),
             maximum: desired.replicas,
             decided_by: Detail(desired.decided_by),
@@ -73,11 +74,11 @@ impl Episodes {
     }
 }
 
-/// Reports every episode, while this replica leads.
-pub async fn report_above(needs: Needs, context: Context) {
-    let mut episodes = Episodes::default();
+/// Reports every episode that lasts for `after`, while this replica leads.
+pub async fn report_above(after: Duration, needs: Needs, context: Context) {
+    let mut episodes = Episodes { after, since: HashMap::new() };
     let look = |plan: &Plan| {
-        episodes.0.retain(|id, _| plan.workloads.contains_key(id));
+        episodes.since.retain(|id, _| plan.workloads.contains_key(id));
         let now = Instant::now();
         let notice = |id: &WorkloadId| Some((id.clone(), vec![episodes.look(id, needs(id, plan), now)?]));
         plan.workloads.keys().filter_map(notice).collect()
@@ -102,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_need_above_the_maximum_is_reported_after_five_minutes_and_a_short_peak_is_not() {
-        let (mut episodes, start) = (Episodes::default(), Instant::now());
+        let mut episodes = Episodes { after: Duration::from_mins(5), since: HashMap::new() };
+        let start = Instant::now();
         let mut told = |minutes: u64, needs| {
             let told = episodes.look(&id(), needs, start + Duration::from_mins(minutes));
             told.map(|told| told.to_string())
@@ -117,6 +119,17 @@ mod tests {
                 "demand has asked for more than 10 replicas for 5 min, now for 12 (decided by output-tokens-per-second): raise \
                  tidegate.dev/max-replicas, or requests wait"
             )
+        );
+    }
+    #[test]
+    fn a_time_of_seconds_is_said_in_seconds() {
+        let mut episodes = Episodes { after: Duration::from_secs(20), since: HashMap::new() };
+        let start = Instant::now();
+        assert_eq!(episodes.look(&id(), Some(wants(14)), start), None);
+        let told = episodes.look(&id(), Some(wants(14)), start + Duration::from_secs(20)).map(|told| told.to_string());
+        assert!(
+            told.as_ref().is_some_and(|told| told.contains("more than 10 replicas for 20 s, now for 14")),
+            "{told:?}"
         );
     }
 }

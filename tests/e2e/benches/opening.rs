@@ -23,7 +23,7 @@ const WATCHED: Duration = Duration::from_secs(180);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::as_shipped().await?;
     println!(
         "| workloads of each kind; seconds after the minute | first | median | last | opened |\n|---|---|---|---|---|"
     );

@@ -46,7 +46,7 @@ struct Seen {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::as_shipped().await?;
     let mut runs = Vec::new();
     for number in 0..NAMESPACES {
         runs.push(Run::start(number).await?);

@@ -1,65 +1,62 @@
 //! Tidegate on the cluster, installed once with Helm, as a user installs it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use tokio::sync::{OnceCell, RwLock};
+use anyhow::{Context, Result};
+use tokio::sync::OnceCell;
 
 use crate::{
     kubectl::{apply, get, run},
-    scenario::until,
+    turns::{Order, Turn, Waiting},
 };
 
 /// Address at which KEDA reaches the scaler.
 pub const SCALER_ADDRESS: &str = "tidegate.tidegate-system.svc:9090";
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
-/// Lock of the peers: tests that use them hold it for reading, a test that takes one away for writing.
-static PEERS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
-/// Lock of Gateways: tests that have some hold it for reading, a test that wants to have the only ones for writing.
-static GATEWAYS: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
-/// The right to use the cluster.
+/// The right to use the cluster, beside other tests.
 pub struct Cluster {
-    peers: Box<dyn Send + Sync>,
-    _gateways: Box<dyn Send + Sync>,
+    turn: Turn,
 }
 
 impl Cluster {
     /// Shares the cluster with other tests: for tests that leave the peers alone.
     pub async fn shared() -> Result<Self> {
-        let gateways = GATEWAYS.read().await;
-        let peers = PEERS.read().await;
-        INSTALLED.get_or_try_init(install).await?;
-        Ok(Self { peers: Box::new(peers), _gateways: Box::new(gateways) })
+        Self::in_order(Order::Middle).await
+    }
+
+    /// The same for tests that take longer than a minute: they start before the others.
+    pub async fn shared_for_long() -> Result<Self> {
+        Self::in_order(Order::First).await
+    }
+
+    /// Shares the cluster once no other test waits for it: for tests that want to be [`alone`](Self::alone) later, and have to set
+    /// something up before, as others of them do at the same time.
+    pub async fn at_the_end() -> Result<Self> {
+        Self::in_order(Order::Last).await
+    }
+
+    /// The cluster with the times that the chart sets by default, for benchmarks: each runs in a stack of its own.
+    pub async fn as_shipped() -> Result<Self> {
+        Self::installed(Order::Middle, &[]).await
     }
 
     /// Waits until no other test uses the peers, and keeps it so: for tests that take one away.
     pub async fn alone(self) -> Self {
-        drop(self.peers);
-        Self { peers: Box::new(PEERS.write().await), ..self }
+        Self { turn: self.turn.alone().await }
     }
 
-    /// Waits until no other test has anything in the cluster, and keeps it so: for tests that other proxies would disturb.
-    pub async fn empty() -> Result<Self> {
-        let gateways = GATEWAYS.write().await;
-        INSTALLED.get_or_try_init(install).await?;
-        // Envoy Gateway forgets the proxies of Gateways that are deleted while it, or the API server, is away.
-        let proxies = ["-n", "envoy-gateway-system", "-l", "gateway.envoyproxy.io/owning-gateway-name"];
-        run("kubectl", &[&["delete", "deployments,services,serviceaccounts,configmaps"][..], &proxies].concat(), None)
-            .await?;
-        until("the proxies of other tests are gone", async || {
-            let proxies = get(&[&["pods"][..], &proxies].concat()).await?;
-            let left: Vec<_> =
-                proxies["items"].as_array().into_iter().flatten().map(|pod| &pod["metadata"]["name"]).collect();
-            ensure!(left.is_empty(), "{left:?} are left");
-            Ok(())
-        })
-        .await?;
-        Ok(Self { peers: Box::new(()), _gateways: Box::new(gateways) })
+    /// What takes minutes by default takes seconds in tests.
+    async fn in_order(order: Order) -> Result<Self> {
+        Self::installed(order, &["--set", "extraArgs={--above-maximum-after=20s,--polling-interval=2s}"]).await
+    }
+
+    async fn installed(order: Order, settings: &[&str]) -> Result<Self> {
+        let waiting = Waiting::new(order);
+        // While one test installs it, all others join those that wait.
+        INSTALLED.get_or_try_init(async || install(settings).await).await?;
+        Ok(Self { turn: waiting.turn().await })
     }
 
     /// The names of Tidegate's pods.
@@ -93,7 +90,7 @@ async fn kafka_secret() -> Result<()> {
     apply(&secret.to_string()).await
 }
 
-async fn install() -> Result<()> {
+async fn install(settings: &[&str]) -> Result<()> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/tidegate");
     run("helm", &["lint", "--strict", chart], None).await?;
     apply(
@@ -107,5 +104,5 @@ async fn install() -> Result<()> {
     let values = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka-values.yaml");
     kafka_secret().await?;
     let kafka = ["--values", values];
-    run("helm", &[&install[..], &wait[..], &manage[..], &kafka[..]].concat(), None).await.map(drop)
+    run("helm", &[&install[..], &wait[..], &manage[..], settings, &kafka[..]].concat(), None).await.map(drop)
 }

@@ -6,4 +6,6 @@ pub mod cluster;
 pub mod kafka;
 pub mod kubectl;
 pub mod llm;
+mod read;
 pub mod scenario;
+mod turns;

@@ -90,18 +90,40 @@ impl Scenario {
     /// Reads the replicas of a workload twice a second for `period`: every number must be right. Reads without an answer are ignored,
     /// but must be fewer than half.
     pub async fn stays(&self, workload: &str, period: Duration, is_right: impl Fn(u64) -> bool) -> Result<()> {
-        let (end, mut ticks) = (Instant::now() + period, tokio::time::interval(Duration::from_millis(500)));
-        let (mut seen, mut unanswered) = (0, 0);
-        while Instant::now() < end {
-            ticks.tick().await;
-            match self.replicas(workload).await {
-                Ok(replicas) if is_right(replicas) => seen += 1,
-                Ok(replicas) => anyhow::bail!("{workload} has {replicas} replicas"),
-                Err(_) => unanswered += 1,
+        self.stays_through(workload, std::future::ready(Ok(())), period, is_right).await
+    }
+
+    /// Reads the replicas of a workload twice a second while something happens to it, and for `period` after that: every number
+    /// must be right. Reads without an answer are ignored, but must be fewer than half of those after it.
+    pub async fn stays_through<T>(
+        &self,
+        workload: &str,
+        happens: impl Future<Output = Result<T>>,
+        period: Duration,
+        is_right: impl Fn(u64) -> bool,
+    ) -> Result<T> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(500));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut seen, mut unanswered) = (0_u32, 0_u32);
+        let mut happens = std::pin::pin!(happens);
+        let mut happened = None;
+        loop {
+            tokio::select! {
+                result = &mut happens, if happened.is_none() => {
+                    happened = Some((result?, Instant::now()));
+                    (seen, unanswered) = (0, 0);
+                }
+                _ = ticks.tick() => match self.replicas(workload).await {
+                    Ok(replicas) if is_right(replicas) => seen += 1,
+                    Ok(replicas) => anyhow::bail!("{workload} has {replicas} replicas"),
+                    Err(_) => unanswered += 1,
+                },
+            }
+            if let Some((result, _)) = happened.take_if(|(_, at)| at.elapsed() >= period) {
+                anyhow::ensure!(seen > unanswered, "{workload}: {unanswered} looks were not answered, and {seen} were");
+                return Ok(result);
             }
         }
-        anyhow::ensure!(seen > unanswered, "{workload}: {unanswered} looks were not answered, and {seen} were");
-        Ok(())
     }
 
     /// The reasons and messages of the events on an object.

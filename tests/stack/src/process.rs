@@ -87,6 +87,13 @@ impl Supervised {
         self.status.borrow().clone()
     }
 
+    /// Waits until the process has ended although it was started again once, and returns how.
+    pub(crate) async fn ends_again(&self) -> String {
+        let mut status = self.status.clone();
+        let ended = status.wait_for(|status| status.restarts > 0 && status.pid.is_none()).await;
+        ended.ok().and_then(|status| status.last_exit.clone()).unwrap_or_default()
+    }
+
     /// Changes of the status.
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
         self.status.clone()
@@ -193,10 +200,12 @@ impl Keeper {
     }
 
     fn restart(&mut self) {
-        self.status.send_modify(|status| status.restarts += 1);
-        if let Err(error) = self.try_start() {
-            eprintln!("{}: {error:#}", self.program.name);
-            self.schedule();
+        match self.try_start() {
+            Ok(()) => self.status.send_modify(|status| status.restarts += 1),
+            Err(error) => {
+                eprintln!("{}: {error:#}", self.program.name);
+                self.schedule();
+            }
         }
     }
 
@@ -294,6 +303,20 @@ mod tests {
         assert!(process.status().pid.is_none() && process.status().stopped);
         process.order(Order::Start).await.unwrap();
         assert!(process.status().pid.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_process_may_end_once_and_be_started_again_but_not_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let at_first = "test -e again || { touch again; exit 3; }";
+        let once = format!("cd {}; {at_first}; exec sleep 60", folder.path().display());
+        let once = Supervised::start(program(folder.path(), &once)).unwrap();
+        let again = once.watch().wait_for(|status| status.restarts == 1 && status.pid.is_some()).await.unwrap().clone();
+        assert_eq!(again.last_exit.as_deref(), Some("exit status: 3"));
+        assert!(timeout(FIRST_BACK_OFF, once.ends_again()).await.is_err());
+
+        let always = Supervised::start(program(folder.path(), "exit 4")).unwrap();
+        assert_eq!(always.ends_again().await, "exit status: 4");
     }
 
     #[tokio::test]

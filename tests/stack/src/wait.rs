@@ -7,8 +7,9 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Time between two probes.
+/// Time between two probes: the shortest, and the longest, which what takes seconds gets. Most probes start a process.
 const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 /// Calls `probe` until it gives a value, and returns that. After `deadline` the error says `what` was waited for, and has the
 /// error of the last call.
@@ -42,7 +43,7 @@ pub async fn eventually<T>(
                 Some(error) => bail!("not within {deadline:?}: {what}; the last try: {error:#}"),
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep((start.elapsed() / 16).clamp(PAUSE, LONGEST_PAUSE)).await;
     }
 }
 

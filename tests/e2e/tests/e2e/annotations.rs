@@ -111,7 +111,7 @@ async fn somebody_elses_hpa_is_never_touched() -> Result<()> {
 
 #[tokio::test]
 async fn an_hpa_is_taken_over_in_place_under_load_and_the_replicas_stay() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("taken-over").await?;
     scenario.apply(&hpa_by_hand(3)).await?;
     scenario.apply(&http_stack(&[("requests-per-second", "20")])).await?;
@@ -130,7 +130,7 @@ async fn an_hpa_is_taken_over_in_place_under_load_and_the_replicas_stay() -> Res
         Ok(())
     })
     .await?;
-    scenario.stays("task-api", Duration::from_secs(60), |replicas| replicas == 3).await?;
+    scenario.stays("task-api", Duration::from_secs(30), |replicas| replicas == 3).await?;
     scenario.kubectl(&["annotate", "deployment", "task-api", "tidegate.dev/adopt-"]).await?;
     scenario.stays("task-api", Duration::from_secs(10), |replicas| replicas == 3).await?;
     ensure!(scenario.get(&["hpa", "by-hand"]).await?["metadata"]["uid"] == before["metadata"]["uid"]);

@@ -110,7 +110,7 @@ impl Scripted {
 
 #[tokio::test]
 async fn the_embedded_loop_goes_through_the_same_replicas_as_the_real_keda_and_hpa() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("conformance").await?;
     let (value, script) = watch::channel(SCRIPT[0].1);
     let listener = TcpListener::bind("127.0.0.1:0").await?;

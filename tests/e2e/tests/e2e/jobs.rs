@@ -50,7 +50,7 @@ async fn wait_for_jobs(scenario: &Scenario, wanted: usize) -> Result<()> {
 
 #[tokio::test]
 async fn a_hand_written_scaled_job_gets_jobs_by_lag_and_none_while_it_is_not_known() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("scaled-job").await?;
     let kafka = Kafka::at(BROKER);
     scenario.apply(&example()).await?;
@@ -74,7 +74,7 @@ async fn a_hand_written_scaled_job_gets_jobs_by_lag_and_none_while_it_is_not_kno
     wait_for_jobs(&scenario, 5).await?;
     // All is read, so Jobs that end are not replaced.
     kafka.commit(NAME, "reports-eu", &[(0, 120), (1, 500)]).await?;
-    sleep(Duration::from_secs(15)).await;
+    sleep(Duration::from_secs(5)).await;
     scenario.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
     wait_for_jobs(&scenario, 0).await
 }

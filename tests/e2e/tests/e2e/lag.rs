@@ -251,7 +251,7 @@ async fn a_share_group_has_no_lag_and_a_new_group_of_any_other_kind_has() -> Res
 
 #[tokio::test]
 async fn lag_outlives_the_brokers_that_tell_it() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("kafka-brokers").await?;
     let mut brokers = Brokers::start().await?;
     let kafka = brokers.kafka();
@@ -308,7 +308,7 @@ const PACE: i64 = 10;
 
 #[tokio::test]
 async fn lag_in_seconds_gives_as_many_replicas_as_read_it_in_time() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("kafka-seconds").await?;
     let kafka = Kafka::at(BROKER);
     kafka.topic("backlog", 1).await?;

@@ -19,7 +19,7 @@ async fn holder() -> Result<String> {
 
 #[tokio::test]
 async fn a_replica_that_is_stopped_hands_the_lease_over_and_the_other_goes_on() -> Result<()> {
-    let _cluster = Cluster::shared().await?.alone().await;
+    let _cluster = Cluster::at_the_end().await?.alone().await;
     let first = until("somebody holds the Lease", holder).await?;
     kubectl(&["delete", "pod", "-n", "tidegate-system", &first, "--wait=false"]).await?;
     let asked = Instant::now();

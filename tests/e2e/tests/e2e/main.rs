@@ -1,7 +1,7 @@
 //! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus.
 //!
 //! `make test-e2e` boots the stack and runs them in it. Each test has its own namespace, so they run side by side; tests that
-//! take a peer away (`outages`) run alone.
+//! take a peer away (`outages`) run alone, at the end.
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
@@ -13,6 +13,7 @@ mod kafka;
 mod lag;
 mod lease;
 mod outages;
+mod reads;
 mod standalone;
 mod tokens;
 mod traffic;

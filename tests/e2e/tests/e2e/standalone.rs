@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -12,7 +13,6 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyP
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::{
-    net::TcpListener,
     process::{Child, Command},
     time::Instant,
 };
@@ -52,8 +52,8 @@ impl Beside {
 
 /// Starts a Tidegate beside the one that is installed; returns once it is ready.
 pub(crate) async fn beside(command: &str, args: &[String]) -> Result<Beside> {
-    let (grpc, admin) = (free_address().await?, free_address().await?);
-    let child = Command::new("tidegate")
+    let (grpc, admin) = (own_address(), own_address());
+    let mut child = Command::new("tidegate")
         .args([command, "--log=error"])
         .args(args)
         .arg(format!("--grpc-address={grpc}"))
@@ -62,6 +62,7 @@ pub(crate) async fn beside(command: &str, args: &[String]) -> Result<Beside> {
         .kill_on_drop(true)
         .spawn()?;
     until(&format!("the {command} is ready"), async || {
+        ensure!(child.try_wait()?.is_none(), "it has ended");
         let (status, body) = tidegate_stack::get(&format!("http://{admin}/readyz"), crate::SECOND).await?;
         ensure!(status == 200, "{body}");
         Ok(())
@@ -70,8 +71,10 @@ pub(crate) async fn beside(command: &str, args: &[String]) -> Result<Beside> {
     Ok(Beside { child, grpc, admin })
 }
 
-async fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
+/// An address that nobody else in the stack uses: below the ports that clients get, and given away once.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    (Ipv4Addr::LOCALHOST, NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
 /// A ScaledObject with one trigger. `metadata` has the lines of the trigger's metadata; more of the trigger may follow with less
@@ -97,7 +100,7 @@ spec:
 
 #[tokio::test]
 async fn counts_are_conserved_while_tidegate_has_a_twentieth_of_a_core() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("starved").await?;
     scenario.apply(&http_stack(&[("requests-per-second", "100")])).await?;
     let entrance = scenario.gateway("web", 8080).await?;
@@ -162,11 +165,13 @@ const PUSHED_TO: &str = "10.244.255.238:4317";
 
 #[tokio::test]
 async fn what_a_real_envoy_pushes_over_otlp_gives_the_same_replicas() -> Result<()> {
-    // A proxy of another test would never push, and while one proxy is missing, its traffic is unknown.
-    let _cluster = Cluster::empty().await?;
-    let args = ["--source=otlp", "--token-source=otlp"].map(str::to_owned);
-    let (_scaler, address) = scaler(&[&args[..], &[format!("--otlp-address={PUSHED_TO}")]].concat()).await?;
+    let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("otlp").await?;
+    // A proxy of another test would never push, and while one proxy is missing, its traffic is unknown: so it sees only its own Gateways.
+    let args = ["--source=otlp", "--token-source=otlp"];
+    let own =
+        [format!("--otlp-address={PUSHED_TO}"), format!("--namespace={},envoy-gateway-system", scenario.namespace)];
+    let (_scaler, address) = scaler(&[&args.map(str::to_owned)[..], &own].concat()).await?;
     let (host, port) = PUSHED_TO.split_once(':').unwrap_or_default();
     let envoy_proxy = |name: &str, options: &str| {
         format!(

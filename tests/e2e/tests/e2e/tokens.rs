@@ -126,7 +126,7 @@ async fn a_prometheus_that_scrapes_the_side_cars_gives_the_same_replicas() -> Re
 
 #[tokio::test]
 async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("side-car").await?;
     let annotations = [("output-tokens-per-second", "200"), ("max-replicas", "8")];
     let chat = model(&scenario, &annotations, &FAST).await?;
@@ -189,7 +189,7 @@ async fn tokens_of_a_model_under_another_name_are_not_counted_as_its_own() -> Re
 
 #[tokio::test]
 async fn a_queue_that_grows_while_a_server_starts_is_not_answered_with_ever_more_of_them() -> Result<()> {
-    let cluster = Cluster::shared().await?;
+    let cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("slow-start").await?;
     let annotations = [
         ("output-tokens-per-second", "100000"),

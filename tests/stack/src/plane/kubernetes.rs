@@ -11,7 +11,7 @@ use crate::{
     network::{API_SERVER, SERVICES},
 };
 
-use super::{Plane, lease};
+use super::Plane;
 
 const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
@@ -78,9 +78,7 @@ pub(super) async fn controllers(plane: &Plane, client: &Client) -> Result<()> {
             format!("--authentication-kubeconfig={path}"),
             format!("--authorization-kubeconfig={path}"),
             "--bind-address=127.0.0.1".to_owned(),
-            format!("--leader-elect-lease-duration={}", lease::DURATION),
-            format!("--leader-elect-renew-deadline={}", lease::RENEW_WITHIN),
-            format!("--leader-elect-retry-period={}", lease::RETRY),
+            "--leader-elect=false".to_owned(),
         ]
     };
     let (sync, stabilisation) = plane.settings.profile.hpa();
