@@ -12,6 +12,8 @@ pub(crate) struct EnvoyGateway {
     #[serde(rename = "extensionApis")]
     extension_apis: Option<ExtensionApis>,
     extension_manager: ExtensionManager,
+    /// Several in a row, instead of one
+    extension_managers: Vec<ExtensionManager>,
     provider: Provider,
     /// The EnvoyProxy of the lowest precedence
     pub(crate) envoy_proxy: Option<EnvoyProxySpec>,
@@ -107,7 +109,8 @@ impl EnvoyGateway {
 
     /// Whether an extension server handles this kind, as a filter or a backend.
     pub(crate) fn is_extension(&self, group: &str, kind: &str) -> bool {
-        let mut known = self.extension_manager.resources.iter().chain(&self.extension_manager.backend_resources);
+        let managers = self.extension_managers.iter().chain([&self.extension_manager]);
+        let mut known = managers.flat_map(|manager| manager.resources.iter().chain(&manager.backend_resources));
         known.any(|extension| extension.group == group && extension.kind == kind)
     }
 }
@@ -136,6 +139,21 @@ mod tests {
             (&selector, None, true),
         ] {
             assert_eq!(watches(watch, "shop", labels.as_ref()), wanted, "{watch}");
+        }
+    }
+
+    #[test]
+    fn the_kinds_of_one_extension_manager_and_of_several_in_a_row_are_known() {
+        let kinds = |kind: &str| json!([{"group": "example.com", "version": "v1", "kind": kind}]);
+        let one = json!({"extensionManager": {"resources": kinds("Tracer")}});
+        let row = [
+            json!({"name": "a", "resources": kinds("Other")}),
+            json!({"name": "b", "backendResources": kinds("Tracer")}),
+        ];
+        for config in [one, json!({"extensionManagers": row})] {
+            let config: EnvoyGateway = serde_json::from_value(config).unwrap();
+            assert!(config.is_extension("example.com", "Tracer"));
+            assert!(!config.is_extension("example.com", "Unknown"));
         }
     }
 }
