@@ -1,10 +1,11 @@
-//! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus.
+//! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus, metrics-server, Argo Rollouts.
 //!
 //! `make test-e2e` boots the stack and runs them in it. Each test has its own namespace, so they run side by side; tests that
 //! take a peer away (`outages`) run alone.
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
+mod configuration;
 mod conformance;
 mod gateways;
 mod hours;
@@ -13,9 +14,12 @@ mod kafka;
 mod lag;
 mod lease;
 mod outages;
+mod resources;
+mod rollouts;
 mod standalone;
 mod tokens;
 mod traffic;
+mod triggers;
 
 /// Time limit of one HTTP request.
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
