@@ -154,4 +154,19 @@ mod tests {
             assert_eq!(watches(watch, "shop", labels.as_ref()), wanted, "{watch}");
         }
     }
+
+    #[test]
+    fn the_kinds_of_one_extension_manager_and_of_several_in_a_row_are_known() {
+        let kinds = |kind: &str| json!([{"group": "example.com", "version": "v1", "kind": kind}]);
+        let one = json!({"extensionManager": {"resources": kinds("Tracer")}});
+        let row = [
+            json!({"name": "a", "resources": kinds("Other")}),
+            json!({"name": "b", "backendResources": kinds("Tracer")}),
+        ];
+        for config in [one, json!({"extensionManagers": row})] {
+            let config: EnvoyGateway = serde_json::from_value(config).unwrap();
+            assert!(config.is_extension("example.com", "Tracer"));
+            assert!(!config.is_extension("example.com", "Unknown"));
+        }
+    }
 }

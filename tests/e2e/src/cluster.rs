@@ -100,9 +100,9 @@ async fn install(settings: &[&str]) -> Result<()> {
     .await?;
     let install = ["upgrade", "--install", "tidegate", chart, "--namespace", "tidegate-system", "--create-namespace"];
     let wait = ["--wait", "--timeout", "120s", "--set", "image.repository=tidegate"];
-    let manage = ["--set", "manage.cronJobs=true,manage.daemonSets=true"];
+    let kinds = ["--set", "manage.cronJobs=true,manage.daemonSets=true,scaleKinds={rollouts.argoproj.io}"];
     let values = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka-values.yaml");
     kafka_secret().await?;
     let kafka = ["--values", values];
-    run("helm", &[&install[..], &wait[..], &manage[..], settings, &kafka[..]].concat(), None).await.map(drop)
+    run("helm", &[&install[..], &wait[..], &kinds[..], settings, &kafka[..]].concat(), None).await.map(drop)
 }

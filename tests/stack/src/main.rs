@@ -102,7 +102,8 @@ fn obey(command: Command) -> Result<ExitCode> {
         }
         Command::Run { with, without, profile, command } => {
             let mut components = vec![Component::Keda, Component::EnvoyGateway, Component::Helm];
-            components.extend(with.into_iter().filter(|part| matches!(part, Component::Prometheus | Component::Kafka)));
+            let added: Vec<_> = with.into_iter().filter(|part| !components.contains(part)).collect();
+            components.extend(added);
             components.retain(|part| !without.contains(part));
             let peers = Settings::peers(&components)?;
             tidegate_stack::run_stack(&Settings { components, profile, command, programs: programs()?, peers })

@@ -5,6 +5,7 @@
 //! | 10.96.0.0/16 | Services; 10.96.0.1 is the API server, 10.96.0.10 the DNS server |
 //! | 10.244.0.0/16 | fake pods: any process of the stack may bind their addresses |
 //! | 10.245.0.0/16 | real pods: each has a network namespace of its own behind a veth pair |
+//! | 192.0.2.10 | the node: kwok |
 
 use std::{
     fs,
@@ -22,6 +23,8 @@ pub(crate) const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Address at which proxies find Envoy Gateway, which is not a pod.
 pub(crate) const ENVOY_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 2);
+/// Address of the only node, where kwok answers as its kubelet.
+pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 /// Range of Services.
 pub(crate) const SERVICES: &str = "10.96.0.0/16";
 /// Range of the pods that kwok fakes.
@@ -36,7 +39,8 @@ pub(crate) fn set_up(state: &Path) -> Result<()> {
         &format!(
             "link set lo up\n\
              route add local {SERVICES} dev lo\n\
-             route add local {FAKE_PODS} dev lo\n"
+             route add local {FAKE_PODS} dev lo\n\
+             route add local {NODE} dev lo\n"
         ),
     )?;
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward between pods")?;

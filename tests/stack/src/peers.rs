@@ -45,6 +45,7 @@ enum Module {
     /// k8s.io/kubernetes with its staging modules, and etcd in the version that it requires.
     Kubernetes,
     Keda,
+    ArgoRollouts,
 }
 
 const KUBERNETES: &str = "v1.37.2";
@@ -52,6 +53,9 @@ const ETCD: &str = "v3.7.0";
 const KWOK: &str = "v0.8.0";
 const KEDA: &str = "v2.21.0";
 const ENVOY_GATEWAY: &str = "v1.9.1";
+/// 1.10.2 wants a newer patch release of Go than the other peers.
+const ARGO_ROLLOUTS: &str = "v1.10.1";
+const METRICS_SERVER: &str = "v0.9.0";
 
 const KUBERNETES_VERSION: &[&str] = &[
     "k8s.io/component-base/version.gitVersion=v1.37.2",
@@ -107,6 +111,30 @@ pub static PEERS: &[Peer] = &[
                 ("kustomize/stage/pod/fast/pod-complete.yaml", "pod-complete.yaml"),
                 ("kustomize/stage/pod/fast/pod-delete.yaml", "pod-delete.yaml"),
             ],
+        },
+    },
+    Peer {
+        name: "kwok-metrics",
+        version: KWOK,
+        recipe: Recipe::Files {
+            module: "sigs.k8s.io/kwok",
+            copy: &[
+                ("kustomize/metrics/resource/metrics-resource.yaml", "metrics-resource.yaml"),
+                ("kustomize/metrics/usage/usage-from-annotation.yaml", "usage-from-annotation.yaml"),
+            ],
+        },
+    },
+    Peer {
+        name: "metrics-server",
+        version: METRICS_SERVER,
+        recipe: Recipe::Install { package: "sigs.k8s.io/metrics-server/cmd/metrics-server", tags: "", variables: &[] },
+    },
+    Peer {
+        name: "metrics-server-manifests",
+        version: METRICS_SERVER,
+        recipe: Recipe::Files {
+            module: "sigs.k8s.io/metrics-server",
+            copy: &[("manifests/base/rbac.yaml", "rbac.yaml")],
         },
     },
     keda("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
@@ -198,6 +226,28 @@ pub static PEERS: &[Peer] = &[
                 "org.apache.kafka:kafka-tools:4.3.1",
                 "org.apache.logging.log4j:log4j-slf4j-impl:2.25.1",
                 "org.apache.logging.log4j:log4j-core:2.25.1",
+            ],
+        },
+    },
+    Peer {
+        name: "argo-rollouts",
+        version: ARGO_ROLLOUTS,
+        recipe: Recipe::Tool {
+            module: Module::ArgoRollouts,
+            package: "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
+            variables: &[],
+        },
+    },
+    Peer {
+        name: "argo-rollouts-manifests",
+        version: ARGO_ROLLOUTS,
+        recipe: Recipe::Files {
+            module: "github.com/argoproj/argo-rollouts",
+            copy: &[
+                ("manifests/crds", "crds"),
+                ("manifests/base/argo-rollouts-sa.yaml", "service_account.yaml"),
+                ("manifests/role/argo-rollouts-clusterrole.yaml", "role.yaml"),
+                ("manifests/cluster-install/argo-rollouts-clusterrolebinding.yaml", "role_binding.yaml"),
             ],
         },
     },

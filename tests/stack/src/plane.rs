@@ -1,11 +1,13 @@
 //! Boots the peers, in parallel where they do not need each other, and waits until all of them are ready.
 
 mod apply;
+mod argo_rollouts;
 mod envoy_gateway;
 mod kafka;
 mod keda;
 mod kubernetes;
 mod kwok;
+mod metrics_server;
 mod pki;
 mod prometheus;
 
@@ -19,10 +21,16 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use hyper::Request;
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
 use kube::{
-    Client, Config,
+    Api, Client, Config,
+    api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde_json::json;
 use tokio::try_join;
 
 use crate::{
@@ -75,6 +83,18 @@ impl Plane {
         self.state.join("kubeconfig")
     }
 
+    /// Writes a kubeconfig for a peer that acts as a ServiceAccount, with the rights that its own RBAC grants; returns its path.
+    async fn kubeconfig_of(&self, client: &Client, namespace: &str, account: &str) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+        let spec = TokenRequestSpec { expiration_seconds: Some(7 * 24 * 3600), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let token = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+        let token = token.status.context("a token request without a token")?.token;
+        let path = self.state.join(format!("{account}.kubeconfig"));
+        self.pki.kubeconfig_for(&path, &json!({ "token": token }))?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
     /// Starts etcd and the API server, and returns a client.
     pub(crate) async fn boot_kubernetes(&self) -> Result<Client> {
         kubernetes::api_server(self).await?;
@@ -102,7 +122,13 @@ impl Plane {
         };
         let kafka =
             async { if self.settings.has(Component::Kafka) { kafka::boot(self, client).await } else { Ok(()) } };
-        try_join!(controllers, kwok, keda, gateway, prometheus, kafka)?;
+        let metrics_server = async {
+            if self.settings.has(Component::MetricsServer) { metrics_server::boot(self, client).await } else { Ok(()) }
+        };
+        let argo_rollouts = async {
+            if self.settings.has(Component::ArgoRollouts) { argo_rollouts::boot(self, client).await } else { Ok(()) }
+        };
+        try_join!(controllers, kwok, keda, gateway, prometheus, kafka, metrics_server, argo_rollouts)?;
         Ok(())
     }
 

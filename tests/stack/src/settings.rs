@@ -21,6 +21,11 @@ pub enum Component {
     Prometheus,
     /// A Kafka broker at kafka.messaging.svc:9092, and the command `kafka CLASS ARGUMENTS…`.
     Kafka,
+    /// metrics-server, which serves the CPU and memory of pods: those that their annotations `kwok.x-k8s.io/usage-cpu` and
+    /// `kwok.x-k8s.io/usage-memory` name.
+    MetricsServer,
+    /// The controller of Argo Rollouts, and its CRDs.
+    ArgoRollouts,
 }
 
 /// Speed of the HPA controller.
@@ -77,6 +82,8 @@ impl Settings {
                 Component::Helm => &["helm"],
                 Component::Prometheus => &["prometheus"],
                 Component::Kafka => &["kafka"],
+                Component::MetricsServer => &["metrics-server", "metrics-server-manifests", "kwok-metrics"],
+                Component::ArgoRollouts => &["argo-rollouts", "argo-rollouts-manifests"],
             });
         }
         names

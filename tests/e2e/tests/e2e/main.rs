@@ -1,10 +1,11 @@
-//! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus.
+//! End-to-end tests on the real peers: kube-apiserver, KEDA, Envoy Gateway, Envoy, Prometheus, metrics-server, Argo Rollouts.
 //!
 //! `make test-e2e` boots the stack and runs them in it. Each test has its own namespace, so they run side by side; tests that
 //! take a peer away (`outages`) run alone, at the end.
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
+mod configuration;
 mod conformance;
 mod gateways;
 mod hours;
@@ -14,9 +15,12 @@ mod lag;
 mod lease;
 mod outages;
 mod reads;
+mod resources;
+mod rollouts;
 mod standalone;
 mod tokens;
 mod traffic;
+mod triggers;
 mod zero;
 
 /// Time limit of one HTTP request.

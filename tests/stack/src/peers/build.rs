@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    ETCD, KEDA, KUBERNETES, Module, Peer, Recipe,
+    ARGO_ROLLOUTS, ETCD, KEDA, KUBERNETES, Module, Peer, Recipe,
     progress::{Progress, output},
 };
 
@@ -110,6 +110,7 @@ impl Module {
         match self {
             Self::Kubernetes => "kubernetes",
             Self::Keda => "keda",
+            Self::ArgoRollouts => "argo-rollouts",
         }
     }
 
@@ -127,6 +128,11 @@ impl Module {
             Self::Keda => {
                 let lines = kept(&required(&format!("github.com/kedacore/keda/v2@{KEDA}"))?);
                 format!("module peers.local/keda\n\ngo 1.26.0\n\nrequire github.com/kedacore/keda/v2 {KEDA}\n\n{lines}")
+            }
+            Self::ArgoRollouts => {
+                let module = "github.com/argoproj/argo-rollouts";
+                let lines = kept(&required(&format!("{module}@{ARGO_ROLLOUTS}"))?);
+                format!("module peers.local/argo-rollouts\n\ngo 1.26.0\n\nrequire {module} {ARGO_ROLLOUTS}\n\n{lines}")
             }
         };
         let written = folder.join("go.mod.written");
@@ -152,15 +158,17 @@ fn staging(go_mod: &str) -> String {
     )
 }
 
-/// The `replace` and `exclude` lines of a module, to be repeated in the generated one.
+/// The `replace` and `exclude` lines and blocks of a module, to be repeated in the generated one.
 fn kept(go_mod: &str) -> String {
-    go_mod.lines().filter(|line| line.starts_with("replace ") || line.starts_with("exclude ")).fold(
-        String::new(),
-        |mut lines, line| {
+    let (mut lines, mut in_block) = (String::new(), false);
+    for line in go_mod.lines() {
+        let starts = line.starts_with("replace ") || line.starts_with("exclude ");
+        if starts || in_block {
             let _ = writeln!(lines, "{line}");
-            lines
-        },
-    )
+        }
+        in_block = if starts { line.ends_with('(') } else { in_block && line != ")" };
+    }
+    lines
 }
 
 #[derive(Deserialize)]
@@ -230,5 +238,7 @@ mod tests {
     fn replace_and_exclude_lines_are_said_again() {
         let go_mod = "module x\n\nrequire a v1\n\nreplace a => b v2\n\nexclude c v3\n";
         assert_eq!(kept(go_mod), "replace a => b v2\nexclude c v3\n");
+        let blocks = "require (\n\ta v1\n)\nreplace (\n\ta => b v2\n)\nrequire c v3\n";
+        assert_eq!(kept(blocks), "replace (\n\ta => b v2\n)\n");
     }
 }

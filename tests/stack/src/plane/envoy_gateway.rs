@@ -54,6 +54,14 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         "extensionApis": { "enableBackend": true, "enableEnvoyPatchPolicy": true },
     });
     fs::write(&config, settings.to_string())?;
+    // As Envoy Gateway's chart installs it, for those who read it.
+    let config_map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "envoy-gateway-config", "namespace": NAMESPACE },
+        "data": { "envoy-gateway.yaml": settings.to_string() },
+    });
+    apply::one(client, config_map).await?;
     // It reads its certificates from /certs and nowhere else, and listens on all addresses: so it gets a sandbox like a
     // pod's.
     let sandbox = Sandbox {

@@ -4,11 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use hyper::Request;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::{Api, Client, api::PostParams};
+use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{http, plane::apply};
@@ -35,7 +31,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     apply::established(client, "keda.sh").await?;
 
     let certificates = certificates(plane)?;
-    let kubeconfig = kubeconfig(plane, client).await?;
+    let kubeconfig = plane.kubeconfig_of(client, "keda", "keda-operator").await?;
     start(plane, &certificates, &kubeconfig)?;
     register(plane, client, manifests).await?;
 
@@ -60,18 +56,6 @@ fn certificates(plane: &Plane) -> Result<String> {
         fs::copy(plane.pki.path(from), folder.join(to))?;
     }
     Ok(folder.to_string_lossy().into_owned())
-}
-
-/// Writes a kubeconfig for KEDA's programs: they use its own ServiceAccount, with KEDA's own RBAC.
-async fn kubeconfig(plane: &Plane, client: &Client) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "keda");
-    let spec = TokenRequestSpec { expiration_seconds: Some(7 * 24 * 3600), ..TokenRequestSpec::default() };
-    let request = TokenRequest { spec, ..TokenRequest::default() };
-    let token = accounts.create_token_request("keda-operator", &PostParams::default(), &request).await?;
-    let path = plane.state.join("keda.kubeconfig");
-    let token = token.status.context("a token request without a token")?.token;
-    plane.pki.kubeconfig_for(&path, &json!({ "token": token }))?;
-    Ok(path.to_string_lossy().into_owned())
 }
 
 fn start(plane: &Plane, certificates: &str, kubeconfig: &str) -> Result<()> {

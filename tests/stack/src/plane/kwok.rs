@@ -8,16 +8,23 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tidegate_core::yaml;
 
-use crate::{network::FAKE_PODS, plane::apply, pods::REAL_IMAGES};
+use crate::{
+    network::{self, FAKE_PODS},
+    plane::apply,
+    pods::REAL_IMAGES,
+    settings::Component,
+};
 
 use super::Plane;
 
+/// Port at which kwok answers as the kubelet of the node.
+const KUBELET: u16 = 10247;
 /// The node of all pods.
 const NODE: &str = "fake-0";
 
 /// Starts kwok; returns once the node is ready.
 pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
-    let stages = plane.state.join("stages.yaml");
+    let config = plane.state.join("kwok.yaml");
     let folder = plane.settings.peer("kwok-stages")?;
     let mut text = String::new();
     for entry in fs::read_dir(folder)? {
@@ -27,15 +34,22 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
             text.push_str(&yaml::write(&stage)?);
         }
     }
-    fs::write(&stages, text)?;
+    if plane.settings.has(Component::MetricsServer) {
+        for entry in fs::read_dir(plane.settings.peer("kwok-metrics")?)? {
+            text.push_str("---\n");
+            text.push_str(&fs::read_to_string(entry?.path())?);
+        }
+    }
+    fs::write(&config, text)?;
     let arguments = [
         format!("--kubeconfig={}", plane.kubeconfig().display()),
-        format!("--config={}", stages.display()),
+        format!("--config={}", config.display()),
         "--manage-all-nodes=true".to_owned(),
         format!("--cidr={FAKE_PODS}"),
-        "--node-ip=192.0.2.10".to_owned(),
+        format!("--node-ip={}", network::NODE),
         "--node-lease-duration-seconds=40".to_owned(),
-        "--server-address=127.0.0.1:10247".to_owned(),
+        format!("--server-address={}:{KUBELET}", network::NODE),
+        format!("--node-port={KUBELET}"),
     ];
     plane.start("kwok", &arguments, &[])?;
     let node = json!({
@@ -43,7 +57,11 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         "kind": "Node",
         "metadata": {
             "name": NODE,
-            "annotations": { "node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake" },
+            "annotations": {
+                "node.alpha.kubernetes.io/ttl": "0",
+                "kwok.x-k8s.io/node": "fake",
+                "metrics.k8s.io/resource-metrics-path": format!("/metrics/nodes/{NODE}/metrics/resource"),
+            },
             "labels": { "kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "type": "kwok" },
         },
     });
