@@ -160,7 +160,7 @@ async fn follow(configuration: &Configuration) -> Result<()> {
 async fn a_controller_name_and_a_kind_of_filter_that_envoy_gateways_config_map_gets_are_followed_without_a_restart()
 -> Result<()> {
     // Envoy Gateway leaves the Gateways of all other tests meanwhile.
-    let _cluster = Cluster::empty().await?;
+    let _cluster = Cluster::at_the_end().await?.alone().await;
     let configuration = Configuration::read()?;
     let followed = follow(&configuration).await;
     // The other tests want it as it was, however this one ends.

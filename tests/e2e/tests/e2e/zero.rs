@@ -62,7 +62,7 @@ async fn burst_of(scenario: &Scenario, requests: u32) -> Result<u64> {
 
 #[tokio::test]
 async fn requests_at_zero_are_held_and_answered_and_above_zero_nothing_of_tidegate_is_in_their_path() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared_for_long().await?;
     let scenario = sleeper("zero", &[("requests-per-second", "20")]).await?;
     asleep(&scenario).await?;
     let answered = burst_of(&scenario, 30).await?;
@@ -83,7 +83,7 @@ async fn requests_at_zero_are_held_and_answered_and_above_zero_nothing_of_tidega
 
 #[tokio::test]
 async fn not_one_request_is_lost_whenever_in_a_cycle_it_comes() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
+    let _cluster = Cluster::shared_for_long().await?;
     let scenario = sleeper("cycles", &[("requests-per-second", "20")]).await?;
     asleep(&scenario).await?;
     // One request each 7 s, while everything else takes other times: over the minutes they meet every moment of a cycle.
