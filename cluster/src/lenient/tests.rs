@@ -93,7 +93,7 @@ fn a_part_that_is_buffered_is_not_blamed_as_a_whole() {
     let spec = json!({"targetRefs": [{"group": "g", "kind": "Gateway", "name": 5}], "mergeType": "StrategicMerge"});
     let told = told::<BackendTrafficPolicy>(json!({"metadata": {"name": "a"}, "spec": spec}));
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("spec.targetRefs[0].name is 5 without quotes"), "{told:?}");
+    assert!(told[0].starts_with("spec.targetRefs[0].name is read as 5 without quotes"), "{told:?}");
 }
 
 #[test]
