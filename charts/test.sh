@@ -90,7 +90,14 @@ it "rbac.create=false makes no ClusterRole" counts 0 ClusterRole --set rbac.crea
 it "objects of namespaces may be watched" has "httproutes" --show-only templates/rbac.yaml
 it "objects of the cluster may be watched" has "gatewayclasses" --show-only templates/rbac.yaml
 it "Secrets cannot be read" lacks "secrets" --show-only templates/rbac.yaml
-it "workloads cannot be written" lacks "deployments/scale" --show-only templates/rbac.yaml
+it "the number of replicas of workloads can be written, for bursts" has "deployments/scale" --show-only templates/rbac.yaml
+it "without bursts, workloads cannot be written" lacks "deployments/scale" --show-only templates/rbac.yaml --set burst.enabled=false
+it "EndpointSlices can be written, for the activator" has "verbs: [create, patch, delete]" --show-only templates/rbac.yaml --set burst.enabled=false
+it "requests are held on the ports of the values" has "--activator-ports=30000-30099" --set activator.ports.first=30000,activator.ports.last=30099
+it "without the activator, nothing is held" lacks "--activator" --set activator.enabled=false
+it "in namespaces without its own, nothing is held" lacks "--activator" --set 'namespaces={shop}'
+it "in namespaces with its own, requests are held" has "--activator-service=" --set 'namespaces={shop,default}'
+it "a network policy lets held requests in" has "endPort: 20999" --set networkPolicy.enabled=true
 it "a header keeps its equals sign" has '"--prometheus-header=X-Other=a=b"' -f ci/everything-values.yaml
 it "a bearer token is read from a file" \
     has --prometheus-bearer-token-file=/etc/tidegate/prometheus/token -f ci/bearer-token-values.yaml
