@@ -96,7 +96,7 @@ it "EndpointSlices can be written, for the activator" has "verbs: [create, patch
 it "requests are held on the ports of the values" has "--activator-ports=30000-30099" --set activator.ports.first=30000,activator.ports.last=30099
 it "without the activator, nothing is held" lacks "--activator" --set activator.enabled=false
 it "in namespaces without its own, nothing is held" lacks "--activator" --set 'namespaces={shop}'
-it "in namespaces with its own, requests are held" has "--activator-service=" --set 'namespaces={shop,default}'
+it "in namespaces with its own, requests are held" has "--activator-service=" --set 'namespaces={shop,tidegate-system}'
 it "a network policy lets held requests in" has "endPort: 20999" --set networkPolicy.enabled=true
 it "a header keeps its equals sign" has '"--prometheus-header=X-Other=a=b"' -f ci/everything-values.yaml
 it "a bearer token is read from a file" \
