@@ -12,6 +12,7 @@ use serde::Serialize;
 use tidegate_core::{
     beside::{Beside, Formula, KedaTrigger},
     demand::{Desired, Need, desired},
+    held::Held,
     ids::{RouteRef, ServiceId},
     intent::{Bounds, Intent},
     measured::Measured,
@@ -176,6 +177,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
             let trigger = Trigger::of_workload(id, intent);
             let now = demands.model_now(&trigger, plan).ok();
             explanation.model = now.and_then(|now| ExplainedModel::new(&trigger, workload, &now, demands.signals()));
+            explanation.notices.extend(at_zero(workload, intent, demands.held(&trigger)));
             &intent.targets
         }
         Err(problems) => {
@@ -224,6 +226,23 @@ impl Explanation {
             self.notices.push("tidegate.dev/paused is true: nothing is changed until it is taken away".to_owned());
         }
         self.notices.extend(beside(&intent.beside));
+    }
+}
+
+/// What becomes of requests while the workload has no replicas.
+fn at_zero(workload: &PlannedWorkload, intent: &Intent, held: Held) -> Option<String> {
+    let Held { requests, connections, .. } = held;
+    match &workload.gates {
+        Err(why) if intent.bounds.min == 0 && intent.lowest() > 0 => Some(format!("one replica is kept: {why}")),
+        Ok(gates) if !gates.is_empty() && requests + connections > 0 => Some(format!(
+            "the activator has {requests} requests and {connections} connections in hand, for {} at most",
+            humantime::format_duration(intent.hold.timeout)
+        )),
+        Ok(gates) if !gates.is_empty() && workload.replicas.wanted == 0 => Some(format!(
+            "it has no replicas: a request is held until a pod is ready, for {} at most, and wakes it",
+            humantime::format_duration(intent.hold.timeout)
+        )),
+        _ => None,
     }
 }
 

@@ -68,7 +68,8 @@ impl Demands {
         self.is_closed(&trigger, plan).then(|| schedule.next_opening(self.now()))
     }
 
-    pub(super) fn held(&self, trigger: &Trigger) -> Held {
+    /// What is held of the trigger's workload.
+    pub(crate) fn held(&self, trigger: &Trigger) -> Held {
         match (&self.gates, &trigger.traffic) {
             (Some(gates), Some(Traffic::Workload(id))) => (gates.held)(id),
             _ => Held::default(),

@@ -1,6 +1,8 @@
 use tidegate_core::{
+    gate::{Gate, NotHeld},
+    ids::ServiceId,
     kafka::{Lag, Rates},
-    plan::ClusterShare,
+    plan::{ClusterShare, Replicas},
 };
 use tokio::time::advance;
 
@@ -357,4 +359,18 @@ async fn a_page_says_how_many_topics_a_pattern_matches_or_why_none_count() {
     assert!(told.contains(error), "{told}");
     let missing = demands.signals().missing("shop", &plan.workloads[&deployment("api")]);
     assert!(missing.iter().any(|(_, why)| why.contains(error)), "{missing:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_workload_at_zero_it_is_said_what_becomes_of_requests() {
+    let mut plan = plan("api", &[&BOTH[..], &[("min-replicas", "0")]].concat(), vec![share("web")]);
+    let demands = measured(&plan, &[(RULE, [0.0, 0.0, 0.0])]);
+    let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
+    workload.gates = Err(NotHeld::NoService);
+    assert!(page(&plan, &demands).contains("one replica is kept: no Service selects its pods"));
+    let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
+    let service = ServiceId { namespace: "shop".to_owned(), name: "api".to_owned() };
+    workload.gates = Ok([Gate { service, ports: Vec::new() }].into());
+    workload.replicas = Replicas::default();
+    assert!(page(&plan, &demands).contains("a request is held until a pod is ready, for 1m at most, and wakes it"));
 }

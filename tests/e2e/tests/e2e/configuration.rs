@@ -135,10 +135,10 @@ async fn follow(configuration: &Configuration) -> Result<()> {
     .await?;
     scenario.stays("task-api", Duration::from_secs(10), |replicas| replicas == 3).await?;
 
-    // Its server does not answer, which `failOpen` ignores.
+    // Its server would be asked about the clusters of backends of its own, which there are none of.
     let kinds = json!([{"group": "example.com", "version": "v1", "kind": "Tracer"}]);
-    let manager = json!({"name": "tracing", "failOpen": true, "resources": kinds,
-        "hooks": {"xdsTranslator": {"post": ["Route"]}}, "service": {"fqdn": {"hostname": "localhost", "port": 1}}});
+    let manager = json!({"name": "tracing", "resources": kinds,
+        "hooks": {"xdsTranslator": {"post": ["Cluster"]}}, "service": {"fqdn": {"hostname": "localhost", "port": 1}}});
     let mut extended = configuration.tenants();
     extended["extensionManagers"] = json!([manager]);
     configuration.set(&extended).await?;

@@ -9,6 +9,9 @@ use tidegate_e2e::{
     scenario::{Scenario, http, http_stack, until},
 };
 
+/// The CPU of the pods of a scenario's task API.
+struct Cpu<'a>(&'a Scenario);
+
 impl Cpu<'_> {
     /// Has every pod that exists now use this much; those that follow use next to nothing.
     async fn is(&self, usage: &str) -> Result<()> {
@@ -16,9 +19,6 @@ impl Cpu<'_> {
         self.0.kubectl(&["annotate", "pods", "-l", "app=task-api", "--overwrite", &usage]).await.map(drop)
     }
 }
-
-/// The CPU of the pods of a scenario's task API.
-struct Cpu<'a>(&'a Scenario);
 
 #[tokio::test]
 async fn cpu_beside_requests_raises_replicas_where_it_needs_more_and_requests_where_they_do() -> Result<()> {
