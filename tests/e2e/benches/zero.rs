@@ -8,6 +8,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use serde_json::Value;
 use tidegate_e2e::{
     cluster::Cluster,
@@ -34,13 +35,8 @@ struct Wake {
 #[tokio::main]
 async fn main() -> Result<()> {
     let _cluster = Cluster::as_shipped().await?;
-    let mut runs = Vec::new();
-    for number in 0..NAMESPACES {
-        runs.push(tokio::spawn(run(number)));
-    }
     let (mut wakes, mut lost) = (Vec::new(), Vec::new());
-    for run in runs {
-        let (woken, counts) = run.await??;
+    for (woken, counts) in try_join_all((0..NAMESPACES).map(run)).await? {
         wakes.extend(woken);
         lost.push(counts);
     }
