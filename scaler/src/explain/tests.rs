@@ -367,10 +367,12 @@ async fn of_a_workload_at_zero_it_is_said_what_becomes_of_requests() {
     let demands = measured(&plan, &[(RULE, [0.0, 0.0, 0.0])]);
     let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
     workload.gates = Err(NotHeld::NoService);
-    assert!(page(&plan, &demands).contains("one replica is kept: no Service selects its pods"));
+    // The page is wrapped at 80 columns.
+    let unwrapped = |plan: &Plan| page(plan, &demands).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(unwrapped(&plan).contains("one replica is kept: no Service selects its pods"));
     let workload = plan.workloads.get_mut(&deployment("api")).unwrap();
     let service = ServiceId { namespace: "shop".to_owned(), name: "api".to_owned() };
     workload.gates = Ok([Gate { service, ports: Vec::new() }].into());
     workload.replicas = Replicas::default();
-    assert!(page(&plan, &demands).contains("a request is held until a pod is ready, for 1m at most, and wakes it"));
+    assert!(unwrapped(&plan).contains("a request is held until a pod is ready, for 1m at most, and wakes it"));
 }
