@@ -1,5 +1,6 @@
 //! Bursts beside the HPA: what Tidegate adds at once, the HPA never takes away within its window.
 #![allow(missing_docs, reason = "tests say what they do in their names")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
