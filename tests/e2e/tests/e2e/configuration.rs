@@ -115,7 +115,7 @@ async fn follow(configuration: &Configuration) -> Result<()> {
     configuration.set(&configuration.tenants()).await?;
     is_followed(&scenario).await?;
     let entrance = scenario.gateway("web", 8080).await?;
-    let load = scenario.load(entrance, http()?, 50.0).await?;
+    let _load = scenario.load(entrance, http()?, 50.0).await?;
     scenario.wait_for_replicas("task-api", 3).await?;
 
     // A filter of a kind that Envoy Gateway does not know: it answers 500.
@@ -135,7 +135,7 @@ async fn follow(configuration: &Configuration) -> Result<()> {
     .await?;
     scenario.stays("task-api", Duration::from_secs(10), |replicas| replicas == 3).await?;
 
-    // Its server would be asked about the clusters of backends of its own, which there are none of.
+    // Nobody answers at its server, so Envoy Gateway sends its proxies nothing from here on, and no request can be counted.
     let kinds = json!([{"group": "example.com", "version": "v1", "kind": "Tracer"}]);
     let manager = json!({"name": "tracing", "resources": kinds,
         "hooks": {"xdsTranslator": {"post": ["Cluster"]}}, "service": {"fqdn": {"hostname": "localhost", "port": 1}}});
@@ -143,15 +143,6 @@ async fn follow(configuration: &Configuration) -> Result<()> {
     extended["extensionManagers"] = json!([manager]);
     configuration.set(&extended).await?;
     is_followed(&scenario).await?;
-    let before_more = load.snapshot().counts;
-    until("requests are answered again", async || {
-        let answered = load.snapshot().counts.since(&before_more);
-        ensure!(answered.ok > 200, "{answered:?}");
-        Ok(())
-    })
-    .await?;
-    let _more = scenario.load(entrance, http()?, 45.0).await?;
-    scenario.wait_for_replicas("task-api", 5).await?;
     ensure!(pods().await? == before, "Tidegate was started again: {:?}, {before:?} before", pods().await?);
     Ok(())
 }
