@@ -16,12 +16,13 @@ use tidegate_core::{
 };
 
 fuzz_target!(|text: &str| {
-    let (mut own, mut defaults) = (Annotations::new(), Annotations::new());
+    let (mut own, mut defaults) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in text.lines().filter_map(|line| line.split_once(": ")) {
         let (of, key) = key.strip_prefix('!').map_or((&mut own, key), |key| (&mut defaults, key));
         // Only a value of several lines has these.
         of.insert(format!("{PREFIX}{key}"), value.replace("\\n", "\n"));
     }
+    let [own, defaults] = [own, defaults].map(|map| map.into_iter().collect::<Annotations>());
     let _ = check_namespace(&defaults);
     let _ = GatewayIntent::of_gateway(&own, "shop", &defaults).map(|intent| {
         intent.map(|intent| intent.schedule("eg", 1, &Calendars::new()).map(|schedule| schedule.map(|schedule| look(&schedule))))
