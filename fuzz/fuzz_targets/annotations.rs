@@ -25,7 +25,9 @@ fuzz_target!(|text: &str| {
     let [own, defaults] = [own, defaults].map(|map| map.into_iter().collect::<Annotations>());
     let _ = check_namespace(&defaults);
     let _ = GatewayIntent::of_gateway(&own, "shop", &defaults).map(|intent| {
-        intent.map(|intent| intent.schedule("eg", 1, &Calendars::new()).map(|schedule| schedule.map(|schedule| look(&schedule))))
+        intent.map(|intent| {
+            intent.schedule("eg", 1, &Calendars::new()).map(|schedule| schedule.map(|schedule| look(&schedule)))
+        })
     });
     let Ok(Some(intent)) = Intent::of_workload(&own, "shop", &defaults) else { return };
     let _ = intent.schedule("api", &BTreeMap::new()).map(|schedule| schedule.map(|schedule| look(&schedule)));
