@@ -10,6 +10,7 @@ use std::{
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::RwLock;
+use serde::Deserialize;
 use serde_json::Value;
 use tidegate_core::{ids::ServiceId, plan::RELEASE};
 use tokio::sync::watch;
@@ -22,8 +23,16 @@ pub struct EndpointBook(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    slices: RwLock<BTreeMap<ServiceId, BTreeMap<String, Slice>>>,
+    slices: RwLock<Slices>,
     changes: watch::Sender<u64>,
+}
+
+/// All slices, found by their Service, and by their own name: each event of a watch names one of ten thousands.
+#[derive(Debug, Default)]
+struct Slices {
+    of: BTreeMap<ServiceId, BTreeMap<String, Slice>>,
+    /// The Service of each slice, by the slice's namespace and name
+    service_of: BTreeMap<(String, String), ServiceId>,
 }
 
 /// One EndpointSlice.
@@ -46,42 +55,27 @@ pub(crate) type OwnSlice = (ServiceId, String, Slice);
 impl EndpointBook {
     /// Adds or updates a slice, as the API server gives it. Anything else is ignored.
     pub(crate) fn apply(&self, object: &Value) {
-        let Some((service, name, slice)) = read(object) else { return };
-        let mut slices = self.0.slices.write();
-        // A slice that was given to another Service is no more of the first.
-        let mut changed = false;
-        slices.retain(|id, of| {
-            if id.namespace == service.namespace && *id != service {
-                changed |= of.remove(&name).is_some();
-            }
-            !of.is_empty()
-        });
-        let of = slices.entry(service).or_default();
-        changed |= of.insert(name, slice.clone()).is_none_or(|before| before != slice);
-        drop(slices);
-        self.note(changed);
+        if let Some((service, name, slice)) = read(object) {
+            self.note(self.0.slices.write().insert(service, name, slice));
+        }
     }
 
     /// Forgets a slice.
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
-        self.retain(|id, known| id.namespace != namespace || known != name);
+        self.note(self.0.slices.write().remove(namespace, name));
     }
 
     /// Forgets the slices that are not in a list of this namespace, or of all namespaces.
     pub(crate) fn keep_listed(&self, namespace: Option<&str>, is_listed: impl Fn(&str, &str) -> bool) {
-        let elsewhere = |id: &ServiceId| namespace.is_some_and(|namespace| id.namespace != namespace);
-        self.retain(|id, name| elsewhere(id) || is_listed(&id.namespace, name));
-    }
-
-    fn retain(&self, keep: impl Fn(&ServiceId, &str) -> bool) {
-        let mut changed = false;
-        self.0.slices.write().retain(|id, of| {
-            let before = of.len();
-            of.retain(|name, _| keep(id, name));
-            changed |= of.len() != before;
-            !of.is_empty()
-        });
-        self.note(changed);
+        let mut slices = self.0.slices.write();
+        let here = |within: &str| namespace.is_none_or(|namespace| namespace == within);
+        let gone = slices.service_of.keys().filter(|(within, name)| here(within) && !is_listed(within, name));
+        let gone: Vec<_> = gone.cloned().collect();
+        for (namespace, name) in &gone {
+            slices.remove(namespace, name);
+        }
+        drop(slices);
+        self.note(!gone.is_empty());
     }
 
     /// Counts the changes, to wait for the next one.
@@ -92,9 +86,7 @@ impl EndpointBook {
     /// The addresses of ready pods at a port of a Service, as others than Tidegate list them; in order, each once.
     pub fn ready(&self, service: &ServiceId, port: &str) -> Vec<SocketAddr> {
         let slices = self.0.slices.read();
-        let foreign =
-            slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
-        let at_port = foreign.flat_map(|slice| {
+        let at_port = slices.foreign(service).flat_map(|slice| {
             let numbers = slice.ports.iter().filter(|(name, _)| name == port).map(|(_, number)| *number);
             numbers.flat_map(|number| slice.ready.iter().map(move |ip| SocketAddr::new(*ip, number)))
         });
@@ -104,22 +96,22 @@ impl EndpointBook {
     /// The ready addresses of a Service, whatever the port.
     pub fn addresses(&self, service: &ServiceId) -> Vec<IpAddr> {
         let slices = self.0.slices.read();
-        let foreign =
-            slices.get(service).into_iter().flat_map(BTreeMap::values).filter(|slice| slice.release.is_none());
-        foreign.flat_map(|slice| slice.ready.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
+        let ready = slices.foreign(service).flat_map(|slice| slice.ready.iter().copied());
+        ready.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Whether a slice of this name exists in the namespace that is not this release's.
     pub(crate) fn is_anothers(&self, namespace: &str, name: &str, release: &str) -> bool {
         let slices = self.0.slices.read();
-        let mut here = slices.iter().filter(|(id, _)| id.namespace == namespace).filter_map(|(_, of)| of.get(name));
-        here.any(|slice| slice.release.as_deref() != Some(release))
+        let service = slices.service_of.get(&(namespace.to_owned(), name.to_owned()));
+        let slice = service.and_then(|service| slices.of.get(service)?.get(name));
+        slice.is_some_and(|slice| slice.release.as_deref() != Some(release))
     }
 
     /// The slices of this release.
     pub(crate) fn own(&self, release: &str) -> Vec<OwnSlice> {
         let slices = self.0.slices.read();
-        let all = slices.iter().flat_map(|(id, of)| of.iter().map(move |(name, slice)| (id, name, slice)));
+        let all = slices.of.iter().flat_map(|(id, of)| of.iter().map(move |(name, slice)| (id, name, slice)));
         let own = all.filter(|(.., slice)| slice.release.as_deref() == Some(release));
         own.map(|(id, name, slice)| (id.clone(), name.clone(), slice.clone())).collect()
     }
@@ -132,8 +124,7 @@ impl EndpointBook {
     /// Whether a slice of this release leads a Service's new traffic to the activator.
     pub fn leads_to_us(&self, service: &ServiceId, release: &str) -> bool {
         let slices = self.0.slices.read();
-        let own = slices.get(service).into_iter().flat_map(BTreeMap::values);
-        own.into_iter().any(|slice| slice.release.as_deref() == Some(release) && !slice.ready.is_empty())
+        slices.of_service(service).any(|slice| slice.release.as_deref() == Some(release) && !slice.ready.is_empty())
     }
 
     fn note(&self, changed: bool) {
@@ -144,8 +135,43 @@ impl EndpointBook {
     }
 }
 
+impl Slices {
+    fn of_service(&self, service: &ServiceId) -> impl Iterator<Item = &Slice> {
+        self.of.get(service).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Those of a Service that are no release's of Tidegate.
+    fn foreign(&self, service: &ServiceId) -> impl Iterator<Item = &Slice> {
+        self.of_service(service).filter(|slice| slice.release.is_none())
+    }
+
+    /// Returns whether anything changed.
+    fn insert(&mut self, service: ServiceId, name: String, slice: Slice) -> bool {
+        let key = (service.namespace.clone(), name);
+        // A slice that was given to another Service is no more of the first.
+        let was_elsewhere = self.service_of.get(&key).is_some_and(|known| *known != service);
+        let moved = was_elsewhere && self.remove(&key.0, &key.1);
+        let before = self.of.entry(service.clone()).or_default().insert(key.1.clone(), slice.clone());
+        self.service_of.insert(key, service);
+        moved || before != Some(slice)
+    }
+
+    /// Returns whether there was one.
+    fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let service = self.service_of.remove(&(namespace.to_owned(), name.to_owned()));
+        let Some(service) = service else { return false };
+        if let Some(of) = self.of.get_mut(&service) {
+            of.remove(name);
+            if of.is_empty() {
+                self.of.remove(&service);
+            }
+        }
+        true
+    }
+}
+
 fn read(object: &Value) -> Option<OwnSlice> {
-    let slice: EndpointSlice = serde_json::from_value(object.clone()).ok()?;
+    let slice = EndpointSlice::deserialize(object).ok()?;
     let labels = slice.metadata.labels.unwrap_or_default();
     let service = ServiceId { namespace: slice.metadata.namespace?, name: labels.get(SERVICE_NAME)?.clone() };
     let is_tcp = |protocol: &Option<String>| protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
