@@ -23,7 +23,7 @@ pub(crate) struct Shared {
 /// The stages of stopping, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stages {
-    /// Clients are told to go elsewhere with their next request
+    /// Clients are asked to make their next request elsewhere
     pub(crate) draining: CancellationToken,
     /// Those that still wait for a pod are refused
     pub(crate) refusing: CancellationToken,

@@ -132,7 +132,7 @@ mod tests {
 
     use crate::Objects;
 
-    /// What the workload `api` is told.
+    /// The reason that is reported for the workload `api`.
     fn why(objects: &[Value]) -> String {
         let mut all = Objects::default();
         for object in objects {

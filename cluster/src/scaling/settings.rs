@@ -24,7 +24,7 @@ pub struct ScalerEndpoint {
     /// The ClusterTriggerAuthentication that holds `caCert`, `tlsClientCert` and `tlsClientKey`. Without one KEDA trusts its
     /// system's CAs. KEDA takes these from nowhere else (`authParams` in its external_scaler.go).
     pub authentication: Option<String>,
-    /// `pollingInterval` of workloads that may be at zero, in whole seconds. KEDA is told of a change at once (it holds a stream
+    /// `pollingInterval` of workloads that may be at zero, in whole seconds. KEDA learns of a change at once (it holds a stream
     /// open), so this is how soon it notices that the cool-down is over, and tries again after an error.
     pub polling_interval: Duration,
 }

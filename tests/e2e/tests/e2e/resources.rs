@@ -1,4 +1,4 @@
-//! What the HPA measures itself beside Tidegate's signals, with the real metrics-server. The stack's kwok tells it the CPU that an
+//! What the HPA measures itself beside Tidegate's signals, with the real metrics-server. The stack's kwok reports to it the CPU that an
 //! annotation of each pod names: what a process uses on a busy machine is no number to test with.
 
 use std::time::Duration;
