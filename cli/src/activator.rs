@@ -1,10 +1,6 @@
 //! The activator as a part of `tidegate run`: it holds requests to workloads without replicas.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use prometheus_client::registry::Registry;
@@ -64,7 +60,7 @@ impl Hold {
         self.settings.clone()
     }
 
-    /// What the scaler is told.
+    /// The interface of the scaler to what is held.
     pub(crate) fn gates(&self) -> Gates {
         let (activator, book, release) = (Arc::clone(&self.activator), self.book(), self.settings.release.clone());
         let lead = move |workload: &PlannedWorkload| {
@@ -109,7 +105,8 @@ impl Hold {
     async fn follow_peers(&self, peers: watch::Sender<Arc<[SocketAddr]>>) {
         let mut changes = self.book.changes();
         loop {
-            let others = self.settings.addresses(&self.book).into_iter().filter(|ip| Some(*ip) != self.own());
+            let others =
+                self.settings.addresses(&self.book).into_iter().filter(|ip| Some(*ip) != self.settings.address);
             let others: Arc<[_]> = others.map(|ip| SocketAddr::new(ip, self.peer_address.port())).collect();
             peers.send_if_modified(|known| {
                 let differs = *known != others;
@@ -122,17 +119,13 @@ impl Hold {
         }
     }
 
-    fn own(&self) -> Option<IpAddr> {
-        self.settings.address
-    }
-
     /// Whether it listens wherever an EndpointSlice leads requests to it.
     pub(crate) fn check(&self) -> Check {
         let failing = self.activator.failing();
-        let missing = failing.first().map(|(port, error)| format!("cannot listen on port {port}: {error}"));
+        let failed = failing.first().map(|(port, error)| format!("cannot listen on port {port}: {error}"));
         let listening = self.activator.listening();
         let opening = || self.doors.borrow().keys().find(|port| !listening.contains(port)).copied();
-        let missing = missing.or_else(|| opening().map(|port| format!("port {port} is about to be opened")));
+        let missing = failed.or_else(|| opening().map(|port| format!("port {port} is about to be opened")));
         Check { name: "activator".to_owned(), missing, required: true }
     }
 }

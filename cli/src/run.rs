@@ -28,7 +28,7 @@ use tidegate_operator::{
     writer::Writer,
 };
 use tidegate_scaler::{
-    demand::{Burst, Demands, Gates, watch_consumers},
+    demand::{Demands, Gates, watch_consumers},
     metrics::{ScalerMetrics, register_workloads},
     savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
@@ -250,10 +250,7 @@ impl Service {
         self.part(proxies::report_left_out(scraped, context.clone()));
         self.report_signals(above_maximum_after, &context, demands);
         let of_bursts = Arc::clone(demands);
-        let found = Arc::new(move |plan: &Plan| {
-            let burst = |Burst { id, has, needs }| workloads::Burst { id, has, needs };
-            of_bursts.bursts(plan, bursts).into_iter().map(burst).collect()
-        });
+        let found = Arc::new(move |plan: &Plan| of_bursts.bursts(plan, bursts));
         self.part(workloads::add_replicas(found, context.clone(), metrics.clone()));
         self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
         self.part(scaled_objects(client.clone(), context.clone(), scaler, lease.clone(), metrics));

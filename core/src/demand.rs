@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::{
     intent::Bounds,
     signal::{PerReplica, Signal},
+    workload::WorkloadId,
 };
 
 /// The current demand of one signal, and its target.
@@ -32,6 +33,17 @@ impl Need {
         let (value, target) = (milli(self.value.max(0.0)), milli(self.per_replica.get()));
         (value / target).ceil().min(f64::from(i32::MAX)) as u32
     }
+}
+
+/// More replicas than a workload has are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burst {
+    /// The workload
+    pub id: WorkloadId,
+    /// Its replicas now
+    pub has: u32,
+    /// The replicas that the HPA will arrive at
+    pub needs: u32,
 }
 
 /// The number of replicas that is needed, and the reason.

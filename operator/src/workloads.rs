@@ -18,7 +18,7 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
     above::{AboveMaximum, Needs, report_above},
-    burst::{Burst, Bursts, add_replicas},
+    burst::{Bursts, add_replicas},
     ledger::Ledger,
     missing::{Missing, SignalMissing, report_missing},
     not_measured::{NotMeasured, Unmeasured, report_not_measured},
@@ -29,7 +29,7 @@ pub use self::{
 use crate::events;
 
 /// The object that events of a workload are about.
-fn reference(plan: &Plan, id: &WorkloadId) -> ObjectReference {
+pub(crate) fn reference(plan: &Plan, id: &WorkloadId) -> ObjectReference {
     let uid = plan.workloads.get(id).map(|workload| workload.uid.clone());
     events::reference(Kind::of_workload(id.kind), &id.namespace, &id.name, uid)
 }

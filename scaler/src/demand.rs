@@ -30,6 +30,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tidegate_core::{
     demand::{Desired, Need, desired},
+    intent::Intent,
     measured::Measured,
     plan::{Plan, PlannedWorkload},
     schedule::Limits,
@@ -39,7 +40,6 @@ use tidegate_core::{
 };
 use tokio::time::Instant;
 
-pub use self::{bursts::Burst, gates::Gates, hours::Clock, kafka::watch_consumers, no_demand::NoDemand};
 use self::{
     bursts::Peaks,
     hours::{HoursNow, no_hours},
@@ -47,6 +47,7 @@ use self::{
     last::LastValues,
     traffic::of_traffic,
 };
+pub use self::{gates::Gates, hours::Clock, kafka::watch_consumers, no_demand::NoDemand};
 pub(crate) use self::{
     kafka::KafkaNow,
     llm::{ModelNow, Routed},
@@ -158,14 +159,24 @@ impl Demands {
     /// Returns what a workload's traffic asks for now. `None` while nothing is known of it, outside business hours, when replicas are
     /// capped on purpose, and where KEDA computes a formula instead.
     pub fn desired(&self, id: &WorkloadId, plan: &Plan) -> Option<Desired> {
-        let intent = plan.workloads.get(id)?.intent.as_ref().ok().filter(|intent| !intent.paused)?;
-        let trigger = Trigger::of_workload(id, intent);
-        if intent.beside.formula.is_some() || self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some()) {
-            return None;
-        }
+        let (intent, trigger) = self.decides(id, plan.workloads.get(id)?, plan)?;
         let known = trigger.targets.iter().filter_map(|target| self.demand(&trigger, *target, plan).ok());
         let needs: Vec<_> = known.map(|demand| demand.need).collect();
         (!needs.is_empty()).then(|| desired(&needs, intent.bounds))
+    }
+
+    /// The intent and trigger of a workload whose replicas its needs decide: not while it is paused or capped, nor by a formula.
+    fn decides<'p>(
+        &self,
+        id: &WorkloadId,
+        workload: &'p PlannedWorkload,
+        plan: &Plan,
+    ) -> Option<(&'p Intent, Trigger)> {
+        let intent =
+            workload.intent.as_ref().ok().filter(|intent| !intent.paused && intent.beside.formula.is_none())?;
+        let trigger = Trigger::of_workload(id, intent);
+        let capped = self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some());
+        (!capped).then_some((intent, trigger))
     }
 
     fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {

@@ -1,12 +1,16 @@
 //! Writes the EndpointSlices, while this replica leads.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, PostParams};
 use serde_json::json;
 use tidegate_cluster::Kind;
-use tidegate_core::{ids::ServiceId, plan::Plan, workload::WorkloadId};
+use tidegate_core::{gate::Gate, ids::ServiceId, plan::Plan, workload::WorkloadId};
 use tokio::time::Instant;
 
 use super::{
@@ -17,8 +21,9 @@ use super::{
 };
 use crate::{
     context::{Context, Pass},
-    events::{self, Events},
-    writer::{FIELD_MANAGER, Unwritten, Writer},
+    events::Events,
+    workloads::reference,
+    writer::{FIELD_MANAGER, Unwritten, Writer, explained},
 };
 
 /// Time between two passes: it bounds how long a Service stays without endpoints when its last pod ends unexpectedly.
@@ -49,9 +54,9 @@ struct Gates {
 impl Pass for Gates {
     async fn pass(&mut self, plan: &Plan, context: &Context) -> Instant {
         let now = Instant::now();
-        let own = self.book.own(&self.settings.release);
-        self.seen.retain(|service, _| own.iter().any(|(known, ..)| known == service));
-        for (service, ..) in own {
+        let own: BTreeSet<_> = self.book.own_services(&self.settings.release).into_iter().collect();
+        self.seen.retain(|service, _| own.contains(service));
+        for service in own {
             self.seen.entry(service).or_insert(now);
         }
         let settled = |service: &ServiceId| self.seen.get(service).is_some_and(|seen| now >= *seen + SETTLE);
@@ -72,7 +77,7 @@ impl Pass for Gates {
         let written: Vec<_> = written.buffer_unordered(AT_ONCE).collect().await;
         for (slice, outcome) in written {
             let Err(Unwritten::Refused(error)) = outcome else { continue };
-            let refused = GateNotice::Refused(crate::writer::explained(&error));
+            let refused = GateNotice::Refused(explained(&error));
             notices.extend(owner(plan, &slice.service).map(|id| (id.clone(), refused)));
         }
         self.publish(plan, notices).await;
@@ -90,18 +95,14 @@ impl Gates {
         for (id, notice) in notices {
             by_workload.entry(id).or_default().push(notice);
         }
-        let reference = |id: &WorkloadId| {
-            let uid = plan.workloads.get(id).map(|workload| workload.uid.clone());
-            events::reference(Kind::of_workload(id.kind), &id.namespace, &id.name, uid)
-        };
-        let all = by_workload.into_iter().map(|(id, notices)| (reference(&id), notices)).collect();
+        let all = by_workload.into_iter().map(|(id, notices)| (reference(plan, &id), notices)).collect();
         self.events.publish_all(all).await;
     }
 }
 
 /// The workload that a Service's gate belongs to.
 fn owner<'a>(plan: &'a Plan, service: &ServiceId) -> Option<&'a WorkloadId> {
-    let has_gate = |gates: &Arc<[tidegate_core::gate::Gate]>| gates.iter().any(|gate| gate.service == *service);
+    let has_gate = |gates: &Arc<[Gate]>| gates.iter().any(|gate| gate.service == *service);
     plan.workloads.iter().find(|(_, workload)| workload.gates.as_ref().is_ok_and(has_gate)).map(|(id, _)| id)
 }
 

@@ -1,7 +1,7 @@
 //! Which EndpointSlices should be there: a pure function of the Plan, of those that are there, and of what is known of the traffic.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -170,35 +170,26 @@ impl<'a> Ports<'a> {
     /// The ports of a gate: those that its slice has, or free ones. The search begins at a hash of the name, so that a port that
     /// has just become free is not given to another Service at once: proxies may still send the former one's requests there.
     fn of_gate(&mut self, gate: &Gate) -> Option<Vec<(String, u16)>> {
-        let mut numbers = BTreeMap::new();
-        for port in &gate.ports {
-            let key = (gate.service.clone(), port.name.clone());
-            let number = match self.of.get(&key) {
-                Some(number) if self.range.ports().contains(number) => *number,
-                _ => self.free(&key)?,
-            };
-            self.used.insert(number);
-            self.of.insert(key, number);
-            numbers.insert(port.name.clone(), number);
-        }
-        Some(gate.ports.iter().filter_map(|port| Some((port.name.clone(), *numbers.get(&port.name)?))).collect())
+        gate.ports.iter().map(|port| Some((port.name.clone(), self.of_port(&gate.service, &port.name)?))).collect()
     }
 
-    fn free(&self, (service, port): &(ServiceId, String)) -> Option<u16> {
+    fn of_port(&mut self, service: &ServiceId, port: &str) -> Option<u16> {
+        let key = (service.clone(), port.to_owned());
+        let number = match self.of.get(&key) {
+            Some(number) if self.range.ports().contains(number) => *number,
+            _ => self.free(service, port)?,
+        };
+        self.used.insert(number);
+        self.of.insert(key, number);
+        Some(number)
+    }
+
+    fn free(&self, service: &ServiceId, port: &str) -> Option<u16> {
         let all = self.range.ports();
         let start = fnv1a_32(&format!("{}/{}:{port}", service.namespace, service.name)) as usize % all.len();
-        all.clone().cycle_from(start).find(|number| !self.used.contains(number))
+        all.clone().skip(start).chain(all.take(start)).find(|number| !self.used.contains(number))
     }
 }
-
-/// Iteration that begins in the middle.
-trait CycleFrom: Iterator<Item = u16> + Clone + Sized {
-    fn cycle_from(self, start: usize) -> impl Iterator<Item = u16> {
-        self.clone().skip(start).chain(self.take(start))
-    }
-}
-
-impl<I: Iterator<Item = u16> + Clone> CycleFrom for I {}
 
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,13 @@
 //! Only upwards, only to the number that the HPA will arrive at by the same metric, and only where Tidegate's own ScaledObject is
 //! what scales the workload.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tidegate_cluster::{Kind, Objects, scaling::names};
-use tidegate_core::{plan::Plan, workload::WorkloadId};
+use tidegate_core::{demand::Burst, plan::Plan};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
@@ -22,17 +22,6 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(1);
 /// Changes at one time.
 const AT_ONCE: usize = 8;
-
-/// More replicas than a workload has are needed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Burst {
-    /// The workload
-    pub id: WorkloadId,
-    /// Its replicas now
-    pub has: u32,
-    /// The replicas that the HPA will arrive at
-    pub needs: u32,
-}
 
 /// Function that returns the workloads that need more replicas than they have. It is called on every replica of Tidegate, because
 /// each keeps the demand for the HPA.
@@ -62,7 +51,7 @@ pub async fn add_replicas(bursts: Bursts, context: Context, metrics: OperatorMet
 /// Those that Tidegate's own ScaledObject scales now: it exists, is not paused, and nobody else's is there.
 fn scaled_by_us(objects: &Objects, plan: &Plan, mut found: Vec<Burst>) -> Vec<Burst> {
     let others = objects.foreign_scalers();
-    let names: std::collections::HashMap<_, _> = names(plan).collect();
+    let names: HashMap<_, _> = names(plan).collect();
     found.retain(|burst| {
         let name = names.get(&burst.id).map(String::as_str).unwrap_or_default();
         let own = objects.scaled_object(&burst.id.namespace, name);

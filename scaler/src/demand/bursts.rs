@@ -6,7 +6,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use tidegate_core::{
-    demand::{Desired, desired},
+    demand::{Burst, desired},
+    intent::Intent,
     plan::{Plan, PlannedWorkload},
     signal::{Signal, Target},
     trigger::{Traffic, Trigger},
@@ -18,17 +19,6 @@ use super::Demands;
 
 /// Two periods of the HPA (`--horizontal-pod-autoscaler-sync-period`, 15 s by default), and some time for its calls.
 const KEPT: Duration = Duration::from_secs(35);
-
-/// More replicas than a workload has are needed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Burst {
-    /// The workload
-    pub id: WorkloadId,
-    /// Its replicas now
-    pub has: u32,
-    /// The replicas that the HPA will arrive at
-    pub needs: u32,
-}
 
 /// The largest demand of each burst.
 #[derive(Debug, Default)]
@@ -75,21 +65,23 @@ impl Demands {
         by_default: bool,
         now: Instant,
     ) -> Option<Burst> {
-        let intent = workload.intent.as_ref().ok().filter(|intent| !intent.paused)?;
-        let wanted = intent.burst.unwrap_or(by_default) && intent.behavior.goes_up_at_once();
-        let trigger = Trigger::of_workload(id, intent);
-        let capped = self.limits(&trigger, plan).is_some_and(|limits| limits.cap.is_some());
         let has = workload.replicas.wanted;
-        if !wanted || capped || intent.beside.formula.is_some() || workload.uid.is_empty() || has >= intent.bounds.max {
+        let wanted = |intent: &Intent| {
+            intent.burst.unwrap_or(by_default) && intent.behavior.goes_up_at_once() && has < intent.bounds.max
+        };
+        // Manifests say nothing about replicas.
+        let in_a_cluster = !workload.uid.is_empty();
+        if !in_a_cluster || !workload.intent.as_ref().is_ok_and(wanted) {
             return None;
         }
+        let (intent, trigger) = self.decides(id, workload, plan)?;
         let measured = |target: &Target| match target.signal {
             Signal::Schedule => self.demand(&trigger, *target, plan),
             _ => self.as_measured(&trigger, *target, plan),
         };
         let known = trigger.targets.iter().filter_map(|target| measured(target).ok());
         let needs: Vec<_> = known.map(|demand| demand.need).collect();
-        let Desired { replicas, .. } = desired(&needs, intent.bounds);
+        let replicas = desired(&needs, intent.bounds).replicas;
         if needs.is_empty() || replicas <= has || (has == 0 && self.asks_for_replicas(id, plan) != Some(true)) {
             return None;
         }
