@@ -1,4 +1,6 @@
 //! The task list over HTTP: `/healthz` reports whether this replica is ready, every other path answers with the list.
+//!
+//! A request that wants an upgrade, as a WebSocket's does, gets it, and then its own bytes back.
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
@@ -7,9 +9,11 @@ use http_body_util::{BodyExt, Full as FullBody, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::Body,
-    header::{CONTENT_TYPE, HeaderName},
+    header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE},
     service::Service,
+    upgrade::OnUpgrade,
 };
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use crate::{gate::Gate, server::PhaseWatch, tasks::TASKS};
@@ -43,6 +47,10 @@ impl TasksOverHttp {
                 self.response(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "leaving" }))
             };
         }
+        if let Some(protocol) = request.headers().get(UPGRADE).cloned() {
+            tokio::spawn(echo(hyper::upgrade::on(request), self.phase.clone()));
+            return switched_to(protocol);
+        }
         if Limited::new(request.into_body(), LONGEST_BODY).collect().await.is_err() {
             return self.response(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "a body of at most 1 MiB" }));
         }
@@ -63,11 +71,29 @@ impl TasksOverHttp {
         let mut response = Response::new(FullBody::from(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(replica) = self.replica.parse() {
             headers.insert(REPLICA, replica);
         }
         response
+    }
+}
+
+fn switched_to(protocol: HeaderValue) -> Response<FullBody<Bytes>> {
+    let mut response = Response::new(FullBody::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().extend([(UPGRADE, protocol), (CONNECTION, HeaderValue::from_static("upgrade"))]);
+    response
+}
+
+/// Echoes until the client leaves or draining begins.
+async fn echo(upgrade: OnUpgrade, mut phase: PhaseWatch) {
+    // A client that disconnects is no error of ours.
+    let Ok(upgraded) = upgrade.await else { return };
+    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+    tokio::select! {
+        _ = tokio::io::copy(&mut reader, &mut writer) => {}
+        () = phase.draining() => {}
     }
 }
 

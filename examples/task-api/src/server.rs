@@ -56,7 +56,7 @@ impl PhaseWatch {
     }
 }
 
-/// Serves HTTP/1.1 and h2c until draining, then until the last request has its answer.
+/// Serves HTTP/1.1 with upgrades, and h2c, until draining, then until the last request has its answer.
 pub(crate) async fn serve_http<S, B>(listener: TcpListener, service: S, phase: PhaseWatch)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -67,7 +67,7 @@ where
     accept_each(listener, phase.clone(), move |stream| {
         let (builder, service, mut phase) = (builder.clone(), service.clone(), phase.clone());
         async move {
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             tokio::pin!(connection);
             tokio::select! {
                 _ = connection.as_mut() => return,

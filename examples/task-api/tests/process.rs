@@ -104,3 +104,26 @@ fn an_address_that_is_taken_is_named_in_the_error() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains(&format!("--http {taken}: cannot listen there")), "{error}");
 }
+
+#[test]
+fn after_an_upgrade_the_clients_own_bytes_come_back_until_the_replica_drains() {
+    let mut replica = Replica::start(&["--http=127.0.0.1:0", "--linger=0ms"]);
+    let mut connection = replica.connect("http");
+    connection
+        .write_all(b"GET /echo HTTP/1.1\r\nhost: tasks\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101") && head.contains("upgrade: websocket"), "{head}");
+    connection.write_all(b"tide").unwrap();
+    let mut echoed = [0; 4];
+    connection.read_exact(&mut echoed).unwrap();
+    assert_eq!(&echoed, b"tide");
+    replica.terminate();
+    assert_eq!(connection.read(&mut echoed).unwrap(), 0, "the replica closes what it drains");
+}

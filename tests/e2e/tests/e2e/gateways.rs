@@ -80,8 +80,9 @@ async fn wait_for_proxies(labels: &str, wanted: u64) -> Result<()> {
 /// out: it notes a Deployment's revision, and the HPA in it sets the replicas that are left to it.
 fn writes(object: &Value) -> BTreeSet<String> {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-    let of_spec =
-        entries.iter().filter(|entry| entry["subresource"] != "status" && entry["manager"] != "kube-controller-manager");
+    let of_spec = entries
+        .iter()
+        .filter(|entry| entry["subresource"] != "status" && entry["manager"] != "kube-controller-manager");
     of_spec.map(|entry| format!("{} {}", entry["manager"], entry["time"])).collect()
 }
 
@@ -94,7 +95,10 @@ async fn nobody_writes(scenario: &Scenario, labels: &str, envoy_proxy: &str) -> 
         anyhow::Ok([writes(&deployment), writes(&proxy)])
     };
     let before = look().await?;
-    ensure!(before.iter().all(|writes| !writes.is_empty()), "nobody wrote the Deployment or the EnvoyProxy: {before:?}");
+    ensure!(
+        before.iter().all(|writes| !writes.is_empty()),
+        "nobody wrote the Deployment or the EnvoyProxy: {before:?}"
+    );
     let mut looks = tokio::time::interval(Duration::from_secs(1));
     for _ in 0..30 {
         looks.tick().await;
