@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster docs test test-lint test-unit test-oracle test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-zero bench-cycles bench-opening bench-llm bench-kafka build
+.PHONY: help demo cluster docs test test-lint test-unit test-oracle test-page test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-zero bench-cycles bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # Where the results of the stages of `make test` are counted.
@@ -31,6 +31,7 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@rm -f $(LOG)
 	@$(MAKE) --no-print-directory test-lint
 	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-page
 	@$(MAKE) --no-print-directory test-oracle
 	@$(MAKE) --no-print-directory test-e2e
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "\n%d passed, %d failed\n", passed, failed; exit !passed || failed }' $(LOG)
@@ -54,6 +55,12 @@ test-unit: ## Unit, property and contract tests, and whether docs/reference is a
 
 docs: ## Write docs/reference and the README's table of keys from the code
 	cargo xtask docs
+
+# Versions are fixed in package.json; a lock file would name the registry that it was made with.
+test-page: build ## The page that `tidegate dashboard` opens, in a headless Chromium
+	@if command -v chromium >/dev/null && command -v npm >/dev/null; then \
+	  cd tests/page && npm install --no-package-lock --no-audit --no-fund --silent && TIDEGATE=$(BIN)/tidegate npm test --silent; \
+	  else echo "Chromium or npm is not installed: the page is not tested"; fi
 
 test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, whose sources Go gets
 	@mkdir -p $(dir $(LOG))
