@@ -35,13 +35,6 @@ impl ModelIntent {
     }
 }
 
-impl Key {
-    /// The targets that only a workload that serves a model has.
-    pub(crate) fn of_models() -> Vec<Self> {
-        Signal::ALL.into_iter().filter(|signal| is_of_models(*signal)).filter_map(Signal::target_key).collect()
-    }
-}
-
 fn is_of_models(signal: Signal) -> bool {
     matches!(signal.family(), Family::Tokens | Family::ModelServers)
 }
@@ -241,6 +234,12 @@ pub struct ServingPod {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_startup_time_needs_one_of_the_signals_of_models() {
+        let signals = Signal::ALL.into_iter().filter(|signal| is_of_models(*signal));
+        assert_eq!(Key::StartupTime.needs(), signals.filter_map(Signal::target_key).collect::<Vec<_>>());
+    }
 
     fn backend(name: &str, model: Option<&str>, weight: u32, priority: u32) -> AiBackend {
         let destination = Destination::External("api.openai.com".into());

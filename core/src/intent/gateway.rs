@@ -50,7 +50,7 @@ impl GatewayIntent {
         let intent = Self::read(&mut reader);
         let Bounds { min, max } = Bounds::default();
         reader.check_bounds(Bounds { min: intent.min.unwrap_or(min), max: intent.max.unwrap_or(max) });
-        reader.check_hours();
+        reader.check_needs(Place::Gateway);
         if problems.is_empty() { Ok(Some(intent)) } else { Err(problems) }
     }
 
@@ -95,7 +95,7 @@ impl Reader<'_> {
     /// proxy here.
     fn gateway_schedule(&mut self) -> Option<ScheduleIntent> {
         let own = self.own.contains_key(Key::OffHoursReplicas.annotation());
-        let mut schedule = self.schedule()?;
+        let mut schedule = ScheduleIntent::read(self)?;
         if !own {
             schedule.off_hours_replicas = schedule.off_hours_replicas.map(|replicas| replicas.max(1));
         }

@@ -59,22 +59,8 @@ impl Reader<'_> {
     pub(super) fn intent(&mut self) -> Intent {
         let intent = self.values();
         self.check_bounds(intent.bounds);
-        self.needs(Key::PrometheusQuery, &[Key::PrometheusTarget]);
-        self.needs(Key::PrometheusTarget, &[Key::PrometheusQuery]);
-        self.needs(Key::KafkaLag, &[Key::KafkaGroup]);
-        self.needs(Key::KafkaLagSeconds, &[Key::KafkaGroup]);
-        for key in Key::OF_KAFKA {
-            self.needs(key, &[Key::KafkaLag, Key::KafkaLagSeconds]);
-        }
-        self.needs(Key::Model, &[Key::InputTokensPerSecond, Key::OutputTokensPerSecond]);
-        self.needs(Key::StartupTime, &Key::of_models());
-        self.needs(Key::Container, &[Key::Cpu, Key::Memory]);
-        self.needs(Key::Formula, &[Key::FormulaTarget]);
-        self.needs(Key::FormulaTarget, &[Key::Formula]);
-        self.needs(Key::FormulaActivation, &[Key::Formula]);
+        self.check_needs(Place::Workload);
         self.check_formula(&intent);
-        self.needs(Key::After, &[Key::Hours, Key::Calendar]);
-        self.check_hours();
         intent
     }
 
@@ -88,12 +74,6 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn check_hours(&mut self) {
-        self.needs(Key::Hours, &[Key::Timezone, Key::Calendar]);
-        self.needs(Key::OffHoursReplicas, &[Key::Hours, Key::Calendar]);
-        self.needs(Key::WarmUp, &[Key::Hours, Key::Calendar]);
-    }
-
     pub(super) fn check_bounds(&mut self, Bounds { min, max }: Bounds) {
         if min > max {
             let from_default = |key: Key| if self.has(key) { "" } else { " (the default)" };
@@ -105,11 +85,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a key of the object itself that needs one of the `others`, on the object or its Namespace, where there is none.
-    fn needs(&mut self, key: Key, others: &[Key]) {
-        if self.own.contains_key(key.annotation()) && !others.iter().any(|other| self.has(*other)) {
-            let others: Vec<_> = others.iter().map(|key| key.annotation()).collect();
-            self.contradiction(format!("{} needs {} beside it", key.annotation(), others.join(" or ")));
+    /// Reports each key of the object itself that needs one of others, on the object or its Namespace, where there is none.
+    pub(super) fn check_needs(&mut self, place: Place) {
+        for key in Key::ALL.iter().filter(|key| key.allowed_on(place) && self.own.contains_key(key.annotation())) {
+            if !key.needs().is_empty() && !key.needs().iter().any(|other| self.has(*other)) {
+                let others: Vec<_> = key.needs().iter().map(|other| other.annotation()).collect();
+                self.contradiction(format!("{} needs {} beside it", key.annotation(), others.join(" or ")));
+            }
         }
     }
 
@@ -126,7 +108,7 @@ impl Reader<'_> {
                 Some(Target { signal, per_replica })
             })
             .collect();
-        let schedule = self.schedule();
+        let schedule = ScheduleIntent::read(self);
         let has_hours = schedule.as_ref().is_some_and(ScheduleIntent::has_hours);
         if has_hours {
             targets.push(Target { signal: Signal::Schedule, per_replica: PerReplica::ONE });
@@ -149,21 +131,6 @@ impl Reader<'_> {
             held: false,
             takes_over: self.read(Key::Adopt, value::scaler),
         }
-    }
-
-    pub(super) fn schedule(&mut self) -> Option<ScheduleIntent> {
-        let schedule = ScheduleIntent {
-            hours: self.read(Key::Hours, value::hours),
-            time_zone: self.read(Key::Timezone, value::time_zone),
-            calendar: self.read(Key::Calendar, value::object_name),
-            off_hours_replicas: self.read(Key::OffHoursReplicas, value::replicas),
-            warm_up: self.read(Key::WarmUp, value::warm_up).unwrap_or_default(),
-            after: self.read(Key::After, value::workload),
-            keep_awake_until: self.read(Key::KeepAwakeUntil, value::instant),
-        };
-        let says_something =
-            schedule.hours.is_some() || schedule.calendar.is_some() || schedule.keep_awake_until.is_some();
-        says_something.then_some(schedule)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     key::Key,
     problem::Problem,
     schedule::Schedule,
+    value::{self, ReadKeys},
     workload::WorkloadRef,
 };
 
@@ -41,6 +42,22 @@ pub(super) struct OffHours {
 }
 
 impl ScheduleIntent {
+    /// Reads the keys; `None` where nothing says when it is open.
+    pub(super) fn read(keys: &mut impl ReadKeys) -> Option<Self> {
+        let schedule = Self {
+            hours: keys.read(Key::Hours, value::hours),
+            time_zone: keys.read(Key::Timezone, value::time_zone),
+            calendar: keys.read(Key::Calendar, value::object_name),
+            off_hours_replicas: keys.read(Key::OffHoursReplicas, value::replicas),
+            warm_up: keys.read(Key::WarmUp, value::warm_up).unwrap_or_default(),
+            after: keys.read(Key::After, value::workload),
+            keep_awake_until: keys.read(Key::KeepAwakeUntil, value::instant),
+        };
+        let says_something =
+            schedule.hours.is_some() || schedule.calendar.is_some() || schedule.keep_awake_until.is_some();
+        says_something.then_some(schedule)
+    }
+
     pub(super) fn has_hours(&self) -> bool {
         self.calendar.is_some() || (self.hours.is_some() && self.time_zone.is_some())
     }
