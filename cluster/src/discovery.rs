@@ -17,6 +17,7 @@ mod ai;
 mod attachment;
 mod backends;
 mod contexts;
+mod dead_ends;
 mod ext_services;
 mod filters;
 mod fqdn;
@@ -251,6 +252,7 @@ pub(super) fn discover<'a>(objects: &'a Objects, generated: &'a [Route]) -> Vec<
         }
     }
     parts.extend(asking.into_iter().flat_map(|policies| policies.parts(&discovery)));
+    parts.retain(|part| !discovery.backends.is_dead_end(part));
     parts
 }
 

@@ -15,13 +15,14 @@ mod policy;
 mod port;
 mod route;
 mod scaling;
+mod service;
 mod status;
 mod workload;
 
 pub(super) use ai::{AiBackendRef, AiGatewayRoute, AiGatewayRouteRule, AiServiceBackend, InferencePool};
 pub(super) use backend::{
     Backend, BackendSpec, Endpoint, EnvoyProxy, EnvoyProxySpec, HttpRouteFilter, HttpRouteFilterSpec, MergeBackends,
-    Service, ServiceImport, ServicePort, StatMatch,
+    StatMatch,
 };
 pub use calendar::CalendarObject;
 pub(super) use endpoint_slice::{Author, EndpointSlice, PodGroup, Suffix};
@@ -35,6 +36,7 @@ pub(super) use route::{
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub(crate) use scaling::PAUSED;
 pub use scaling::{PAUSED_REPLICAS, ScaleTarget, ScaledObject};
+pub(super) use service::{Service, ServiceImport, ServicePort};
 pub(super) use status::{Refused, Reported};
 pub(super) use workload::{CronJob, Namespace, Pod, ROLLOUT_HASH, ReplicaSet, Workload, WorkloadMeta};
 

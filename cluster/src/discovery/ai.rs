@@ -25,7 +25,7 @@ use super::{
     BackendKey, Front, Part, fronts,
     grants::{From, Grants, To},
     in_cluster::InCluster,
-    refusal::ReferenceRefusal,
+    refusal::{Absent, ReferenceRefusal},
 };
 
 /// The API group of AIGatewayRoutes and AIServiceBackends.
@@ -78,7 +78,8 @@ pub(super) fn backend_ref<'a>(
     let from = From { group: GROUP, kind: "AIGatewayRoute", namespace };
     let to = To { group: GROUP, kind: SERVICE_BACKEND, namespace: of, name: &backend.name };
     let service_backend = objects.ai_service_backends.get(of).and_then(|names| names.get(&backend.name));
-    let service_backend = service_backend.ok_or(ReferenceRefusal::NotFound(key_of(namespace, backend), None))?;
+    let service_backend =
+        service_backend.ok_or(ReferenceRefusal::Absent(Absent::Object(key_of(namespace, backend), None)))?;
     if !grants.permit(from, to) {
         return Err(ReferenceRefusal::NotGranted(from, to));
     }
@@ -178,14 +179,13 @@ fn destination<'a>(
             }));
         }
         let endpoint = objects.backends.get(namespace)?.get(&reference.name)?.spec.endpoints.first()?;
-        let host = endpoint.fqdn.as_ref().map(|fqdn| &fqdn.hostname).or(endpoint.hostname.as_ref());
-        let host = host.or(endpoint.ip.as_ref().map(|ip| &ip.address))?;
+        let host = endpoint.host()?;
         Some(match in_cluster.service(endpoint) {
             Some(service) => Destination::Service(ServiceId {
                 namespace: service.namespace.to_owned(),
                 name: service.name.to_owned(),
             }),
-            None => Destination::External(host.clone()),
+            None => Destination::External(host.to_owned()),
         })
     };
     found().unwrap_or(Destination::Nobody)

@@ -12,7 +12,7 @@ use super::{
     grants::{From, Grants, To},
     in_cluster::InCluster,
     pools,
-    refusal::{EndpointFault, FilterFault, ReferenceRefusal, RuleRefusal, key_of},
+    refusal::{Absent, EndpointFault, FilterFault, ReferenceRefusal, RuleRefusal, key_of},
 };
 
 /// Lookup of backends.
@@ -216,11 +216,13 @@ impl<'a> Backends<'a, '_> {
 
     fn service(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         let others = self.objects.services.get(key.namespace);
-        let service = others.and_then(|names| names.get(key.name)).ok_or(ReferenceRefusal::NotFound(key, others))?;
+        let service = others
+            .and_then(|names| names.get(key.name))
+            .ok_or(ReferenceRefusal::Absent(Absent::Object(key, others)))?;
         if service.is_external_name() {
             return Err(ReferenceRefusal::ExternalName(key));
         }
-        let port = find_port(key, &service.spec.ports, protocol)?;
+        let port = find_port(key, &service.spec.ports, protocol).map_err(ReferenceRefusal::Absent)?;
         let resolved = Resolved {
             service: Some(ServiceAt { namespace: key.namespace, name: key.name, port: key.port, pods: Pods::WithPort }),
             addresses: if service.prefers_local_zone() { Addresses::NearbyPods } else { Addresses::Pods },
@@ -231,7 +233,8 @@ impl<'a> Backends<'a, '_> {
 
     fn service_import(&self, key: BackendKey<'a>, protocol: Protocol) -> Result<Resolved<'a>, ReferenceRefusal<'a>> {
         let import = self.objects.service_imports.get(key.namespace).and_then(|names| names.get(key.name));
-        let port = find_port(key, &import.ok_or(ReferenceRefusal::NotFound(key, None))?.spec.ports, protocol)?;
+        let import = import.ok_or(ReferenceRefusal::Absent(Absent::Object(key, None)))?;
+        let port = find_port(key, &import.spec.ports, protocol).map_err(ReferenceRefusal::Absent)?;
         let resolved = Resolved { addresses: Addresses::Pods, ..Resolved::new(key, protocol) };
         Ok(resolved.speaking(port.app_protocol.as_deref()))
     }
@@ -241,7 +244,8 @@ impl<'a> Backends<'a, '_> {
         if !configs.backends_enabled() {
             return Err(ReferenceRefusal::BackendsDisabled(key));
         }
-        let backend = self.find_backend(key.namespace, key.name).ok_or(ReferenceRefusal::NotFound(key, None))?;
+        let backend =
+            self.find_backend(key.namespace, key.name).ok_or(ReferenceRefusal::Absent(Absent::Object(key, None)))?;
         let addresses = addresses(&backend.spec, backend.is_dynamic_resolver(), configs.run_on_host())
             .map_err(|fault| ReferenceRefusal::Endpoints(key, fault))?;
         let resolved = Resolved {
@@ -312,14 +316,14 @@ fn check_group_and_kind(backend_ref: &BackendRef) -> Result<(), ReferenceRefusal
     (group_fits && kind_fits).then_some(()).ok_or(refusal)
 }
 
-fn find_port<'a>(
+pub(super) fn find_port<'a>(
     key: BackendKey<'a>,
     ports: &'a [ServicePort],
     protocol: Protocol,
-) -> Result<&'a ServicePort, ReferenceRefusal<'a>> {
+) -> Result<&'a ServicePort, Absent<'a>> {
     let transport = if protocol == Protocol::Udp { "UDP" } else { "TCP" };
     let found = ports.iter().find(|p| Some(p.port) == key.port && p.protocol() == transport);
-    found.ok_or(ReferenceRefusal::NoSuchPort(key, transport, ports))
+    found.ok_or(Absent::Port(key, transport, ports))
 }
 
 /// `validateBackend` and `processBackendDestinationSetting`, without certificates

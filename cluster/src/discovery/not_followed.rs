@@ -11,6 +11,7 @@ use super::{
     super::views::{Refused, Reported},
     BackendKey,
     backends::RefusedBackend,
+    dead_ends::DeadEnd,
     parent_refusal::{GatewayRefusal, ListenerRefusal, ParentRefusal},
     refusal::{FilterFault, Named, RuleRefusal},
 };
@@ -34,6 +35,8 @@ pub(super) enum Refusal<'a> {
     Rule(RuleRefusal<'a>),
     /// One backendRef is refused
     Backend(BackendKey<'a>, RefusedBackend<'a>),
+    /// One backendRef is accepted, and leads to nobody
+    DeadEnd(DeadEnd<'a>),
     /// Nothing is wrong with it, but Envoy Gateway refuses it
     ByEnvoyGatewayOnly,
 }
@@ -44,7 +47,7 @@ enum Expected {
     Refused,
     /// No report: nothing of Envoy Gateway's is concerned
     Nothing,
-    /// Either: it accepts a rule that is answered without a backend, and a route on a listener that does not work
+    /// Either: it accepts a rule that is answered without a backend, a route on a listener that does not work, and any name of a host
     Anything,
 }
 
@@ -80,7 +83,7 @@ impl NotFollowed<'_> {
         let of_parent = OF_PARENTS.contains(&condition.reason.as_str());
         match self.refusal {
             Refusal::Parent(_) => condition.kind == "Accepted",
-            Refusal::Rule(_) | Refusal::Backend(..) => !of_parent,
+            Refusal::Rule(_) | Refusal::Backend(..) | Refusal::DeadEnd(_) => !of_parent,
             Refusal::ByEnvoyGatewayOnly => true,
         }
     }
@@ -106,6 +109,7 @@ impl Refusal<'_> {
             Self::Rule(refusal) => refusal.reason(),
             Self::Backend(_, RefusedBackend::Reference(refusal)) => refusal.reason(),
             Self::Backend(_, RefusedBackend::Filter(fault)) => fault.reason(),
+            Self::DeadEnd(dead) => dead.reason(),
             Self::ByEnvoyGatewayOnly => "RefusedByEnvoyGateway",
         }
     }
@@ -134,7 +138,7 @@ impl Refusal<'_> {
                 let all = listeners.iter().all(|listener| refuses(&listener.refusal));
                 if all { Expected::Refused } else { Expected::Anything }
             }
-            Self::Rule(RuleRefusal::Answered(_)) => Expected::Anything,
+            Self::Rule(RuleRefusal::Answered(_)) | Self::DeadEnd(_) => Expected::Anything,
             Self::Parent(ParentRefusal::NoSuchListener(..))
             | Self::Rule(_)
             | Self::Backend(..)
@@ -157,6 +161,7 @@ impl Display for NotFollowed<'_> {
                 }
                 fault.write(self.namespace, f)
             }
+            Refusal::DeadEnd(dead) => dead.write(self.namespace, f),
             Refusal::ByEnvoyGatewayOnly => f.write_str("Envoy Gateway does not follow it, or not all of it"),
         }
     }

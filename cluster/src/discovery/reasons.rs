@@ -122,10 +122,13 @@ impl<'a> Walk<'a, '_> {
 
     fn references(&mut self, subject: Subject<'a>, index: Option<usize>, rule: &'a Rule) {
         let namespace = &subject.route.metadata.namespace;
-        for backend_ref in &rule.backend_refs {
-            if let Err(refusal) = self.backends.resolve(subject.kind, namespace, backend_ref) {
-                let key = key_of(backend_ref, namespace);
-                self.refuse(subject, index, std::iter::once(backend_ref), Refusal::Backend(key, refusal));
+        for backend_ref in named_by(rule) {
+            let refusal = match self.backends.resolve(subject.kind, namespace, backend_ref) {
+                Ok(resolved) => self.backends.dead_end(&resolved).map(Refusal::DeadEnd),
+                Err(refusal) => Some(Refusal::Backend(key_of(backend_ref, namespace), refusal)),
+            };
+            if let Some(refusal) = refusal {
+                self.refuse(subject, index, std::iter::once(backend_ref), refusal);
             }
         }
     }
@@ -219,13 +222,17 @@ impl<'a> Walk<'a, '_> {
                 // One refused backend leaves all of a service without a cluster.
                 let all: Vec<_> = refs.iter().map(|backend_ref| key_of(backend_ref, namespace)).collect();
                 for backend_ref in refs {
-                    let Err(refusal) = self.backends.resolve_ext_service(from, backend_ref) else { continue };
+                    let refusal = match self.backends.resolve_ext_service(from, backend_ref) {
+                        Ok(resolved) => self.backends.dead_end(&resolved).map(Refusal::DeadEnd),
+                        Err(refusal) => Some(Refusal::Backend(key_of(backend_ref, namespace), refusal.into())),
+                    };
+                    let Some(refusal) = refusal else { continue };
                     let kind = kind.as_str().to_owned();
                     self.found.push(NotFollowed {
                         route: RouteRef { kind, namespace: namespace.clone(), name: name.clone(), rule: None },
                         namespace,
                         backends: all.clone(),
-                        refusal: Refusal::Backend(key_of(backend_ref, namespace), refusal.into()),
+                        refusal,
                         reported: Reported::Nothing,
                     });
                 }

@@ -68,18 +68,25 @@ pub(super) enum ReferenceRefusal<'a> {
     NotGranted(From<'a>, To<'a>),
     /// Not a kind of backend: group, kind and name
     UnsupportedKind(&'a str, &'a str, &'a str),
-    /// The object does not exist; for a Service, the Services that its namespace has
-    NotFound(BackendKey<'a>, Option<&'a BTreeMap<String, Service>>),
+    /// What it names is not there
+    Absent(Absent<'a>),
     /// A Service of type `ExternalName`
     ExternalName(BackendKey<'a>),
-    /// The object has no such port for this transport protocol; the ports that it has
-    NoSuchPort(BackendKey<'a>, &'static str, &'a [ServicePort]),
     /// Envoy Gateway's configuration does not enable Backends
     BackendsDisabled(BackendKey<'a>),
     /// The endpoints of a Backend are refused
     Endpoints(BackendKey<'a>, EndpointFault<'a>),
     /// A Backend of type `DynamicResolver` where the service must be known in advance
     DynamicResolver(BackendKey<'a>),
+}
+
+/// An object, or a port of it, that is not there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Absent<'a> {
+    /// The object; for a Service, the Services that its namespace has
+    Object(BackendKey<'a>, Option<&'a BTreeMap<String, Service>>),
+    /// The object's port for this transport protocol; the ports that it has
+    Port(BackendKey<'a>, &'static str, &'a [ServicePort]),
 }
 
 /// Endpoints of a Backend that Envoy Gateway refuses.
@@ -174,9 +181,8 @@ impl ReferenceRefusal<'_> {
         match self {
             Self::NotGranted(..) => "NoReferenceGrant",
             Self::UnsupportedKind(..) => "UnsupportedKind",
-            Self::NotFound(..) => "BackendNotFound",
+            Self::Absent(absent) => absent.reason(),
             Self::ExternalName(_) => "ExternalName",
-            Self::NoSuchPort(..) => "PortNotFound",
             Self::BackendsDisabled(_) => "BackendsDisabled",
             Self::Endpoints(..) => "InvalidBackend",
             Self::DynamicResolver(_) => "DynamicResolver",
@@ -203,17 +209,12 @@ impl ReferenceRefusal<'_> {
                 "{kind} {name} of {}; a backend is a Service, a ServiceImport or a Backend of Envoy Gateway",
                 group_name(group)
             ),
-            Self::NotFound(key, others) => {
-                write!(f, "{}, which does not exist", Named(key, namespace))?;
-                let others = others.filter(|others| !others.is_empty());
-                others.map_or(Ok(()), |others| write!(f, "; namespace {} has {}", key.namespace, Listed(others.keys())))
-            }
+            Self::Absent(absent) => absent.write(namespace, f),
             Self::ExternalName(key) => write!(
                 f,
                 "{}, which is of type ExternalName: Envoy Gateway sends nothing to one (use a Backend with an fqdn)",
                 Named(key, namespace)
             ),
-            Self::NoSuchPort(key, transport, ports) => write_port(key, transport, ports, namespace, f),
             Self::BackendsDisabled(key) => write!(
                 f,
                 "{}, but Envoy Gateway's configuration does not have extensionApis.enableBackend",
@@ -223,6 +224,26 @@ impl ReferenceRefusal<'_> {
             Self::DynamicResolver(key) => {
                 write!(f, "{}, which is of type DynamicResolver: a policy needs a known service", Named(key, namespace))
             }
+        }
+    }
+}
+
+impl Absent<'_> {
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Object(..) => "BackendNotFound",
+            Self::Port(..) => "PortNotFound",
+        }
+    }
+
+    pub(super) fn write(&self, namespace: &str, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(key, others) => {
+                write!(f, "{}, which does not exist", Named(key, namespace))?;
+                let others = others.filter(|others| !others.is_empty());
+                others.map_or(Ok(()), |others| write!(f, "; namespace {} has {}", key.namespace, Listed(others.keys())))
+            }
+            Self::Port(key, transport, ports) => write_port(key, transport, ports, namespace, f),
         }
     }
 }

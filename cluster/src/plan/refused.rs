@@ -3,7 +3,7 @@
 //! Looking for reasons costs as much as following routes, so it is done only where one is wanted: for workloads of Tidegate's that
 //! no route reaches, and for routes that Envoy Gateway itself refuses.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidegate_core::{ids::ServiceId, llm::Destination, plan::ClusterShare, signal::Family};
 
@@ -22,12 +22,13 @@ impl Workloads<'_> {
         services: &BTreeMap<ServiceId, Reached<'_>>,
         pools: &BTreeMap<ServiceId, Vec<ClusterShare>>,
     ) {
-        let unreached: HashSet<_> = self
-            .all
-            .iter()
-            .filter(|known| known.wants_traffic() && known.traffic.is_empty())
-            .map(|k| k.namespace)
-            .collect();
+        let unreached =
+            self.all.iter().enumerate().filter(|(_, known)| known.wants_traffic() && known.traffic.is_empty());
+        let mut namesakes = HashMap::<_, Vec<_>>::new();
+        for (i, known) in unreached {
+            namesakes.entry((known.namespace, known.name)).or_default().push(i);
+        }
+        let unreached: HashSet<_> = namesakes.keys().map(|(namespace, _)| *namespace).collect();
         let followed: HashSet<_> = services.keys().chain(pools.keys()).map(|id| (&*id.namespace, &*id.name)).collect();
         // A workload behind a Service that is followed has traffic.
         let wanted =
@@ -38,8 +39,7 @@ impl Workloads<'_> {
         for refused in discovery::not_followed(self.objects, generated, Wanted::Behind(&wanted)) {
             let told = refused.told();
             let keys = refused.backends.iter().filter_map(|key| discovery::behind(self.objects, key));
-            let behind: HashSet<_> =
-                keys.flat_map(|key| self.behind(&destination(&key), services)).map(|behind| behind.workload).collect();
+            let behind: HashSet<_> = keys.flat_map(|key| self.concerned(&key, services, &namesakes)).collect();
             for i in behind {
                 if let Some(known) = self.all.get_mut(i).filter(|known| known.intent.is_some()) {
                     known.not_followed.push(told.clone());
@@ -47,7 +47,25 @@ impl Workloads<'_> {
             }
         }
     }
+
+    /// The workloads behind a Service or pool. Behind a Service that does not exist it is the one of its name: most are called the
+    /// same.
+    fn concerned(
+        &self,
+        key: &BackendKey<'_>,
+        services: &BTreeMap<ServiceId, Reached<'_>>,
+        namesakes: &Namesakes<'_>,
+    ) -> Vec<usize> {
+        let exists = self.objects.services.get(key.namespace).is_some_and(|names| names.contains_key(key.name));
+        if key.kind == "Service" && !exists {
+            return namesakes.get(&(key.namespace, key.name)).cloned().unwrap_or_default();
+        }
+        self.behind(&destination(key), services).iter().map(|behind| behind.workload).collect()
+    }
 }
+
+/// The workloads without traffic, by namespace and name: one per kind at most.
+type Namesakes<'a> = HashMap<(&'a str, &'a str), Vec<usize>>;
 
 impl KnownWorkload<'_> {
     /// Whether it is scaled on traffic, or would be if its annotations were right.
@@ -138,6 +156,49 @@ mod tests {
             &json!({}),
         ));
         assert_eq!(refused(&plan(&objects), "api"), ["HTTPRoute shop/api: Gateway shop/gone does not exist"]);
+    }
+
+    #[test]
+    fn a_backend_whose_host_is_a_service_or_port_that_is_not_there_is_reported_to_the_workload() {
+        let to = |host: &str, port: u16| {
+            let backend = json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend",
+                "metadata": {"name": "front", "namespace": "shop"},
+                "spec": {"endpoints": [{"fqdn": {"hostname": host, "port": port}}]}});
+            let reference = json!({"name": "front", "kind": "Backend", "group": "gateway.envoyproxy.io"});
+            let mut objects = vec![gateway(), backend, route("api", "web", &reference, &json!({}))];
+            objects.extend(scaled("api"));
+            objects
+        };
+        assert_eq!(refused(&plan(&to("api.shop.svc", 80)), "api"), Vec::<String>::new());
+        assert_eq!(
+            refused(&plan(&to("api.shop.svc", 8080)), "api"),
+            [
+                "HTTPRoute shop/api, rule 0: names Backend front, whose endpoint api.shop.svc:8080 stands for Service api port 8080; it has 80"
+            ]
+        );
+        let mut elsewhere = to("api.shop.svc", 80);
+        elsewhere.retain(|object| object["kind"] != "Service");
+        let plan = plan(&elsewhere);
+        assert_eq!(
+            refused(&plan, "api"),
+            [
+                "HTTPRoute shop/api, rule 0: names Backend front, whose endpoint api.shop.svc:80 stands for Service api, which does not exist"
+            ]
+        );
+        assert!(plan.services.is_empty());
+    }
+
+    #[test]
+    fn a_service_that_does_not_exist_is_reported_to_the_workload_of_its_name() {
+        let mut objects = vec![gateway(), route("r", "web", &json!({"name": "api", "port": 80}), &json!({}))];
+        objects.extend([scaled("api"), scaled("web")].concat());
+        objects.retain(|object| object["kind"] != "Service" || object["metadata"]["name"] != "api");
+        let plan = plan(&objects);
+        assert_eq!(
+            refused(&plan, "api"),
+            ["HTTPRoute shop/r, rule 0: names Service api, which does not exist; namespace shop has web"]
+        );
+        assert_eq!(refused(&plan, "web"), Vec::<String>::new());
     }
 
     #[test]

@@ -80,4 +80,6 @@ fn refused_table(refused: &[NotFollowed]) -> String {
 #[cfg(test)]
 mod controllers_tests;
 #[cfg(test)]
+mod dead_ends_tests;
+#[cfg(test)]
 mod tests;

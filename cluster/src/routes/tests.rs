@@ -69,6 +69,11 @@ apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
 metadata: {name: llm}
 spec: {endpoints: [{fqdn: {hostname: vllm.models.svc.cluster.local, port: 8000}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: vllm, namespace: models}
+spec: {ports: [{port: 8000}]}
 ---";
     let rules = route("[{backendRefs: [{kind: Backend, name: llm}]}]");
     let expected = json!([{

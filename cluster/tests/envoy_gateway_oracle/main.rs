@@ -55,6 +55,7 @@ const BEYOND: &[(&str, &[&str])] = &[
         &["envoyextensionpolicy-with-extproc-with-mixed-backendrefs", "securitypolicy-with-extauth-backend"],
     ),
     ("extensions beside an external processor that are invalid", &["envoyextensionpolicy-failopen"]),
+    ("names of Services in the DNS, which Envoy Gateway does not look up", &["backendtrafficpolicy-dns-lookup-family"]),
     (
         "Namespaces that do not exist, with routes in them",
         &["backendtrafficpolicy-status-conditions", "envoyextensionpolicy-status-conditions"],

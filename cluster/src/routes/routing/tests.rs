@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const BASE: &str = r#"
+pub(super) const BASE: &str = r#"
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web, namespace: shop}
@@ -66,7 +66,7 @@ metadata: {name: sorry, namespace: shop}
 spec: {directResponse: {statusCode: 503}}
 "#;
 
-fn objects(manifests: &str) -> Objects {
+pub(super) fn objects(manifests: &str) -> Objects {
     let mut objects = Objects::default();
     for document in tidegate_core::yaml::read_all(manifests).unwrap() {
         objects.apply(document).unwrap();
@@ -75,14 +75,14 @@ fn objects(manifests: &str) -> Objects {
 }
 
 /// A route of namespace `shop`.
-fn route(kind: &str, name: &str, parents: &str, rest: &str) -> String {
+pub(super) fn route(kind: &str, name: &str, parents: &str, rest: &str) -> String {
     format!(
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  \
          parentRefs: [{parents}]\n  {rest}\n"
     )
 }
 
-fn refused(manifests: &str) -> Vec<String> {
+pub(super) fn refused(manifests: &str) -> Vec<String> {
     let refused = objects(&format!("{BASE}{manifests}")).routing().not_followed;
     for one in &refused {
         assert!(include_str!("../../../../docs/routes.md").contains(&format!("`{}`", one.reason)), "{}", one.reason);
