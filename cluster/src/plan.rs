@@ -1,5 +1,6 @@
 //! From objects to the Plan.
 
+mod beside;
 mod fleets;
 mod gates;
 mod own_objects;

@@ -78,18 +78,6 @@ impl Workloads<'_> {
             None
         })
     }
-
-    /// The Services with a selector in the namespaces of these workloads.
-    fn services_beside(&self, sleepers: &HashSet<usize>) -> impl Iterator<Item = (ServiceId, &Service)> {
-        let namespaces: HashSet<_> = sleepers.iter().filter_map(|i| Some(self.all.get(*i)?.namespace)).collect();
-        let tables = self.objects.services.iter().filter(move |(namespace, _)| namespaces.contains(namespace.as_str()));
-        let services = tables.flat_map(|(namespace, names)| {
-            names
-                .iter()
-                .map(move |(name, service)| (ServiceId { namespace: namespace.clone(), name: name.clone() }, service))
-        });
-        services.filter(|(_, service)| !service.spec.selector.is_empty() && !service.is_external_name())
-    }
 }
 
 impl KnownWorkload<'_> {

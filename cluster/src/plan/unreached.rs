@@ -8,17 +8,14 @@ use tidegate_core::{
     not_followed::{NoEntrance, NotFollowed},
 };
 
-use super::{
-    POOL, Workloads,
-    reached::Reached,
-    selection::{LeftOut, Selection},
-};
-use crate::Objects;
+use super::{POOL, Workloads, reached::Reached, selection::LeftOut};
+
+const SERVICE: &str = "Service";
 
 /// What selects pods: a Service, or a pool where that is said.
-struct Selecting<'a> {
+struct Selecting {
     kind: &'static str,
-    name: &'a str,
+    id: ServiceId,
 }
 
 impl Workloads<'_> {
@@ -32,22 +29,18 @@ impl Workloads<'_> {
         let unreached = self.all.iter().enumerate().filter(|(_, known)| {
             known.wants_traffic() && known.traffic.is_empty() && known.not_followed.is_empty() && known.pods.is_some()
         });
-        let unreached: Vec<_> = unreached.map(|(i, known)| (i, known.namespace)).collect();
-        let namespaces: HashSet<_> = unreached.iter().map(|(_, namespace)| *namespace).collect();
-        let selecting: HashMap<_, _> =
-            namespaces.into_iter().map(|ns| (ns, selecting(self.objects, &self.selection, ns))).collect();
-        for (i, namespace) in unreached {
-            let own =
-                selecting.get(namespace).and_then(|by_workload| by_workload.get(&i)).map_or(&[][..], Vec::as_slice);
-            let id = |of: &Selecting<'_>| ServiceId { namespace: namespace.to_owned(), name: of.name.to_owned() };
-            let of_services = || own.iter().filter(|of| of.kind == "Service").map(id);
-            let left_out = of_services().filter_map(|id| services.get(&id));
+        let unreached: HashSet<_> = unreached.map(|(i, _)| i).collect();
+        let selecting = self.selecting(&unreached);
+        for i in unreached {
+            let own = selecting.get(&i).map_or(&[][..], Vec::as_slice);
+            let of_services = || own.iter().filter(|of| of.kind == SERVICE).map(|of| &of.id);
+            let left_out = of_services().filter_map(|id| services.get(id));
             let left_out = left_out.flat_map(|reached| self.left_out(reached, i));
-            let by_udp = of_services().filter_map(|id| Some(not_measured(unmeasured.get(&id)?, &id)));
+            let by_udp = of_services().filter_map(|id| Some(not_measured(unmeasured.get(id)?, id)));
             let not_followed: Vec<_> = left_out.chain(by_udp).collect();
             let Some(known) = self.all.get_mut(i) else { continue };
             if not_followed.is_empty() {
-                let names = || own.iter().map(|of| format!("{} {}", of.kind, of.name)).collect();
+                let names = || own.iter().map(|of| format!("{} {}", of.kind, of.id.name)).collect();
                 let deployment = known.workload.referenced_deployment();
                 let missing = deployment.filter(|_| known.pods.is_some_and(|pods| std::ptr::eq(pods, known.workload)));
                 known.no_entrance = Some(match missing {
@@ -58,6 +51,21 @@ impl Workloads<'_> {
             }
             known.not_followed = not_followed;
         }
+    }
+
+    /// The Services and pools that select pods, by the workload: those in the namespaces of these.
+    fn selecting(&self, workloads: &HashSet<usize>) -> HashMap<usize, Vec<Selecting>> {
+        let services = self.services_beside(workloads).map(|(id, service)| (SERVICE, id, &service.spec.selector));
+        let pools = [&self.objects.inference_pools, &self.objects.x_inference_pools];
+        let pools = pools.into_iter().flat_map(|table| self.beside(workloads, table));
+        let pools = pools.map(|(id, pool)| (POOL, id, pool.selector()));
+        let mut selecting = HashMap::<_, Vec<_>>::new();
+        for (kind, id, selector) in services.chain(pools) {
+            for behind in self.selection.selected(&id.namespace, selector) {
+                selecting.entry(behind.workload).or_default().push(Selecting { kind, id: id.clone() });
+            }
+        }
+        selecting
     }
 
     /// Why each route to a Service does not lead to the workload.
@@ -75,26 +83,6 @@ impl Workloads<'_> {
         });
         told.filter(|one| seen.insert(one.clone())).collect()
     }
-}
-
-/// The Services and pools of a namespace that select pods, by the workload.
-fn selecting<'a>(
-    objects: &'a Objects,
-    selection: &Selection<'_>,
-    namespace: &str,
-) -> HashMap<usize, Vec<Selecting<'a>>> {
-    let services = objects.services.get(namespace).into_iter().flatten();
-    let services = services.map(|(name, service)| ("Service", name, &service.spec.selector));
-    let pools =
-        [&objects.inference_pools, &objects.x_inference_pools].into_iter().filter_map(|table| table.get(namespace));
-    let pools = pools.flatten().map(|(name, pool)| (POOL, name, pool.selector()));
-    let mut selecting = HashMap::<_, Vec<_>>::new();
-    for (kind, name, selector) in services.chain(pools) {
-        for behind in selection.selected(namespace, selector) {
-            selecting.entry(behind.workload).or_default().push(Selecting { kind, name });
-        }
-    }
-    selecting
 }
 
 fn not_measured(route: &RouteRef, service: &ServiceId) -> NotFollowed {
