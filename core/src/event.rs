@@ -87,8 +87,8 @@ reasons! {
         "No AIGatewayRoute leads to it and `model` names none: only the metrics of its own pods are used"
         "Add an AIGatewayRoute, or name the model";
     NotMeasured Passing [Workload]
-        "Its traffic is unknown: no proxy shows one of its clusters, or Envoy Gateway has not accepted a route. Replicas are held"
-        "Look at the status of its routes, at `telemetry.metrics.matches` of the EnvoyProxy, and at `tidegate explain`";
+        "Its traffic is unknown: no proxy shows one of its clusters, or Envoy Gateway has not accepted a route: replicas are held. Or it asks for requests, and only TCPRoutes or TLSRoutes lead to it, of which Envoy counts the connections"
+        "Look at the status of its routes, at `telemetry.metrics.matches` of the EnvoyProxy, and at `tidegate explain`; ask for `connections` behind a TCPRoute or TLSRoute";
     SignalMissing Passing [Workload]
         "Kafka's lag, a query's answer or a model server's metrics are unknown, and why. The last value is used for `--stale-after`, then replicas are held"
         "The text names the source and its error";

@@ -33,6 +33,7 @@ pub mod measured;
 pub mod metric;
 pub mod no_effect;
 pub mod not_followed;
+pub mod only_connections;
 pub mod plan;
 pub mod problem;
 pub mod quantity;

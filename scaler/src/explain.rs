@@ -17,6 +17,7 @@ use tidegate_core::{
     intent::{Bounds, Intent},
     measured::Measured,
     not_followed::NotFollowed,
+    only_connections::OnlyConnections,
     plan::{ClusterShare, Plan, PlannedWorkload, Replicas},
     signal::{Family, PerReplica, Signal, Target},
     trigger::Trigger,
@@ -189,6 +190,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
     // Without any traffic, each signal gives these reasons itself.
     let refused = explanation.not_followed.iter().filter(|_| !explanation.traffic.is_empty());
     explanation.problems.extend(refused.map(ToString::to_string));
+    explanation.problems.extend(OnlyConnections::of(workload).map(|what| what.to_string()));
     explanation.problems.extend(of_sources(&explanation.sources));
     Ok(explanation)
 }

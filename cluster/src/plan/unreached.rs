@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidegate_core::{
     ids::{RouteRef, ServiceId},
+    key::Key,
     not_followed::{NoEntrance, NotFollowed},
 };
 
@@ -90,8 +91,10 @@ fn not_measured(route: &RouteRef, service: &ServiceId) -> NotFollowed {
         route: route.clone(),
         reason: "NotMeasured",
         message: format!(
-            "leads to Service {} by UDP, which is not measured: Envoy counts no requests in it",
-            service.name
+            "leads to Service {} by UDP, of which Envoy counts neither requests nor connections: scale it on {} or a {}",
+            service.name,
+            Key::Cpu.annotation(),
+            Key::PrometheusQuery.annotation()
         ),
         envoy_gateway: None,
     }
@@ -204,7 +207,8 @@ mod tests {
         let objects: Vec<_> = routed("UDPRoute", "UDP").into_iter().chain([deployment(), udp]).collect();
         assert_eq!(
             why(&objects),
-            "UDPRoute shop/r: leads to Service api by UDP, which is not measured: Envoy counts no requests in it"
+            "UDPRoute shop/r: leads to Service api by UDP, of which Envoy counts neither requests nor connections: scale it on \
+             tidegate.dev/cpu or a tidegate.dev/prometheus-query"
         );
     }
 

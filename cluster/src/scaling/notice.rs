@@ -8,6 +8,7 @@ use tidegate_core::{
     event::{Notice, Reason},
     gate::NotHeld,
     no_effect::NoEffect,
+    only_connections::OnlyConnections,
     plan::RELEASE,
     problem::Problem,
     workload::WorkloadRef,
@@ -28,6 +29,8 @@ pub enum WorkloadNotice {
     NoSignal,
     /// No route leads to it, and why
     NoRoute(String),
+    /// It asks for requests, and only connections reach it
+    OnlyConnections(OnlyConnections),
     /// No AI gateway counts its tokens
     NoModel,
     /// It is to open after a workload that does not exist, so nothing is waited for
@@ -79,6 +82,7 @@ impl Notice for WorkloadNotice {
             Self::Paused => Reason::Paused,
             Self::NoSignal => Reason::NoSignal,
             Self::NoRoute(_) => Reason::NoRoute,
+            Self::OnlyConnections(_) => Reason::NotMeasured,
             Self::NoModel => Reason::NoModel,
             Self::NothingToWaitFor(_) => Reason::NothingToWaitFor,
             Self::NoHolidays => Reason::NoHolidays,
@@ -134,6 +138,7 @@ impl fmt::Display for WorkloadNotice {
                 "no route reaches it: {why}. Replicas stay as they are until one does; `tidegate routes` shows what is followed, and \
                  what is not"
             ),
+            Self::OnlyConnections(what) => write!(f, "{what}"),
             Self::NoModel => write!(
                 f,
                 "no AIGatewayRoute that a Gateway accepts leads to it, and tidegate.dev/model names no model: only what its own pods \

@@ -131,6 +131,34 @@ mod tests {
     }
 
     #[test]
+    fn requests_behind_a_tcp_route_alone_are_reported_with_the_key_that_counts_there() {
+        const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
+        let object = |api_version: &str, kind: &str, spec: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "db", "namespace": "shop"}, "spec": spec});
+        let notices = |key: &str| {
+            let pods = json!({"metadata": {"labels": {"app": "db"}}});
+            let mut deployment = object("apps/v1", "Deployment", json!({"template": pods}));
+            deployment["metadata"]["annotations"] = json!({key: "10"});
+            let listener = json!({"name": "tcp", "protocol": "TCP", "port": 5432});
+            let rule = json!({"backendRefs": [{"name": "db", "port": 5432}]});
+            let mut objects = Objects::default();
+            for object in [
+                deployment,
+                object("v1", "Service", json!({"selector": {"app": "db"}, "ports": [{"port": 5432}]})),
+                object(GATEWAY_API, "Gateway", json!({"gatewayClassName": "eg", "listeners": [listener]})),
+                object(GATEWAY_API, "TCPRoute", json!({"parentRefs": [{"name": "db"}], "rules": [rule]})),
+            ] {
+                assert!(objects.apply(object).unwrap());
+            }
+            let settings = Settings { scaler: ScalerEndpoint::default(), release: "t.t".to_owned(), tolerance: true };
+            let rendered = render(&objects, &objects.plan(), &settings, Utc::now());
+            rendered.notices.iter().map(|(_, notice)| notice.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(notices("tidegate.dev/connections"), Vec::<String>::new());
+        let [notice] = &notices("tidegate.dev/requests-per-second")[..] else { panic!("one notice") };
+        assert!(notice.contains("only TCPRoute shop/db leads to it"), "{notice}");
+    }
+
+    #[test]
     fn hours_pause_the_scaled_object_that_is_there() {
         let hours = json!({"tidegate.dev/hours": "Mo-Fr 08:00-18:00", "tidegate.dev/timezone": "UTC"});
         let other = scaler("keda.sh/v1alpha1", "ScaledObject", &json!({}));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tidegate_core::{
     hash::fnv1a_32,
     intent::{APPLIED, Intent},
+    only_connections::OnlyConnections,
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
     signal::Family,
     workload::{WorkloadId, WorkloadKind},
@@ -65,6 +66,7 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     if workload.traffic.is_empty() && has(Family::Traffic) {
         notices.push(WorkloadNotice::NoRoute(workload.why_unreached()));
     }
+    notices.extend(OnlyConnections::of(workload).map(WorkloadNotice::OnlyConnections));
     if workload.models.is_empty() && has(Family::Tokens) {
         notices.push(WorkloadNotice::NoModel);
     }

@@ -121,6 +121,17 @@ async fn what_is_wrong_with_routes_is_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_that_only_connections_could_bring_are_among_what_is_wrong() {
+    let mut tcp = share("web");
+    tcp.route = RouteRef { kind: "TCPRoute".into(), rule: None, ..tcp.route };
+    let plan = plan("api", &BOTH[..1], vec![tcp]);
+    let demands = measured(&plan, &[(RULE, [3.0, 3.0, 3.0])]);
+    let explanation = explain(&plan, &demands, &deployment("api")).unwrap();
+    let [problem] = &explanation.problems[..] else { panic!("{:?}", explanation.problems) };
+    assert!(problem.contains("Write tidegate.dev/connections instead"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_one_signal_of_two_unknown_the_answer_is_a_lower_bound() {
     let mut annotations = BOTH.to_vec();
     annotations.extend([("prometheus-query", "sum(jobs)"), ("prometheus-target", "5")]);
