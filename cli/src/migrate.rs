@@ -4,13 +4,14 @@ use std::io::{Write, stdout};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use tidegate_cluster::{migrate, read_values};
+use tidegate_cluster::{migrate, read_all_values};
 use tidegate_core::yaml;
 
 use crate::args::{MigrateArgs, PatchFormat};
 
 pub(crate) fn migrate(args: &MigrateArgs) -> Result<()> {
-    let migration = migrate::migrate(&read_values(&args.files)?);
+    let (values, errors) = read_all_values(&args.files);
+    let migration = migrate::migrate(&values);
     let patches = migration.patches();
     let mut out = stdout().lock();
     match args.output {
@@ -29,17 +30,22 @@ pub(crate) fn migrate(args: &MigrateArgs) -> Result<()> {
             writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         }
     }
+    for error in &errors {
+        eprintln!("tidegate: {error}");
+    }
     for remark in &migration.remarks {
         eprintln!("tidegate: {remark}");
     }
-    match migration.lost() {
-        0 if patches.is_empty() => eprintln!(
+    match (migration.lost(), errors.len()) {
+        (0, 0) if patches.is_empty() => eprintln!(
             "tidegate: nothing to migrate: no ScaledObject, HorizontalPodAutoscaler, HTTPScaledObject or SleepInfo, and no annotation \
              downscaler/…"
         ),
-        0 => {}
-        1 => bail!("1 field could not be turned"),
-        lost => bail!("{lost} fields could not be turned"),
+        (0, 0) => {}
+        (1, 0) => bail!("1 field could not be turned"),
+        (lost, 0) => bail!("{lost} fields could not be turned"),
+        (0, _) => bail!("not everything could be read: see above"),
+        (lost, _) => bail!("not everything could be read, and {lost} could not be turned: see above"),
     }
     Ok(())
 }

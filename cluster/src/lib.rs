@@ -29,7 +29,7 @@ pub use kind::Kind;
 pub use left_out::{LeftOut, LeftOutStatistics, MATCH_CLUSTERS, MATCH_LISTENERS, Missing};
 pub use lenient::Misread;
 pub use manifests::{
-    Location, ManifestError, ManifestErrors, ManifestSettings, Manifests, read_manifests, read_values,
+    Location, ManifestError, ManifestErrors, ManifestSettings, Manifests, read_all_values, read_manifests, read_values,
 };
 pub use misplaced::{Bearer, Misplaced, WrongPlace};
 pub use objects::{ForeignScaler, Objects, WorkloadState};

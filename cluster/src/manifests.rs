@@ -3,6 +3,9 @@
 mod documents;
 mod error;
 mod kustomize;
+mod meant;
+mod named;
+mod text;
 mod twice;
 
 use std::{
@@ -19,6 +22,9 @@ pub use self::error::{Location, ManifestError, ManifestErrors};
 use self::{
     documents::{Document, SyntaxError, documents, parse},
     kustomize::{is_kustomization, kustomization, unseen},
+    meant::Meant,
+    named::Named,
+    text::{UNSEEN_MARKERS, decoded, has_only_returns, with_line_feeds},
     twice::{Again, Seen},
 };
 use super::{Kind, Misplaced, ObjectError, Objects, lenient::Placeholder, misplaced};
@@ -132,10 +138,15 @@ pub fn read_manifests(paths: &[PathBuf]) -> Result<Objects, ManifestErrors> {
 
 /// Reads the same files as [`read_manifests`], but the objects of every kind, as they stand there.
 pub fn read_values(paths: &[PathBuf]) -> Result<Vec<Value>, ManifestErrors> {
+    let (values, errors) = read_all_values(paths);
+    if errors.is_empty() { Ok(values) } else { Err(ManifestErrors(errors)) }
+}
+
+/// The same, but goes on past what cannot be read.
+pub fn read_all_values(paths: &[PathBuf]) -> (Vec<Value>, Vec<ManifestError>) {
     let mut reader = Reader { values: Some(Vec::new()), ..Reader::new(&ManifestSettings::default()) };
     reader.read(paths);
-    let errors = reader.read.errors;
-    if errors.is_empty() { Ok(reader.values.unwrap_or_default()) } else { Err(ManifestErrors(errors)) }
+    (reader.values.unwrap_or_default(), reader.read.errors)
 }
 
 /// The namespace of objects that name none, as with `kubectl apply`.
@@ -242,8 +253,13 @@ impl Reader {
         }
     }
 
-    fn read_text(&mut self, path: &Path, text: &str, strictness: Strictness) {
-        for document in documents(text) {
+    fn read_text(&mut self, path: &Path, original: &str, strictness: Strictness) {
+        let text = with_line_feeds(original);
+        let documents = documents(&text);
+        if documents.len() > 1 && has_only_returns(original) {
+            self.error(path, None, UNSEEN_MARKERS.to_owned());
+        }
+        for document in documents {
             let (values, error) = parse(&document);
             for value in values {
                 self.apply(path, &document, value, strictness);
@@ -262,8 +278,9 @@ impl Reader {
     }
 
     fn apply_object(&mut self, path: &Path, document: &Document<'_>, mut value: Value, strictness: Strictness) {
-        if let Some(values) = &mut self.values {
-            return values.push(value);
+        if self.values.is_some() {
+            self.report_meant(path, document, &Named::of(&value));
+            return self.values.iter_mut().for_each(|values| values.push(value.take()));
         }
         if is_kustomization(path) && value["metadata"]["name"].is_null() {
             let unseen = unseen(path, &value, self.namespace.as_deref());
@@ -280,13 +297,7 @@ impl Reader {
             }
         }
         let object = Named::of(&value);
-        if let Some(kind) = object.misspelled(&value) {
-            self.error(
-                path,
-                Some(document.first_line()),
-                format!("{object}: the kind is {}: write kind: {kind}", object.kind),
-            );
-        }
+        self.report_meant(path, document, &object);
         let place = |line| Location { path: path.to_owned(), line: Some(line) };
         let start = place(document.first_line());
         for (field, text) in [("name", &object.name), ("namespace", &object.namespace)] {
@@ -327,6 +338,12 @@ impl Reader {
         }
     }
 
+    fn report_meant(&mut self, path: &Path, document: &Document<'_>, object: &Named) {
+        if let Some(meant) = Meant::of(&object.api_version, &object.kind) {
+            self.error(path, Some(document.first_line()), format!("{object}: {meant}"));
+        }
+    }
+
     /// Writes the namespace into an object that names none.
     fn place_in_namespace(&mut self, object: &Named, value: &mut Value) {
         let without = object.namespace.is_empty() && object.known.is_none_or(Kind::namespaced);
@@ -351,62 +368,12 @@ impl Reader {
     }
 }
 
-/// The name of an object, as a manifest has it.
-struct Named {
-    kind: String,
-    known: Option<Kind>,
-    /// Empty where there is none
-    namespace: String,
-    name: String,
-}
-
-impl Named {
-    fn of(object: &Value) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let kind = text("/kind");
-        Self {
-            known: Kind::of(&text("/apiVersion"), &kind),
-            kind,
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name"),
-        }
-    }
-
-    /// The kind that is meant where only the capitals of its name are wrong, apart from kinds that carry annotations.
-    fn misspelled(&self, object: &Value) -> Option<Kind> {
-        let api_version = object["apiVersion"].as_str().filter(|_| self.known.is_none())?;
-        let mut kinds =
-            Kind::ALL.iter().filter(|kind| !kind.is_scaled() && kind.as_str().eq_ignore_ascii_case(&self.kind));
-        kinds.find(|kind| Kind::of(api_version, kind.as_str()) == Some(**kind)).copied()
-    }
-}
-
-impl std::fmt::Display for Named {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { kind, namespace, name, .. } = self;
-        write!(f, "{kind} {namespace}{}{name}", if namespace.is_empty() { "" } else { "/" })
-    }
-}
-
 /// Makes a text of a name that is a number or a flag, and returns it.
 fn quoted(object: &mut Value, field: &str) -> Option<String> {
     let value = object.get_mut("metadata")?.get_mut(field)?;
     let text = matches!(value, Value::Number(_) | Value::Bool(_)).then(|| value.to_string())?;
     *value = Value::from(text.as_str());
     Some(text)
-}
-
-/// The text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell redirects output.
-fn decoded(bytes: Vec<u8>) -> Option<String> {
-    let units = |read: fn([u8; 2]) -> u16| {
-        let units: Vec<_> = bytes.chunks_exact(2).filter_map(|pair| Some(read(pair.try_into().ok()?))).collect();
-        String::from_utf16(&units).ok()
-    };
-    match bytes.get(..2) {
-        Some([0xff, 0xfe]) => units(u16::from_le_bytes),
-        Some([0xfe, 0xff]) => units(u16::from_be_bytes),
-        _ => String::from_utf8(bytes).ok(),
-    }
 }
 
 /// The items of a list of objects, of a `kind: List`, or of a `kind: DeploymentList` as the API server answers, whose items may omit

@@ -14,6 +14,7 @@ mod http_add_on;
 mod keda;
 mod kube_green;
 mod promql;
+mod target;
 mod week;
 
 use serde_json::Value;

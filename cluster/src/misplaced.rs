@@ -338,6 +338,7 @@ mod tests {
         assert_eq!(rollout(&[WorkloadKind::Rollout]), Vec::<String>::new());
         let reported = |api_version: &str, kind: &str| reported_of(api_version, kind, &[]).join("\n");
         assert!(reported("serving.kserve.io/v1beta1", "InferenceService").contains("autoscalerClass: external"));
+        assert!(reported("v1", "ReplicationController").contains("Make it a Deployment with the same template"));
         assert!(reported("unscaled.test/v1", "Thing").contains("PLURAL.unscaled.test/v1/Thing"));
         assert!(
             reported("extensions/v1beta1", "Deployment")

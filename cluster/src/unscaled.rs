@@ -6,6 +6,10 @@ use tidegate_core::workload::WorkloadKind;
 
 use crate::Kind;
 
+/// What to do with a ReplicationController.
+pub(crate) const REPLICATION_CONTROLLER: &str = "Kubernetes keeps ReplicationControllers for old manifests only. Make it a Deployment with \
+    the same template, and its selector under matchLabels, and annotate that";
+
 /// A kind that is not scaled. `Display` says so, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NotScaled {
@@ -21,6 +25,9 @@ impl fmt::Display for NotScaled {
         write!(f, "kind {kind} is not scaled: ")?;
         if let Some(known) = WorkloadKind::of(api_version, kind).filter(|_| !is_gone(api_version)) {
             return write!(f, "add {} to scaleKinds in the chart's values", known.resource());
+        }
+        if kind == "ReplicationController" {
+            return f.write_str(REPLICATION_CONTROLLER);
         }
         if api_version.starts_with("serving.kserve.io/") {
             return f.write_str(

@@ -227,6 +227,36 @@ fn a_namespace_that_is_a_number_is_read_as_a_name() {
 }
 
 #[test]
+fn lines_that_end_in_cr_alone_are_read_and_what_kubectl_misses_is_reported() {
+    let text = format!("# old\n{SERVICE}---\n{}", SERVICE.replace("name: a", "name: b")).replace('\n', "\r");
+    assert_eq!(read(&text).objects.count(Kind::Service), 2);
+    assert_eq!(
+        messages(&text),
+        [
+            "a.yaml: its lines end in CR alone: all its documents are read here, but kubectl sees no --- between them. Write LF: \
+          tr '\\r' '\\n' < FILE"
+        ]
+    );
+    assert_eq!(services(&SERVICE.replace('\n', "\r")), 1, "with one document nothing is missed");
+    assert_eq!(services(&SERVICE.replace('\n', "\r\n")), 1);
+    let wrong = format!("{SERVICE}spec:\n  ports: 3\n").replace('\n', "\r");
+    assert!(messages(&wrong)[0].starts_with("a.yaml:5: Service a: spec.ports"), "{:?}", messages(&wrong));
+}
+
+#[test]
+fn a_kind_in_a_wrong_group_is_reported_with_the_right_one_also_where_objects_are_read_as_they_stand() {
+    let text = "apiVersion: gateway.networking.k8s.io/v1\nkind: AIGatewayRoute\nmetadata: {name: a, namespace: b}\n";
+    let expected =
+        "there is no AIGatewayRoute in gateway.networking.k8s.io/v1: write apiVersion: aigateway.envoyproxy.io/v1beta1";
+    assert_eq!(messages(text), [format!("a.yaml:1: AIGatewayRoute b/a: {expected}")]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.yaml"), format!("{text}---\n{SERVICE}")).unwrap();
+    let (values, errors) = read_all_values(&[folder.path().to_owned()]);
+    assert_eq!(values.len(), 2);
+    assert!(errors.len() == 1 && errors[0].reason.ends_with(expected), "{errors:?}");
+}
+
+#[test]
 fn a_kind_with_wrong_capitals_is_reported_with_the_right_ones() {
     let text = "apiVersion: gateway.networking.k8s.io/v1\nkind: HttpRoute\nmetadata: {name: a, namespace: b}\n";
     assert_eq!(messages(text), ["a.yaml:1: HttpRoute b/a: the kind is HttpRoute: write kind: HTTPRoute"]);

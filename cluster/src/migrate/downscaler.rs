@@ -3,10 +3,12 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 
 use super::{
-    draft::{Draft, Target, ends_later},
+    draft::{Draft, ends_later},
     fields::Object,
+    target::Target,
     week::Week,
 };
+use crate::unscaled::REPLICATION_CONTROLLER;
 
 const PREFIX: &str = "downscaler/";
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -27,9 +29,11 @@ pub(super) fn drafts(object: &Object<'_>) -> Vec<Draft> {
     let of_namespace = object.group.is_empty() && object.kind == "Namespace";
     let of_workload = object.group == "apps" && WORKLOADS.contains(&object.kind);
     if !(of_namespace || of_workload) {
-        return vec![
-            draft.give_up("metadata.annotations", format!("Tidegate has no hours for a {} of its own", object.kind)),
-        ];
+        let why = match object.kind {
+            "ReplicationController" => format!("Tidegate has no hours for it. {REPLICATION_CONTROLLER}"),
+            kind => format!("Tidegate has no hours for a {kind} of its own"),
+        };
+        return vec![draft.give_up("metadata.annotations", why)];
     }
     for key in &keys {
         one(object, key, &mut draft);

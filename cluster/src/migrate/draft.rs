@@ -9,60 +9,10 @@ use tidegate_core::{
     problem::Problem,
 };
 
-use super::fields::{Object, text};
-
-/// The object that annotations are for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Target {
-    namespace: Option<String>,
-    kind: String,
-    name: String,
-    api_version: String,
-}
-
-impl Target {
-    /// What a `scaleTargetRef` names; a Deployment where it gives no kind.
-    pub(super) fn of_reference(object: &Object<'_>, reference: &Value) -> Option<Self> {
-        let name = text(reference, "name").filter(|name| !name.is_empty())?.to_owned();
-        let kind = text(reference, "kind").filter(|kind| !kind.is_empty()).unwrap_or("Deployment").to_owned();
-        let api_version = text(reference, "apiVersion").filter(|version| !version.is_empty()).unwrap_or("apps/v1");
-        Some(Self { namespace: object.namespace.map(str::to_owned), kind, name, api_version: api_version.to_owned() })
-    }
-
-    /// Another object of the same namespace.
-    pub(super) fn beside(object: &Object<'_>, api_version: &str, kind: &str, name: &str) -> Self {
-        let namespace = object.namespace.map(str::to_owned);
-        Self { namespace, kind: kind.to_owned(), name: name.to_owned(), api_version: api_version.to_owned() }
-    }
-
-    /// A Namespace.
-    pub(super) fn namespace(name: &str) -> Self {
-        Self { namespace: None, kind: "Namespace".to_owned(), name: name.to_owned(), api_version: "v1".to_owned() }
-    }
-
-    /// The object itself.
-    pub(super) fn itself(object: &Object<'_>) -> Self {
-        Self::beside(object, object.api_version, object.kind, object.name)
-    }
-
-    /// Whether Tidegate scales objects of this kind without further settings.
-    pub(super) fn is_workload(&self) -> bool {
-        self.api_version == "apps/v1" && (self.kind == "Deployment" || self.kind == "StatefulSet")
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        named(f, &self.kind, self.namespace.as_deref(), &self.name)
-    }
-}
-
-fn named(f: &mut impl fmt::Write, kind: &str, namespace: Option<&str>, name: &str) -> fmt::Result {
-    match namespace {
-        Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
-        None => write!(f, "{kind} {name}"),
-    }
-}
+use super::{
+    fields::Object,
+    target::{Target, named},
+};
 
 /// A remark on one field of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]

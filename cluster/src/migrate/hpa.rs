@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{
     behavior,
-    draft::{Draft, Target},
+    draft::Draft,
     fields::{Object, scalar, text},
     keda::resource,
+    target::Target,
 };
 
 /// What an HPA without metrics aims at (`SetDefaults_HorizontalPodAutoscaler` in `pkg/apis/autoscaling/v2/defaults.go`).
@@ -27,6 +28,9 @@ fn of_target(object: &Object<'_>, mut draft: Draft, target: &Target) -> Draft {
     let Some(max) = object.number("/spec/maxReplicas") else {
         return draft.give_up("spec.maxReplicas", "it is missing");
     };
+    if let Some(why) = target.never_scaled() {
+        return draft.give_up("spec.scaleTargetRef", why);
+    }
     if !target.is_workload() {
         draft.note("spec.scaleTargetRef", format!("{target} is annotated: see whether this Tidegate scales its kind"));
     }

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::{
     behavior,
-    draft::{Draft, Target, averaged},
+    draft::{Draft, averaged},
     fields::{Object, scalar},
+    target::Target,
 };
 
 /// Target where an object gives none (`httpscaledobject_types.go`).
@@ -23,8 +24,9 @@ pub(super) fn draft(object: &Object<'_>) -> Draft {
     let deployment = object.text("/spec/scaleTargetRef/deployment");
     let target = target.or_else(|| Some(Target::beside(object, "apps/v1", "Deployment", deployment?)));
     let mut draft = Draft::new(object, target.clone());
-    if target.is_none() {
-        return draft.give_up("spec.scaleTargetRef", "it names no workload");
+    let why = target.as_ref().map_or_else(|| Some("it names no workload".to_owned()), Target::never_scaled);
+    if let Some(why) = why {
+        return draft.give_up("spec.scaleTargetRef", why);
     }
     metrics(object, &mut draft);
     replicas(object, &mut draft);

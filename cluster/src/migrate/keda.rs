@@ -11,9 +11,10 @@ use tidegate_core::{key::PREFIX, yaml};
 use super::{
     behavior,
     brokers::Brokers,
-    draft::{Draft, Target},
+    draft::Draft,
     fields::{Object, scalar, text},
     http_add_on,
+    target::Target,
 };
 
 /// `minReplicaCount` and `maxReplicaCount` where an object gives none (`scaledobject_types.go`).
@@ -80,8 +81,9 @@ pub(super) fn drafts(object: &Object<'_>, all: &[Value], brokers: &mut Brokers) 
     let target = object.at("/spec/scaleTargetRef").and_then(|reference| Target::of_reference(object, reference));
     let foreign_kind = target.clone().filter(|target| !target.is_workload());
     let mut draft = Draft::new(object, target.clone());
-    if target.is_none() {
-        return vec![draft.give_up("spec.scaleTargetRef", "it names no workload")];
+    let why = target.as_ref().map_or_else(|| Some("it names no workload".to_owned()), Target::never_scaled);
+    if let Some(why) = why {
+        return vec![draft.give_up("spec.scaleTargetRef", why)];
     }
     if object.text("/spec/advanced/scalingModifiers/formula").is_some_and(|formula| !formula.is_empty()) {
         let why = "a formula over triggers has no key; the ScaledObject is left to itself";

@@ -2,8 +2,9 @@
 
 use super::{
     cron,
-    draft::{Draft, Target, ends_later},
+    draft::{Draft, ends_later},
     fields::{Object, scalar, text},
+    target::Target,
     week::Week,
 };
 

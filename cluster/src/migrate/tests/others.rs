@@ -211,3 +211,37 @@ spec:
     ]);
     assert_eq!(only(&migration), wanted);
 }
+
+#[test]
+fn a_replication_controller_is_given_up_with_what_to_make_of_it_whatever_names_it() {
+    let reference = json!({"apiVersion": "v1", "kind": "ReplicationController", "name": "api"});
+    let object = |api_version: &str, kind: &str, spec: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "api", "namespace": "shop"}, "spec": spec});
+    let mut own = object("v1", "ReplicationController", json!({}));
+    own["metadata"]["annotations"] = json!({"downscaler/uptime": "Mon-Fri 07:30-20:30 Europe/Berlin"});
+    for (source, place) in [
+        (
+            object("autoscaling/v2", "HorizontalPodAutoscaler", json!({"scaleTargetRef": reference, "maxReplicas": 3})),
+            "spec.scaleTargetRef",
+        ),
+        (object("keda.sh/v1alpha1", "ScaledObject", json!({"scaleTargetRef": reference})), "spec.scaleTargetRef"),
+        (
+            object("http.keda.sh/v1alpha1", "HTTPScaledObject", json!({"scaleTargetRef": reference})),
+            "spec.scaleTargetRef",
+        ),
+        (own, "metadata.annotations"),
+    ] {
+        let migration = migrate(&[source]);
+        assert_eq!((migration.patches().len(), migration.lost()), (0, 1), "{:?}", migration.remarks);
+        let remark = migration.remarks[0].to_string();
+        assert!(remark.contains(place) && remark.contains("Make it a Deployment"), "{remark}");
+    }
+}
+
+#[test]
+fn a_workload_in_a_version_that_is_gone_is_annotated_in_the_one_that_is_served() {
+    for gone in ["extensions/v1beta1", "apps/v1beta2"] {
+        let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "api"},
+            "spec": {"scaleTargetRef": {"apiVersion": gone, "kind": "Deployment", "name": "api"}, "maxReplicas": 3}});
+        assert_eq!(migrate(&[hpa]).patches()[0]["apiVersion"], "apps/v1", "{gone}");
+    }
+}
