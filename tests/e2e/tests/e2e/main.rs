@@ -13,6 +13,7 @@ mod jobs;
 mod kafka;
 mod lag;
 mod lease;
+mod migrate;
 mod outages;
 mod reads;
 mod resources;
