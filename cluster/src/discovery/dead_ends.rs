@@ -57,9 +57,9 @@ impl<'a> Backends<'a, '_> {
         backend.map_or(&[], |backend| &backend.spec.endpoints)
     }
 
-    /// What an endpoint stands for and is not there.
+    /// What the name of an endpoint stands for and is not there.
     fn dead(&self, endpoint: &'a Endpoint, protocol: Protocol) -> Option<Absent<'a>> {
-        let at = self.in_cluster.service(endpoint)?;
+        let at = self.in_cluster.service(endpoint).filter(|_| endpoint.ip.is_none())?;
         if endpoint.host()?.trim_end_matches('.').ends_with(OF_ALL_CLUSTERS) {
             return None;
         }
