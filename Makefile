@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster docs test test-lint test-unit test-oracle test-page test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-zero bench-cycles bench-opening bench-llm bench-kafka build
+.PHONY: help demo cluster docs docs-site test test-lint test-unit test-oracle test-page test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-zero bench-cycles bench-opening bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # Where the results of the stages of `make test` are counted.
@@ -36,11 +36,12 @@ test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@$(MAKE) --no-print-directory test-e2e
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "\n%d passed, %d failed\n", passed, failed; exit !passed || failed }' $(LOG)
 
-test-lint: ## Format, lints, no circles between files, links in docs, licences and bans of dependencies
+test-lint: ## Format, lints, no circles between files, links between pages and in docs, licences and bans of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo clippy --workspace --no-default-features --all-targets --quiet -- -D warnings
 	cargo xtask circles
+	cargo xtask links
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 	@for page in README.md CONTRIBUTING.md; do grep -q "Rust $(MSRV) or newer" $$page || \
 	  { echo "$$page: wants \"Rust $(MSRV) or newer\", as rust-version in Cargo.toml"; exit 1; }; done
@@ -61,6 +62,16 @@ test-page: build ## The page that `tidegate dashboard` opens, in a headless Chro
 	@if command -v chromium >/dev/null && command -v npm >/dev/null; then \
 	  cd tests/page && npm install --no-package-lock --no-audit --no-fund --silent && TIDEGATE=$(BIN)/tidegate npm test --silent; \
 	  else echo "Chromium or npm is not installed: the page is not tested"; fi
+
+# Links that leave docs/ lead to the repository: the site has nothing but docs/.
+docs-site: REPOSITORY := $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
+docs-site: ## The site of docs/ in target/site, by mdBook
+	@command -v mdbook >/dev/null || { echo "mdbook is not installed: cargo install mdbook --locked"; exit 1; }
+	@rm -rf target/site target/site-source
+	@mkdir -p target
+	@cp -r docs target/site-source
+	@sed -i 's#](\.\./#]($(REPOSITORY)/blob/main/#g' target/site-source/*.md
+	mdbook build target/site-source --dest-dir ../site
 
 test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, whose sources Go gets
 	@mkdir -p $(dir $(LOG))
@@ -95,7 +106,7 @@ test-e2e: export TIDEGATE_E2E_TIMES := $(CURDIR)/target/e2e-times
 test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet --test stack 2>&1 | tee -a $(LOG)
-	HELM="$$($(BIN)/stack path helm)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
+	HELM="$$($(BIN)/stack path helm)" PROMTOOL="$$($(BIN)/stack path promtool)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet --test e2e --no-run
 	@rm -f $(TIDEGATE_E2E_TIMES)
 	$(BIN)/stack run --with prometheus,kafka,metrics-server,argo-rollouts -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)

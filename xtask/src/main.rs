@@ -2,18 +2,20 @@
 
 mod circles;
 mod docs;
+mod links;
 mod modules;
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
-const USAGE: &str = "Usage: cargo xtask circles | docs [--check]
+const USAGE: &str = "Usage: cargo xtask circles | docs [--check] | links
 
   circles   files that use each other in a circle; fails when there are any
   docs      writes docs/reference/, the README's table, the Calendar's CRD and the chart's read rules
             from the code's own tables and types
-            --check fails when they are stale";
+            --check fails when they are stale
+  links     links between Markdown pages that lead nowhere, and pages that docs/SUMMARY.md leaves out; fails when there are any";
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
@@ -22,6 +24,7 @@ fn main() -> Result<ExitCode> {
         ["circles"] => circles::check(root),
         ["docs"] => docs::run(root, false),
         ["docs", "--check"] => docs::run(root, true),
+        ["links"] => links::check(root),
         _ => {
             eprintln!("{USAGE}");
             Ok(ExitCode::from(2))

@@ -99,7 +99,9 @@ pub(super) fn events() -> String {
         let _ = write!(page, "\n## {title}\n\n| reason | type | meaning | what to do |\n|---|---|---|---|\n");
         for reason in Reason::ALL.iter().filter(|reason| reason.about().contains(&about)) {
             let kind = if reason.is_warning() { "Warning" } else { "Normal" };
-            let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", reason.as_str(), reason.meaning(), reason.remedy());
+            let (name, meaning, remedy) = (reason.as_str(), reason.meaning(), reason.remedy());
+            let anchor = name.to_lowercase();
+            let _ = writeln!(page, "| [`{name}`](../troubleshooting.md#{anchor}) | {kind} | {meaning} | {remedy} |");
         }
     }
     page
