@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use hyper::Uri;
-use tidegate_sim::load::{Load, LoadSpec, Profile, Traffic};
+use tidegate_sim::load::{Counts, Load, LoadSpec, Profile, Snapshot, Traffic};
 use tokio::net::lookup_host;
 
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ enum Protocol {
     Tcp,
 }
 
-/// Sends load until the profile ends, and prints the counts.
+/// Sends load until the profile ends, and prints the counts and the latencies.
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let authority = args.url.authority().context("the URL has no host")?;
     let port = args.url.port_u16().unwrap_or(80);
@@ -42,8 +42,19 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     };
     let targets: Vec<_> = lookup_host((authority.host(), port)).await?.collect();
     let load = Load::start(LoadSpec::new(traffic, args.profile), targets);
-    println!("{:?}", load.finished().await.counts);
+    println!("{}", summary(&load.finished().await));
     Ok(ExitCode::SUCCESS)
+}
+
+fn summary(Snapshot { counts, latencies, .. }: &Snapshot) -> String {
+    let Counts { ok, unavailable, other, errors, skipped } = counts;
+    let within = |share| latencies.quantile(share).map_or(0.0, |latency| 1000.0 * latency.as_secs_f64());
+    format!(
+        "{ok} answered well, {unavailable} unavailable, {other} otherwise, {errors} failed, {skipped} not sent (too many in flight); \
+         half within {:.0} ms, 99 % within {:.0} ms",
+        within(0.5),
+        within(0.99)
+    )
 }
 
 /// `0s:50,30s:50,40s:800`
@@ -82,6 +93,16 @@ mod tests {
         let profile = profile("0s:50,10s:50,20s:150,20s:10,30s:10").unwrap();
         let rates = [5, 15, 25].map(|second| profile.at(Duration::from_secs(second)));
         assert_eq!(rates, [50.0, 100.0, 10.0]);
+    }
+
+    #[test]
+    fn the_last_line_has_counts_and_latencies_also_of_a_load_that_nobody_answered() {
+        let counts = Counts { errors: 3, skipped: 1, ..Counts::default() };
+        let line = summary(&Snapshot { counts, ..Snapshot::default() });
+        assert!(
+            line.contains("3 failed, 1 not sent") && line.ends_with("half within 0 ms, 99 % within 0 ms"),
+            "{line}"
+        );
     }
 
     #[test]
