@@ -2,7 +2,7 @@
 # Tests of the chart that need no cluster: lint, templates, refusals. `make test` runs them.
 #
 # HELM is the helm to use (default: the one on the PATH); TIDEGATE, where given, is the binary whose flags the chart must
-# match. The last line counts what passed and failed.
+# match; PROMTOOL, where given, checks the alerts and runs their tests. The last line counts what passed and failed.
 set -euo pipefail
 cd "$(dirname "$0")/tidegate"
 helm=${HELM:-helm}
@@ -54,6 +54,12 @@ flags_are_known() {
     known=$("$TIDEGATE" run --help)
     for flag in $(flags_of_chart); do
         grep -qE -- "(^|[ ,])$flag([ =]|\$)" <<<"$known" || { echo "tidegate run has no flag $flag"; return 1; }
+    done
+}
+alerts_are_tested() {
+    local alert
+    for alert in $(sed -n 's/^ *- alert: //p' alerts/rules.yaml); do
+        grep -q "alertname: $alert\$" alerts/tests.yaml || { echo "$alert has no test"; return 1; }
     done
 }
 
@@ -148,6 +154,19 @@ it "a kind to scale may be read where the values name it" has "resources: [rollo
 it "a custom kind is read by its plural and group" has "apiGroups: [example.com]" --set 'scaleKinds={widgets.example.com/v1/Widget}'
 it "kinds to scale are passed on" has "--scale-kind=widgets.example.com/v1/Widget" --set 'scaleKinds={widgets.example.com/v1/Widget}'
 it "a kind without its group is refused" refuses "scaleKinds" --set 'scaleKinds={rollouts}'
+it "no alert and no dashboard is made unless the values say so" lacks "troubleshooting.md"
+it "the alerts are a PrometheusRule, with Prometheus' own templates left as they are" \
+    has '#{{ $labels.reason | toLower }}' --set prometheusRule.enabled=true
+it "the Prometheus operator finds the alerts by the labels of the values" \
+    has "release: prometheus" --set prometheusRule.enabled=true,prometheusRule.labels.release=prometheus
+it "the dashboards are in a ConfigMap that Grafana's side-car finds" has 'grafana_dashboard: "1"' --set grafanaDashboards.enabled=true
+it "every dashboard is in it" has "tidegate-workload.json: |" --set grafanaDashboards.enabled=true
+it "what is scraped keeps the workload's namespace" has "honorLabels: true" --set serviceMonitor.enabled=true
+if [ -n "${PROMTOOL:-}" ]; then
+    it "Prometheus reads the alerts" "$PROMTOOL" check rules alerts/rules.yaml
+    it "each alert fires when it should, and none in a quiet hour" "$PROMTOOL" test rules alerts/tests.yaml
+    it "each alert has a test" alerts_are_tested
+fi
 if [ -n "${TIDEGATE:-}" ]; then
     it "every flag that the chart sets is one of tidegate run" flags_are_known
 fi

@@ -56,6 +56,8 @@ const ENVOY_GATEWAY: &str = "v1.9.1";
 /// 1.10.2 wants a newer patch release of Go than the other peers.
 const ARGO_ROLLOUTS: &str = "v1.10.1";
 const METRICS_SERVER: &str = "v0.9.0";
+/// Of the Go module: this is 3.16.
+const PROMETHEUS: &str = "v0.316.0";
 
 const KUBERNETES_VERSION: &[&str] = &[
     "k8s.io/component-base/version.gitVersion=v1.37.2",
@@ -210,9 +212,18 @@ pub static PEERS: &[Peer] = &[
     },
     Peer {
         name: "prometheus",
-        version: "v0.316.0",
+        version: PROMETHEUS,
         recipe: Recipe::Install {
             package: "github.com/prometheus/prometheus/cmd/prometheus",
+            tags: "remove_all_sd",
+            variables: &[],
+        },
+    },
+    Peer {
+        name: "promtool",
+        version: PROMETHEUS,
+        recipe: Recipe::Install {
+            package: "github.com/prometheus/prometheus/cmd/promtool",
             tags: "remove_all_sd",
             variables: &[],
         },
