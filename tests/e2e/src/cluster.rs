@@ -49,7 +49,9 @@ impl Cluster {
 
     /// What takes minutes by default takes seconds in tests.
     async fn in_order(order: Order) -> Result<Self> {
-        Self::installed(order, &["--set", "extraArgs={--above-maximum-after=20s,--polling-interval=2s}"]).await
+        let quick = ["--set", "extraArgs={--above-maximum-after=20s,--polling-interval=2s}"];
+        let queries = ["--set", "prometheus.url=http://prometheus.monitoring.svc:9090"];
+        Self::installed(order, &[quick, queries].concat()).await
     }
 
     async fn installed(order: Order, settings: &[&str]) -> Result<Self> {

@@ -17,7 +17,7 @@ pub enum Component {
     EnvoyGateway,
     /// The command `helm`.
     Helm,
-    /// A Prometheus at prometheus.monitoring.svc:9090 that scrapes the proxy pods every second.
+    /// A Prometheus at prometheus.monitoring.svc:9090 that scrapes the proxy pods and Tidegate every second.
     Prometheus,
     /// A Kafka broker at kafka.messaging.svc:9092, and the command `kafka CLASS ARGUMENTS…`.
     Kafka,

@@ -7,6 +7,7 @@
 mod annotations;
 mod configuration;
 mod conformance;
+mod dashboards;
 mod gateways;
 mod hours;
 mod jobs;

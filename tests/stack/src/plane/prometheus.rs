@@ -1,4 +1,5 @@
-//! A Prometheus at `http://prometheus.monitoring.svc:9090` that scrapes the proxy pods, and AI gateways beside them, every second.
+//! A Prometheus at `http://prometheus.monitoring.svc:9090` that scrapes the proxy pods, AI gateways beside them, and Tidegate's pods, every
+//! second.
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
@@ -15,19 +16,44 @@ use super::Plane;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 253);
 /// The container of Envoy AI Gateway beside an Envoy.
 const AI_GATEWAY: &str = "ai-gateway-extproc";
-const PROXIES: &str = "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway";
+
+/// Pods that are scraped alike.
+struct Job {
+    name: &'static str,
+    /// The selector of the pods' labels.
+    pods: &'static str,
+    /// Whether a metric's own labels take precedence over those of its target, as in the chart's ServiceMonitor.
+    honor_labels: bool,
+    targets: fn(&Pod) -> Vec<Value>,
+}
+
+static JOBS: [Job; 2] = [
+    Job {
+        name: "proxies",
+        pods: "app.kubernetes.io/component=proxy,app.kubernetes.io/managed-by=envoy-gateway",
+        honor_labels: false,
+        targets: of_proxy,
+    },
+    Job { name: "tidegate", pods: "app.kubernetes.io/name=tidegate", honor_labels: true, targets: of_tidegate },
+];
 
 /// Starts Prometheus.
 pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
-    let targets = plane.state.join("prometheus-targets.json");
-    fs::write(&targets, "[]")?;
+    let file = |job: &Job| plane.state.join(format!("prometheus-{}.json", job.name));
+    for job in &JOBS {
+        fs::write(file(job), "[]")?;
+    }
+    let scraped = |job: &Job| {
+        json!({
+            "job_name": job.name,
+            "honor_labels": job.honor_labels,
+            "file_sd_configs": [{ "files": [file(job)], "refresh_interval": "1s" }],
+        })
+    };
     let config = plane.state.join("prometheus.yaml");
     let text = json!({
         "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
-        "scrape_configs": [{
-            "job_name": "proxies",
-            "file_sd_configs": [{ "files": [targets], "refresh_interval": "1s" }],
-        }],
+        "scrape_configs": JOBS.each_ref().map(scraped),
     });
     fs::write(&config, text.to_string())?;
     let arguments = [
@@ -37,7 +63,9 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         "--log.level=warn".to_owned(),
     ];
     plane.start("prometheus", &arguments, &[])?;
-    tokio::spawn(follow_proxies(client.clone(), targets));
+    for job in &JOBS {
+        tokio::spawn(follow(job, client.clone(), file(job)));
+    }
     expose(client).await?;
     let health = format!("http://{ADDRESS}:9090/-/ready");
     plane
@@ -48,14 +76,14 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         .await
 }
 
-/// Keeps the list of proxy pods that Prometheus reads up to date.
-async fn follow_proxies(client: Client, file: PathBuf) {
+/// Keeps the list of a job's pods that Prometheus reads up to date.
+async fn follow(job: &Job, client: Client, file: PathBuf) {
     let pods: Api<Pod> = Api::all(client);
     let mut written = Vec::new();
     loop {
         // A list or a write that fails is tried again.
-        if let Ok(list) = pods.list(&ListParams::default().labels(PROXIES)).await {
-            let targets: Vec<Value> = list.items.iter().flat_map(targets).collect();
+        if let Ok(list) = pods.list(&ListParams::default().labels(job.pods)).await {
+            let targets: Vec<Value> = list.items.iter().flat_map(job.targets).collect();
             if targets != written && fs::write(&file, Value::from(targets.clone()).to_string()).is_ok() {
                 written = targets;
             }
@@ -64,9 +92,20 @@ async fn follow_proxies(client: Client, file: PathBuf) {
     }
 }
 
-/// Targets of a pod: its proxy, and its AI gateway if it has one.
-fn targets(pod: &Pod) -> Vec<Value> {
-    let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()) else { return Vec::new() };
+fn address(pod: &Pod) -> Option<&String> {
+    pod.status.as_ref().and_then(|status| status.pod_ip.as_ref())
+}
+
+/// The admin port of a pod of Tidegate.
+fn of_tidegate(pod: &Pod) -> Vec<Value> {
+    let labels = json!({ "namespace": pod.namespace(), "pod": pod.name_any() });
+    let target = |address: &String| json!({ "targets": [format!("{address}:8080")], "labels": labels });
+    address(pod).map(target).into_iter().collect()
+}
+
+/// Targets of a proxy's pod: the proxy, and its AI gateway if it has one.
+fn of_proxy(pod: &Pod) -> Vec<Value> {
+    let Some(address) = address(pod) else { return Vec::new() };
     let target = |port: u16, path: &str| {
         let mut labels = json!({ "namespace": pod.namespace(), "pod": pod.name_any(), "__metrics_path__": path });
         // The labels that a PodMonitor with `podTargetLabels` adds.
