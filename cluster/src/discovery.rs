@@ -35,6 +35,7 @@ mod pools;
 mod reasons;
 mod refusal;
 mod stat_name;
+mod timeouts;
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
@@ -97,6 +98,8 @@ pub(super) struct Part<'a> {
     pub(super) meaning: u64,
     /// Whether Envoy Gateway has not processed the current generation of the route yet
     pub(super) pending: bool,
+    /// When Envoy gives up on a request of the rule, and where that is set; `None` for connections, and if it never does
+    pub(super) timeout: Option<timeouts::Timeout>,
 }
 
 impl Part<'_> {

@@ -10,6 +10,7 @@ mod refused;
 mod selection;
 mod spared;
 mod taken_over;
+mod timeouts;
 mod unreached;
 
 use std::{
@@ -28,6 +29,7 @@ use tidegate_core::{
     not_followed::{NoEntrance, NotFollowed},
     plan::{ClusterShare, Plan, PlannedWorkload, Prerequisite, Replicas},
     problem::Problem,
+    request_timeout::RequestTimeout,
     workload::{WorkloadId, WorkloadKind},
 };
 
@@ -87,6 +89,7 @@ fn plan(objects: &Objects) -> Plan {
     }
     workloads.add_refusals(&generated, &services, &pools);
     workloads.add_gates(&services, &pools);
+    workloads.add_timeouts(&parts);
     workloads.explain_unreached(&services, &unmeasured);
     let ai_rules: Vec<_> = discovery::ai_rules(objects, &parts).into_iter().map(Arc::new).collect();
     for rule in &ai_rules {
@@ -190,6 +193,7 @@ struct KnownWorkload<'a> {
     models: Vec<ModelShare>,
     not_followed: Vec<NotFollowed>,
     gates: Result<Arc<[Gate]>, NotHeld>,
+    request_timeout: Option<Arc<RequestTimeout>>,
     no_entrance: Option<NoEntrance>,
 }
 
@@ -223,6 +227,7 @@ impl<'a> Workloads<'a> {
                         models: Vec::new(),
                         not_followed: Vec::new(),
                         gates: Ok(Arc::default()),
+                        request_timeout: None,
                         no_entrance: None,
                     }
                 }));
@@ -346,6 +351,7 @@ impl<'a> Workloads<'a> {
                     traffic: known.traffic,
                     not_followed: known.not_followed,
                     gates: known.gates,
+                    request_timeout: known.request_timeout,
                     no_entrance: known.no_entrance,
                     after,
                     requests,

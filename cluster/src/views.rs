@@ -31,7 +31,7 @@ pub(super) use gateway::{Address, CertificateRef, FromNamespaces, Gateway, Gatew
 pub(super) use parent_ref::ParentRef;
 pub(super) use policy::{BackendTrafficPolicy, ClientTrafficPolicy, ExtServicePolicy, PolicyTargets, ReferenceGrant};
 pub(super) use route::{
-    BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, UrlRewrite, is_dns_subdomain, non_empty,
+    BackendRef, Filter, RegexPattern, Route, RouteSpec, Rule, Timeouts, UrlRewrite, is_dns_subdomain, non_empty,
 };
 pub(super) use scaling::HorizontalPodAutoscaler;
 pub(crate) use scaling::PAUSED;

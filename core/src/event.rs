@@ -101,6 +101,15 @@ reasons! {
     RequestsNotHeld Warning [Workload]
         "It may go to zero, but its requests cannot be led to the activator, and why: it keeps its last replica"
         "The text says what to change";
+    HoldMayTimeOut Warning [Workload]
+        "A request that wakes it is ended before a pod is ready: a time-out of its route, or `hold-timeout`, is shorter than its last start took; or the route's is shorter than the `hold-timeout` of the annotations"
+        "Set the field that the text names";
+    HeldRequestsRefused Warning [Workload]
+        "Requests were held for as long as `hold-timeout` and then answered 503, and why: what keeps its pods from getting ready, or which ready pod accepts no connections from Tidegate"
+        "The text says what to look at: an image, a crash, a quota, a NetworkPolicy";
+    WakeLimitReached Warning [Workload]
+        "Requests were answered 503 because `wake-limit` binds: how many, since when, and when one may wake it again"
+        "Raise the limit; or name what should not wake it in `wake-ignore`";
     NoHolidays Warning [Workload, Calendar]
         "The hours mention `PH`, but no holidays are known"
         "Use a Calendar with `spec.holidays`";

@@ -11,6 +11,7 @@ use crate::{
     key::Key,
     value::{self, ReadKeys},
     wake::{WakeIgnore, WakeLimit},
+    workload::WorkloadRef,
 };
 
 /// What a user wants of the requests that come while there are no replicas.
@@ -74,6 +75,8 @@ pub enum NotHeld {
     Headless(ServiceId),
     /// This Service leads to other workloads, too
     Shared(ServiceId),
+    /// This Service leads to workloads that may all go to zero, and requests wake this one
+    WakesAnother(ServiceId, WorkloadRef),
     /// An endpoint picker chooses among the pods of this InferencePool
     Pool(ServiceId),
     /// This Service has no TCP port
@@ -101,6 +104,11 @@ impl fmt::Display for NotHeld {
             Self::Shared(id) => write!(
                 f,
                 "Service {} leads to other workloads, too, so that its requests are theirs; give it a Service of its own",
+                named(id)
+            ),
+            Self::WakesAnother(id, other) => write!(
+                f,
+                "Service {} leads to {other}, too, and a request there wakes only that one; give it a Service of its own",
                 named(id)
             ),
             Self::Pool(id) => write!(

@@ -11,7 +11,7 @@
 //! [`beside`] has KEDA's own triggers beside Tidegate's, [`behavior`] how fast the HPA may go.
 //! [`kafka`] and [`llm`] cover Kafka consumers and model servers, [`hours`], [`calendar`] and [`schedule`] business hours, and
 //! [`fleet`] the proxies in front. [`held`] is the traffic of a workload at zero that is in hand, and [`wake`] the part of it that
-//! wakes. [`yaml`] reads and writes YAML as kubectl does.
+//! wakes; [`request_timeout`] is what may end it too early, [`refused`] the part that was refused. [`yaml`] reads and writes YAML as kubectl does.
 
 pub mod adopt;
 pub mod behavior;
@@ -37,6 +37,8 @@ pub mod only_connections;
 pub mod plan;
 pub mod problem;
 pub mod quantity;
+pub mod refused;
+pub mod request_timeout;
 pub mod schedule;
 pub mod signal;
 pub mod text_map;

@@ -17,6 +17,7 @@ use crate::{
     llm::{AiGateway, AiRule, ModelShare, ServingPod},
     not_followed::{Few, NoEntrance, NotFollowed},
     problem::Problem,
+    request_timeout::RequestTimeout,
     schedule::Schedule,
     workload::{Requests, WorkloadId},
 };
@@ -72,6 +73,8 @@ pub struct PlannedWorkload {
     pub after: Option<Prerequisite>,
     /// Where requests are held while it has no replicas; or why they cannot be, where zero replicas are wanted
     pub gates: Result<Arc<[Gate]>, NotHeld>,
+    /// Of the rules that lead to these gates, the one that gives up on a request first; `None` when none ever does
+    pub request_timeout: Option<Arc<RequestTimeout>>,
     /// The models that it serves behind an AI gateway
     pub models: Vec<ModelShare>,
     /// Its pods, if it serves a model: for other workloads they do not matter
@@ -126,6 +129,7 @@ impl PlannedWorkload {
             calendar,
             after: None,
             gates: Ok(Arc::default()),
+            request_timeout: None,
             models: Vec::new(),
             pods: Vec::new(),
             measured_startup: None,

@@ -46,7 +46,7 @@ fn http_route(objects: &Objects, grants: &Grants<'_>, route: &AiGatewayRoute) ->
     let namespace = &route.metadata.namespace;
     let rule = |rule: &AiGatewayRouteRule| {
         let refs = rule.backend_refs.iter().filter_map(|backend| backend_ref(objects, grants, namespace, backend).ok());
-        Rule::of_backends(rule.name.clone(), refs.collect())
+        Rule::of_backends(rule.name.clone(), refs.collect(), rule.timeouts())
     };
     let spec = RouteSpec {
         parent_refs: route.spec.parent_refs.clone(),

@@ -131,6 +131,7 @@ fn parts<'a>(discovery: &Discovery<'a, '_>, kind: Kind, role: Role, carried: &Ca
             fleets: carried.fleets.clone(),
             meaning: meaning(refs.iter(), namespace),
             pending,
+            timeout: None,
         }));
     }
     parts

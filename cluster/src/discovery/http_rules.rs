@@ -19,6 +19,7 @@ use super::{
     refusal::RuleRefusal,
     route_ref,
     stat_name::StatName,
+    timeouts::{self, Timeout},
 };
 
 /// `processHTTPRouteParentRefs` and `processGRPCRouteParentRefs`
@@ -31,9 +32,11 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
     for (index, rule) in route.spec.rules.iter().enumerate() {
         let Some(backends) = RuleBackends::of(discovery, kind, route, index, rule) else { continue };
         let cluster: Arc<str> = format!("{prefix}/rule/{index}").into();
-        let translation = Translation { discovery, kind, route, rule, index, cluster, backends };
+        let passages = || passages(kind, route, rule, &parents);
+        let timeout = timeouts::of_rule(discovery.merging.policies, rule, passages());
+        let translation = Translation { discovery, kind, route, rule, index, cluster, backends, timeout };
         let before = parts.len();
-        for (form, fleets) in translation.forms(&parents) {
+        for (form, fleets) in translation.forms(passages()) {
             for part in translation.parts(&form, &fleets) {
                 // The same cluster in proxies of several Gateways has one name in statistics, so it is one part.
                 match parts[before..].iter_mut().find(|twin| twin.is_twin(&part)) {
@@ -43,6 +46,19 @@ pub(super) fn translate<'a>(discovery: &Discovery<'a, '_>, kind: Kind, route: &'
             }
         }
     }
+}
+
+/// The rule as each listener serves it.
+fn passages<'p>(
+    kind: Kind,
+    route: &'p Route,
+    rule: &'p Rule,
+    parents: &'p [Parent<'p, 'p>],
+) -> impl Iterator<Item = Passage<'p, 'p>> {
+    let served = parents
+        .iter()
+        .flat_map(|parent| parent.serving(&route.spec.hostnames).map(move |(_, listener)| (parent, listener)));
+    served.map(move |(parent, listener)| Passage { kind, route, rule_name: rule.name.as_deref(), parent, listener })
 }
 
 /// Checks what stands between a rule and all its backends, apart from the references themselves.
@@ -143,6 +159,7 @@ struct Translation<'d, 'a> {
     index: usize,
     cluster: Arc<str>,
     backends: RuleBackends<'a>,
+    timeout: Option<Timeout>,
 }
 
 /// Result of translating a rule for some listeners; it may differ between Gateways of different configuration.
@@ -156,22 +173,13 @@ struct Form {
 
 impl<'a> Translation<'_, 'a> {
     /// Each form, and the sets of proxies that use it.
-    fn forms(&self, parents: &[Parent<'a, '_>]) -> Vec<(Form, BTreeSet<Arc<str>>)> {
+    fn forms<'p>(&self, passages: impl Iterator<Item = Passage<'p, 'p>>) -> Vec<(Form, BTreeSet<Arc<str>>)> {
         let mut forms: Vec<(Form, BTreeSet<Arc<str>>)> = Vec::new();
-        for parent in parents {
-            for (_, listener) in parent.serving(&self.route.spec.hostnames) {
-                let passage = Passage {
-                    kind: self.kind,
-                    route: self.route,
-                    rule_name: self.rule.name.as_deref(),
-                    parent,
-                    listener,
-                };
-                let (form, fleet) = (self.form(&passage), parent.gateway.series());
-                match forms.iter_mut().find(|(known, _)| *known == form) {
-                    Some((_, fleets)) => _ = fleets.insert(fleet),
-                    None => forms.push((form, BTreeSet::from([fleet]))),
-                }
+        for passage in passages {
+            let (form, fleet) = (self.form(&passage), passage.parent.gateway.series());
+            match forms.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, fleets)) => _ = fleets.insert(fleet),
+                None => forms.push((form, BTreeSet::from([fleet]))),
             }
         }
         forms
@@ -287,6 +295,7 @@ impl<'a> Translation<'_, 'a> {
             fleets: fleets.clone(),
             meaning: meaning(self.rule.backend_refs.iter(), &self.route.metadata.namespace),
             pending: controllers.any(|controller| self.route.is_pending(controller)),
+            timeout: self.timeout.clone(),
         }
     }
 }

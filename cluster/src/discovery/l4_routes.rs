@@ -184,5 +184,6 @@ fn push_parts<'a>(
         fleets: carried.fleets.clone(),
         meaning,
         pending: carried.pending && !is_merged,
+        timeout: None,
     }));
 }

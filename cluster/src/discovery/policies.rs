@@ -1,9 +1,13 @@
-//! Settings of BackendTrafficPolicies and ClientTrafficPolicies that affect clusters, by the target of the policy.
+//! Settings of BackendTrafficPolicies and ClientTrafficPolicies that affect clusters, and the time-outs of requests, by the target of
+//! the policy.
 //!
 //! Follows `policyIndex`, `BuildBTPIndexes` and `BuildCTPClusterSettingsIndex`: the oldest policy of a target applies; a rule's
 //! takes precedence over its route's, that over the listener's, and that over the Gateway's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -39,6 +43,7 @@ pub(super) struct PolicyIndex<'a> {
     routing_types: Levels<'a, Option<&'a str>>,
     cluster_settings: Levels<'a, bool>,
     client_settings: Levels<'a, bool>,
+    request_timeouts: Levels<'a, Option<(Duration, &'a Meta)>>,
     consistent_hash: HashMap<(&'a str, &'a str), bool>,
 }
 
@@ -48,6 +53,7 @@ impl<'a> PolicyIndex<'a> {
             routing_types: Levels::default(),
             cluster_settings: Levels::default(),
             client_settings: Levels::default(),
+            request_timeouts: Levels::default(),
             consistent_hash: HashMap::new(),
         };
         index.add_backend_policies(resolver);
@@ -77,6 +83,11 @@ impl<'a> PolicyIndex<'a> {
         changes || replaces || of_clients.into_iter().flatten().any(|s| self.client_settings.exactly(s) == Some(true))
     }
 
+    /// The time after which a policy has Envoy give up on a request, and that policy's metadata.
+    pub(super) fn request_timeout(&self, path: &Path<'_>) -> Option<(Duration, &'a Meta)> {
+        self.request_timeouts.resolve(path).0
+    }
+
     /// Whether requests are spread by a hash, for which all backends of a rule must be in one cluster.
     pub(super) fn hashes_consistently(&self, gateway: (&str, &str)) -> bool {
         self.consistent_hash.get(&gateway).copied().unwrap_or(false)
@@ -98,6 +109,8 @@ impl<'a> PolicyIndex<'a> {
                 let effective =
                     if of_listeners { has_routing_type || whole_gateway } else { has_routing_type || !inherits };
                 self.routing_types.put(target, routing_type, effective);
+                let timeout = spec.request_timeout.map(|within| (within, &policy.metadata));
+                self.request_timeouts.put(target, timeout, timeout.is_some() || !inherits);
                 if whole_gateway {
                     let key = (target.namespace, target.name);
                     self.consistent_hash.entry(key).or_insert(spec.consistent_hash);

@@ -10,6 +10,7 @@ use tidegate_core::{
     ids::ServiceId,
     intent::Intent,
     plan::ClusterShare,
+    workload::WorkloadRef,
 };
 
 use super::{KnownWorkload, Workloads, reached::Reached};
@@ -36,12 +37,14 @@ impl Workloads<'_> {
             let at = ServiceAt { namespace: &id.namespace, name: &id.name, port: None, pods: Pods::All };
             let behind: Vec<_> = self.selection.behind(&at).iter().map(|behind| behind.workload).collect();
             let Some(first) = behind.iter().copied().find(|i| sleepers.contains(i)) else { continue };
-            for other in behind.iter().filter(|i| sleepers.contains(i) && **i != first) {
-                reasons.insert(*other, NotHeld::Shared(id.clone()));
-            }
             if behind.iter().any(|i| !sleepers.contains(i)) {
-                reasons.insert(first, NotHeld::Shared(id));
+                let shared = behind.iter().filter(|i| sleepers.contains(i));
+                reasons.extend(shared.map(|i| (*i, NotHeld::Shared(id.clone()))));
                 continue;
+            }
+            let woken = self.all.get(first).map(|known| WorkloadRef { kind: known.kind, name: known.name.to_owned() });
+            for (other, woken) in behind.iter().filter(|i| **i != first).filter_map(|i| Some((*i, woken.clone()?))) {
+                reasons.insert(other, NotHeld::WakesAnother(id.clone(), woken));
             }
             match gate(id, service, services) {
                 Ok(gate) => gates.entry(first).or_default().push(gate),
@@ -205,7 +208,32 @@ mod tests {
         let both = json!({"selector": {"tier": "web"}, "ports": [{"port": 80}]});
         let plan = plan(true, &[sleeper("a"), sleeper("b"), service("all", &both)]);
         assert_eq!(gates(&plan, "a").unwrap().len(), 1);
-        assert_eq!(gates(&plan, "b"), Err(NotHeld::Shared(id("all"))));
+        let woken = "deployment/a".parse().unwrap();
+        let reason = gates(&plan, "b").unwrap_err();
+        assert_eq!(reason, NotHeld::WakesAnother(id("all"), woken));
+        assert_eq!(
+            reason.to_string(),
+            "Service shop/all leads to deployment/a, too, and a request there wakes only that one; give it a Service of its own"
+        );
+    }
+
+    #[test]
+    fn beside_one_that_never_sleeps_nobody_is_woken_by_their_service() {
+        let both = json!({"selector": {"tier": "web"}, "ports": [{"port": 80}]});
+        let awake = deployment("web", &json!({"tidegate.dev/requests-per-second": "10"}));
+        let plan = plan(true, &[sleeper("a"), sleeper("b"), awake, service("all", &both)]);
+        for name in ["a", "b"] {
+            assert_eq!(gates(&plan, name), Err(NotHeld::Shared(id("all"))));
+        }
+    }
+
+    #[test]
+    fn a_service_of_its_own_wakes_a_workload_that_shares_another() {
+        let both = json!({"selector": {"tier": "web"}, "ports": [{"port": 80}]});
+        let own = json!({"selector": {"app": "b"}, "ports": [{"port": 80}]});
+        let plan = plan(true, &[sleeper("a"), sleeper("b"), service("all", &both), service("b", &own)]);
+        let names = |of: &str| gates(&plan, of).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!((names("a"), names("b")), (vec!["all".to_owned()], vec!["b".to_owned()]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tidegate_core::{
     only_connections::OnlyConnections,
     plan::RELEASE,
     problem::Problem,
+    request_timeout::HoldTooShort,
     workload::WorkloadRef,
 };
 
@@ -47,6 +48,8 @@ pub enum WorkloadNotice {
     PausedByHours(u32, String),
     /// Zero replicas are asked for, but nothing could wake it: why requests cannot
     ZeroNeedsWakeSignal(NotHeld),
+    /// A time-out of its route ends a held request before the time that its annotations give
+    HoldMayTimeOut(HoldTooShort),
     /// Another object scales it: kind and name
     ScaledBySomethingElse(Kind, String),
     /// `tidegate.dev/adopt` names a scaler that cannot be taken over: why, and what to do
@@ -90,6 +93,7 @@ impl Notice for WorkloadNotice {
             Self::NoEffect(_) | Self::NoTolerance => Reason::NoEffect,
             Self::PausedByHours(..) => Reason::PausedByHours,
             Self::ZeroNeedsWakeSignal(_) => Reason::ZeroNeedsWakeSignal,
+            Self::HoldMayTimeOut(_) => Reason::HoldMayTimeOut,
             Self::ScaledBySomethingElse(..) => Reason::ScaledBySomethingElse,
             Self::CannotTakeOver(_) => Reason::CannotTakeOver,
             Self::TookOver(_) => Reason::TookOver,
@@ -169,6 +173,7 @@ impl fmt::Display for WorkloadNotice {
                 f,
                 "tidegate.dev/min-replicas is 0, but nothing would wake it from zero, so 1 replica is kept: {why}"
             ),
+            Self::HoldMayTimeOut(short) => write!(f, "{short}"),
             Self::ScaledBySomethingElse(Kind::HorizontalPodAutoscaler, name) => write!(
                 f,
                 "HorizontalPodAutoscaler {name} scales it already: nothing is done. To hand it over in one step, remove it from whatever \

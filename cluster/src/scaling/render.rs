@@ -8,7 +8,7 @@ use super::{
     no_effect::no_effect,
     notice::WorkloadNotice,
     others::Scalers,
-    scaled_object::{ScaledObjectPlan, names},
+    scaled_object::{ScaledObjectPlan, about_hold, names},
     settings::Settings,
 };
 use crate::Objects;
@@ -31,9 +31,12 @@ pub fn render(objects: &Objects, plan: &Plan, settings: &Settings, now: DateTime
         let Some(workload) = plan.workloads.get(id) else { continue };
         let place = scalers.place(id, name, workload, settings);
         let ScaledObjectPlan { scaled_object, notices } = place.desired(id, workload, settings);
+        // Files do not show how long a start takes, so this is said where the operator would wait for the first one.
+        let hold = workload.intent.as_ref().ok().and_then(|intent| about_hold(workload, intent));
+        let hold = hold.filter(|hold| scaled_object.is_some() && !notices.contains(hold));
         let took_over = place.takeover.filter(|_| scaled_object.is_some()).and_then(|takeover| takeover.notice());
         rendered.scaled_objects.extend(scaled_object.filter(|_| workload.adopted != Some(0)));
-        rendered.notices.extend(notices.into_iter().chain(took_over).map(|notice| (id.clone(), notice)));
+        rendered.notices.extend(notices.into_iter().chain(hold).chain(took_over).map(|notice| (id.clone(), notice)));
     }
     rendered.notices.extend(no_effect(plan, now).into_iter().map(|(id, what)| (id, WorkloadNotice::NoEffect(what))));
     rendered

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use tidegate_core::{
     hash::fnv1a_32,
     intent::{APPLIED, Intent},
+    key::Key,
     only_connections::OnlyConnections,
     plan::{ADOPTED_REPLICAS, Plan, PlannedWorkload, RELEASE},
+    request_timeout::HoldTooShort,
     signal::Family,
     workload::{WorkloadId, WorkloadKind},
 };
@@ -81,7 +83,14 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     {
         notices.push(WorkloadNotice::ZeroNeedsWakeSignal(reason.clone()));
     }
+    let says_how_long = workload.applied.contains_key(Key::HoldTimeout.annotation());
+    notices.extend(about_hold(workload, intent).filter(|_| says_how_long));
     ScaledObjectPlan { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
+}
+
+/// Whether a route gives up on requests that are still held. It does no harm as long as pods start in time.
+pub(super) fn about_hold(workload: &PlannedWorkload, intent: &Intent) -> Option<WorkloadNotice> {
+    HoldTooShort::for_hold(intent.hold.timeout, workload.request_timeout.as_deref()).map(WorkloadNotice::HoldMayTimeOut)
 }
 
 fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = WorkloadNotice> {

@@ -1,8 +1,10 @@
 //! Envoy AI Gateway's routes and backends, and the Inference Extension's pools.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
-use super::{BackendRef, Labels, Meta, ParentRef};
+use super::{BackendRef, Labels, Meta, ParentRef, Timeouts};
 
 /// `AIGatewayRoute`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -26,6 +28,7 @@ pub(crate) struct AiGatewayRouteRule {
     pub(crate) name: Option<String>,
     matches: Vec<AiMatch>,
     pub(crate) backend_refs: Vec<AiBackendRef>,
+    timeouts: Option<Timeouts>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -96,6 +99,12 @@ impl AiGatewayRouteRule {
         models.sort_unstable();
         models.dedup();
         models
+    }
+
+    /// The time-outs of the generated rule: 60 s where none is set (`GetTimeoutsOrDefault`).
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let given = self.timeouts.unwrap_or_default();
+        Timeouts { request: given.request.or(Some(Duration::from_secs(60))), ..given }
     }
 }
 

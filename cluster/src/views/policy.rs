@@ -1,8 +1,15 @@
 //! Policies, as far as they change which cluster carries the traffic, and ReferenceGrants.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
-use super::{LabelSelector, Meta, gateway::FromNamespaces, route::BackendRef, status::Status};
+use super::{
+    LabelSelector, Meta,
+    gateway::FromNamespaces,
+    route::{BackendRef, duration},
+    status::Status,
+};
 
 /// `BackendTrafficPolicy`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -12,7 +19,7 @@ pub(crate) struct BackendTrafficPolicy {
     pub(crate) spec: BackendTrafficPolicySpec,
 }
 
-/// The spec, reduced to the fields that affect shared clusters.
+/// The spec, reduced to the fields that affect shared clusters, and the time-out of requests.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct BackendTrafficPolicySpec {
     pub(crate) targets: PolicyTargets,
@@ -21,6 +28,8 @@ pub(crate) struct BackendTrafficPolicySpec {
     /// Whether it has settings of the cluster itself (`btpSpecHasClusterScopedFields`)
     pub(crate) changes_clusters: bool,
     pub(crate) consistent_hash: bool,
+    /// `timeout.http.requestTimeout`; 0 is for ever
+    pub(crate) request_timeout: Option<Duration>,
 }
 
 impl<'de> Deserialize<'de> for BackendTrafficPolicySpec {
@@ -44,6 +53,7 @@ impl<'de> Deserialize<'de> for BackendTrafficPolicySpec {
             merge_type: text("/mergeType"),
             routing_type: text("/routingType"),
             changes_clusters: OF_CLUSTERS.iter().any(|field| spec.get(field).is_some()),
+            request_timeout: text("/timeout/http/requestTimeout").and_then(|time| duration(&time)),
             consistent_hash: text("/loadBalancer/type").as_deref() == Some("ConsistentHash"),
             targets: PolicyTargets::deserialize(spec).map_err(serde::de::Error::custom)?,
         })

@@ -4,6 +4,9 @@
 
 mod filter;
 mod matches;
+mod timeouts;
+
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,6 +17,7 @@ use super::{
 };
 
 pub(crate) use filter::{Filter, RegexPattern, UrlRewrite, is_dns_subdomain};
+pub(crate) use timeouts::{Timeouts, duration};
 
 /// `HTTPRoute`, `GRPCRoute`, `TCPRoute`, `TLSRoute` or `UDPRoute`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -65,6 +69,8 @@ pub(crate) struct Rule {
     pub(crate) filters: Vec<Filter>,
     pub(crate) backend_refs: Vec<BackendRef>,
     session_persistence: Option<SessionPersistence>,
+    timeouts: Option<Timeouts>,
+    retry: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -75,8 +81,18 @@ struct SessionPersistence {
 
 impl Rule {
     /// A rule that Envoy Gateway translates, and that sends everything to these backends.
-    pub(crate) fn of_backends(name: Option<String>, backend_refs: Vec<BackendRef>) -> Self {
-        Self { name, backend_refs, ..Self::default() }
+    pub(crate) fn of_backends(name: Option<String>, backend_refs: Vec<BackendRef>, timeouts: Timeouts) -> Self {
+        Self { name, backend_refs, timeouts: Some(timeouts), ..Self::default() }
+    }
+
+    /// The time after which Envoy gives up on a request, if the rule itself sets it, and the field that does
+    /// (`processRouteTimeout`). 0 is for ever.
+    pub(crate) fn request_timeout(&self) -> Option<(Duration, &'static str)> {
+        let timeouts = self.timeouts?;
+        // With retries, the time for the backend is that of each try.
+        let backend = timeouts.backend_request.filter(|_| self.retry.is_none());
+        let backend = backend.map(|time| (time, "timeouts.backendRequest"));
+        backend.or_else(|| Some((timeouts.request?, "timeouts.request")))
     }
 
     /// Whether Envoy Gateway translates the rule at all: it drops a rule whose regular expressions do not compile or
