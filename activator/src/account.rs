@@ -7,7 +7,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidegate_core::{held::Held, wake::WakeLimit, workload::WorkloadId};
+use tidegate_core::{
+    held::Held,
+    refused::{NoPod, Refused},
+    wake::WakeLimit,
+    workload::WorkloadId,
+};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -15,6 +20,7 @@ use crate::{
     door::HoldLimits,
     kind::Kind,
     metrics::ActivatorMetrics,
+    refusals::Refusals,
     wakes::Wakes,
 };
 
@@ -61,9 +67,10 @@ impl Accounts {
         }
     }
 
-    /// Forgets the workloads without a door of which nothing is in hand, so that those of the past do not add up.
+    /// Forgets the workloads without a door of which nothing is known, so that those of the past do not add up. A door goes while
+    /// there are pods: the wakes of before still count then.
     pub(crate) fn forget(&self, has_door: impl Fn(&WorkloadId) -> bool) {
-        self.of.lock().retain(|workload, account| has_door(workload) || !account.held().is_nothing());
+        self.of.lock().retain(|workload, account| has_door(workload) || !account.is_blank());
     }
 
     /// A workload's part in hand; nothing for one without a door.
@@ -78,11 +85,11 @@ impl Accounts {
         held.filter(|(_, held)| !held.is_nothing()).collect()
     }
 
-    /// Workloads that would be woken now, were it not for their limit.
-    pub(crate) fn limited(&self) -> Vec<WorkloadId> {
+    /// The refusals of all workloads that have any.
+    pub(crate) fn refused(&self) -> BTreeMap<WorkloadId, Refused> {
         let (of, now) = (self.of.lock(), Instant::now());
-        let limited = of.iter().filter(|(_, account)| account.state.lock().wakes.is_limited(now));
-        limited.map(|(workload, _)| workload.clone()).collect()
+        let refused = of.iter().map(|(workload, account)| (workload.clone(), account.state.lock().refusals.now(now)));
+        refused.filter(|(_, refused)| !refused.is_nothing()).collect()
     }
 
     /// Grows whenever a workload goes from nothing in hand here to something.
@@ -106,6 +113,7 @@ struct State {
     arrivals: Arrivals,
     last_arrival: Option<Instant>,
     wakes: Wakes,
+    refusals: Refusals,
 }
 
 /// Why nothing more may wait.
@@ -125,7 +133,10 @@ impl Account {
         let mut state = self.state.lock();
         let is_first = state.requests == 0 && state.connections == 0;
         if let Some(limit) = limit.filter(|_| is_first) {
-            state.wakes.take(limit, now)?;
+            if let Err(wait) = state.wakes.take(limit, now) {
+                state.refusals.limited(limit, wait, now);
+                return Err(wait);
+            }
         }
         match kind {
             Kind::Request => {
@@ -159,6 +170,19 @@ impl Account {
         *waiting += 1;
         state.waiting += 1;
         Ok(Place(Arc::clone(self)))
+    }
+
+    /// Records that something was held for this long, and found no pod.
+    pub(crate) fn timed_out(&self, held: Duration, cause: NoPod) {
+        self.state.lock().refusals.timed_out(held, cause, Instant::now());
+    }
+
+    /// Whether it is as good as a new one.
+    fn is_blank(&self) -> bool {
+        let now = Instant::now();
+        let is_idle = self.held().is_nothing();
+        let mut state = self.state.lock();
+        is_idle && state.wakes.is_full(now) && state.refusals.now(now).is_nothing()
     }
 
     fn held(&self) -> Held {

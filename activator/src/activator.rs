@@ -9,7 +9,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use tidegate_core::{held::Held, workload::WorkloadId};
+use tidegate_core::{held::Held, refused::Refused, workload::WorkloadId};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -76,9 +76,19 @@ impl Activator {
         self.listeners.failing()
     }
 
-    /// Workloads whose `wake-limit` keeps a request from waking them now.
-    pub fn limited(&self) -> Vec<WorkloadId> {
-        self.shared.accounts.limited()
+    /// What was refused of a workload lately, here and in the other pods of Tidegate.
+    pub fn refused(&self, workload: &WorkloadId) -> Refused {
+        self.all_refused().remove(workload).unwrap_or_default()
+    }
+
+    /// What was refused lately, here and in the other pods of Tidegate, of all workloads of which anything was.
+    pub fn all_refused(&self) -> BTreeMap<WorkloadId, Refused> {
+        let mut all = self.shared.accounts.refused();
+        for (workload, refused) in self.peers.refused() {
+            let own = all.remove(&workload).unwrap_or_default();
+            all.insert(workload, own.plus(refused));
+        }
+        all
     }
 
     /// Serves the doors until `stop` is cancelled, and then until nothing is in hand, for [`DRAIN`] at most.

@@ -8,7 +8,7 @@
 //! 3. `passage`: admission (`account`, `wakes`), the wait for a pod (`queue`), and the connection to it.
 //! 4. `forward` passes a request on. What is not passed on is a `refusal`, which `answers` words for HTTP and gRPC.
 //!
-//! `peers` exchanges what is held with the other pods of Tidegate.
+//! `peers` exchanges what is held, and what was refused lately (`refusals`), with the other pods of Tidegate.
 
 mod account;
 mod activator;
@@ -28,6 +28,7 @@ mod passage;
 mod peers;
 mod queue;
 mod refusal;
+mod refusals;
 mod shared;
 mod sniff;
 mod splice;

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
+use tidegate_core::refused::NoPod;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, sleep_until, timeout},
@@ -91,12 +92,24 @@ impl Passage {
             passed = self.connect(ticket, &mut last_error) => passed,
             () = gone => Err(Refusal::Gone),
             () = self.shared.stages.refusing.cancelled() => Err(Refusal::Stopping),
-            () = sleep_until(arrived + timeout) => Err(Refusal::TimedOut(timeout, last_error)),
+            () = sleep_until(arrived + timeout) => Err(self.timed_out(timeout, last_error)),
         };
         if !matches!(passed, Err(Refusal::Gone | Refusal::Stopping)) {
             self.shared.metrics.waited(arrived.elapsed());
         }
         passed
+    }
+
+    /// The refusal at the deadline. An error of a pod that is not ready any more is no reason.
+    fn timed_out(&self, held: Duration, last_error: Option<String>) -> Refusal {
+        let rules = Arc::clone(&self.door().rules);
+        let cause = match last_error.filter(|_| self.has_ready()) {
+            Some(error) => NoPod::Unreachable(error),
+            None if self.has_ready() => NoPod::Busy(rules.per_pod.max(1)),
+            None => NoPod::NotReady(rules.not_ready.clone().unwrap_or_else(|| "no pod of it is ready".to_owned())),
+        };
+        self.account.timed_out(held, cause.clone());
+        Refusal::TimedOut(held, cause)
     }
 
     /// Connects to a pod, again and again. Only what cannot go at once needs a place among those that wait.
@@ -134,12 +147,16 @@ impl Passage {
 }
 
 fn refused(pod: SocketAddr, error: &io::Error) -> String {
-    format!("its pod at {pod}, which is ready, does not accept connections ({error})")
+    format!(
+        "its pod at {pod}, which is ready, does not accept connections from Tidegate ({error}). Does it listen on that port, at its \
+         address and not only at localhost?"
+    )
 }
 
 fn silent(pod: SocketAddr) -> String {
     let seconds = CONNECT_WITHIN.as_secs();
     format!(
-        "its pod at {pod}, which is ready, did not accept a connection within {seconds} s (does a NetworkPolicy forbid it?)"
+        "its pod at {pod}, which is ready, did not accept a connection from Tidegate within {seconds} s. Does a NetworkPolicy forbid \
+         it?"
     )
 }

@@ -1,14 +1,13 @@
 //! The other pods of Tidegate: each reports what it holds to all others, so that all of them give KEDA the same answers.
 //!
 //! A report is complete and replaces the one before. It is sent at once when a workload goes from nothing in hand to something, and
-//! each second while anything is in hand. One that is not renewed in time is void, so that a pod that dies leaves nothing behind.
+//! each second while anything is in hand, or was refused lately. One that is not renewed in time is void, so that a pod that dies leaves nothing behind.
 
 mod heard;
 mod listener;
 mod speaker;
 
 use std::{
-    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     io,
     net::SocketAddr,
@@ -16,7 +15,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{held::Held, workload::WorkloadId};
+use tidegate_core::{held::Held, refused::Refused, workload::WorkloadId};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +44,9 @@ struct Report {
     sequence: u64,
     /// All workloads of which it holds anything
     held: Vec<(WorkloadId, Held)>,
+    /// All workloads of which it refused something lately; older versions report none
+    #[serde(default)]
+    refused: Vec<(WorkloadId, Refused)>,
 }
 
 /// The exchange with the other pods.
@@ -64,6 +66,11 @@ impl Peers {
     /// What the other pods hold of a workload.
     pub(crate) fn held(&self, workload: &WorkloadId) -> Held {
         self.heard.held(workload)
+    }
+
+    /// What the other pods refused lately.
+    pub(crate) fn refused(&self) -> Vec<(WorkloadId, Refused)> {
+        self.heard.refused()
     }
 
     /// Listens to the others and reports to them until `stop` is cancelled.
@@ -92,7 +99,10 @@ impl Peers {
         heard.is_some()
     }
 
-    fn report(&self, sequence: u64, held: BTreeMap<WorkloadId, Held>) -> Report {
-        Report { from: self.id, sequence, held: held.into_iter().collect() }
+    /// The report of what there is now.
+    fn report(&self, sequence: u64) -> Report {
+        let accounts = &self.shared.accounts;
+        let (held, refused) = (accounts.all().into_iter().collect(), accounts.refused().into_iter().collect());
+        Report { from: self.id, sequence, held, refused }
     }
 }

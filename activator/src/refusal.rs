@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tidegate_core::wake::ProbeAnswer;
+use tidegate_core::{refused::NoPod, wake::ProbeAnswer};
 
 use crate::{account::Full, door::Door};
 
@@ -19,8 +19,8 @@ pub(crate) enum Refusal {
     WakeLimit(Duration),
     /// Too many wait already
     Full(Full),
-    /// It waited this long; the last error of a pod, if any was ready
-    TimedOut(Duration, Option<String>),
+    /// It waited this long, and why it found no pod
+    TimedOut(Duration, NoPod),
     /// This pod of Tidegate is ending
     Stopping,
     /// A probe, and no pod is ready
@@ -92,11 +92,11 @@ impl Refusal {
                 "{workload} has no free pod, and Tidegate holds {most} requests already, the most for all workloads. {}",
                 try_again()
             ),
-            Self::TimedOut(held, error) => format!(
-                "{workload} had no pod for this request in {} s (tidegate.dev/hold-timeout){}. {} `tidegate explain {reference}` \
+            Self::TimedOut(held, cause) => format!(
+                "{workload} had no pod for this request in {} s (tidegate.dev/hold-timeout): {} {} `tidegate explain {reference}` \
                  says more.",
                 held.as_secs(),
-                not_ready(door, error.as_deref()),
+                cause.sentence(),
                 try_again()
             ),
             Self::Stopping => {
@@ -129,12 +129,4 @@ pub(crate) fn whole_seconds(time: Duration) -> u64 {
 fn reference(door: &Door) -> String {
     let workload = &door.workload;
     format!("{}/{} -n {}", workload.kind.kubectl_name(), workload.name, workload.namespace)
-}
-
-fn not_ready(door: &Door, error: Option<&str>) -> String {
-    match (error, &door.rules.not_ready) {
-        (Some(error), _) => format!(": {error}"),
-        (None, Some(why)) => format!(": {why}"),
-        (None, None) => String::new(),
-    }
 }

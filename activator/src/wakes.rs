@@ -6,15 +6,13 @@ use tidegate_core::wake::WakeLimit;
 use tokio::time::Instant;
 
 /// Longest time between two wakes that is kept. Limits cover a day at most; this keeps times in range, whatever they say.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A token bucket: as many wakes at once as the limit counts, and then one each time that a share of its time is over.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     /// The time at which the bucket would be full again; `None` before the first wake
     full_at: Option<Instant>,
-    /// Until when the last refused wake was refused
-    refused_until: Option<Instant>,
 }
 
 impl Wakes {
@@ -26,16 +24,14 @@ impl Wakes {
         let missing = full_at.duration_since(now).saturating_sub(each * limit.count.max(1));
         if missing.is_zero() {
             self.full_at = Some(full_at);
-            self.refused_until = None;
             return Ok(());
         }
-        self.refused_until = Some(now + missing);
         Err(missing)
     }
 
-    /// Whether a wake was refused and none has been allowed since.
-    pub(crate) fn is_limited(&self, now: Instant) -> bool {
-        self.refused_until.is_some_and(|until| now < until)
+    /// Whether all wakes are free, so that nothing need be remembered.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|full_at| now >= full_at)
     }
 }
 
@@ -55,10 +51,9 @@ mod tests {
         let limit = limit(3, 600);
         (0..3).for_each(|_| assert_eq!(wakes.take(limit, start), Ok(())));
         assert_eq!(wakes.take(limit, start + Duration::from_secs(50)), Err(Duration::from_secs(150)));
-        assert!(wakes.is_limited(start + Duration::from_secs(199)));
-        assert!(!wakes.is_limited(start + Duration::from_secs(200)));
         assert_eq!(wakes.take(limit, start + Duration::from_secs(200)), Ok(()));
         assert!(wakes.take(limit, start + Duration::from_secs(200)).is_err());
+        assert!(!wakes.is_full(start + Duration::from_secs(799)) && wakes.is_full(start + Duration::from_secs(800)));
     }
 
     proptest! {

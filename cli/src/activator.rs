@@ -10,7 +10,10 @@ use tidegate_core::{
     plan::{Plan, PlannedWorkload},
     workload::WorkloadId,
 };
-use tidegate_operator::endpoints::{self, EndpointBook, GateSettings};
+use tidegate_operator::{
+    context::Context,
+    endpoints::{self, Blocked, EndpointBook, GateSettings, Starts},
+};
 use tidegate_scaler::demand::{Demands, Gates};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +31,8 @@ pub(crate) struct Hold {
     settings: GateSettings,
     peer_address: SocketAddr,
     doors: watch::Sender<Arc<Doors>>,
+    starts: Starts,
+    blocked: Blocked,
 }
 
 impl Hold {
@@ -47,7 +52,15 @@ impl Hold {
             address: args.pod_ip.or_else(|| Some(args.address).filter(|address| !address.is_unspecified())),
         };
         let (doors, _) = watch::channel(Arc::default());
-        Some(Self { activator, book: EndpointBook::default(), settings, peer_address: args.peer_address, doors })
+        Some(Self {
+            activator,
+            book: EndpointBook::default(),
+            settings,
+            peer_address: args.peer_address,
+            doors,
+            starts: Starts::default(),
+            blocked: Blocked::default(),
+        })
     }
 
     /// Where the addresses in EndpointSlices go.
@@ -67,8 +80,34 @@ impl Hold {
             let gates = workload.gates.as_ref();
             gates.is_ok_and(|gates| gates.iter().all(|gate| book.leads_to_us(&gate.service, &release)))
         };
-        let news = self.activator.news();
-        Gates { held: Arc::new(move |id| activator.held(id)), lead: Arc::new(lead), news }
+        let (news, starts, refusing) = (self.activator.news(), self.starts.clone(), Arc::clone(&self.activator));
+        Gates {
+            held: Arc::new(move |id| activator.held(id)),
+            lead: Arc::new(lead),
+            refused: Arc::new(move |id| refusing.refused(id)),
+            started: Arc::new(move |id| starts.last(id)),
+            news,
+        }
+    }
+
+    /// Measures starts, and asks what keeps pods from getting ready that requests wait for, until the context stops.
+    pub(crate) async fn look_at_starts(self, context: Context) {
+        let (activator, plans) = (self.activator, context.watches.plan());
+        let waiting = Arc::new(move || activator.own().into_keys().collect());
+        tokio::select! {
+            () = self.starts.follow(plans) => {}
+            () = self.blocked.follow(waiting, context) => {}
+        }
+    }
+
+    /// Reports what becomes of held requests to the owners of workloads, while this replica leads.
+    pub(crate) async fn report(self, context: Context) {
+        let activator = self.activator;
+        let refused = Arc::new(move || activator.all_refused());
+        tokio::join!(
+            endpoints::report_starts(self.starts, context.clone()),
+            endpoints::report_refused(refused, context)
+        );
     }
 
     /// Listens where the EndpointSlices say, until some time after `stop`.
@@ -93,10 +132,11 @@ impl Hold {
             ends.cancel();
         };
         // Doors and peers are followed until everything that is held has found its pod.
-        let book = self.book();
+        let (book, blocked, doors) = (self.book(), self.blocked.clone(), self.doors.clone());
+        let openings = Arc::new(openings);
         tokio::select! {
             (talked, ..) = async { tokio::join!(talk, listen, linger) } => Ok(talked?),
-            () = endpoints::follow_doors(release.clone(), book, plan, Arc::new(openings), self.doors.clone()) => Ok(()),
+            () = endpoints::follow_doors(release.clone(), book, plan, openings, blocked, doors) => Ok(()),
             () = self.follow_peers(peers) => Ok(()),
         }
     }

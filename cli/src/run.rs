@@ -83,16 +83,12 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     };
     let (watches, _watching) = cluster_watch::start(&client, &settings);
     watches.register(&mut service.registry);
-    let demands = service.measure(watches.plan(), hold.as_ref().map(Hold::gates))?;
+    let demands = service.measure(watches.plan(), hold.as_ref().map(Hold::gates), args.burst)?;
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
     }
-    let asked = OperatorSettings {
-        scaler: args.scaler.endpoint(),
-        lease,
-        above_maximum_after: args.above_maximum_after,
-        bursts: args.burst,
-    };
+    let asked =
+        OperatorSettings { scaler: args.scaler.endpoint(), lease, above_maximum_after: args.above_maximum_after };
     let context = service.operator(client, watches.clone(), asked, &demands);
     if let Some(hold) = &hold {
         service.hold(hold, &demands, context);
@@ -115,7 +111,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         };
         let (watches, _watching) = cluster_watch::start(&connect().await?, &settings);
         watches.register(&mut service.registry);
-        let demands = service.measure(watches.plan(), None)?;
+        let demands = service.measure(watches.plan(), None, false)?;
         service.answer(watches.plan(), &demands).await?;
         return service.admin(watches.plan(), demands, Some(watches), None).await;
     }
@@ -128,7 +124,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     };
     let Served { plan, problems } = from_files::served(&args.files, &settings)?;
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
-    let demands = service.measure(plan.clone(), None)?;
+    let demands = service.measure(plan.clone(), None, false)?;
     service.answer(plan.clone(), &demands).await?;
     service.admin(plan, demands, None, None).await?;
     match problems.len() {
@@ -161,8 +157,6 @@ struct OperatorSettings {
     scaler: ScalerEndpoint,
     lease: LeaseSettings,
     above_maximum_after: Duration,
-    /// Whether replicas are added at once where annotations do not say otherwise
-    bursts: bool,
 }
 
 /// The running parts of the process, and the token that stops them.
@@ -189,10 +183,16 @@ impl Service {
         });
     }
 
-    /// Starts the store of signals and their sources. What is held at `gates` is demand, too.
-    fn measure(&mut self, plan: watch::Receiver<Option<Arc<Plan>>>, gates: Option<Gates>) -> Result<Arc<Demands>> {
+    /// Starts the store of signals and their sources. What is held at `gates` is demand, too. `bursts` says whether replicas are
+    /// added at once where annotations do not say.
+    fn measure(
+        &mut self,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
+        gates: Option<Gates>,
+        bursts: bool,
+    ) -> Result<Arc<Demands>> {
         let signals = Arc::new(SignalStore::new(self.args.stale_after));
-        let demands = Demands::new(Arc::clone(&signals), self.args.stale_after);
+        let demands = Demands::new(Arc::clone(&signals), self.args.stale_after).with_bursts(bursts);
         let demands = Arc::new(match gates {
             Some(gates) => demands.with_gates(gates),
             None => demands,
@@ -228,7 +228,7 @@ impl Service {
         settings: OperatorSettings,
         demands: &Arc<Demands>,
     ) -> OperatorContext {
-        let OperatorSettings { scaler, lease, above_maximum_after, bursts } = settings;
+        let OperatorSettings { scaler, lease, above_maximum_after } = settings;
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
@@ -250,7 +250,7 @@ impl Service {
         self.part(proxies::report_left_out(scraped, context.clone()));
         self.report_signals(above_maximum_after, &context, demands);
         let of_bursts = Arc::clone(demands);
-        let found = Arc::new(move |plan: &Plan| of_bursts.bursts(plan, bursts));
+        let found = Arc::new(move |plan: &Plan| of_bursts.bursts(plan));
         self.part(workloads::add_replicas(found, context.clone(), metrics.clone()));
         self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
         self.part(scaled_objects(client.clone(), context.clone(), scaler, lease.clone(), metrics));
@@ -264,7 +264,9 @@ impl Service {
         self.parts.spawn(hold.clone().run(plan, Arc::clone(demands), self.stop.clone()));
         let asked = Arc::clone(demands);
         let activity = Arc::new(move |id: &WorkloadId, plan: &Plan| asked.asks_for_replicas(id, plan));
-        self.part(endpoints::run(hold.settings(), hold.book(), activity, context));
+        self.part(endpoints::run(hold.settings(), hold.book(), activity, context.clone()));
+        self.part(hold.clone().look_at_starts(context.clone()));
+        self.part(hold.clone().report(context));
     }
 
     /// Starts the parts that write events about the signals of workloads; other events are about their annotations.

@@ -49,7 +49,7 @@ async fn taken_back(loads: &[(u32, u32)], offset: u64) -> Vec<(u64, u32, u32)> {
     let id: WorkloadId = plan.workloads.keys().next().unwrap().clone();
     let trigger = Trigger::of_workload(&id, plan.workloads[&id].intent.as_ref().unwrap());
     let stale_after = Duration::from_secs(300);
-    let demands = Demands::new(Arc::new(SignalStore::new(stale_after)), stale_after);
+    let demands = Demands::new(Arc::new(SignalStore::new(stale_after)), stale_after).with_bursts(true);
     demands.signals().keep(&plan);
     let mut hpa =
         Hpa::new(HpaSpec { min_replicas: 1, max_replicas: MAXIMUM, behavior: None }, ControllerFlags::default());
@@ -63,7 +63,7 @@ async fn taken_back(loads: &[(u32, u32)], offset: u64) -> Vec<(u64, u32, u32)> {
             demands
                 .signals()
                 .commit_values("test", Ok(HashMap::from([("httproute/shop/api/rule/0".to_owned(), shown)])));
-            for burst in demands.bursts(&plan, true) {
+            for burst in demands.bursts(&plan) {
                 plan.workloads.get_mut(&id).unwrap().replicas.wanted = burst.needs;
                 added.push((second, burst.needs));
             }

@@ -7,17 +7,24 @@
 //! The slices are the only record: which port of the activator stands for which port of which Service. Every replica of Tidegate
 //! reads them, the leader writes them, and a restart forgets nothing.
 
+mod blocked;
 mod book;
 mod doors;
 mod notice;
+mod pod_reason;
 mod reconcile;
+mod reports;
 mod slice;
+mod starts;
 mod steps;
 
 pub use self::{
+    blocked::{Blocked, Waiting},
     book::EndpointBook,
     doors::{Openings, follow_doors},
     reconcile::{Activity, run},
+    reports::{AllRefused, report_refused, report_starts},
     slice::PortRange,
+    starts::Starts,
     steps::GateSettings,
 };

@@ -26,6 +26,7 @@ pub use self::{
     tolerance::takes_tolerance,
 };
 
+pub(crate) use self::{detail::Detail, reports::report};
 use crate::events;
 
 /// The object that events of a workload are about.

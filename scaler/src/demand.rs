@@ -82,6 +82,8 @@ pub struct Demands {
     hours: HoursNow,
     gates: Option<Gates>,
     peaks: Mutex<Peaks>,
+    /// Whether replicas are added at once where annotations do not say
+    adds_at_once: bool,
 }
 
 impl Demands {
@@ -95,6 +97,7 @@ impl Demands {
             hours: HoursNow::new(Arc::new(Utc::now)),
             gates: None,
             peaks: Mutex::default(),
+            adds_at_once: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Explanations of a workload's replicas and a Gateway's proxies: the answer first, then its derivation, then the problems.
 
+mod at_zero;
 mod gateway;
 mod hours;
 mod kafka;
@@ -12,7 +13,6 @@ use serde::Serialize;
 use tidegate_core::{
     beside::{Beside, Formula, KedaTrigger},
     demand::{Desired, Need, desired},
-    held::Held,
     ids::{RouteRef, ServiceId},
     intent::{Bounds, Intent},
     measured::Measured,
@@ -24,6 +24,7 @@ use tidegate_core::{
     workload::WorkloadId,
 };
 
+use self::at_zero::AtZero;
 pub use self::{
     gateway::{ExplainedFleetSignal, GatewayExplanation, UnknownGateway, explain_gateway},
     hours::ExplainedHours,
@@ -85,6 +86,8 @@ pub struct ExplainedIntent {
     pub scale_down_after: Duration,
     /// Whether everything that exists is left as it is
     pub paused: bool,
+    /// Whether replicas are added at once when demand needs more (`tidegate.dev/burst`), and not when the HPA looks next
+    pub adds_at_once: bool,
 }
 
 /// One signal of the workload.
@@ -174,11 +177,13 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
     let targets: &[Target] = match &workload.intent {
         Ok(intent) => {
             explanation.hours = hours(id, workload, intent, plan, demands);
-            explanation.intends(intent, plan, demands);
+            explanation.intends(workload, intent, plan, demands);
             let trigger = Trigger::of_workload(id, intent);
             let now = demands.model_now(&trigger, plan).ok();
             explanation.model = now.and_then(|now| ExplainedModel::new(&trigger, workload, &now, demands.signals()));
-            explanation.notices.extend(at_zero(workload, intent, demands.held(&trigger)));
+            let at_zero = AtZero { id, workload, intent, demands, held: demands.held(&trigger) };
+            explanation.problems.extend(at_zero.problems());
+            explanation.notices.extend(at_zero.notices());
             &intent.targets
         }
         Err(problems) => {
@@ -196,10 +201,11 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
 }
 
 impl Explanation {
-    fn intends(&mut self, intent: &Intent, plan: &Plan, demands: &Demands) {
+    fn intends(&mut self, workload: &PlannedWorkload, intent: &Intent, plan: &Plan, demands: &Demands) {
         let Intent { scale_down_after, paused, .. } = *intent;
         let bounds = Bounds { min: intent.lowest(), ..intent.bounds };
-        self.intent = Some(ExplainedIntent { bounds, scale_down_after, paused });
+        let adds_at_once = demands.adds_at_once(workload);
+        self.intent = Some(ExplainedIntent { bounds, scale_down_after, paused, adds_at_once });
         let trigger = Trigger::of_workload(&self.workload, intent);
         let group = trigger.kafka.as_ref().zip(demands.kafka_now(&trigger, plan).ok());
         self.kafka = group.map(|(kafka, now)| ExplainedKafka::new(&trigger, kafka, &now));
@@ -228,23 +234,6 @@ impl Explanation {
             self.notices.push("tidegate.dev/paused is true: nothing is changed until it is taken away".to_owned());
         }
         self.notices.extend(beside(&intent.beside));
-    }
-}
-
-/// What becomes of requests while the workload has no replicas.
-fn at_zero(workload: &PlannedWorkload, intent: &Intent, held: Held) -> Option<String> {
-    let Held { requests, connections, .. } = held;
-    match &workload.gates {
-        Err(why) if intent.bounds.min == 0 && intent.lowest() > 0 => Some(format!("one replica is kept: {why}")),
-        Ok(gates) if !gates.is_empty() && requests + connections > 0 => Some(format!(
-            "the activator has {requests} requests and {connections} connections in hand, for {} at most",
-            humantime::format_duration(intent.hold.timeout)
-        )),
-        Ok(gates) if !gates.is_empty() && workload.replicas.wanted == 0 => Some(format!(
-            "it has no replicas: a request is held until a pod is ready, for {} at most, and wakes it",
-            humantime::format_duration(intent.hold.timeout)
-        )),
-        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tidegate_core::{held::Held, workload::WorkloadId};
+use tidegate_core::{held::Held, refused::Refused, workload::WorkloadId};
 use tokio::time::Instant;
 
 use super::Report;
@@ -29,6 +29,7 @@ struct Heard {
     at: Instant,
     sequence: u64,
     held: BTreeMap<WorkloadId, Held>,
+    refused: Vec<(WorkloadId, Refused)>,
 }
 
 impl HeardReports {
@@ -36,7 +37,9 @@ impl HeardReports {
     /// pod had nothing in hand before.
     pub(super) fn take(&self, report: Report) -> Option<bool> {
         let is_possible = |held: &Held| (0.0..=HIGHEST_RATE).contains(&held.arrivals_per_second);
-        if report.held.len() > MOST_WORKLOADS || !report.held.iter().all(|(_, held)| is_possible(held)) {
+        if report.held.len().max(report.refused.len()) > MOST_WORKLOADS
+            || !report.held.iter().all(|(_, held)| is_possible(held))
+        {
             return None;
         }
         let now = Instant::now();
@@ -50,9 +53,17 @@ impl HeardReports {
         let is_in_hand = |held: &Held| held.requests > 0 || held.connections > 0;
         let was_in_hand = |workload| before.and_then(|heard| heard.held.get(workload)).is_some_and(is_in_hand);
         let is_news = report.held.iter().any(|(workload, held)| is_in_hand(held) && !was_in_hand(workload));
-        let heard = Heard { at: now, sequence: report.sequence, held: report.held.into_iter().collect() };
+        let (sequence, held) = (report.sequence, report.held.into_iter().collect());
+        let heard = Heard { at: now, sequence, held, refused: report.refused };
         pods.insert(report.from, heard);
         Some(is_news)
+    }
+
+    /// The refusals in all fresh reports.
+    pub(super) fn refused(&self) -> Vec<(WorkloadId, Refused)> {
+        let (pods, now) = (self.0.lock(), Instant::now());
+        let fresh = pods.values().filter(|heard| now - heard.at < FRESH);
+        fresh.flat_map(|heard| heard.refused.iter().cloned()).collect()
     }
 
     /// The sum of a workload over all fresh reports.

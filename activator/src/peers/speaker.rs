@@ -35,7 +35,7 @@ const SPEAK_WITHIN: Duration = Duration::from_secs(1);
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 impl Peers {
-    /// Reports forever: at once when there is news, each second while anything is in hand, and one last time that nothing is.
+    /// Reports forever: at once when there is news, each second while there is anything, and one last time that there is nothing.
     pub(super) async fn speak(&self, mut peers: watch::Receiver<Arc<[SocketAddr]>>) {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let (reports, mut news) = (watch::Sender::new(Bytes::new()), self.shared.accounts.own_news());
@@ -43,12 +43,13 @@ impl Peers {
         let (mut sequence, mut is_expected) = (0, false);
         loop {
             self.follow(&mut peers, &mut speakers, &reports, &client);
-            let held = self.shared.accounts.all();
-            if is_expected || !held.is_empty() {
-                is_expected = !held.is_empty();
+            let report = self.report(sequence + 1);
+            let is_empty = report.held.is_empty() && report.refused.is_empty();
+            if is_expected || !is_empty {
+                is_expected = !is_empty;
                 sequence += 1;
-                // Numbers, names and a list can always be written.
-                if let Ok(report) = serde_json::to_vec(&self.report(sequence, held)) {
+                // Numbers, names and lists can always be written.
+                if let Ok(report) = serde_json::to_vec(&report) {
                     reports.send_replace(report.into());
                 }
             }

@@ -56,6 +56,18 @@ async fn what_one_holds_is_news_to_the_other_and_over_when_it_is_over() {
 }
 
 #[tokio::test]
+async fn what_one_refused_the_other_knows_after_nothing_is_in_hand_any_more() {
+    let (one, other) = two().await;
+    one.site.change_rules(|rules| rules.hold_timeout = Duration::from_millis(50));
+    let refused = || other.site.activator.refused(&workload()).timed_out.map_or(0, |timed_out| timed_out.count);
+    for count in 1..=2 {
+        let _client = sent(&one.site, GET).await;
+        until("the refusal is known", || refused() == count).await;
+    }
+    assert!(other.site.activator.all_refused().len() == 1 && other.site.held().requests == 0);
+}
+
+#[tokio::test]
 async fn what_stays_in_hand_stays_known_and_what_a_dead_pod_held_is_forgotten() {
     let (one, other) = two().await;
     let _client = sent(&one.site, GET).await;

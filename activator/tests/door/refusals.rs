@@ -1,10 +1,11 @@
 //! What is not passed on: why, and in which words.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use http_body_util::Empty;
 use tidegate_activator::{Closed, DoorRules, HoldLimits};
+use tidegate_core::refused::NoPod;
 
 use crate::{
     clients::{asked, call, collected, greeted, http2, is_silent, read_all, sent},
@@ -56,7 +57,50 @@ async fn a_ready_pod_that_accepts_no_connection_is_named() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     site.ready(&[nobody]);
     let answer = asked(&site, "GET / HTTP/1.1").await;
-    assert!(answer.contains(&format!("its pod at {nobody}, which is ready, does not accept connections")), "{answer}");
+    let cause = format!("its pod at {nobody}, which is ready, does not accept connections");
+    assert!(answer.contains(&cause), "{answer}");
+    let timed_out = site.activator.refused(&workload()).timed_out.unwrap();
+    assert!(matches!(timed_out.cause, NoPod::Unreachable(why) if why.starts_with(&cause)));
+}
+
+#[tokio::test]
+async fn a_pod_that_accepted_nothing_and_is_not_ready_any_more_is_not_the_reason() {
+    let site = that_times_out().await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    site.ready(&[nobody]);
+    let mut client = sent(&site, GET).await;
+    site.until_requests(1).await;
+    site.ready(&[]);
+    assert!(read_all(&mut client).await.contains(": its image cannot be pulled."));
+    let timed_out = site.activator.refused(&workload()).timed_out.unwrap();
+    assert_eq!((timed_out.count, timed_out.cause), (1, NoPod::NotReady("its image cannot be pulled".into())));
+}
+
+#[tokio::test]
+async fn pods_that_have_all_that_they_may_are_the_reason() {
+    let site = that_times_out().await;
+    site.change_rules(|rules| rules.per_pod = 1);
+    site.ready(&[Pod::start(|_| std::future::pending()).await.address]);
+    let _first = sent(&site, GET).await;
+    site.until_requests(1).await;
+    let answer = asked(&site, "GET / HTTP/1.1").await;
+    assert!(answer.contains(": its ready pods were busy with 1 requests each"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_wake_counts_when_the_door_was_away_meanwhile() {
+    let site = Site::with_rules(|rules| rules.limit = Some("1/h".parse().unwrap())).await;
+    let client = sent(&site, GET).await;
+    site.until_requests(1).await;
+    drop(client);
+    // The workload was woken, so that its door goes, and comes back when it is idle again.
+    until("it is asleep again", || site.activator.own().is_empty()).await;
+    let doors = site.doors.send_replace(Arc::default());
+    until("the door is closed", || site.activator.listening().is_empty()).await;
+    site.doors.send_replace(doors);
+    until("the door is open", || !site.activator.listening().is_empty()).await;
+    let answer = asked(&site, "GET / HTTP/1.1").await;
+    assert!(answer.contains("tidegate.dev/wake-limit"), "{answer}");
 }
 
 #[tokio::test]
@@ -115,14 +159,14 @@ async fn a_workload_wakes_as_often_as_its_limit_allows_and_no_wake_is_needed_whi
     let site = Site::with_rules(|rules| rules.limit = Some("1/h".parse().unwrap())).await;
     let (first, second) = (sent(&site, GET).await, sent(&site, GET).await);
     site.until_requests(2).await;
-    assert!(site.activator.limited().is_empty());
+    assert!(site.activator.all_refused().is_empty());
     drop((first, second));
     site.until_requests(0).await;
     let answer = asked(&site, "GET / HTTP/1.1").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("tidegate.dev/wake-limit"), "{answer}");
     let retry_after = answer.split("retry-after: ").nth(1).unwrap().split('\r').next().unwrap();
     assert!((3_500..=3_600).contains(&retry_after.parse().unwrap()), "{answer}");
-    assert_eq!(site.activator.limited(), [workload()]);
+    assert_eq!(site.activator.refused(&workload()).limited.map(|limited| limited.count), Some(1));
     site.ready(&[Pod::greeting().await.address]);
     greeted(&site, "GET / HTTP/1.1").await;
 }

@@ -11,7 +11,7 @@ use tidegate_core::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use super::book::EndpointBook;
+use super::{blocked::Blocked, book::EndpointBook};
 
 /// Function that returns whether requests wake a workload now; otherwise, when they next do.
 pub type Openings = Arc<dyn Fn(&WorkloadId, &PlannedWorkload, &Plan) -> Option<Closed> + Send + Sync>;
@@ -29,6 +29,7 @@ pub async fn follow_doors(
     book: EndpointBook,
     mut plans: watch::Receiver<Option<Arc<Plan>>>,
     openings: Openings,
+    blocked: Blocked,
     doors: watch::Sender<Arc<Doors>>,
 ) {
     let mut book_changes = book.changes();
@@ -36,7 +37,7 @@ pub async fn follow_doors(
         book_changes.mark_unchanged();
         if let Some(plan) = plans.borrow_and_update().clone() {
             let before = Arc::clone(&doors.borrow());
-            let now = of(&book, &release, &plan, &openings, &before);
+            let now = of(&book, &release, &plan, &openings, &blocked, &before);
             doors.send_if_modified(|doors| {
                 let differs = **doors != now;
                 if differs {
@@ -54,7 +55,14 @@ pub async fn follow_doors(
     }
 }
 
-fn of(book: &EndpointBook, release: &str, plan: &Plan, openings: &Openings, before: &Doors) -> Doors {
+fn of(
+    book: &EndpointBook,
+    release: &str,
+    plan: &Plan,
+    openings: &Openings,
+    blocked: &Blocked,
+    before: &Doors,
+) -> Doors {
     let mut gates = BTreeMap::new();
     for (id, workload) in &plan.workloads {
         for gate in workload.gates.iter().flat_map(|gates| gates.iter()) {
@@ -66,7 +74,7 @@ fn of(book: &EndpointBook, release: &str, plan: &Plan, openings: &Openings, befo
         for (name, number) in &slice.ports {
             let backends = book.ready(&service, name).into();
             let door = match gates.get(&service) {
-                Some((id, workload, gate)) => rules(workload, openings(id, workload, plan))
+                Some((id, workload, gate)) => rules(workload, openings(id, workload, plan), blocked.why(id))
                     .map(|rules| entrance(id, gate, name, backends, Arc::new(rules))),
                 // The gate is about to go: what has come in is still served.
                 None => before.get(number).cloned().map(|door| Door { backends, ..door }),
@@ -86,16 +94,38 @@ fn entrance(id: &WorkloadId, gate: &Gate, port: &str, backends: Arc<[SocketAddr]
     Door { service: gate.service.clone(), port: port.to_owned(), workload: id.clone(), protocol, backends, rules }
 }
 
-fn rules(workload: &PlannedWorkload, closed: Option<Closed>) -> Option<DoorRules> {
+fn rules(workload: &PlannedWorkload, closed: Option<Closed>, blocked: Option<String>) -> Option<DoorRules> {
     let intent = workload.intent.as_ref().ok()?;
     let per_pod = intent.target(Signal::Concurrency).map_or(PER_POD, |target| target.get().ceil() as u32);
-    let Replicas { wanted, ready } = workload.replicas;
     Some(DoorRules {
         hold_timeout: intent.hold.timeout,
         per_pod: per_pod.max(1),
         ignore: intent.hold.ignore.clone(),
         limit: intent.hold.limit,
         closed,
-        not_ready: (ready == 0).then(|| format!("{ready} of {wanted} replicas are ready")),
+        not_ready: not_ready(workload.replicas, blocked),
     })
+}
+
+fn not_ready(Replicas { wanted, ready }: Replicas, blocked: Option<String>) -> Option<String> {
+    (ready == 0).then(|| match blocked {
+        Some(why) => why,
+        None if wanted == 0 => "KEDA has not given it a replica yet: look at its ScaledObject".to_owned(),
+        None => format!("none of its {wanted} replicas is ready"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_the_pods_comes_before_the_number_of_replicas() {
+        let told =
+            |wanted, ready, blocked: Option<&str>| not_ready(Replicas { wanted, ready }, blocked.map(str::to_owned));
+        assert_eq!(told(2, 0, Some("it crashes")).as_deref(), Some("it crashes"));
+        assert_eq!(told(2, 0, None).as_deref(), Some("none of its 2 replicas is ready"));
+        assert_eq!(told(2, 1, Some("it crashes")), None);
+        assert!(told(0, 0, None).is_some_and(|why| why.contains("KEDA")));
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 /// A detail of a notice, such as a reason that changes from one failing proxy to the next. Any two are equal, so that two notices
 /// which differ only in their details are the same news, and one event for as long as it lasts.
 #[derive(Debug, Clone)]
-pub(super) struct Detail<T>(pub(super) T);
+pub(crate) struct Detail<T>(pub(crate) T);
 
 impl<T> PartialEq for Detail<T> {
     fn eq(&self, _: &Self) -> bool {

@@ -14,7 +14,7 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(10);
 
 /// Calls `look` every 10 s, while this replica leads; it returns the workloads that have something to report.
-pub(super) async fn report<N: Notice + Send + Sync>(
+pub(crate) async fn report<N: Notice + Send + Sync>(
     look: impl FnMut(&Plan) -> Vec<(WorkloadId, Vec<N>)> + Send,
     context: Context,
 ) {

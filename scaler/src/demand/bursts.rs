@@ -49,29 +49,31 @@ impl Peaks {
 }
 
 impl Demands {
-    /// The workloads that need more replicas than they have, and may get them at once; their demand is kept for a while.
-    /// `by_default` decides where a workload's annotations do not.
-    pub fn bursts(&self, plan: &Plan, by_default: bool) -> Vec<Burst> {
-        let now = Instant::now();
-        self.peaks.lock().forget(now);
-        plan.workloads.iter().filter_map(|(id, workload)| self.burst(id, workload, plan, by_default, now)).collect()
+    /// Has replicas be added at once, or not, where a workload's annotations do not say.
+    #[must_use]
+    pub fn with_bursts(self, by_default: bool) -> Self {
+        Self { adds_at_once: by_default, ..self }
     }
 
-    fn burst(
-        &self,
-        id: &WorkloadId,
-        workload: &PlannedWorkload,
-        plan: &Plan,
-        by_default: bool,
-        now: Instant,
-    ) -> Option<Burst> {
-        let has = workload.replicas.wanted;
-        let wanted = |intent: &Intent| {
-            intent.burst.unwrap_or(by_default) && intent.behavior.goes_up_at_once() && has < intent.bounds.max
-        };
+    /// The workloads that need more replicas than they have, and may get them at once; their demand is kept for a while.
+    pub fn bursts(&self, plan: &Plan) -> Vec<Burst> {
+        let now = Instant::now();
+        self.peaks.lock().forget(now);
+        plan.workloads.iter().filter_map(|(id, workload)| self.burst(id, workload, plan, now)).collect()
+    }
+
+    /// Whether a workload gets replicas at once, instead of when the HPA looks next.
+    pub(crate) fn adds_at_once(&self, workload: &PlannedWorkload) -> bool {
+        let wanted = |intent: &Intent| intent.burst.unwrap_or(self.adds_at_once) && intent.behavior.goes_up_at_once();
         // Manifests say nothing about replicas.
         let in_a_cluster = !workload.uid.is_empty();
-        if !in_a_cluster || !workload.intent.as_ref().is_ok_and(wanted) {
+        in_a_cluster && workload.intent.as_ref().is_ok_and(wanted)
+    }
+
+    fn burst(&self, id: &WorkloadId, workload: &PlannedWorkload, plan: &Plan, now: Instant) -> Option<Burst> {
+        let has = workload.replicas.wanted;
+        let has_room = |intent: &Intent| has < intent.bounds.max;
+        if !self.adds_at_once(workload) || !workload.intent.as_ref().is_ok_and(has_room) {
             return None;
         }
         let (intent, trigger) = self.decides(id, workload, plan)?;
@@ -118,12 +120,12 @@ mod tests {
     }
 
     fn needs(demands: &Demands, plan: &Plan) -> Vec<u32> {
-        demands.bursts(plan, true).iter().map(|burst| burst.needs).collect()
+        demands.bursts(plan).iter().map(|burst| burst.needs).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_acted_on_stays_in_the_metric_until_the_hpa_has_looked_twice() {
-        let (demands, mut plan) = (demands(), planned(&[]));
+        let (demands, mut plan) = (demands().with_bursts(true), planned(&[]));
         demands.signals().keep(&plan);
         measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
         assert_eq!(needs(&demands, &plan), [12]);
@@ -138,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_that_could_not_be_acted_on_does_not_keep_itself_alive() {
-        let (demands, plan) = (demands(), planned(&[]));
+        let (demands, plan) = (demands().with_bursts(true), planned(&[]));
         demands.signals().keep(&plan);
         measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
         assert_eq!(needs(&demands, &plan), [12]);
@@ -150,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_added_where_somebody_wants_it_slow_or_something_else_decides() {
-        let demands = demands();
+        let demands = demands().with_bursts(true);
         for annotations in
             [[("burst", "false")], [("scale-up-after", "1m")], [("scale-up-rate", "2/1m")], [("paused", "true")]]
         {
@@ -160,7 +162,7 @@ mod tests {
             assert_eq!(needs(&demands, &plan), [0_u32; 0], "{annotations:?}");
         }
         let plan = planned(&[]);
-        assert_eq!(demands.bursts(&plan, false), []);
+        assert_eq!(demands.with_bursts(false).bursts(&plan), []);
     }
 
     proptest! {
@@ -168,7 +170,7 @@ mod tests {
         fn a_burst_is_within_bounds_and_what_the_hpa_makes_of_the_same_metric(load in 0.0f64..5000.0, after in 0.0f64..5000.0) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
-                let (demands, mut plan) = (demands(), planned(&[]));
+                let (demands, mut plan) = (demands().with_bursts(true), planned(&[]));
                 demands.signals().keep(&plan);
                 measure(demands.signals(), &[(RULE, [load, 0.0, 0.0])]);
                 if let [added] = needs(&demands, &plan)[..] {

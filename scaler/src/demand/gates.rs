@@ -1,12 +1,13 @@
 //! Demand that is held at the gates of workloads without replicas.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tidegate_core::{
     held::Held,
     measured::Measured,
     plan::{Plan, PlannedWorkload},
+    refused::Refused,
     signal::{Family, Signal},
     trigger::{Traffic, Trigger},
     workload::WorkloadId,
@@ -23,6 +24,10 @@ pub struct Gates {
     pub held: Arc<dyn Fn(&WorkloadId) -> Held + Send + Sync>,
     /// Whether all Services of a workload lead to it, so that no request is lost when the last pod goes
     pub lead: Arc<dyn Fn(&PlannedWorkload) -> bool + Send + Sync>,
+    /// What it refused of a workload's traffic lately
+    pub refused: Arc<dyn Fn(&WorkloadId) -> Refused + Send + Sync>,
+    /// The time that a workload's last start took, if one was seen
+    pub started: Arc<dyn Fn(&WorkloadId) -> Option<Duration> + Send + Sync>,
     /// Changes when it begins to hold something of a workload
     pub news: watch::Receiver<u64>,
 }
@@ -76,6 +81,16 @@ impl Demands {
         }
     }
 
+    /// What was refused of a workload's traffic lately.
+    pub(crate) fn refused(&self, id: &WorkloadId) -> Refused {
+        self.gates.as_ref().map(|gates| (gates.refused)(id)).unwrap_or_default()
+    }
+
+    /// The time that a workload's last start took, if one was seen.
+    pub(crate) fn last_start(&self, id: &WorkloadId) -> Option<Duration> {
+        (self.gates.as_ref()?.started)(id)
+    }
+
     /// Adds what is held to what was measured. A request through a proxy is in both, one from within the cluster only here, so the
     /// larger of the two is a lower bound of their union.
     pub(super) fn with_held(
@@ -95,7 +110,7 @@ impl Demands {
             return measured;
         }
         match measured {
-            Measured::Unknown(reason) => Measured::AtLeast(Reading { value, age: std::time::Duration::ZERO }, reason),
+            Measured::Unknown(reason) => Measured::AtLeast(Reading { value, age: Duration::ZERO }, reason),
             known => known.map(|reading| Reading { value: reading.value.max(value), ..reading }),
         }
     }
@@ -154,6 +169,8 @@ mod tests {
         let gates = Gates {
             held: Arc::new(move |_| *of_held.lock()),
             lead: Arc::new(move |_| of_lead.load(Ordering::Relaxed)),
+            refused: Arc::new(|_| Refused::default()),
+            started: Arc::new(|_| None),
             news: watch::Sender::new(0).subscribe(),
         };
         let annotations = [("min-replicas", "0"), ("requests-per-second", "20"), ("concurrency", "8")];

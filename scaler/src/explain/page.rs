@@ -121,8 +121,12 @@ impl Explanation {
                 let after = intent.scale_down_after.as_secs();
                 let _infallible = write!(text, " Fewer come {after} s after the last need for more.");
             }
-            (Some(desired), Some(_)) if desired.replicas > wanted => {
-                text.push_str(" More come when the HPA looks next, which is four times a minute. If they don't:");
+            (Some(desired), Some(intent)) if desired.replicas > wanted => {
+                text.push_str(if intent.adds_at_once {
+                    " More are asked for within a second (tidegate.dev/burst). If they don't come:"
+                } else {
+                    " More come when the HPA looks next, which is four times a minute. If they don't:"
+                });
                 command = Some(format!("kubectl -n {namespace} describe hpa keda-hpa-{name}"));
             }
             _ if ready < wanted => {
