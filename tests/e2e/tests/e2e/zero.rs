@@ -133,16 +133,95 @@ async fn a_tcp_connection_is_held_until_a_pod_is_ready() -> Result<()> {
     Ok(())
 }
 
+/// Sends a request, and expects 503 with this in its text, which the event of this reason has, too.
+async fn refused(scenario: &Scenario, reason: &str, why: &str) -> Result<()> {
+    let to = scenario.gateway("web", 8080).await?;
+    let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
+    ensure!(status == 503 && body.contains("task-api") && body.contains(why), "{status}: {body}");
+    let message = scenario.event("Deployment", "task-api", reason).await?;
+    ensure!(message.contains(why), "{message}");
+    Ok(())
+}
+
 #[tokio::test]
-async fn a_request_to_a_pod_that_never_gets_ready_is_answered_503_with_the_reason_at_its_deadline() -> Result<()> {
+async fn a_request_to_a_pod_that_crashes_is_answered_503_with_the_reason_at_its_deadline() -> Result<()> {
     let _cluster = Cluster::shared().await?;
-    let scenario = sleeper("never-ready", &[("requests-per-second", "20"), ("hold-timeout", "3s")]).await?;
+    let scenario = sleeper("never-ready", &[("requests-per-second", "20"), ("hold-timeout", "12s")]).await?;
     asleep(&scenario).await?;
     let crashes = r#"{"spec":{"template":{"spec":{"containers":[{"name":"task-api","args":["--no-such-flag"]}]}}}}"#;
     scenario.kubectl(&["patch", "deployment", "task-api", "-p", crashes]).await?;
+    refused(&scenario, "HeldRequestsRefused", "container task-api crashes").await
+}
+
+#[tokio::test]
+async fn where_a_quota_allows_no_pod_the_answer_and_the_event_say_so() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("no-quota", &[("requests-per-second", "20"), ("hold-timeout", "12s")]).await?;
+    asleep(&scenario).await?;
+    scenario.kubectl(&["create", "quota", "none", "--hard=pods=0"]).await?;
+    until("the quota applies", async || {
+        let quota = scenario.get(&["quota", "none"]).await?;
+        ensure!(quota["status"]["hard"]["pods"] == "0", "{quota}");
+        Ok(())
+    })
+    .await?;
+    refused(&scenario, "HeldRequestsRefused", "exceeded quota").await
+}
+
+#[tokio::test]
+async fn a_ready_pod_that_accepts_no_connection_is_named_and_not_its_start() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("unreachable", &[("requests-per-second", "20"), ("hold-timeout", "12s")]).await?;
+    asleep(&scenario).await?;
+    // Its pods get ready, and nothing listens where the Service leads to.
+    let elsewhere = r#"{"spec":{"ports":[{"name":"http","port":8000,"targetPort":9999}]}}"#;
+    scenario.kubectl(&["patch", "service", "task-api", "-p", elsewhere]).await?;
+    refused(&scenario, "HeldRequestsRefused", ":9999, which is ready, does not accept connections").await?;
+    let message = scenario.event("Deployment", "task-api", "HeldRequestsRefused").await?;
+    ensure!(message.contains("Its start did not fail") && message.contains("NetworkPolicies"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_that_takes_longer_than_the_route_waits_is_reported_with_the_field_to_set() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("time-out", &[("requests-per-second", "20")]).await?;
+    asleep(&scenario).await?;
+    let short = r#"[{"op": "add", "path": "/spec/rules/0/timeouts", "value": {"request": "100ms"}}]"#;
+    scenario.kubectl(&["patch", "httproute", "tasks", "--type=json", "-p", short]).await?;
     let to = scenario.gateway("web", 8080).await?;
-    let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
-    ensure!(status == 503 && body.contains("task-api") && body.contains("ready"), "{status}: {body}");
+    until("the proxies wait no longer than the route says", async || {
+        let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
+        ensure!(status == 504, "{status}: {body}");
+        Ok(())
+    })
+    .await?;
+    let message = scenario.event("Deployment", "task-api", "HoldMayTimeOut").await?;
+    let told = message.contains("its last start took") && message.contains("timeouts.request of HTTPRoute");
+    ensure!(told, "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn wakes_beyond_the_limit_are_refused_and_the_event_says_how_many_and_until_when() -> Result<()> {
+    let _cluster = Cluster::shared_for_long().await?;
+    let scenario = sleeper("wake-limit", &[("requests-per-second", "20"), ("wake-limit", "1/h")]).await?;
+    let to = scenario.gateway("web", 8080).await?;
+    // Each pod of Tidegate counts its own wakes.
+    let mut refused = None;
+    for _ in 0..4 {
+        asleep(&scenario).await?;
+        let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
+        if status == 503 {
+            refused = Some(body);
+            break;
+        }
+        ensure!(status == 200, "{status}: {body}");
+    }
+    let body = refused.context("no wake was refused")?;
+    ensure!(body.contains("tidegate.dev/wake-limit"), "{body}");
+    let message = scenario.event("Deployment", "task-api", "WakeLimitReached").await?;
+    ensure!(message.contains("1 of 1 wakes (tidegate.dev/wake-limit 1/h)"), "{message}");
     Ok(())
 }
 
