@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 use self::heard::HeardReports;
 use crate::shared::Shared;
 
+/// Most workloads of which a report has refusals: their texts must not make it too large for what is held.
+const MOST_REFUSED: usize = 1_000;
+
 /// An error that keeps the exchange with other pods from running.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
@@ -102,7 +105,8 @@ impl Peers {
     /// The report of what there is now.
     fn report(&self, sequence: u64) -> Report {
         let accounts = &self.shared.accounts;
-        let (held, refused) = (accounts.all().into_iter().collect(), accounts.refused().into_iter().collect());
+        let refused = accounts.refused().into_iter().take(MOST_REFUSED);
+        let (held, refused) = (accounts.all().into_iter().collect(), refused.collect());
         Report { from: self.id, sequence, held, refused }
     }
 }
