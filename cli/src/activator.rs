@@ -93,7 +93,10 @@ impl Hold {
     /// Measures starts, and asks what keeps pods from getting ready that requests wait for, until the context stops.
     pub(crate) async fn look_at_starts(self, context: Context) {
         let (activator, plans) = (self.activator, context.watches.plan());
-        let waiting = Arc::new(move || activator.own().into_keys().collect());
+        let waiting = Arc::new(move || {
+            let own = activator.own().into_iter();
+            own.filter(|(_, held)| held.requests + held.connections > 0).map(|(id, _)| id).collect()
+        });
         tokio::select! {
             () = self.starts.follow(plans) => {}
             () = self.blocked.follow(waiting, context) => {}

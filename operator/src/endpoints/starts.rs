@@ -23,8 +23,8 @@ struct Start {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// It had no replicas when it was last looked at
-    AtZero(Instant),
+    /// It has no replicas
+    AtZero,
     /// It was given one, and no pod is ready
     Starting(Instant),
     /// A pod is or was ready, or it was found on its way up
@@ -63,16 +63,17 @@ impl Starts {
 impl Start {
     fn look(&mut self, Replicas { wanted, ready }: Replicas, now: Instant) {
         if wanted == 0 {
-            self.phase = Phase::AtZero(now);
+            self.phase = Phase::AtZero;
             return;
         }
         match self.phase {
-            // It began at some time since then.
-            Phase::AtZero(since) | Phase::Starting(since) if ready > 0 => {
+            Phase::Starting(since) if ready > 0 => {
                 self.took = Some(now.saturating_duration_since(since));
                 self.phase = Phase::Up;
             }
-            Phase::AtZero(_) => self.phase = Phase::Starting(now),
+            // A Plan that shows both was late, and says nothing of the time between.
+            Phase::AtZero if ready > 0 => self.phase = Phase::Up,
+            Phase::AtZero => self.phase = Phase::Starting(now),
             Phase::Starting(_) | Phase::Up => {}
         }
     }
@@ -94,12 +95,12 @@ mod tests {
     #[test]
     fn a_start_lasts_from_the_first_replica_that_is_asked_for_until_a_pod_is_ready() {
         assert_eq!(measured(&[(0, 0, 0), (10, 1, 0), (15, 3, 0), (32, 3, 1), (40, 3, 3)]), Some(22));
-        assert_eq!(measured(&[(0, 0, 0), (2, 1, 1)]), Some(2), "it was faster than the looks");
     }
 
     #[test]
     fn a_start_that_was_not_seen_whole_or_came_to_nothing_is_not_measured() {
         assert_eq!(measured(&[(0, 1, 0), (10, 1, 1)]), None, "it was under way");
+        assert_eq!(measured(&[(0, 0, 0), (3_600, 1, 1)]), None, "it began at some time in that hour");
         assert_eq!(measured(&[(0, 0, 0), (10, 1, 0), (100, 0, 0)]), None, "no pod got ready");
         assert_eq!(measured(&[(0, 0, 0), (10, 1, 0), (20, 1, 1), (30, 1, 0), (90, 1, 1)]), Some(10), "a crash is none");
     }
