@@ -167,4 +167,46 @@ mod tests {
         let other = scaler("keda.sh/v1alpha1", "ScaledObject", &json!({}));
         assert_eq!(rendered(Some(other), &hours), (0, vec![], false));
     }
+
+    #[test]
+    fn from_files_it_is_said_once_that_a_route_gives_up_before_the_hold_is_over() {
+        let told = |annotations: &Value, rule: &Value| {
+            let mut objects = Objects::default();
+            objects.set_activates(true);
+            let mut rule = rule.clone();
+            rule["backendRefs"] = json!([{"name": "api", "port": 80}]);
+            let mut annotations = annotations.clone();
+            annotations["tidegate.dev/concurrency"] = "8".into();
+            annotations["tidegate.dev/min-replicas"] = "0".into();
+            for object in [
+                json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                    "metadata": {"name": "api", "namespace": "shop", "annotations": annotations},
+                    "spec": {"template": {"metadata": {"labels": {"app": "api"}}}}}),
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"},
+                    "spec": {"selector": {"app": "api"}, "ports": [{"name": "http", "port": 80}]}}),
+                json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"},
+                    "spec": {"gatewayClassName": "eg", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}}),
+                json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "web", "namespace": "shop"},
+                    "spec": {"parentRefs": [{"name": "web"}], "rules": [rule]}}),
+            ] {
+                objects.apply(object).unwrap();
+            }
+            let settings = Settings {
+                scaler: ScalerEndpoint::default(),
+                release: "tidegate-system.tidegate".to_owned(),
+                tolerance: true,
+            };
+            let rendered = render(&objects, &objects.plan(), &settings, "2026-03-02T12:00:00Z".parse().unwrap());
+            assert_eq!(rendered.scaled_objects.len(), 1);
+            assert!(rendered.notices.iter().all(|(_, notice)| !notice.is_error()));
+            rendered.notices.into_iter().map(|(_, notice)| notice.to_string()).collect::<Vec<_>>()
+        };
+        for (annotations, hold) in [(json!({}), "60 s"), (json!({"tidegate.dev/hold-timeout": "2m"}), "120 s")] {
+            let told = told(&annotations, &json!({}));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains(&format!("held for {hold}")) && told[0].contains("after 15 s"), "{told:?}");
+        }
+        assert_eq!(told(&json!({}), &json!({"timeouts": {"request": "60s"}})), [""; 0]);
+        assert_eq!(told(&json!({"tidegate.dev/hold-timeout": "15s"}), &json!({})), [""; 0]);
+    }
 }
