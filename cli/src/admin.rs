@@ -31,6 +31,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::version::Version;
+
 /// One condition that readiness depends on, or that is shown for information.
 pub(crate) struct Check {
     /// Name of the check
@@ -67,6 +69,7 @@ pub(crate) async fn serve(address: SocketAddr, admin: Admin, stop: CancellationT
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
+        .route("/version", get(|| async { Json(Version::own()) }))
         .route("/metrics", get(metrics))
         .route("/savings", get(savings))
         .route("/explain/{namespace}/{kind}/{name}", get(explain_object))

@@ -2,6 +2,8 @@
 
 mod activator;
 mod calendar_import;
+mod cluster;
+mod color;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
@@ -11,30 +13,79 @@ mod people;
 mod scale_kinds;
 mod service;
 mod sources;
+mod tools;
 
-use clap::{Parser, Subcommand};
+use std::{env, ffi::OsStr, path::Path};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[cfg(feature = "kafka")]
 pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand, kafka_clusters};
 pub(crate) use self::{
     activator::ActivatorArgs,
     calendar_import::CalendarImportArgs,
-    log::LogArgs,
+    cluster::{ClusterArgs, InstalledArgs},
+    color::ColorArgs,
+    log::{LogArgs, init_quietly},
     manifests::{MigrateArgs, PatchFormat, RenderArgs, RoutesArgs},
     output::Output,
     people::{DemoArgs, ExplainArgs, SavingsArgs, WakeArgs},
     scale_kinds::ScaleKindArgs,
     service::{ControllerArgs, ScalerArgs, ServeArgs, ServiceArgs},
     sources::Source,
+    tools::{CompletionArgs, ManArgs, VersionArgs},
 };
 
 #[derive(Debug, Parser)]
-#[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, about = "Scales Deployments on the traffic that Envoy carries to them, through KEDA", long_about = None, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
     #[command(flatten)]
-    pub(crate) log: LogArgs,
+    pub(crate) color: ColorArgs,
+}
+
+/// The name under which `kubectl` finds the binary as a plugin.
+const PLUGIN: &str = "kubectl-tidegate";
+
+impl Args {
+    /// Parses the command line of this process, and ends it where that is wrong.
+    pub(crate) fn of_process() -> Self {
+        let called = env::args_os().next().unwrap_or_default();
+        let command = if is_plugin(&called) { as_plugin(command()) } else { command() };
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line as clap knows it.
+pub(crate) fn command() -> clap::Command {
+    Args::command()
+}
+
+fn is_plugin(called: &OsStr) -> bool {
+    Path::new(called).file_stem().is_some_and(|name| name == PLUGIN)
+}
+
+/// The command line as it is typed for a plugin: usage and examples say so.
+fn as_plugin(command: clap::Command) -> clap::Command {
+    fn typed(command: clap::Command) -> clap::Command {
+        let examples =
+            command.get_after_help().map(|text| text.to_string().replace("  tidegate ", "  kubectl tidegate "));
+        let command = if let Some(examples) = examples { command.after_help(examples) } else { command };
+        command.mut_subcommands(typed)
+    }
+    typed(command).bin_name("kubectl tidegate")
+}
+
+impl Command {
+    /// The flags of the log, of what runs as a service.
+    pub(crate) fn log(&self) -> Option<&LogArgs> {
+        match self {
+            Self::Run(args) | Self::Operator(args) => Some(&args.serve.log),
+            Self::Scaler(args) => Some(&args.serve.log),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +140,17 @@ pub(crate) enum Command {
     /// Prints the CustomResourceDefinitions that Tidegate brings
     #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
     Crds,
+    /// Shows the versions of this command, of the Tidegate in the cluster, and of Kubernetes
+    #[command(after_help = "Examples:\n  tidegate version\n  tidegate version --client -o json")]
+    Version(VersionArgs),
+    /// Prints a script that completes commands and flags in a shell; names of objects are not completed
+    #[command(
+        after_help = "Examples:\n  source <(tidegate completion bash)\n  tidegate completion zsh > \"${fpath[1]}/_tidegate\"\n  tidegate completion fish > ~/.config/fish/completions/tidegate.fish"
+    )]
+    Completion(CompletionArgs),
+    /// Writes a manual page for each command
+    #[command(hide = true, after_help = "Example:\n  tidegate man /usr/local/share/man/man1")]
+    Man(ManArgs),
     /// Prints every command with its flags, as Markdown
     #[command(hide = true, after_help = "Example:\n  tidegate reference > docs/reference/commands.md")]
     Reference,
@@ -137,12 +199,12 @@ pub(crate) struct CalendarShowArgs {
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn refused(args: &[&str]) -> String {
@@ -160,6 +222,30 @@ mod tests {
         }
         check(&mut Args::command());
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn called_as_a_plugin_of_kubectl_it_says_how_it_was_called() {
+        for (called, plugin) in
+            [("/usr/bin/kubectl-tidegate", true), ("kubectl-tidegate.exe", true), ("tidegate", false), ("", false)]
+        {
+            assert_eq!(is_plugin(OsStr::new(called)), plugin, "{called}");
+        }
+        let help = as_plugin(command()).try_get_matches_from(["kubectl-tidegate", "explain", "--help"]).unwrap_err();
+        let help = help.to_string();
+        assert!(help.contains("Usage: kubectl tidegate explain"), "{help}");
+        assert!(help.contains("\n  kubectl tidegate explain deployment/task-api"), "{help}");
+    }
+
+    #[test]
+    fn commands_for_people_have_no_flags_of_the_service() {
+        let command = command();
+        for name in ["explain", "wake", "version"] {
+            let command = command.get_subcommands().find(|command| command.get_name() == name).unwrap();
+            for arg in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(!["log", "log-format", "scale-kind", "controller-name"].contains(&arg), "{name} --{arg}");
+            }
+        }
     }
 
     #[test]

@@ -5,12 +5,12 @@ mod import;
 
 use std::{
     fmt::{self, Display, Formatter},
-    io::{IsTerminal, Write, stdout},
+    io::{Write, stdout},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, TimeZone, Utc};
-use kube::{Api, Client, api::DynamicObject};
+use kube::{Api, api::DynamicObject};
 use serde::Serialize;
 use tidegate_cluster::Kind;
 use tidegate_core::{
@@ -22,8 +22,9 @@ use tidegate_operator::watch::resource::preferred;
 
 pub(crate) use self::import::import;
 use crate::{
-    args::{CalendarShowArgs, Output},
-    run::install_crypto,
+    args::{CalendarShowArgs, ClusterArgs},
+    cluster::Cluster,
+    paint::{Colour, Paint},
 };
 
 /// Most transitions that are listed.
@@ -33,7 +34,7 @@ const COLUMNS: i64 = 48;
 
 pub(crate) async fn show(args: &CalendarShowArgs) -> Result<()> {
     let KnownCalendar { calendar, holidays, .. } = match &args.name {
-        Some(name) => of_cluster(name).await?,
+        Some(name) => of_cluster(&args.cluster, name).await?,
         None => of_flags(args)?,
     };
     let from = args.from.unwrap_or_else(Utc::now);
@@ -42,18 +43,15 @@ pub(crate) async fn show(args: &CalendarShowArgs) -> Result<()> {
         bail!("--to {to} is not after --from {from}");
     }
     let mut out = stdout().lock();
-    match args.output {
-        Output::Json => {
-            let intervals: Vec<_> = calendar.intervals(&(from..to)).into_iter().map(Open::from).collect();
-            writeln!(out, "{}", serde_json::to_string(&intervals)?)?;
-        }
-        Output::Table => {
-            let (within, colour) = (from..to, out.is_terminal());
-            write!(out, "{}", Page { calendar: &calendar, holidays: &holidays, within, colour })?;
-            if calendar.hours.mention_holidays() && holidays.is_empty() {
-                let how = if args.name.is_some() { "set spec.holidays" } else { "give --country or --holiday" };
-                eprintln!("tidegate: PH is no day: no holidays are known; {how}");
-            }
+    if let Some(format) = args.output.format() {
+        let intervals: Vec<_> = calendar.intervals(&(from..to)).into_iter().map(Open::from).collect();
+        format.write(&intervals, &mut out)?;
+    } else {
+        let (within, paint) = (from..to, Paint::of_stdout());
+        write!(out, "{}", Page { calendar: &calendar, holidays: &holidays, within, paint })?;
+        if calendar.hours.mention_holidays() && holidays.is_empty() {
+            let how = if args.name.is_some() { "set spec.holidays" } else { "give --country or --holiday" };
+            eprintln!("tidegate: PH is no day: no holidays are known; {how}");
         }
     }
     let field = if args.name.is_some() { "spec.hours" } else { "--hours" };
@@ -71,11 +69,10 @@ fn of_flags(args: &CalendarShowArgs) -> Result<KnownCalendar> {
     Ok(KnownCalendar { calendar: Calendar::new(hours, zone), holidays, exceptions: Exceptions::new() })
 }
 
-async fn of_cluster(name: &str) -> Result<KnownCalendar> {
-    install_crypto();
-    let client = Client::try_default().await.context("no cluster: set KUBECONFIG, or give --hours and --timezone")?;
-    let api = Api::<DynamicObject>::all_with(client, &preferred(Kind::Calendar));
-    let object = api.get(name).await.with_context(|| format!("Calendar {name}"))?;
+async fn of_cluster(args: &ClusterArgs, name: &str) -> Result<KnownCalendar> {
+    let cluster = Cluster::connect(args).await?;
+    let api = Api::<DynamicObject>::all_with(cluster.client(), &preferred(Kind::Calendar));
+    let object = cluster.ask(api.get(name)).await.with_context(|| format!("Calendar {name}"))?;
     let spec: CalendarSpec = serde_json::from_value(object.data.get("spec").cloned().unwrap_or_default())
         .with_context(|| format!("Calendar {name}: spec"))?;
     spec.resolve().map_err(|error| anyhow!("Calendar {name}: {error}"))
@@ -99,7 +96,7 @@ struct Page<'a> {
     calendar: &'a Calendar,
     holidays: &'a Holidays,
     within: Interval,
-    colour: bool,
+    paint: Paint,
 }
 
 impl Display for Page<'_> {
@@ -153,7 +150,7 @@ impl Page<'_> {
             None => ' ',
         });
         let cells: String = cells.collect();
-        if self.colour { format!("\x1b[32m{cells}\x1b[0m") } else { cells }
+        self.paint.paint(Colour::Green, &cells)
     }
 
     fn holiday(&self, date: NaiveDate) -> Option<String> {
@@ -184,6 +181,7 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::*;
+    use crate::paint::When;
 
     fn page(from: &str) -> String {
         let holidays = Holidays::new(Some("DE"), []).unwrap();
@@ -191,7 +189,7 @@ mod tests {
         let calendar = Calendar::new(hours, Tz::Europe__Berlin);
         let from = DateTime::parse_from_rfc3339(from).unwrap().to_utc();
         let within = from..from + Duration::days(7);
-        Page { calendar: &calendar, holidays: &holidays, within, colour: false }.to_string()
+        Page { calendar: &calendar, holidays: &holidays, within, paint: Paint::new(When::Never, false) }.to_string()
     }
 
     #[test]

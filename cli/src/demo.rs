@@ -8,6 +8,7 @@ mod envoy;
 mod view;
 
 use std::{
+    io::{Write, stdout},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -78,8 +79,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     let recording = watch_it(&args, &example, &profile, &load, &backends, reports).await?;
     stop.cancel();
     recording.write(&args.report).with_context(|| format!("cannot write {}", args.report.display()))?;
-    println!("\n{}\n\nThe chart: {}", recording.summary(), args.report.display());
-    Ok(())
+    Ok(writeln!(stdout(), "\n{}\n\nThe chart: {}", recording.summary(), args.report.display())?)
 }
 
 /// A morning in minutes: calm, a rise to five times as much, and calm again.
@@ -189,7 +189,7 @@ async fn watch_it(
     let title = format!("{} follows its requests", example.id.name);
     let subtitle = format!("Envoy cluster {}; KEDA and HPA replayed at their stock periods", example.cluster);
     let mut recording = Recording::new(title, subtitle, example.per_replica);
-    let mut view = View::open(args.duration);
+    let mut view = View::open(args.duration)?;
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let start = Instant::now();

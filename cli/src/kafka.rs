@@ -1,12 +1,15 @@
 //! `tidegate kafka check`: whether a Kafka cluster can be used, and what is missing.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{Write, stdout};
 
 use anyhow::{Result, bail};
 use tidegate_scaler::sources::kafka::{self, Step};
 use tokio::task::spawn_blocking;
 
-use crate::args::{KafkaCheckArgs, KafkaCommand, Output, kafka_clusters};
+use crate::{
+    args::{KafkaCheckArgs, KafkaCommand, kafka_clusters},
+    paint::{Colour, Paint},
+};
 
 pub(crate) async fn run(command: KafkaCommand) -> Result<()> {
     match command {
@@ -23,9 +26,9 @@ async fn check(args: KafkaCheckArgs) -> Result<()> {
     };
     let steps = spawn_blocking(move || kafka::check(&cluster, &args.topics, &args.groups)).await?;
     let mut out = stdout();
-    match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&steps)?)?,
-        Output::Table => table(&mut out, &steps)?,
+    match args.output.format() {
+        Some(format) => format.write(&steps, &mut out)?,
+        None => table(&mut out, &steps)?,
     }
     match steps.iter().filter(|step| !step.ok).count() {
         0 => Ok(()),
@@ -34,12 +37,12 @@ async fn check(args: KafkaCheckArgs) -> Result<()> {
     }
 }
 
-fn table(out: &mut (impl Write + IsTerminal), steps: &[Step]) -> Result<()> {
-    let colour = out.is_terminal();
+fn table(out: &mut impl Write, steps: &[Step]) -> Result<()> {
+    let paint = Paint::of_stdout();
     let width = steps.iter().map(|step| step.step.chars().count()).max().unwrap_or(0);
     for Step { step, ok, detail } in steps {
-        let (word, code) = if *ok { ("ok    ", 32) } else { ("FAILED", 31) };
-        let word = if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
+        let (word, colour) = if *ok { ("ok    ", Colour::Green) } else { ("FAILED", Colour::Red) };
+        let word = paint.paint(colour, word);
         writeln!(out, "{word}  {step:<width$}  {detail}")?;
     }
     Ok(())

@@ -1,31 +1,44 @@
 //! `tidegate`: scales Deployments through KEDA by the traffic that Envoy carries.
+// Macros that print end the process with a panic where the reader has gone: `tidegate explain … | head`.
+#![deny(clippy::print_stdout)]
 #![allow(rustdoc::bare_urls, reason = "the help of flags is for terminals")]
 
 mod activator;
 mod admin;
 mod args;
 mod calendar;
+mod cluster;
+mod completion;
 mod demo;
+mod exit;
 mod explain;
+#[cfg(test)]
+mod fixture;
 mod from_files;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manifests;
 mod migrate;
+mod object;
+mod paint;
+mod redraw;
 mod reference;
 mod run;
 mod savings;
+#[allow(dead_code, reason = "for `get`, `top` and `check`")]
+mod table;
+mod tidegate;
+mod version;
 mod wake;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::{Args, CalendarCommand, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    args.log.init();
+    let args = Args::of_process();
+    args.color.choose();
+    args.command.log().map_or_else(args::init_quietly, args::LogArgs::init);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -49,20 +62,14 @@ fn main() -> ExitCode {
             Command::Wake(args) => wake::wake(args).await,
             Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),
-            Command::Reference => {
-                reference::print();
-                Ok(())
-            }
+            Command::Version(args) => version::version(args).await,
+            Command::Completion(args) => completion::completion(args.shell),
+            Command::Man(args) => completion::man(&args.folder),
+            Command::Reference => reference::print(),
             Command::Demo(args) => demo::demo(args).await,
         }
     });
     // Tasks that wait on the network must not hold up the exit.
     runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tidegate: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::report(&outcome)
 }

@@ -7,21 +7,21 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use chrono::Utc;
-use kube::Client;
 use tidegate_cluster::{
     ManifestSettings, Manifests, Objects, Routing,
     scaling::{self, Rendered, Settings},
 };
 use tidegate_core::{ids::RouteRef, no_effect::NoEffect, plan::Plan, yaml};
-use tidegate_operator::watch::{self, WatchSettings};
+use tidegate_operator::watch::{self, WatchSettings, WatchState};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    args::{ControllerArgs, Output, RenderArgs, RoutesArgs, ScaleKindArgs},
+    args::{ControllerArgs, RenderArgs, RoutesArgs, ScaleKindArgs},
+    cluster::Cluster,
+    exit::Exit,
     from_files,
-    run::install_crypto,
 };
 
 /// Timeout for reading a cluster once.
@@ -82,20 +82,18 @@ fn report(lines: impl IntoIterator<Item = impl Display>) {
 }
 
 pub(crate) async fn routes(args: RoutesArgs) -> Result<()> {
-    install_crypto();
     let (routing, place, unread) = if args.files.is_empty() {
-        let client =
-            Client::try_default().await.context("no cluster: set KUBECONFIG, or give manifests with --file")?;
-        (seen(&client, &args).await?, "the cluster", 0)
+        let cluster = Cluster::connect(&args.cluster).await?;
+        (seen(&cluster, &args).await?, "the cluster", 0)
     } else {
         let Manifests { objects, errors, .. } =
             read(&args.files, args.namespace.as_ref(), &args.controllers, &args.scaled, true);
         (objects.routing(), "the files", errors.len())
     };
     let mut out = stdout().lock();
-    match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&routing.backends)?)?,
-        Output::Table => write!(out, "{}", routing.table())?,
+    match args.output.format() {
+        Some(format) => format.write(&routing.backends, &mut out)?,
+        None => write!(out, "{}", routing.table())?,
     }
     drop(out);
     follows_something(&routing, place)?;
@@ -150,23 +148,33 @@ fn read(
 }
 
 /// Runs the same watches as the service until each has read everything once.
-async fn seen(client: &Client, args: &RoutesArgs) -> Result<Routing> {
+async fn seen(cluster: &Cluster, args: &RoutesArgs) -> Result<Routing> {
+    // Whether there is an answer at all is known sooner than a watch gives up.
+    cluster.ask(cluster.client().apiserver_version()).await?;
     let settings = WatchSettings {
         controller_names: args.controllers.names.clone(),
         config_maps: args.configuration.config_maps()?,
         scaled: args.scaled.kinds(),
         ..WatchSettings::default()
     };
-    let (watches, _tasks) = watch::start(client, &settings);
+    let (watches, _tasks) = watch::start(&cluster.client(), &settings);
     let deadline = Instant::now() + FIRST_LOOK;
     loop {
-        let missing = watches.missing();
-        if missing.is_empty() && !watches.awaits_configuration() {
+        let states = watches.states();
+        let listing = states.iter().filter(|(_, _, state)| *state == WatchState::Listing);
+        let listing: Vec<_> = listing.map(|(kind, ..)| kind.to_string()).collect();
+        if listing.is_empty() && !watches.awaits_configuration() {
+            report(states.iter().filter_map(|(kind, _, state)| match state {
+                WatchState::Failing(why) => Some(format!("routes are shown as if there were no {kind}: {why}")),
+                _ => None,
+            }));
             return Ok(watches.objects(Objects::routing));
         }
         if Instant::now() > deadline {
-            let missing: Vec<_> = missing.iter().map(|(kind, _, state)| format!("{kind}: {state}")).collect();
-            bail!("not everything could be read within {} s: {}", FIRST_LOOK.as_secs(), missing.join("; "));
+            let within = FIRST_LOOK.as_secs();
+            return Err(Exit::NoAnswer
+                .with(format!("not all of {} could be read within {within} s", listing.join(", ")))
+                .into());
         }
         sleep(Duration::from_millis(50)).await;
     }

@@ -7,22 +7,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use axum::http::Request;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, Config, ResourceExt, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 use tidegate_scaler::{savings::Saved, sources::prometheus::Prometheus};
 
-use crate::{
-    args::{Output, SavingsArgs},
-    run::install_crypto,
-};
+use crate::{args::SavingsArgs, cluster::Cluster, exit::Exit, run::install_crypto, tidegate::Tidegate};
 
 const HOUR: f64 = 3600.0;
 const GIB: f64 = (1u64 << 30) as f64;
 
 pub(crate) async fn savings(args: SavingsArgs) -> Result<()> {
-    install_crypto();
     let (saved, since) = match &args.prometheus.prometheus_url {
         Some(url) => (of_prometheus(url, &args).await?, format!("in the last {}", args.range)),
         None => (of_pods(&args).await?, "since the pods of Tidegate started".to_owned()),
@@ -31,11 +26,10 @@ pub(crate) async fn savings(args: SavingsArgs) -> Result<()> {
     let rows: BTreeMap<_, _> =
         saved.into_iter().map(|(namespace, saved)| (namespace, Row::new(saved, price))).collect();
     let mut out = stdout().lock();
-    match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
-        Output::Table => write!(out, "{}", table(&rows, &since)?)?,
+    match args.output.format() {
+        Some(format) => format.write(&rows, &mut out),
+        None => Ok(write!(out, "{}", table(&rows, &since)?)?),
     }
-    Ok(())
 }
 
 /// The savings of one namespace.
@@ -91,6 +85,7 @@ async fn of_prometheus(url: &str, args: &SavingsArgs) -> Result<BTreeMap<String,
     if !args.range.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         bail!("--range {}: wants a time as PromQL writes it, such as 30d", args.range);
     }
+    install_crypto();
     let prometheus = Prometheus::new(args.prometheus.settings(url)?).context("--prometheus-…")?;
     let increase = async |what: &str| {
         let query = format!(
@@ -115,23 +110,26 @@ async fn of_prometheus(url: &str, args: &SavingsArgs) -> Result<BTreeMap<String,
 
 /// The sum over all pods, because each counts only while it leads.
 async fn of_pods(args: &SavingsArgs) -> Result<BTreeMap<String, Saved>> {
-    if let Some(url) = &args.installed.admin {
-        let url = url.parse().with_context(|| format!("--admin {url}: wants a URL such as http://127.0.0.1:8080"))?;
-        return ask(&Client::try_from(Config::new(url))?, "/savings").await;
+    if args.installed.admin.is_some() {
+        return Ok(Tidegate::connect(&args.cluster, &args.installed).await?.json("/savings").await?);
     }
-    let config = Config::infer().await.context("no cluster: set KUBECONFIG, or give --admin or --prometheus-url")?;
-    let client = Client::try_from(config)?;
+    let cluster = Cluster::connect(&args.cluster).await?;
     let namespace = &args.installed.system_namespace;
     let of_tidegate = ListParams::default()
         .labels(&format!("app.kubernetes.io/name=tidegate,app.kubernetes.io/instance={}", args.release));
-    let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&of_tidegate).await?;
+    let api = Api::<Pod>::namespaced(cluster.client(), namespace);
+    let pods = cluster.ask(api.list(&of_tidegate)).await?;
     if pods.items.is_empty() {
-        bail!("no pod of Tidegate in namespace {namespace} (--system-namespace and --release say where it is)");
+        let where_it_is = "--system-namespace and --release say where it is";
+        return Err(Exit::NoAnswer.with(format!("no pod of Tidegate in namespace {namespace}: {where_it_is}")).into());
     }
     let mut sum = BTreeMap::<String, Saved>::new();
     for pod in &pods.items {
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{}:{}/proxy/savings", pod.name_any(), args.admin_port);
-        for (namespace, saved) in ask(&client, &path).await? {
+        let name = pod.name_any();
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{}/proxy/savings", args.admin_port);
+        let answer = cluster.get(&path).await?.text().with_context(|| format!("pod {name}"))?;
+        let of_pod: BTreeMap<String, Saved> = serde_json::from_str(&answer).with_context(|| format!("pod {name}"))?;
+        for (namespace, saved) in of_pod {
             let row = sum.entry(namespace).or_default();
             row.replica_seconds += saved.replica_seconds;
             row.cpu_core_seconds += saved.cpu_core_seconds;
@@ -139,10 +137,6 @@ async fn of_pods(args: &SavingsArgs) -> Result<BTreeMap<String, Saved>> {
         }
     }
     Ok(sum)
-}
-
-async fn ask(client: &Client, path: &str) -> Result<BTreeMap<String, Saved>> {
-    client.request(Request::get(path).body(Vec::new())?).await.with_context(|| format!("no answer from {path}"))
 }
 
 #[cfg(test)]

@@ -3,14 +3,16 @@
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::paint::Paint;
+
 /// Where and how to log.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     /// What to log: error, warn, info, debug, trace, or a filter such as info,tidegate_scaler=debug
-    #[arg(long, global = true, env = "TIDEGATE_LOG", default_value = "info,kube_client=error", value_name = "FILTER")]
+    #[arg(long, env = VARIABLE, default_value = "info,kube_client=error", value_name = "FILTER")]
     log: String,
     /// How to write log lines
-    #[arg(long, global = true, env = "TIDEGATE_LOG_FORMAT", default_value = "text", value_enum)]
+    #[arg(long, env = "TIDEGATE_LOG_FORMAT", default_value = "text", value_enum)]
     log_format: LogFormat,
 }
 
@@ -20,17 +22,30 @@ enum LogFormat {
     Json,
 }
 
+/// The variable of `--log`, which commands for people know too.
+const VARIABLE: &str = "TIDEGATE_LOG";
+
 impl LogArgs {
     /// Logs go to stderr: stdout is for what was asked for.
     pub(crate) fn init(&self) {
-        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|error| {
-            eprintln!("tidegate: --log {}: {error}; logging at info", self.log);
-            EnvFilter::new("info")
-        });
-        let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-            LogFormat::Json => logs.json().init(),
-        }
+        start(&self.log, "info", self.log_format);
+    }
+}
+
+/// The log of commands for people: what they have to say is in their output.
+pub(crate) fn init_quietly() {
+    let filter = std::env::var(VARIABLE).unwrap_or_else(|_| "warn,kube_client=error".to_owned());
+    start(&filter, "warn", LogFormat::Text);
+}
+
+fn start(filter: &str, otherwise: &str, format: LogFormat) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("tidegate: --log {filter}: {error}; logging at {otherwise}");
+        EnvFilter::new(otherwise)
+    });
+    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.with_ansi(Paint::of_stderr().is_on()).init(),
+        LogFormat::Json => logs.json().init(),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
+    cluster::ClusterArgs,
     output::Output,
     scale_kinds::ScaleKindArgs,
     service::{ConfigurationArgs, ControllerArgs, ScalerEndpointArgs},
@@ -60,13 +61,15 @@ pub(crate) struct RoutesArgs {
     /// The namespace of objects in files that name none [default: default]
     #[arg(long, short, value_name = "NAMESPACE", requires = "files")]
     pub(crate) namespace: Option<String>,
-    #[command(flatten)]
-    pub(crate) controllers: ControllerArgs,
-    #[command(flatten)]
-    pub(crate) configuration: ConfigurationArgs,
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
     #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten, next_help_heading = "As the service has them")]
+    pub(crate) controllers: ControllerArgs,
+    #[command(flatten, next_help_heading = "As the service has them")]
+    pub(crate) configuration: ConfigurationArgs,
+    #[command(flatten, next_help_heading = "As the service has them")]
     pub(crate) scaled: ScaleKindArgs,
 }

@@ -2,50 +2,43 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{output::Output, scale_kinds::ScaleKindArgs, sources::PrometheusArgs};
-
-/// Where the Tidegate is that is asked.
-#[derive(Debug, clap::Args)]
-pub(crate) struct InstalledArgs {
-    /// Where Tidegate is installed
-    #[arg(long, env = "TIDEGATE_SYSTEM_NAMESPACE", default_value = "tidegate-system", value_name = "NAMESPACE")]
-    pub(crate) system_namespace: String,
-    /// Ask this admin server directly instead of through the Kubernetes API, such as http://127.0.0.1:8080
-    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "URL")]
-    pub(crate) admin: Option<String>,
-}
+use super::{
+    cluster::{ClusterArgs, InstalledArgs, NamespaceArgs},
+    output::Output,
+    sources::PrometheusArgs,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// deployment/NAME, another KIND/NAME that is scaled, such as rollout/NAME, or gateway/NAME
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) object: String,
-    /// Its namespace [default: the kubeconfig's]
-    #[arg(long, short)]
-    pub(crate) namespace: Option<String>,
+    /// deployment/NAME, another TYPE/NAME that is scaled, such as rollout/NAME, or gateway/NAME; several, or TYPE NAME…
+    #[arg(value_name = "TYPE/NAME", required = true)]
+    pub(crate) objects: Vec<String>,
+    #[command(flatten)]
+    pub(crate) within: NamespaceArgs,
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
+    /// Draw it again every two seconds, until Ctrl-C
+    #[arg(long, short, conflicts_with = "output")]
+    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) installed: InstalledArgs,
-    /// The name of its Service there
-    #[arg(long, env = "TIDEGATE_SERVICE", default_value = "tidegate", value_name = "NAME")]
-    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WakeArgs {
-    /// deployment/NAME, another KIND/NAME that is scaled, such as rollout/NAME, gateway/NAME or namespace/NAME
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) object: String,
+    /// deployment/NAME, another TYPE/NAME that is scaled, such as rollout/NAME, gateway/NAME or namespace/NAME; several, or TYPE NAME…
+    #[arg(value_name = "TYPE/NAME", required = true)]
+    pub(crate) objects: Vec<String>,
     /// For how long from now
     #[arg(long = "for", default_value = "2h", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) time: Duration,
-    /// Its namespace [default: the kubeconfig's]
-    #[arg(long, short)]
-    pub(crate) namespace: Option<String>,
     #[command(flatten)]
-    pub(crate) scaled: ScaleKindArgs,
+    pub(crate) within: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,12 +61,14 @@ pub(crate) struct SavingsArgs {
     #[command(flatten)]
     pub(crate) installed: InstalledArgs,
     /// The name of its Helm release
-    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME")]
+    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME", help_heading = "Tidegate")]
     pub(crate) release: String,
     /// The port of its admin server
-    #[arg(long, default_value = "8080", value_name = "PORT")]
+    #[arg(long, default_value = "8080", value_name = "PORT", help_heading = "Tidegate")]
     pub(crate) admin_port: u16,
     #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten, next_help_heading = "Prometheus")]
     pub(crate) prometheus: PrometheusArgs,
 }
 

@@ -7,7 +7,7 @@ use tidegate_cluster::scaling::ScalerEndpoint;
 use tidegate_core::intent::Managed;
 use tidegate_operator::watch::ConfigMapName;
 
-use super::{activator::ActivatorArgs, scale_kinds::ScaleKindArgs, sources::SourceArgs};
+use super::{activator::ActivatorArgs, log::LogArgs, scale_kinds::ScaleKindArgs, sources::SourceArgs};
 
 /// What ScaledObjects say of the scaler.
 #[derive(Debug, clap::Args)]
@@ -184,6 +184,8 @@ pub(crate) struct ServeArgs {
     pub(crate) stale_after: Duration,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 #[cfg(test)]

@@ -46,15 +46,23 @@ pub(super) enum View {
 }
 
 impl View {
-    pub(super) fn open(duration: Duration) -> Self {
+    pub(super) fn open(duration: Duration) -> Result<Self> {
         if stdout().is_terminal() {
             let terminal = Box::new(ratatui::init());
             // In raw mode Ctrl-C would be a key press rather than a signal. If this fails, the demo still ends by itself.
             let _ = disable_raw_mode();
-            Self::Screen { terminal, past: Vec::new(), duration }
+            Ok(Self::Screen { terminal, past: Vec::new(), duration })
         } else {
-            println!("{:>6}  {:>10}  {:>10}  {:>7}  {:>8}  why", "time", "load", "metric", "desired", "replicas");
-            Self::Lines { last: None }
+            writeln!(
+                stdout(),
+                "{:>6}  {:>10}  {:>10}  {:>7}  {:>8}  why",
+                "time",
+                "load",
+                "metric",
+                "desired",
+                "replicas"
+            )?;
+            Ok(Self::Lines { last: None })
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::sync::OnceCell;
 
 use crate::{
-    kubectl::{apply, get, run},
+    kubectl::{apply, get, run, run_to},
     turns::{Order, Turn, Waiting},
 };
 
@@ -71,6 +71,11 @@ impl Cluster {
     /// Runs the command line as a user does, with the stack's kubeconfig.
     pub async fn tidegate(&self, args: &[&str]) -> Result<String> {
         run("tidegate", args, None).await
+    }
+
+    /// Runs `tidegate explain`, whose exit code is 1 where it says that something is wrong.
+    pub async fn explain(&self, args: &[&str]) -> Result<String> {
+        run_to(&[0, 1], "tidegate", &[&["explain"], args].concat(), None).await
     }
 }
 

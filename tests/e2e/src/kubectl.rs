@@ -10,6 +10,11 @@ use crate::read::Read;
 
 /// Runs a command and gives its stdout; an exit code other than 0 is an error that shows stderr.
 pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
+    run_to(&[0], program, args, stdin).await
+}
+
+/// The same with the exit codes that are no error.
+pub async fn run_to(good: &[i32], program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
     let mut child = Command::new(program)
         .args(args)
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
@@ -22,7 +27,7 @@ pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<St
         pipe.write_all(text.as_bytes()).await?;
     }
     let output = child.wait_with_output().await?;
-    if !output.status.success() {
+    if !output.status.code().is_some_and(|code| good.contains(&code)) {
         bail!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8(output.stdout)?)

@@ -74,7 +74,7 @@ async fn a_namespace_sleeps_and_wakes_to_what_its_workloads_had() -> Result<()> 
     kubectl(&["annotate", "namespace", &scenario.namespace, annotations[0], annotations[1]]).await?;
     scenario.wait_for_replicas("api", 0).await?;
     scenario.wait_for_replicas("worker", 0).await?;
-    let explained = cluster.tidegate(&["explain", "deployment/api", "-n", &scenario.namespace]).await?;
+    let explained = cluster.explain(&["deployment/api", "-n", &scenario.namespace]).await?;
     let words: Vec<_> = explained.split_whitespace().collect();
     let sentence = "Hours: closed, at most 0, for the years to come (off in Europe/Berlin, Calendar e2e-never).";
     ensure!(words.join(" ").contains(sentence), "{explained}");

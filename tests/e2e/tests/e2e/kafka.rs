@@ -135,7 +135,7 @@ async fn what_cannot_be_asked_for_says_so_and_changes_nothing() -> Result<()> {
     scenario.apply(&task_api("lost", &annotations)).await?;
     scenario.wait_for_replicas("lost", 2).await?;
     until("explain says what is missing", async || {
-        let explained = cluster.tidegate(&["explain", "deployment/lost", "-n", &scenario.namespace]).await?;
+        let explained = cluster.explain(&["deployment/lost", "-n", &scenario.namespace]).await?;
         let words: Vec<_> = explained.split_whitespace().collect();
         ensure!(words.join(" ").contains("topic no-such-topic: does not exist"), "{explained}");
         Ok(())
@@ -151,7 +151,7 @@ async fn what_cannot_be_asked_for_says_so_and_changes_nothing() -> Result<()> {
 
 /// Output of `explain`, in one line.
 async fn explained(cluster: &Cluster, scenario: &Scenario, name: &str) -> Result<String> {
-    let page = cluster.tidegate(&["explain", &format!("deployment/{name}"), "-n", &scenario.namespace]).await?;
+    let page = cluster.explain(&[&format!("deployment/{name}"), "-n", &scenario.namespace]).await?;
     Ok(page.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

@@ -99,7 +99,7 @@ metadata:
 
 async fn explained(cluster: &Cluster, scenario: &Scenario, name: &str) -> Result<Value> {
     let object = format!("deployment/{name}");
-    let page = cluster.tidegate(&["explain", &object, "-n", &scenario.namespace, "-o", "json"]).await?;
+    let page = cluster.explain(&[&object, "-n", &scenario.namespace, "-o", "json"]).await?;
     Ok(serde_json::from_str(&page)?)
 }
 

@@ -187,7 +187,7 @@ async fn canary(cluster: &Cluster, shop: &Shop<'_>) -> Result<()> {
     // 155 requests/s, half of them on each Service: each alone would need 4.
     let most = scenario.load(entrance, http()?, 45.0).await?;
     shop.follows(8).await?;
-    let explained = cluster.tidegate(&["explain", "rollout/shop", "-n", &scenario.namespace]).await?;
+    let explained = cluster.explain(&["rollout/shop", "-n", &scenario.namespace]).await?;
     ensure!(explained.contains("8 replicas wanted"), "{explained}");
     shop.need.store(5, Ordering::Relaxed);
     drop(more);

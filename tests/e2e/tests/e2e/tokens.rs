@@ -39,7 +39,7 @@ fn prompt(input: u64, output: u64) -> Prompt {
 
 /// Output of `explain`, in one line.
 async fn explained(cluster: &Cluster, scenario: &Scenario) -> Result<String> {
-    let page = cluster.tidegate(&["explain", "deployment/qwen", "-n", &scenario.namespace]).await?;
+    let page = cluster.explain(&["deployment/qwen", "-n", &scenario.namespace]).await?;
     Ok(page.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
@@ -152,7 +152,7 @@ async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> 
 
 /// The demand for output tokens/s that `explain` reports.
 async fn output_tokens(cluster: &Cluster, scenario: &Scenario) -> Result<f64> {
-    let page = cluster.tidegate(&["explain", "deployment/qwen", "-n", &scenario.namespace, "-o", "json"]).await?;
+    let page = cluster.explain(&["deployment/qwen", "-n", &scenario.namespace, "-o", "json"]).await?;
     let page: serde_json::Value = serde_json::from_str(&page)?;
     Ok(page["signals"][0]["value"].as_f64().unwrap_or_default())
 }

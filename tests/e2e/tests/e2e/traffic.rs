@@ -173,12 +173,12 @@ async fn explain_says_route_cluster_rate_target_and_replicas() -> Result<()> {
     scenario.wait_for_replicas("task-api", 3).await?;
     // On a machine where everything runs at once the load may falter at first.
     until("explain says all of it", async || {
-        let explain = ["explain", "deployment/task-api", "-n", &scenario.namespace];
-        let page = cluster.tidegate(&explain).await?;
+        let explain = ["deployment/task-api", "-n", &scenario.namespace];
+        let page = cluster.explain(&explain).await?;
         for part in ["httproute/e2e-explain/tasks/rule/0", "requests-per-second", "3 replicas wanted"] {
             ensure!(page.contains(part), "{part:?} is not in:\n{page}");
         }
-        let json = cluster.tidegate(&[&explain[..], &["-o", "json"]].concat()).await?;
+        let json = cluster.explain(&[&explain[..], &["-o", "json"]].concat()).await?;
         let json: serde_json::Value = serde_json::from_str(&json)?;
         ensure!(json["desired"]["replicas"] == 3, "{json:#}");
         Ok(())

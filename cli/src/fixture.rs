@@ -1,0 +1,126 @@
+//! An API server for tests: answers by path, over a real connection.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, time::sleep};
+
+use crate::cluster::Cluster;
+
+/// The time that commands wait in tests.
+pub(crate) const SOON: Duration = Duration::from_millis(500);
+
+/// The server. Clones are the same server.
+#[derive(Clone)]
+pub(crate) struct Fixture {
+    url: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    answers: BTreeMap<String, (StatusCode, String)>,
+    asked: Vec<String>,
+    date: Option<String>,
+    silent: bool,
+}
+
+impl Fixture {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let fixture = Self { url, state: Arc::default() };
+        let of_router = fixture.clone();
+        let router = Router::new().fallback(async move |request: Request| of_router.answer(&request).await);
+        tokio::spawn(async move {
+            let service = TowerToHyperService::new(router);
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone()));
+            }
+        });
+        fixture
+    }
+
+    /// Answers this path, whatever its query, with an object.
+    pub(crate) fn has(&self, path: &str, object: &Value) -> &Self {
+        self.answers(path, StatusCode::OK, &object.to_string())
+    }
+
+    pub(crate) fn answers(&self, path: &str, status: StatusCode, body: &str) -> &Self {
+        self.state.lock().unwrap().answers.insert(path.to_owned(), (status, body.to_owned()));
+        self
+    }
+
+    /// Answers this path with an error, as the API server writes errors.
+    pub(crate) fn fails(&self, path: &str, status: StatusCode, message: &str) -> &Self {
+        self.answers(path, status, &failure(status, message))
+    }
+
+    /// From now on nothing is answered.
+    pub(crate) fn falls_silent(&self) {
+        self.state.lock().unwrap().silent = true;
+    }
+
+    /// The clock of the server, as HTTP writes it.
+    pub(crate) fn is_at(&self, date: &str) {
+        self.state.lock().unwrap().date = Some(date.to_owned());
+    }
+
+    /// The object that a path is answered with.
+    pub(crate) fn object(&self, path: &str) -> Value {
+        self.state
+            .lock()
+            .unwrap()
+            .answers
+            .get(path)
+            .map(|(_, body)| serde_json::from_str(body).unwrap())
+            .unwrap_or_default()
+    }
+
+    /// The paths that were asked for, in order.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.state.lock().unwrap().asked.clone()
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn cluster(&self) -> Cluster {
+        Cluster::at(&self.url, SOON).unwrap()
+    }
+
+    async fn answer(&self, request: &Request) -> Response {
+        let path = request.uri().path().to_owned();
+        let (found, date, silent) = {
+            let mut state = self.state.lock().unwrap();
+            state.asked.push(path.clone());
+            (state.answers.get(&path).cloned(), state.date.clone(), state.silent)
+        };
+        if silent {
+            sleep(SOON * 100).await;
+        }
+        let missing = || (StatusCode::NOT_FOUND, failure(StatusCode::NOT_FOUND, &format!("there is no {path}")));
+        let (status, body) = found.unwrap_or_else(missing);
+        let mut headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("1"))]);
+        headers.extend(date.map(|date| (header::DATE, HeaderValue::from_str(&date).unwrap())));
+        (status, headers, body).into_response()
+    }
+}
+
+fn failure(status: StatusCode, message: &str) -> String {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": status.as_u16()})
+        .to_string()
+}
