@@ -18,8 +18,16 @@ it() {
         failed=$((failed + 1)); printf 'FAILED  %s\n%s\n' "$sentence" "$output"
     fi
 }
-# render ARGUMENTS…: the chart's manifests as `helm install tidegate -n tidegate-system` would make them.
-render() { "$helm" template tidegate . --namespace tidegate-system "$@"; }
+# bare ARGUMENTS…: the chart's manifests, as for a cluster that has nothing but Kubernetes.
+bare() { "$helm" template tidegate . --namespace tidegate-system "$@"; }
+# render ARGUMENTS…: as `helm install tidegate -n tidegate-system` would make them where KEDA is installed.
+render() { bare --api-versions keda.sh/v1alpha1 "$@"; }
+# needs_keda TEXT: without KEDA helm must fail, and say this.
+needs_keda() {
+    local output
+    if output=$(bare 2>&1); then echo "was accepted"; return 1; fi
+    grep -F -- "$1" <<<"$output" >/dev/null || { echo "wanted \"$1\", got: $output"; return 1; }
+}
 # has TEXT ARGUMENTS… and lacks TEXT ARGUMENTS…: what the manifests must and must not hold.
 has() {
     local text=$1 manifests
@@ -63,11 +71,18 @@ alerts_are_tested() {
     done
 }
 
-it "the default values pass a strict lint" "$helm" lint --strict .
+it "the default values pass a strict lint" "$helm" lint --strict . --set requireKeda=false
 for values in ci/*-values.yaml; do
-    it "$values passes a strict lint" "$helm" lint --strict . -f "$values"
+    it "$values passes a strict lint" "$helm" lint --strict . --set requireKeda=false -f "$values"
     it "$values renders" render -f "$values"
 done
+it "without KEDA nothing is installed, and the first command that installs it is said" \
+    needs_keda "helm repo add kedacore https://kedacore.github.io/charts"
+it "without KEDA the second command is said, too" needs_keda "helm install keda kedacore/keda --namespace keda --create-namespace"
+it "without KEDA it is said how to go on all the same" needs_keda "--set requireKeda=false"
+it "requireKeda=false needs no KEDA" bare --set requireKeda=false
+it "a requireKeda that is no yes or no is refused" refuses "requireKeda" --set-string requireKeda=maybe
+it "commands in a pod ask the pod itself" has "value: http://127.0.0.1:8888" --set ports.admin=8888
 it "KEDA is told the headless Service's name" has --scaler-address=tidegate.tidegate-system.svc:9090
 it "another port moves the address, the container and the Service" \
     has --scaler-address=tidegate.tidegate-system.svc:7000 --set ports.grpc=7000

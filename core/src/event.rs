@@ -139,6 +139,8 @@ reasons! {
     ScaledObjectRefused Warning [Workload]
         "The API server refused the ScaledObject, and its answer"
         "The text says what is missing: a permission, KEDA, a valid field";
+    Understood Normal [Workload]
+        "Its annotations are right: the signals that it is scaled on and where they come from, what one replica carries, and the bounds. Written again when that changes" "";
     Adopted Normal [Workload]
         "Somebody set its replicas inside hours: this is the number that it returns to from now on" "";
     TookOver Normal [Workload]
@@ -149,6 +151,8 @@ reasons! {
         "It is no longer Tidegate's: KEDA restores the replicas that it had, then its ScaledObject is deleted" "";
     Paused Normal [Workload, Gateway]
         "`paused` is `true`: everything is left as it is" "";
+    GaveEnvoyProxy Normal [Gateway]
+        "`create-envoyproxy` is `true`: an EnvoyProxy was created for it, and named in its `spec.infrastructure.parametersRef`" "";
     ScaledProxies Normal [Gateway]
         "The number of proxies was changed: from, to, and why" "";
     NoEnvoyProxy Passing [Gateway]

@@ -7,6 +7,7 @@ mod settings;
 mod start;
 mod state;
 mod strangers;
+mod waiting;
 mod watches;
 
 pub use self::{

@@ -11,6 +11,7 @@ mod reconcile;
 mod reports;
 mod steps;
 mod tolerance;
+mod understood;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use tidegate_cluster::Kind;

@@ -66,7 +66,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- join "," $kinds }}
 {{- end }}
 
+{{- /*
+The commands that install KEDA, as in the log of an operator that waits for it.
+*/}}
+{{- define "tidegate.installKeda" }}  helm repo add kedacore https://kedacore.github.io/charts
+  helm install keda kedacore/keda --namespace keda --create-namespace
+{{- end }}
 {{- define "tidegate.check" -}}
+{{- if and .Values.requireKeda (not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1")) }}
+{{- fail (printf "KEDA is not installed, and Tidegate does nothing without it. Install it first:\n\n%s\n\nTo install Tidegate before KEDA: --set requireKeda=false. Where there is no cluster to ask, as in `helm template`: --api-versions keda.sh/v1alpha1" (include "tidegate.installKeda" .)) }}
+{{- end }}
 {{- $secret := .Values.prometheus.secret }}
 {{- if and (eq .Values.tokenSource "prometheus") (not .Values.prometheus.url) }}
 {{- fail "tokenSource is prometheus: set prometheus.url, such as http://prometheus.monitoring:9090" }}

@@ -75,6 +75,8 @@ pub enum WorkloadNotice {
     NameTaken(Kind, String),
     /// The API server refused the ScaledObject
     Refused(String),
+    /// What was understood of its annotations, as a sentence
+    Understood(String),
 }
 
 impl Notice for WorkloadNotice {
@@ -103,6 +105,7 @@ impl Notice for WorkloadNotice {
             Self::Adopted(..) => Reason::Adopted,
             Self::GivesBack(_) => Reason::GivesBack,
             Self::Refused(_) => Reason::ScaledObjectRefused,
+            Self::Understood(_) => Reason::Understood,
         }
     }
 }
@@ -215,6 +218,7 @@ impl fmt::Display for WorkloadNotice {
                 "{by} set its replicas to {replicas} inside hours: this is the number that it comes back to from now on"
             ),
             Self::Refused(error) => write!(f, "the API server refused its ScaledObject: {error}"),
+            Self::Understood(what) => write!(f, "it {what}"),
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum GatewayNotice {
     Contradiction(Vec<String>),
     /// The number was changed: from, to, and why
     Scaled(u32, u32, String),
+    /// This EnvoyProxy was created for it, and linked
+    GaveEnvoyProxy(EnvoyProxyId),
     /// The API server refused a write
     Refused(String),
 }
@@ -60,6 +62,7 @@ impl Notice for GatewayNotice {
             Self::Bystanders(_) => Reason::SharedEnvoyProxy,
             Self::Contradiction(_) => Reason::Contradiction,
             Self::Scaled(..) => Reason::ScaledProxies,
+            Self::GaveEnvoyProxy(_) => Reason::GaveEnvoyProxy,
             Self::Refused(_) => Reason::EnvoyProxyRefused,
         }
     }
@@ -115,6 +118,11 @@ impl fmt::Display for GatewayNotice {
                 write!(f, "Gateways that share an EnvoyProxy differ in {}", what.join(", "))
             }
             Self::Scaled(from, to, why) => write!(f, "{from} → {to} proxies: {why}"),
+            Self::GaveEnvoyProxy(id) => write!(
+                f,
+                "created {id} and linked it in spec.infrastructure.parametersRef, as tidegate.dev/create-envoyproxy asks: it holds the \
+                 number of proxies. If the Gateway stands in Git, add the link there"
+            ),
             Self::Refused(error) => write!(f, "the API server refused a write: {error}"),
         }
     }

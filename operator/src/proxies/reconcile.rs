@@ -8,13 +8,14 @@ use std::{
 use chrono::Utc;
 use tidegate_cluster::Kind;
 use tidegate_core::{
-    fleet::{Fleet, GatewayId},
+    fleet::{EnvoyProxyId, Fleet, GatewayId},
     plan::Plan,
 };
 use tokio::time::Instant;
 
 use super::{
     notice::GatewayNotice,
+    object,
     steps::{Measure, Memory, Step, Steps, steps},
     write,
 };
@@ -30,8 +31,8 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Decides once a second, while this replica leads. `measure` gives the load of the listeners of each set of proxies.
 pub async fn run(measure: Measure, context: Context) {
-    let reconciler =
-        Reconciler { events: context.events(), measure, memory: Memory::default(), failed: HashMap::new() };
+    let (memory, failed, gave) = (Memory::default(), HashMap::new(), BTreeMap::new());
+    let reconciler = Reconciler { events: context.events(), measure, memory, failed, gave };
     context.every(ROUND, reconciler).await;
 }
 
@@ -42,6 +43,8 @@ struct Reconciler {
     memory: Memory,
     /// By object, writes that failed: when, and what the error was
     failed: HashMap<String, (Instant, String)>,
+    /// The EnvoyProxies that this process created for Gateways
+    gave: BTreeMap<GatewayId, EnvoyProxyId>,
 }
 
 impl Pass for Reconciler {
@@ -51,7 +54,16 @@ impl Pass for Reconciler {
         let Steps { steps, mut notices } =
             context.watches.objects(|objects| steps(plan, objects, &mut self.memory, &self.measure, Utc::now(), now));
         for step in steps {
-            self.carry_out(&context.writer, step).await;
+            let gives = if let Step::Create { gateway, .. } = &step { Some(gateway.clone()) } else { None };
+            let written = self.carry_out(&context.writer, step).await;
+            if let Some(gateway) = gives.filter(|_| written) {
+                let envoy_proxy = object::own_envoy_proxy(&gateway);
+                self.gave.insert(gateway, envoy_proxy);
+            }
+        }
+        self.gave.retain(|gateway, _| plan.fleets.iter().any(|fleet| fleet.gateways.contains_key(gateway)));
+        for (gateway, envoy_proxy) in &self.gave {
+            notices.entry(gateway.clone()).or_default().push(GatewayNotice::GaveEnvoyProxy(envoy_proxy.clone()));
         }
         for fleet in &plan.fleets {
             self.add_failures(fleet, &mut notices);
@@ -62,22 +74,25 @@ impl Pass for Reconciler {
 
     fn forget(&mut self) {
         self.memory.clear();
+        self.gave.clear();
     }
 }
 
 impl Reconciler {
-    /// Carries out a step, unless a write to the same object has just failed.
-    async fn carry_out(&mut self, writer: &Writer, step: Step) {
+    /// Carries out a step, unless a write to the same object has just failed. Returns whether it was written.
+    async fn carry_out(&mut self, writer: &Writer, step: Step) -> bool {
         let object = step.object();
         if self.failed.contains_key(&object) {
-            return;
+            return false;
         }
         let error = match writer.write(write::request(writer, step)).await {
-            Ok(()) | Err(Unwritten::NotLeading) => return,
+            Ok(()) => return true,
+            Err(Unwritten::NotLeading) => return false,
             Err(error) => error.to_string(),
         };
         tracing::warn!(object, error, "a write failed");
         self.failed.insert(object, (Instant::now(), error));
+        false
     }
 
     /// Reports failed writes to all Gateways of the fleet.

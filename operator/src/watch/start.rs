@@ -3,7 +3,7 @@
 use kube::Client;
 use tokio::task::JoinSet;
 
-use super::{Watches, configuration, serving, settings::WatchSettings, strangers};
+use super::{Watches, configuration, serving, settings::WatchSettings, strangers, waiting};
 
 /// Starts the watches, until the result is dropped.
 pub fn start(client: &Client, settings: &WatchSettings) -> (Watches, JoinSet<()>) {
@@ -13,5 +13,6 @@ pub fn start(client: &Client, settings: &WatchSettings) -> (Watches, JoinSet<()>
     }
     tasks.spawn(serving::follow(client.clone(), watches.clone()));
     tasks.spawn(strangers::report(watches.clone()));
+    tasks.spawn(waiting::report(watches.clone()));
     (watches, tasks)
 }

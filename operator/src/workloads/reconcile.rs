@@ -106,7 +106,7 @@ impl Reconciler {
         self.carry_out(steps.into_iter().filter(due).collect()).await;
         for (id, (.., error)) in &self.failures {
             let notices = notices.entry(id.clone()).or_default();
-            notices.retain(|notice| !matches!(notice, WorkloadNotice::TookOver(_)));
+            notices.retain(|notice| !matches!(notice, WorkloadNotice::TookOver(_) | WorkloadNotice::Understood(_)));
             notices.push(WorkloadNotice::Refused(error.clone()));
         }
         for (id, what) in no_effect(plan, Utc::now()) {

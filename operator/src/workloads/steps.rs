@@ -23,6 +23,7 @@ use tidegate_core::{
 use super::{
     drift::holds,
     ledger::{Entries, Entry},
+    understood::{UNDERSTOOD, understood},
 };
 
 /// One write.
@@ -95,7 +96,12 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
         let by_them =
             by_hand.as_ref().map(|(replicas, _)| PlannedWorkload { adopted: Some(*replicas), ..workload.clone() });
         let workload = by_them.as_ref().unwrap_or(workload);
-        let ScaledObjectPlan { scaled_object, mut notices } = place.desired(id, workload, settings);
+        let ScaledObjectPlan { mut scaled_object, mut notices } = place.desired(id, workload, settings);
+        let is_well = !notices.iter().any(|notice| notice.reason().is_warning());
+        let says = understood(workload).filter(|_| is_well);
+        if let Some((object, says)) = scaled_object.as_mut().zip(says.as_ref()) {
+            object["metadata"]["annotations"][UNDERSTOOD] = says.as_str().into();
+        }
         // A workload that someone had stopped is left alone until someone starts it.
         let stopped = existing.is_none_or(|existing| !existing.is_tidegates()) && workload.adopted == Some(0);
         let is_right = |wanted: &Value| existing.is_some_and(|there| is_right(there, wanted, workload));
@@ -106,6 +112,8 @@ pub(super) fn steps(plan: &Plan, objects: &Objects, settings: &Settings, had: &E
                 todo.steps.push(Step::Resume { namespace, name });
             }
             notices.extend(takeover.as_ref().and_then(Takeover::notice));
+            let said = existing.and_then(|existing| existing.metadata.annotations.get(UNDERSTOOD));
+            notices.extend(says.filter(|says| said != Some(says.as_str())).map(WorkloadNotice::Understood));
             todo.steps.push(match existing.filter(|existing| !existing.is_tidegates()) {
                 Some(theirs) => Step::TakeOver(id.clone(), merge_patch(theirs, object).into()),
                 None => Step::Apply(id.clone(), object.into()),

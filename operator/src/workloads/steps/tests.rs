@@ -2,6 +2,7 @@ mod adopted_replicas;
 mod kinds;
 mod scaled_object;
 mod takeover;
+mod understood;
 
 use serde_json::json;
 use tidegate_cluster::scaling::ScalerEndpoint;

@@ -142,6 +142,8 @@ async fn a_gateway_is_given_an_envoy_proxy_and_its_proxies_follow_the_requests()
     ensure!(event.contains("requests/s at 20 per proxy"), "{event}");
     let told = status(&scenario, "web").await?;
     ensure!(told["desired"] == 3, "{told}");
+    let told = scenario.event("Gateway", "web", "GaveEnvoyProxy").await?;
+    ensure!(told.contains("linked it in spec.infrastructure.parametersRef"), "{told}");
     let made = scenario.get(&["envoyproxy", "web"]).await?;
     ensure!(made["spec"]["mergeType"] == "StrategicMerge", "{made:#}");
     nobody_writes(&scenario, &labels, "web").await?;

@@ -171,6 +171,9 @@ async fn explain_says_route_cluster_rate_target_and_replicas() -> Result<()> {
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 25.0).await?;
     scenario.wait_for_replicas("task-api", 3).await?;
+    let understood = scenario.event("Deployment", "task-api", "Understood").await?;
+    let wanted = "it scales on requests/s of HTTPRoute e2e-explain/tasks, 10 per replica, 1 to 10 replicas";
+    ensure!(understood == wanted, "{understood}");
     // On a machine where everything runs at once the load may falter at first.
     until("explain says all of it", async || {
         let explain = ["deployment/task-api", "-n", &scenario.namespace];
