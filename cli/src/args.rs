@@ -33,7 +33,7 @@ pub(crate) use self::{
     scale_kinds::ScaleKindArgs,
     service::{ControllerArgs, ScalerArgs, ServeArgs, ServiceArgs},
     sources::Source,
-    tools::{CompletionArgs, ManArgs, VersionArgs},
+    tools::{CheckArgs, CompletionArgs, ManArgs, VersionArgs, WithParentArgs},
 };
 
 #[derive(Debug, Parser)]
@@ -140,6 +140,9 @@ pub(crate) enum Command {
     /// Prints the CustomResourceDefinitions that Tidegate brings
     #[command(after_help = "Example:\n  tidegate crds | kubectl apply --server-side -f -")]
     Crds,
+    /// Checks whether the cluster has what Tidegate needs, and whether what is installed works: each line with what to do about it
+    #[command(after_help = "Examples:\n  tidegate check --pre\n  tidegate check -o json")]
+    Check(CheckArgs),
     /// Shows the versions of this command, of the Tidegate in the cluster, and of Kubernetes
     #[command(after_help = "Examples:\n  tidegate version\n  tidegate version --client -o json")]
     Version(VersionArgs),
@@ -151,6 +154,9 @@ pub(crate) enum Command {
     /// Writes a manual page for each command
     #[command(hide = true, after_help = "Example:\n  tidegate man /usr/local/share/man/man1")]
     Man(ManArgs),
+    /// Runs a program that ends when the process that starts it ends (Linux)
+    #[command(hide = true, after_help = "Example:\n  tidegate with-parent $$ sleep 1000")]
+    WithParent(WithParentArgs),
     /// Prints every command with its flags, as Markdown
     #[command(hide = true, after_help = "Example:\n  tidegate reference > docs/reference/commands.md")]
     Reference,

@@ -11,22 +11,26 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::{
     body::{Body, to_bytes},
-    http::{Request, StatusCode},
+    http::{Request, Result as HttpResult, StatusCode, header},
 };
-use kube::{Api, Client, Config, api::DynamicObject};
+use kube::{Api, Client, Config, api::DynamicObject, core::Status};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 pub(crate) use self::unanswered::Asked;
 use crate::{
     args::ClusterArgs,
+    crypto::install_crypto,
     exit::{Exit, Failure},
     object::ObjectKind,
-    run::install_crypto,
 };
 
 /// Largest answer that is read whole, in bytes: a page about all workloads of a large cluster has some MiB.
 const LARGEST: usize = 256 << 20;
+
+/// Objects on a page of a list.
+const PAGE: u32 = 500;
 
 /// One cluster. Clones are the same.
 #[derive(Clone)]
@@ -40,6 +44,8 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    /// The server's clock, as HTTP writes it
+    pub(crate) date: Option<String>,
     pub(crate) body: String,
 }
 
@@ -103,16 +109,58 @@ impl Cluster {
 
     /// Gets a path, and returns the answer whatever its status is.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let request = Request::get(path).body(kube::client::Body::empty());
+        self.send(path, Request::get(path).body(kube::client::Body::empty())).await
+    }
+
+    /// Creates an object that is an answer in itself, such as a review of access.
+    pub(crate) async fn review(&self, path: &str, object: &Value) -> Result<Value, Failure> {
+        let body = kube::client::Body::from(object.to_string().into_bytes());
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body);
+        self.value(self.send(path, request).await?)
+    }
+
+    /// All objects of a list. None where the API server does not know the kind.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        let (mut all, mut next) = (Vec::new(), String::new());
+        loop {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            let answer = self.get(&format!("{path}{mark}limit={PAGE}{next}")).await?;
+            if answer.status == StatusCode::NOT_FOUND {
+                return Ok(Vec::new());
+            }
+            let mut page = self.value(answer)?;
+            if let Value::Array(items) = page["items"].take() {
+                all.extend(items);
+            }
+            match page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
+                Some(token) => next = format!("&continue={token}"),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn send(&self, path: &str, request: HttpResult<Request<kube::client::Body>>) -> Result<Answer, Failure> {
         let request = request.map_err(|error| Exit::Usage.with(format!("{path}: {error}")))?;
         let whole = async {
             let answer = self.client.send(request).await?;
             let status = answer.status();
+            let date = answer.headers().get(header::DATE).and_then(|date| Some(date.to_str().ok()?.to_owned()));
             let body = to_bytes(Body::new(answer.into_body()), LARGEST).await;
             let body = body.map_err(|error| kube::Error::Service(Box::new(error)))?;
-            Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+            Ok(Answer { status, date, body: String::from_utf8_lossy(&body).into_owned() })
         };
         self.ask(whole).await
+    }
+
+    /// The JSON of an answer of the API server itself.
+    pub(crate) fn value(&self, answer: Answer) -> Result<Value, Failure> {
+        if !answer.status.is_success() {
+            let message = answer.of_api_server().map_or(answer.body, |status| status.message);
+            let status = Status::failure(&message, "").with_code(answer.status.as_u16());
+            return Err(self.asked.refused(&status));
+        }
+        serde_json::from_str(&answer.body)
+            .map_err(|error| Exit::Wrong.with(format!("no JSON from {}: {error}", self.asked)))
     }
 
     /// An object; `None` if it does not exist.

@@ -53,7 +53,7 @@ use self::{
     envoy::Envoy,
     view::{Moment, View},
 };
-use crate::{args::DemoArgs, run::install_crypto};
+use crate::{args::DemoArgs, crypto::install_crypto};
 
 pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     install_crypto();
@@ -76,8 +76,11 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
         LoadSpec::new(Traffic::http("tasks.example.com", "/tasks")?, profile.clone()),
         vec![envoy.listener],
     );
-    let recording = watch_it(&args, &example, &profile, &load, &backends, reports).await?;
+    let recording = watch_it(&args, &example, &profile, &load, &backends, reports).await;
     stop.cancel();
+    backends.stop().await;
+    envoy.stop();
+    let recording = recording?;
     recording.write(&args.report).with_context(|| format!("cannot write {}", args.report.display()))?;
     Ok(writeln!(stdout(), "\n{}\n\nThe chart: {}", recording.summary(), args.report.display())?)
 }

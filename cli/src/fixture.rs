@@ -8,6 +8,7 @@ use std::{
 
 use axum::{
     Router,
+    body::to_bytes,
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -29,8 +30,12 @@ pub(crate) struct Fixture {
     state: Arc<Mutex<State>>,
 }
 
+/// Answers a review of access: whether the resource, the verb and the user are allowed.
+type Review = Box<dyn Fn(&Value) -> bool + Send>;
+
 #[derive(Default)]
 struct State {
+    review: Option<Review>,
     answers: BTreeMap<String, (StatusCode, String)>,
     asked: Vec<String>,
     date: Option<String>,
@@ -43,7 +48,7 @@ impl Fixture {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let fixture = Self { url, state: Arc::default() };
         let of_router = fixture.clone();
-        let router = Router::new().fallback(async move |request: Request| of_router.answer(&request).await);
+        let router = Router::new().fallback(async move |request: Request| of_router.answer(request).await);
         tokio::spawn(async move {
             let service = TowerToHyperService::new(router);
             while let Ok((stream, _)) = listener.accept().await {
@@ -53,7 +58,7 @@ impl Fixture {
         fixture
     }
 
-    /// Answers this path, whatever its query, with an object.
+    /// Answers this path with an object, whatever its query; a path with a query answers those that begin so.
     pub(crate) fn has(&self, path: &str, object: &Value) -> &Self {
         self.answers(path, StatusCode::OK, &object.to_string())
     }
@@ -68,6 +73,11 @@ impl Fixture {
         self.answers(path, status, &failure(status, message))
     }
 
+    /// Answers reviews of access by this function of their spec.
+    pub(crate) fn allows(&self, allowed: impl Fn(&Value) -> bool + Send + 'static) {
+        self.state.lock().unwrap().review = Some(Box::new(allowed));
+    }
+
     /// From now on nothing is answered.
     pub(crate) fn falls_silent(&self) {
         self.state.lock().unwrap().silent = true;
@@ -76,17 +86,6 @@ impl Fixture {
     /// The clock of the server, as HTTP writes it.
     pub(crate) fn is_at(&self, date: &str) {
         self.state.lock().unwrap().date = Some(date.to_owned());
-    }
-
-    /// The object that a path is answered with.
-    pub(crate) fn object(&self, path: &str) -> Value {
-        self.state
-            .lock()
-            .unwrap()
-            .answers
-            .get(path)
-            .map(|(_, body)| serde_json::from_str(body).unwrap())
-            .unwrap_or_default()
     }
 
     /// The paths that were asked for, in order.
@@ -102,12 +101,20 @@ impl Fixture {
         Cluster::at(&self.url, SOON).unwrap()
     }
 
-    async fn answer(&self, request: &Request) -> Response {
-        let path = request.uri().path().to_owned();
+    async fn answer(&self, request: Request) -> Response {
+        let (path, whole) = (request.uri().path().to_owned(), request.uri().to_string());
+        let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+        let review: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if review["kind"].as_str().is_some_and(|kind| kind.ends_with("AccessReview")) {
+            let allowed = self.state.lock().unwrap().review.as_ref().is_none_or(|allows| allows(&review["spec"]));
+            return (StatusCode::CREATED, json!({"status": {"allowed": allowed}}).to_string()).into_response();
+        }
         let (found, date, silent) = {
             let mut state = self.state.lock().unwrap();
             state.asked.push(path.clone());
-            (state.answers.get(&path).cloned(), state.date.clone(), state.silent)
+            let narrower = state.answers.iter().find(|(known, _)| known.contains('?') && whole.starts_with(*known));
+            let found = narrower.map(|(_, answer)| answer).or_else(|| state.answers.get(&path)).cloned();
+            (found, state.date.clone(), state.silent)
         };
         if silent {
             sleep(SOON * 100).await;

@@ -7,8 +7,10 @@ mod activator;
 mod admin;
 mod args;
 mod calendar;
+mod check;
 mod cluster;
 mod completion;
+mod crypto;
 mod demo;
 mod exit;
 mod explain;
@@ -30,6 +32,7 @@ mod table;
 mod tidegate;
 mod version;
 mod wake;
+mod with_parent;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
     let args = Args::of_process();
     args.color.choose();
     args.command.log().map_or_else(args::init_quietly, args::LogArgs::init);
+    if let Command::WithParent(args) = &args.command {
+        return exit::report(&with_parent::run(args));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -62,9 +68,12 @@ fn main() -> ExitCode {
             Command::Wake(args) => wake::wake(args).await,
             Command::Savings(args) => savings::savings(args).await,
             Command::Crds => manifests::crds(),
+            Command::Check(args) => check::run(args).await,
             Command::Version(args) => version::version(args).await,
             Command::Completion(args) => completion::completion(args.shell),
             Command::Man(args) => completion::man(&args.folder),
+            // It is no task: the process becomes another.
+            Command::WithParent(args) => with_parent::run(&args),
             Command::Reference => reference::print(),
             Command::Demo(args) => demo::demo(args).await,
         }

@@ -51,9 +51,11 @@ pub(crate) fn selected(words: &[String]) -> Result<Selected, Failure> {
         }
         [kind, names @ ..] => {
             let kind = parsed(kind)?;
-            let object = |name: &String| match name.contains('/') || name.is_empty() {
-                true => Err(wrong(&words.join(" "))),
-                false => Ok(ObjectRef { kind: kind.clone(), name: name.clone() }),
+            let object = |name: &String| {
+                if name.contains('/') || name.is_empty() {
+                    return Err(wrong(&words.join(" ")));
+                }
+                Ok(ObjectRef { kind: kind.clone(), name: name.clone() })
             };
             names.iter().map(object).collect::<Result<_, _>>().map(Selected::Named)
         }

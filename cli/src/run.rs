@@ -48,6 +48,7 @@ use crate::{
     activator::Hold,
     admin::{self, Admin, Check},
     args::{ScalerArgs, ServeArgs, ServiceArgs, Source},
+    crypto::install_crypto,
     from_files::{self, Served},
 };
 
@@ -139,12 +140,6 @@ fn one_namespace(mut namespaces: Vec<String>) -> Result<Option<String>> {
         bail!("--namespace {}: with --file, wants one namespace, that of objects that name none", namespaces.join(","));
     }
     Ok(namespaces.pop())
-}
-
-/// Installs ring as the crypto provider of every TLS connection of the process.
-pub(crate) fn install_crypto() {
-    // An error means that it was installed before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 async fn connect() -> Result<Client> {

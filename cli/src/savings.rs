@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 use tidegate_scaler::{savings::Saved, sources::prometheus::Prometheus};
 
-use crate::{args::SavingsArgs, cluster::Cluster, exit::Exit, run::install_crypto, tidegate::Tidegate};
+use crate::{args::SavingsArgs, cluster::Cluster, crypto::install_crypto, exit::Exit, tidegate::Tidegate};
 
 const HOUR: f64 = 3600.0;
 const GIB: f64 = (1u64 << 30) as f64;

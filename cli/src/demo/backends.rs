@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::envoy::Envoy;
+use crate::with_parent;
 
 /// The Deployment's container, to be run as a process.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub(super) struct Container {
     pub(super) port: u16,
 }
 
-/// The running replicas. All of them end when the last clone is dropped.
+/// The running replicas. All of them end when they are stopped, when the last clone is dropped, and with this process.
 #[derive(Clone)]
 pub(super) struct Backends(Arc<Shared>);
 
@@ -85,13 +86,21 @@ impl Backends {
         }
         Ok(())
     }
+
+    /// Ends all of them at once. What has a clone of this may live on.
+    pub(super) async fn stop(&self) {
+        for mut replica in self.0.replicas.lock().await.running.drain(..) {
+            // An error means that it has ended.
+            let _ = replica.process.start_kill();
+        }
+    }
 }
 
 impl Shared {
     fn start(&self, number: u32) -> Result<Replica> {
         let ip = Ipv4Addr::new(127, 21, self.subnet, 1 + (number % 250) as u8);
         let args = self.container.args.iter().map(|arg| arg.replace("$(POD_IP)", &ip.to_string()));
-        let process = Command::new(&self.container.program)
+        let process = with_parent::command(&self.container.program)?
             .args(args)
             .env("POD_IP", ip.to_string())
             .env("POD_NAME", format!("task-api-{number}"))

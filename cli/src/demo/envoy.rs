@@ -4,17 +4,20 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     time::{Instant, sleep},
 };
 
-/// A running Envoy. It ends when this is dropped.
+use crate::with_parent;
+
+/// A running Envoy. It ends when this is stopped or dropped, and with this process.
 pub(super) struct Envoy {
     /// Address that takes requests
     pub(super) listener: SocketAddr,
@@ -22,7 +25,7 @@ pub(super) struct Envoy {
     pub(super) admin: SocketAddr,
     cluster: String,
     folder: PathBuf,
-    process: Child,
+    process: Mutex<Child>,
 }
 
 impl Envoy {
@@ -35,7 +38,7 @@ impl Envoy {
         std::fs::write(&bootstrap, bootstrap_config(folder, cluster, listener, admin).to_string())
             .with_context(|| format!("cannot write {}", bootstrap.display()))?;
         let log = std::fs::File::create(folder.join("envoy.log")).context("cannot write Envoy's log")?;
-        let process = Command::new(program)
+        let mut process = with_parent::command(program)?
             .arg("--config-path")
             .arg(&bootstrap)
             // Several demos may run on one machine: nothing is shared between their Envoys.
@@ -45,10 +48,10 @@ impl Envoy {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot run {} (`make demo` fetches an Envoy and names it)", program.display()))?;
-        let mut envoy = Self { listener, admin, cluster: cluster.to_owned(), folder: folder.to_owned(), process };
-        envoy.wait_until_listening().await?;
-        Ok(envoy)
+            .with_context(|| format!("cannot run {}", program.display()))?;
+        wait_until_listening(&mut process, folder, [listener, admin]).await?;
+        let (cluster, folder, process) = (cluster.to_owned(), folder.to_owned(), Mutex::new(process));
+        Ok(Self { listener, admin, cluster, folder, process })
     }
 
     /// Sets Envoy's endpoints to the replicas. It watches the file and applies a change within milliseconds.
@@ -56,22 +59,32 @@ impl Envoy {
         write_endpoints(&self.folder, &self.cluster, endpoints)
     }
 
-    async fn wait_until_listening(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(status) = self.process.try_wait()? {
-                let log = std::fs::read_to_string(self.folder.join("envoy.log")).unwrap_or_default();
-                bail!("Envoy ended with {status}: {}", log.lines().last().unwrap_or("no output"));
-            }
-            let connected = tokio::net::TcpStream::connect(self.listener).await.is_ok();
-            if connected && tokio::net::TcpStream::connect(self.admin).await.is_ok() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("Envoy does not listen on {} after 20 s", self.listener);
-            }
-            sleep(Duration::from_millis(50)).await;
+    /// Ends it. What has a handle of it may live on.
+    pub(super) fn stop(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        // An error means that it has ended.
+        let _ = process.start_kill();
+    }
+}
+
+async fn wait_until_listening(process: &mut Child, folder: &Path, [listener, admin]: [SocketAddr; 2]) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = process.try_wait()? {
+            let log = std::fs::read_to_string(folder.join("envoy.log")).unwrap_or_default();
+            bail!(
+                "Envoy ended with {status}: {} (`make demo` fetches an Envoy and names it)",
+                log.lines().last().unwrap_or("no output")
+            );
         }
+        let connected = tokio::net::TcpStream::connect(listener).await.is_ok();
+        if connected && tokio::net::TcpStream::connect(admin).await.is_ok() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("Envoy does not listen on {listener} after 20 s");
+        }
+        sleep(Duration::from_millis(50)).await;
     }
 }
 

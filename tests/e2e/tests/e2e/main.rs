@@ -5,9 +5,11 @@
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
+mod check;
 mod configuration;
 mod conformance;
 mod dashboards;
+mod demo;
 mod gateways;
 mod hours;
 mod jobs;
