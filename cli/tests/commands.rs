@@ -35,7 +35,8 @@ fn without_a_kubeconfig_every_command_that_needs_one_says_so_in_one_line() {
     ] {
         let output = tidegate(args);
         let told = String::from_utf8_lossy(&output.stderr);
-        let wanted = "tidegate: no cluster: there is no kubeconfig /nowhere/config; set KUBECONFIG, or give --kubeconfig FILE\n";
+        let wanted =
+            "tidegate: no cluster: there is no kubeconfig /nowhere/config; set KUBECONFIG, or give --kubeconfig FILE\n";
         assert_eq!((output.status.code(), told.as_ref()), (Some(5), wanted), "{args:?}");
     }
 }
