@@ -138,7 +138,7 @@ impl Watches {
     }
 
     /// Changes the known objects, and triggers a new Plan.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Objects) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Objects) -> T) -> T {
         let changed = change(&mut self.objects.write());
         self.changed.notify_one();
         changed
