@@ -8,7 +8,7 @@ mod schedule;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     applied::{APPLIED, applied},
@@ -40,7 +40,7 @@ use crate::{
 pub type Annotations = TextMap;
 
 /// Lowest and highest number of replicas: `min <= max`, `max >= 1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// The fewest replicas
     pub min: u32,

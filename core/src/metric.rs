@@ -73,7 +73,7 @@ metrics! {
     WorkloadDesiredReplicas "tidegate_workload_desired_replicas" "" Gauge ["namespace" "kind" "name"]
         "Replicas that the demand needs, within the bounds, before the HPA's stabilisation";
     WorkloadProblems "tidegate_workload_problems" "" Gauge ["reason"]
-        "Workloads with something wrong, by the reason of the Warning event";
+        "Workloads, Gateways and Calendars with something wrong, by the reason of the Warning event, on the replica that writes";
     OperatorWorkloads "tidegate_operator_workloads" "" Gauge []
         "Workloads that Tidegate scales";
     OperatorLeading "tidegate_operator_leading" "" Gauge []

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{calendar::Calendar, hash::fnv1a_32, workload::WorkloadRef};
 
@@ -40,7 +40,7 @@ const LONG: TimeDelta = TimeDelta::days(1);
 const ONE: TimeDelta = TimeDelta::nanoseconds(1);
 
 /// The position of an instant in a workload's hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Inside hours

@@ -20,6 +20,7 @@ mod hours;
 mod kafka;
 mod last;
 mod llm;
+mod look;
 mod neighbours;
 mod no_demand;
 mod traffic;
@@ -47,7 +48,7 @@ use self::{
     last::LastValues,
     traffic::of_traffic,
 };
-pub use self::{gates::Gates, hours::Clock, kafka::watch_consumers, no_demand::NoDemand};
+pub use self::{gates::Gates, hours::Clock, kafka::watch_consumers, look::Look, no_demand::NoDemand};
 pub(crate) use self::{
     kafka::KafkaNow,
     llm::{ModelNow, Routed},
@@ -108,7 +109,7 @@ impl Demands {
     }
 
     /// Returns the current time for business hours.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    pub fn now(&self) -> DateTime<Utc> {
         self.hours.now()
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tidegate_core::{
     beside::{Beside, Formula, KedaTrigger},
-    demand::{Desired, Need, desired},
+    demand::{Desired, Need},
     ids::{RouteRef, ServiceId},
     intent::{Bounds, Intent},
     measured::Measured,
@@ -33,6 +33,7 @@ pub use self::{
 };
 use crate::{
     demand::{Demand, Demands, NoDemand, of_clusters, parts, unknown_workload},
+    history::{Change, ToldChange},
     store::{Reading, SourceStatus},
 };
 
@@ -73,6 +74,8 @@ pub struct Explanation {
     pub notices: Vec<String>,
     /// The sources of signals
     pub sources: Vec<SourceStatus>,
+    /// The last changes of the number, oldest first
+    pub changes: Vec<ToldChange>,
 }
 
 /// Settings from the annotations, besides targets.
@@ -154,7 +157,7 @@ pub struct ExplainedReading {
 
 /// Explains why this workload has its replicas.
 pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explanation, UnknownWorkload> {
-    let workload = plan.workloads.get(id).ok_or_else(|| UnknownWorkload(unknown_workload(id, plan)))?;
+    let workload = plan.workloads.get(id).ok_or_else(|| unknown(id, plan))?;
     let mut explanation = Explanation {
         workload: id.clone(),
         intent: None,
@@ -170,6 +173,7 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
         problems: Vec::new(),
         notices: Vec::new(),
         sources: demands.signals().sources(),
+        changes: Vec::new(),
     };
     explanation
         .problems
@@ -200,7 +204,18 @@ pub fn explain(plan: &Plan, demands: &Demands, id: &WorkloadId) -> Result<Explan
     Ok(explanation)
 }
 
+/// Why a workload is not known: the ones in its namespace that are.
+pub fn unknown(id: &WorkloadId, plan: &Plan) -> UnknownWorkload {
+    UnknownWorkload(unknown_workload(id, plan))
+}
+
 impl Explanation {
+    /// Adds the last changes, oldest first.
+    #[must_use]
+    pub fn with_changes(self, changes: Vec<Change>) -> Self {
+        Self { changes: changes.into_iter().map(ToldChange::from).collect(), ..self }
+    }
+
     fn intends(&mut self, workload: &PlannedWorkload, intent: &Intent, plan: &Plan, demands: &Demands) {
         let Intent { scale_down_after, paused, .. } = *intent;
         let bounds = Bounds { min: intent.lowest(), ..intent.bounds };
@@ -209,15 +224,10 @@ impl Explanation {
         let trigger = Trigger::of_workload(&self.workload, intent);
         let group = trigger.kafka.as_ref().zip(demands.kafka_now(&trigger, plan).ok());
         self.kafka = group.map(|(kafka, now)| ExplainedKafka::new(&trigger, kafka, &now));
-        let mut needs: Vec<Need> = Vec::new();
-        for target in &trigger.targets {
-            let found = demands.demand(&trigger, *target, plan);
-            needs.extend(found.as_ref().ok().map(|demand| demand.need));
-            self.signals.push(of_signal(*target, found));
-        }
-        self.complete = needs.len() == trigger.targets.len();
-        let computed = intent.beside.formula.is_some();
-        self.desired = (!computed && !needs.is_empty()).then(|| desired(&needs, bounds));
+        let look = demands.look(&self.workload, intent, plan);
+        (self.complete, self.desired) = (look.is_complete(), look.desired);
+        let needs: Vec<Need> = look.signals.iter().filter_map(|(_, found)| Some(found.as_ref().ok()?.need)).collect();
+        self.signals.extend(look.signals.into_iter().map(|(target, found)| of_signal(target, found)));
         let most = self.kafka.as_ref().and_then(ExplainedKafka::most);
         if let Some(most) = most
             .filter(|most| needs.iter().any(|need| need.signal.family() == Family::Kafka && need.replicas() == *most))

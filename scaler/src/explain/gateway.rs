@@ -161,6 +161,24 @@ impl Display for GatewayExplanation {
 }
 
 impl GatewayExplanation {
+    /// The reason for the number, in one short sentence.
+    pub(crate) fn why(&self) -> String {
+        match self.scaling {
+            "daemon-set" => return "one runs per node".to_owned(),
+            "hpa" => return "an HPA decides, within bounds that follow hours".to_owned(),
+            _ => {}
+        }
+        let largest = self.signals.iter().max_by_key(|signal| signal.replicas);
+        match (self.signals.iter().find_map(|signal| signal.problem.as_ref()), largest) {
+            (Some(problem), _) => format!("not known: {problem}"),
+            (None, Some(ExplainedFleetSignal { signal, per_replica, value: Some(value), .. })) => {
+                format!("{value:.1} {} ÷ {per_replica} per proxy", signal.unit())
+            }
+            (None, _) if self.hours.is_some() => "its hours decide".to_owned(),
+            (None, _) => "it has no signal to scale on".to_owned(),
+        }
+    }
+
     fn answer(&self) -> String {
         let has = match &self.envoy_proxy {
             Some(object) => format!("It has {}, as {object} says", count(self.current)),

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use chrono::SecondsFormat;
 use tidegate_core::{
     demand::{Desired, Limit},
     intent::Bounds,
@@ -10,6 +11,8 @@ use tidegate_core::{
     signal::{Family, Signal},
     workload::WorkloadId,
 };
+
+use crate::history::Change;
 
 use super::{ExplainedCluster, ExplainedReading, ExplainedRoute, ExplainedSignal, Explanation};
 
@@ -37,6 +40,7 @@ impl Display for Explanation {
         self.traffic(f)?;
         section(f, "WHAT IS WRONG", &self.problems)?;
         section(f, "NOTES", &self.notices)?;
+        self.changes(f)?;
         self.sources(f)
     }
 }
@@ -203,6 +207,20 @@ impl Explanation {
             }
         }
         Ok(())
+    }
+
+    fn changes(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nLAST CHANGES (tidegate history has all)")?;
+        self.changes.iter().try_for_each(|told| {
+            let Change { at, from, to, .. } = told.change;
+            let number = |wanted: Option<u32>| wanted.map_or_else(|| "?".to_owned(), |wanted| wanted.to_string());
+            let numbers = if from == to { number(to) } else { format!("{} → {}", number(from), number(to)) };
+            let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            paragraph(f, "  ", &format!("{at} {numbers}: {} ({})", told.sentence, told.who))
+        })
     }
 
     fn sources(&self, f: &mut Formatter<'_>) -> fmt::Result {

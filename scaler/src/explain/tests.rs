@@ -256,6 +256,7 @@ async fn programs_get_the_same_in_camel_case() {
         "problems": [],
         "notices": [],
         "sources": [{ "name": "test", "lastSuccessSeconds": 0.0, "error": null }],
+        "changes": [],
     });
     assert_eq!(json, expected);
 }

@@ -9,11 +9,8 @@ use prometheus_client::{
     registry::Registry,
 };
 use tidegate_core::{
-    demand::{Need, desired},
-    intent::Bounds,
     metric::{Metric, unit},
     plan::Plan,
-    trigger::Trigger,
     workload::WorkloadId,
 };
 use tokio::sync::watch;
@@ -55,20 +52,16 @@ impl Collector for Workloads {
         let mut replicas: Vec<(Workload, u32)> = Vec::new();
         for (id, workload) in &plan.workloads {
             let Ok(intent) = &workload.intent else { continue };
-            let trigger = Trigger::of_workload(id, intent);
-            let before = values.len();
-            for target in &trigger.targets {
+            let look = self.demands.look(id, intent, &plan);
+            let complete = look.is_complete();
+            for (target, found) in look.signals {
                 let labels = labels(id, target.signal.metric_name());
                 targets.push((labels.clone(), target.per_replica.get()));
-                values.extend(self.demands.demand(&trigger, *target, &plan).ok().map(|demand| (labels, demand)));
+                values.extend(found.ok().map(|demand| (labels, demand)));
             }
-            let needs: Vec<Need> = values[before..].iter().map(|(_, demand)| demand.need).collect();
-            // What KEDA makes of them by a formula is not known here.
-            let computed = intent.beside.formula.is_some();
-            if !computed && !needs.is_empty() && needs.len() == trigger.targets.len() {
+            if let Some(desired) = look.desired.filter(|_| complete) {
                 let WorkloadId { namespace, kind, name } = id.clone();
-                let labels = Workload { namespace, kind: kind.as_str(), name };
-                replicas.push((labels, desired(&needs, Bounds { min: intent.lowest(), ..intent.bounds }).replicas));
+                replicas.push((Workload { namespace, kind: kind.as_str(), name }, desired.replicas));
             }
         }
         let demand = |(labels, demand): &(WorkloadSignal, Demand)| (labels.clone(), demand.need.value);

@@ -6,7 +6,7 @@ use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_http_query::{
     Client,
-    response::{Data, InstantVector, PromqlResult},
+    response::{Data, InstantVector, PromqlResult, RangeVector},
 };
 use reqwest::{Certificate, Identity, StatusCode};
 use serde::Deserialize;
@@ -87,7 +87,7 @@ impl Prometheus {
     }
 
     /// The name for messages: host and port.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
@@ -101,6 +101,20 @@ impl Prometheus {
         let rows = answer.data.as_vector().ok_or_else(|| format!("{promql}: wants a vector"))?;
         let row = |row: &InstantVector| Some((row.metric().get(label)?.clone(), row.sample().value()));
         Ok(rows.iter().filter_map(row).filter(|(_, value)| value.is_finite()).collect())
+    }
+
+    /// Runs a query for a range of time, and returns the values of each row by their seconds, by the value of one of its labels.
+    pub async fn series(&self, promql: &str, label: &str) -> Result<BTreeMap<String, BTreeMap<i64, f64>>, String> {
+        let answer = self.ask(promql).await?;
+        let rows = answer.data.as_matrix().ok_or_else(|| format!("{promql}: wants a matrix"))?;
+        let row = |row: &RangeVector| {
+            let values = row.samples().iter().filter(|sample| sample.value().is_finite());
+            Some((
+                row.metric().get(label)?.clone(),
+                values.map(|sample| (sample.timestamp() as i64, sample.value())).collect(),
+            ))
+        };
+        Ok(rows.iter().filter_map(row).collect())
     }
 
     /// Runs an instant query at the present time.
