@@ -136,6 +136,7 @@ it "token source prometheus asks for its URL" refuses "set prometheus.url" --set
 it "nothing listens for OTLP unless something pushes" lacks "4317"
 it "tokens that are pushed come through the Service" has "port: 4317" --set tokenSource=otlp
 it "pods that are pushed to know each other" has "--otlp-peers=tidegate.tidegate-system.svc:4317" --set source=otlp
+it "a pod that starts asks the others for the history" has "history-peers=tidegate.tidegate-system.svc:8080"
 it "a network policy lets proxies push" has "port: otlp" --set tokenSource=otlp,networkPolicy.enabled=true
 it "a key without a Secret asks for its name" \
     refuses "prometheus.secret.name is empty" --set prometheus.url=http://p --set prometheus.secret.caKey=ca.crt

@@ -1,11 +1,16 @@
-//! The admin server: liveness, readiness, metrics, savings, and why a workload has its replicas and a Gateway its proxies.
+//! The admin server: liveness, readiness, metrics, savings, and why a workload has its replicas and a Gateway its proxies, now and before.
 
-use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
+mod objects;
+mod problems;
+
+pub(crate) use self::problems::{KnownProblems, ProblemsAnswer, ToldProblem};
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -16,14 +21,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use prometheus_client::{encoding::text, registry::Registry};
-use serde::{Deserialize, Serialize};
-use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadId};
-use tidegate_scaler::{
-    demand::{Demands, NoDemand},
-    explain,
-    places::Places,
-    savings::Savings,
-};
+use tidegate_core::plan::Plan;
+use tidegate_scaler::{demand::Demands, history::History, overview::Overviews, places::Places, savings::Savings};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -31,7 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::version::Version;
+use crate::{elders, version::Version};
 
 /// One condition that readiness depends on, or that is shown for information.
 pub(crate) struct Check {
@@ -50,6 +49,9 @@ pub(crate) struct Admin {
     pub(crate) checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
     pub(crate) plan: watch::Receiver<Option<Arc<Plan>>>,
     pub(crate) demands: Arc<Demands>,
+    pub(crate) history: Arc<History>,
+    pub(crate) overviews: Overviews,
+    pub(crate) problems: Option<KnownProblems>,
 }
 
 /// Most connections at one time: enough for a kubelet, a Prometheus and some people.
@@ -66,16 +68,23 @@ const AFTER_ERROR: Duration = Duration::from_millis(100);
 /// Serves until `stop` is cancelled.
 pub(crate) async fn serve(address: SocketAddr, admin: Admin, stop: CancellationToken) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("--admin-address {address}"))?;
-    let router = Router::new()
+    answer(listener, router(admin), stop).await;
+    Ok(())
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/version", get(|| async { Json(Version::own()) }))
         .route("/metrics", get(metrics))
         .route("/savings", get(savings))
-        .route("/explain/{namespace}/{kind}/{name}", get(explain_object))
-        .with_state(Arc::new(admin));
-    answer(listener, router, stop).await;
-    Ok(())
+        .route("/explain/{namespace}/{kind}/{name}", get(objects::explain_object))
+        .route("/history/{namespace}/{kind}/{name}", get(objects::history))
+        .route(elders::PATH, get(objects::histories))
+        .route("/fleet", get(objects::fleet))
+        .route("/problems", get(problems::problems))
+        .with_state(Arc::new(admin))
 }
 
 /// Serves one request per connection, if it is sent in time.
@@ -139,89 +148,5 @@ async fn savings(State(admin): State<Arc<Admin>>) -> Response {
     Json(admin.savings.per_namespace()).into_response()
 }
 
-#[derive(Deserialize)]
-struct ExplainQuery {
-    #[serde(default)]
-    format: Format,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    #[default]
-    Json,
-    Page,
-}
-
-async fn explain_object(
-    State(admin): State<Arc<Admin>>,
-    Path((namespace, kind, name)): Path<(String, String, String)>,
-    Query(query): Query<ExplainQuery>,
-) -> Response {
-    let (plan, demands) = (admin.plan.borrow().clone(), &admin.demands);
-    let Some(plan) = plan else {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", NoDemand::NothingKnown)).into_response();
-    };
-    if kind == "gateway" {
-        let id = GatewayId { namespace, name };
-        return explained(explain::explain_gateway(&plan, demands, &id), &query.format);
-    }
-    match kind.parse() {
-        Ok(kind) => explained(explain::explain(&plan, demands, &WorkloadId { namespace, kind, name }), &query.format),
-        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    }
-}
-
-fn explained(explanation: Result<impl Display + Serialize, impl Display>, format: &Format) -> Response {
-    match (explanation, format) {
-        (Ok(explanation), Format::Page) => explanation.to_string().into_response(),
-        (Ok(explanation), Format::Json) => Json(explanation).into_response(),
-        (Err(unknown), _) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpSocket, TcpStream},
-    };
-
-    use super::*;
-
-    async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        socket.connect(to).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn half_requests_are_closed_in_seconds_and_livez_answers_meanwhile() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let router = Router::new().route("/livez", get(|| async { "ok\n" }));
-        tokio::spawn(answer(listener, router, stop.clone()));
-        let mut halves = Vec::new();
-        for _ in 0..300 {
-            let mut stream = connect([127, 0, 0, 2], address).await;
-            // A connection beyond the peer's limit is closed already.
-            let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await;
-            halves.push(stream);
-        }
-        let mut probe = connect([127, 0, 0, 3], address).await;
-        probe.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        probe.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let asked = Instant::now();
-        for mut half in halves {
-            let mut rest = Vec::new();
-            // An error means that the connection is closed, too.
-            let _ = timeout(2 * HEADERS, half.read_to_end(&mut rest)).await.unwrap();
-        }
-        assert!(asked.elapsed() < 2 * HEADERS);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ mod activator;
 mod calendar_import;
 mod cluster;
 mod color;
+mod fleet;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
@@ -24,11 +25,12 @@ pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand, kafka_clusters};
 pub(crate) use self::{
     activator::ActivatorArgs,
     calendar_import::CalendarImportArgs,
-    cluster::{ClusterArgs, InstalledArgs},
+    cluster::{ClusterArgs, InstalledArgs, ScopeArgs},
     color::ColorArgs,
+    fleet::{GetArgs, HistoryArgs, ProblemsArgs, SortBy, TopArgs},
     log::{LogArgs, init_quietly},
     manifests::{MigrateArgs, PatchFormat, RenderArgs, RoutesArgs},
-    output::Output,
+    output::{ListOutput, Output},
     people::{DemoArgs, ExplainArgs, SavingsArgs, WakeArgs},
     scale_kinds::ScaleKindArgs,
     service::{ControllerArgs, ScalerArgs, ServeArgs, ServiceArgs},
@@ -120,6 +122,24 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate explain deployment/task-api -n shop\n  tidegate explain gateway/web -n edge"
     )]
     Explain(ExplainArgs),
+    /// Says why a workload scaled yesterday: each change of its wanted number, and what it began with
+    #[command(
+        after_help = "Examples:\n  tidegate history deployment/task-api -n shop\n  tidegate history deployment/task-api --since 30d --prometheus-url http://127.0.0.1:9090"
+    )]
+    History(HistoryArgs),
+    /// Lists workloads and Gateways with what they want and have
+    #[command(
+        after_help = "Examples:\n  tidegate get -A\n  tidegate get gateways -o name\n  tidegate get deployment/task-api -o yaml -n shop"
+    )]
+    Get(GetArgs),
+    /// Shows all workloads and Gateways live: what they want, what they have, and why
+    #[command(after_help = "Examples:\n  tidegate top -A\n  tidegate top --sort-by missing --filter unknown -A")]
+    Top(TopArgs),
+    /// Lists all that is wrong, for as long as it is
+    #[command(
+        after_help = "Examples:\n  tidegate problems -A\n  tidegate problems -n shop -o json\n\nThe exit code is 1 while anything is wrong."
+    )]
+    Problems(ProblemsArgs),
     /// Shows when it is open, and imports holidays
     #[command(subcommand, disable_help_subcommand = true)]
     Calendar(CalendarCommand),

@@ -12,24 +12,30 @@ mod cluster;
 mod completion;
 mod crypto;
 mod demo;
+mod elders;
 mod exit;
 mod explain;
 #[cfg(test)]
 mod fixture;
+mod fleet;
 mod from_files;
+mod get;
+mod history;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manifests;
 mod migrate;
 mod object;
 mod paint;
+mod pods;
+mod problems;
 mod redraw;
 mod reference;
 mod run;
 mod savings;
-#[allow(dead_code, reason = "for `get`, `top` and `check`")]
 mod table;
 mod tidegate;
+mod top;
 mod version;
 mod wake;
 mod with_parent;
@@ -61,6 +67,10 @@ fn main() -> ExitCode {
             Command::Migrate(args) => migrate::migrate(&args),
             Command::Routes(args) => manifests::routes(args).await,
             Command::Explain(args) => explain::explain(args).await,
+            Command::History(args) => history::history(args).await,
+            Command::Get(args) => get::get(args).await,
+            Command::Top(args) => top::top(args).await,
+            Command::Problems(args) => problems::problems(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,
             Command::Calendar(CalendarCommand::Import(args)) => calendar::import(&args),
             #[cfg(feature = "kafka")]

@@ -24,7 +24,6 @@ pub(crate) struct ObjectRef {
 }
 
 /// The objects of a command that works on all of them where none is named.
-#[allow(dead_code, reason = "for `get` and `top`")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selected {
     All,

@@ -17,7 +17,6 @@ pub(crate) enum When {
     Never,
 }
 
-#[allow(dead_code, reason = "for `get`, `top` and `check`")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
     Bold = 1,

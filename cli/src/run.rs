@@ -21,6 +21,7 @@ use tidegate_operator::{
     endpoints,
     lease::{self, LeaseSettings},
     metrics::OperatorMetrics,
+    problems::ProblemBook,
     proxies::{self, Measure},
     sleep as sleep_by_hours,
     watch::{self as cluster_watch, WatchSettings, WatchState, Watches},
@@ -29,7 +30,9 @@ use tidegate_operator::{
 };
 use tidegate_scaler::{
     demand::{Demands, Gates, watch_consumers},
+    history::{History, record},
     metrics::{ScalerMetrics, register_workloads},
+    overview::Overviews,
     savings::{self, Savings},
     service::{Scaler, ServiceSettings, TlsSettings, serve},
     sources,
@@ -46,9 +49,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     activator::Hold,
-    admin::{self, Admin, Check},
+    admin::{self, Admin, Check, KnownProblems},
     args::{ScalerArgs, ServeArgs, ServiceArgs, Source},
     crypto::install_crypto,
+    elders,
     from_files::{self, Served},
 };
 
@@ -114,6 +118,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
         watches.register(&mut service.registry);
         let demands = service.measure(watches.plan(), None, false)?;
         service.answer(watches.plan(), &demands).await?;
+        service.remember(&demands, watches.plan(), || true);
         return service.admin(watches.plan(), demands, Some(watches), None).await;
     }
     let settings = ManifestSettings {
@@ -127,6 +132,7 @@ pub(crate) async fn scaler(args: ScalerArgs) -> Result<()> {
     let (_plan, plan) = watch::channel(Some(Arc::new(plan)));
     let demands = service.measure(plan.clone(), None, false)?;
     service.answer(plan.clone(), &demands).await?;
+    service.remember(&demands, plan.clone(), || true);
     service.admin(plan, demands, None, None).await?;
     match problems.len() {
         0 => Ok(()),
@@ -159,6 +165,9 @@ struct Service {
     args: ServeArgs,
     registry: Registry,
     savings: Savings,
+    history: Arc<History>,
+    /// What is wrong, in a process that writes to the cluster
+    problems: Option<KnownProblems>,
     parts: JoinSet<Result<()>>,
     stop: CancellationToken,
 }
@@ -167,7 +176,8 @@ impl Service {
     fn new(args: ServeArgs) -> Self {
         let mut registry = Registry::default();
         let savings = Savings::register(&mut registry);
-        Self { args, registry, savings, parts: JoinSet::new(), stop: CancellationToken::new() }
+        let (history, parts, stop) = (Arc::default(), JoinSet::new(), CancellationToken::new());
+        Self { args, registry, savings, history, problems: None, parts, stop }
     }
 
     /// Adds a part, which runs until the service stops. If it ends earlier, it ends the service.
@@ -227,9 +237,17 @@ impl Service {
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
+        let problems = ProblemBook::default();
+        problems.register(&mut self.registry);
+        self.problems = Some(KnownProblems { book: problems.clone(), leadership: leadership.clone() });
+        let book = problems.clone();
         self.part(async move {
             while changes.changed().await {
                 shown.leads(changes.may_write());
+                if !changes.may_write() {
+                    // Another replica knows better.
+                    book.clear();
+                }
             }
         });
         let context = OperatorContext {
@@ -237,6 +255,7 @@ impl Service {
             watches,
             stop: self.stop.clone(),
             instance: lease.holder.clone(),
+            problems,
         };
         self.part(calendars::run(context.clone()));
         self.part(sleep_by_hours::run(context.clone(), lease.release()));
@@ -247,7 +266,9 @@ impl Service {
         let of_bursts = Arc::clone(demands);
         let found = Arc::new(move |plan: &Plan| of_bursts.bursts(plan));
         self.part(workloads::add_replicas(found, context.clone(), metrics.clone()));
-        self.count_savings(demands, context.watches.plan(), move || leadership.may_write());
+        let leads = leadership.clone();
+        self.count_savings(demands, context.watches.plan(), move || leads.may_write());
+        self.remember(demands, context.watches.plan(), move || leadership.may_write());
         self.part(scaled_objects(client.clone(), context.clone(), scaler, lease.clone(), metrics));
         self.part(lease::compete(client, lease, term, self.stop.clone()));
         context
@@ -300,6 +321,20 @@ impl Service {
         self.part(savings::run(savings, demands, plan, leads, stop));
     }
 
+    /// Starts to remember why wanted numbers change, with a line in the log for each while it `logs`.
+    fn remember(
+        &mut self,
+        demands: &Arc<Demands>,
+        plan: watch::Receiver<Option<Arc<Plan>>>,
+        logs: impl Fn() -> bool + Send + 'static,
+    ) {
+        if let Some(host) = self.args.history_peers.clone() {
+            // It ends before the service does, which is no error.
+            tokio::spawn(elders::recall(Arc::clone(&self.history), host, self.stop.clone()));
+        }
+        self.part(record(Arc::clone(&self.history), Arc::clone(demands), plan, logs, self.stop.clone()));
+    }
+
     /// Starts the admin server, and waits until the process should stop.
     async fn admin(
         mut self,
@@ -312,7 +347,16 @@ impl Service {
         let checks = Box::new(move || {
             checks(watches.as_ref(), &signals).into_iter().chain(hold.as_ref().map(Hold::check)).collect()
         });
-        let admin = Admin { registry: self.registry, savings: self.savings, checks, plan, demands };
+        let admin = Admin {
+            registry: self.registry,
+            savings: self.savings,
+            checks,
+            plan,
+            demands,
+            history: self.history,
+            overviews: Overviews::default(),
+            problems: self.problems,
+        };
         let (address, stop) = (self.args.admin_address, self.stop.clone());
         self.parts.spawn(admin::serve(address, admin, stop));
 

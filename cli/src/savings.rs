@@ -7,12 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 use tidegate_scaler::{savings::Saved, sources::prometheus::Prometheus};
 
-use crate::{args::SavingsArgs, cluster::Cluster, crypto::install_crypto, exit::Exit, tidegate::Tidegate};
+use crate::{args::SavingsArgs, cluster::Cluster, crypto::install_crypto, pods, tidegate::Tidegate};
 
 const HOUR: f64 = 3600.0;
 const GIB: f64 = (1u64 << 30) as f64;
@@ -114,27 +112,14 @@ async fn of_pods(args: &SavingsArgs) -> Result<BTreeMap<String, Saved>> {
         return Ok(Tidegate::connect(&args.cluster, &args.installed).await?.json("/savings").await?);
     }
     let cluster = Cluster::connect(&args.cluster).await?;
-    let namespace = &args.installed.system_namespace;
-    let of_tidegate = ListParams::default()
-        .labels(&format!("app.kubernetes.io/name=tidegate,app.kubernetes.io/instance={}", args.release));
-    let api = Api::<Pod>::namespaced(cluster.client(), namespace);
-    let pods = cluster.ask(api.list(&of_tidegate)).await?;
-    if pods.items.is_empty() {
-        let where_it_is = "--system-namespace and --release say where it is";
-        return Err(Exit::NoAnswer.with(format!("no pod of Tidegate in namespace {namespace}: {where_it_is}")).into());
-    }
+    let of_pods: Vec<BTreeMap<String, Saved>> =
+        pods::ask_each(&cluster, &args.installed.system_namespace, &args.release, args.admin_port, "/savings").await?;
     let mut sum = BTreeMap::<String, Saved>::new();
-    for pod in &pods.items {
-        let name = pod.name_any();
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{}/proxy/savings", args.admin_port);
-        let answer = cluster.get(&path).await?.text().with_context(|| format!("pod {name}"))?;
-        let of_pod: BTreeMap<String, Saved> = serde_json::from_str(&answer).with_context(|| format!("pod {name}"))?;
-        for (namespace, saved) in of_pod {
-            let row = sum.entry(namespace).or_default();
-            row.replica_seconds += saved.replica_seconds;
-            row.cpu_core_seconds += saved.cpu_core_seconds;
-            row.memory_byte_seconds += saved.memory_byte_seconds;
-        }
+    for (namespace, saved) in of_pods.into_iter().flatten() {
+        let row = sum.entry(namespace).or_default();
+        row.replica_seconds += saved.replica_seconds;
+        row.cpu_core_seconds += saved.cpu_core_seconds;
+        row.memory_byte_seconds += saved.memory_byte_seconds;
     }
     Ok(sum)
 }

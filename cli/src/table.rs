@@ -18,7 +18,7 @@ pub(crate) struct Cell {
 }
 
 impl Table {
-    pub(crate) fn new<const N: usize>(heading: [&str; N]) -> Self {
+    pub(crate) fn new<'a>(heading: impl IntoIterator<Item = &'a str>) -> Self {
         Self { rows: vec![heading.into_iter().map(Cell::from).collect()] }
     }
 

@@ -6,7 +6,7 @@ use tidegate_core::{event::Notice, plan::Plan};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{events::Events, watch::Watches, writer::Writer};
+use crate::{events::Events, problems::ProblemBook, watch::Watches, writer::Writer};
 
 /// The context of each part of the operator. Clones share it.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Context {
     pub stop: CancellationToken,
     /// The name under which events are reported
     pub instance: String,
+    /// What is wrong now
+    pub problems: ProblemBook,
 }
 
 /// A level-triggered part of the operator: only the present state decides, so a missed change does no harm.
@@ -33,7 +35,7 @@ pub(crate) trait Pass {
 impl Context {
     /// Events of one kind of notice, written as this replica.
     pub fn events<N: Notice>(&self) -> Events<N> {
-        Events::new(self.writer.clone(), &self.instance)
+        Events::new(self.writer.clone(), &self.instance, self.problems.page())
     }
 
     /// Runs a part whenever the Plan or the leadership changes, and when it asks for it; `idle` is the longest pause.

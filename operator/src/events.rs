@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -25,6 +26,7 @@ use tidegate_core::{event::Notice, hash::fnv1a_64};
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    problems::{Page, StandingProblem},
     watch::resource::preferred,
     writer::{Unwritten, Writer},
 };
@@ -42,6 +44,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 pub struct Events<N> {
     writer: Writer,
     instance: String,
+    problems: Page,
     /// The notices that are true of each object: since when, and when each was last written
     known: HashMap<String, HashMap<N, State>>,
 }
@@ -53,9 +56,9 @@ struct State {
 }
 
 impl<N: Notice> Events<N> {
-    /// Events reported by this pod.
-    pub fn new(writer: Writer, instance: &str) -> Self {
-        Self { writer, instance: instance.to_owned(), known: HashMap::new() }
+    /// Events reported by this pod, whose warnings stand in `problems` for as long as they are true.
+    pub(crate) fn new(writer: Writer, instance: &str, problems: Page) -> Self {
+        Self { writer, instance: instance.to_owned(), problems, known: HashMap::new() }
     }
 
     /// Takes all notices that are true now, of every object; writes those that are due, and forgets objects that are not among these.
@@ -69,7 +72,29 @@ impl<N: Notice> Events<N> {
             pending |= more;
         }
         self.known.retain(|object, _| objects.contains(object));
+        self.note();
         (told, pending)
+    }
+
+    /// Notes all warnings that are true now, less those that may be about to pass.
+    fn note(&self) {
+        let (now, time) = (Instant::now(), Utc::now());
+        let of_object = |(object, notices): (&String, &HashMap<N, State>)| {
+            let [kind, namespace, name] = parts(object);
+            let warnings = notices.iter().filter(|(notice, state)| {
+                notice.reason().is_warning() && (state.told.is_some() || has_settled(*notice, state, now))
+            });
+            let problem = |(notice, state): (&N, &State)| StandingProblem {
+                namespace: namespace.to_owned(),
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                reason: notice.reason().as_str().to_owned(),
+                message: notice.to_string(),
+                since: Some(time - now.duration_since(state.since)),
+            };
+            warnings.map(problem).collect::<Vec<_>>()
+        };
+        self.problems.set(self.known.iter().flat_map(of_object).collect());
     }
 
     async fn tell(&mut self, object: &ObjectReference, notices: &[N]) -> (u64, bool) {
@@ -145,8 +170,13 @@ impl<N: Notice> Events<N> {
 fn is_due<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
     match state.told {
         Some(told) => notice.reason().is_warning() && now.duration_since(told) >= AGAIN,
-        None => !notice.reason().may_pass() || now.duration_since(state.since) >= SETTLE,
+        None => has_settled(notice, state, now),
     }
+}
+
+/// Whether it is no problem that is about to pass by itself.
+fn has_settled<N: Notice>(notice: &N, state: &State, now: Instant) -> bool {
+    !notice.reason().may_pass() || now.duration_since(state.since) >= SETTLE
 }
 
 /// The object that events are about; `namespace` is empty for a cluster-scoped one.
@@ -166,6 +196,12 @@ pub(crate) fn reference(kind: Kind, namespace: &str, name: &str, uid: Option<Str
 fn key(object: &ObjectReference) -> String {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     format!("{}/{}/{}", text(&object.kind), text(&object.namespace), text(&object.name))
+}
+
+/// Kind, namespace and name of a key, none of which contains a slash.
+fn parts(key: &str) -> [&str; 3] {
+    let mut parts = key.splitn(3, '/');
+    [(); 3].map(|()| parts.next().unwrap_or_default())
 }
 
 /// The name of an event, in the form of the API server's own: the object's name, a dot, and 16 hexadecimal digits.

@@ -8,6 +8,7 @@ pub(crate) use self::api_server::{ApiServer, Scenario};
 use crate::{
     context::Context,
     lease::{Term, term},
+    problems::ProblemBook,
     watch::Watches,
     writer::Writer,
 };
@@ -17,6 +18,7 @@ pub(crate) fn context() -> (ApiServer, Term, Context) {
     let (server, (term, leadership)) = (ApiServer::default(), term());
     let watches = Watches::default();
     let writer = Writer::new(server.client(), leadership, watches.resources());
-    let context = Context { watches, writer, stop: CancellationToken::new(), instance: "pod".to_owned() };
+    let (stop, instance, problems) = (CancellationToken::new(), "pod".to_owned(), ProblemBook::default());
+    let context = Context { watches, writer, stop, instance, problems };
     (server, term, context)
 }

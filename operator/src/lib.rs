@@ -9,6 +9,7 @@ pub mod events;
 mod fixture;
 pub mod lease;
 pub mod metrics;
+pub mod problems;
 pub mod proxies;
 pub mod sleep;
 pub mod watch;

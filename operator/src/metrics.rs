@@ -25,12 +25,6 @@ pub struct OperatorMetrics {
     writes: Family<Outcome, Counter<u64, AtomicU64>>,
     events: Counter<u64, AtomicU64>,
     bursts: Counter<u64, AtomicU64>,
-    problems: Family<Reason, Gauge<i64, AtomicI64>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
 }
 
 impl OperatorMetrics {
@@ -42,9 +36,7 @@ impl OperatorMetrics {
             writes: Family::default(),
             events: Counter::default(),
             bursts: Counter::default(),
-            problems: Family::default(),
         };
-        register(registry, Metric::WorkloadProblems, metrics.problems.clone());
         register(registry, Metric::OperatorWorkloads, metrics.workloads.clone());
         register(registry, Metric::OperatorLeading, metrics.leading.clone());
         register(registry, Metric::OperatorScaledObjectWrites, metrics.writes.clone());
@@ -60,12 +52,6 @@ impl OperatorMetrics {
 
     pub(crate) fn managed(&self, workloads: usize) {
         self.workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
-    }
-
-    /// Sets the reasons of all current problems.
-    pub(crate) fn problems(&self, reasons: impl Iterator<Item = &'static str>) {
-        self.problems.clear();
-        reasons.for_each(|reason| _ = self.problems.get_or_create(&Reason { reason }).inc());
     }
 
     pub(crate) fn write(&self, succeeded: bool) {

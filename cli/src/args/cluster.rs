@@ -47,7 +47,6 @@ pub(crate) struct NamespaceArgs {
 }
 
 /// The namespace of the objects, or all.
-#[allow(dead_code, reason = "for `get`, `top` and `problems`")]
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ScopeArgs {
     #[command(flatten)]

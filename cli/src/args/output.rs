@@ -16,7 +16,6 @@ pub(crate) enum Output {
 }
 
 /// A list of objects.
-#[allow(dead_code, reason = "for `get`, `top` and `problems`")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListOutput {
     Table,
@@ -44,7 +43,6 @@ impl Output {
     }
 }
 
-#[allow(dead_code, reason = "for `get`, `top` and `problems`")]
 impl ListOutput {
     /// The format for programs, unless the list is for people or of names.
     pub(crate) fn format(self) -> Option<Format> {

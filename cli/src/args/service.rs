@@ -170,6 +170,10 @@ pub(crate) struct ServeArgs {
     /// Where /livez, /readyz, /metrics and /explain are served (HTTP)
     #[arg(long, env = "TIDEGATE_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
     pub(crate) admin_address: SocketAddr,
+    /// A host name that resolves to the addresses of all replicas of Tidegate, with the port of their admin servers: one that starts asks the others
+    /// for the history of workloads
+    #[arg(long, env = "TIDEGATE_HISTORY_PEERS", value_name = "HOST:PORT")]
+    pub(crate) history_peers: Option<String>,
     /// Certificate chain (PEM) of the gRPC server; read again when it changes
     #[arg(long, env = "TIDEGATE_TLS_CERT_FILE", value_name = "FILE", requires = "tls_key_file")]
     pub(crate) tls_cert_file: Option<PathBuf>,

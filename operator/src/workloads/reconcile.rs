@@ -13,12 +13,7 @@ use tidegate_cluster::{
     Bearer, Kind, Misplaced, Objects, PAUSED_REPLICAS,
     scaling::{Settings, WorkloadNotice, no_effect},
 };
-use tidegate_core::{
-    event::{Notice, Reason},
-    plan::Plan,
-    problem::Problem,
-    workload::WorkloadId,
-};
+use tidegate_core::{plan::Plan, problem::Problem, workload::WorkloadId};
 use tokio::time::Instant;
 
 use super::{
@@ -113,10 +108,7 @@ impl Reconciler {
             notices.entry(id).or_default().push(WorkloadNotice::NoEffect(what));
         }
         self.metrics.managed(plan.workloads.len());
-        let wrong = notices.values().flatten().filter(|notice| notice.reason().is_warning());
         let misplaced = watches.objects(Objects::misplaced);
-        let misplaced_too = misplaced.iter().map(|_| Reason::Misplaced);
-        self.metrics.problems(wrong.map(Notice::reason).chain(misplaced_too).map(Reason::as_str));
         let of_namespaces = watches.objects(|objects| {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
