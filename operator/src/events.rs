@@ -251,6 +251,41 @@ mod tests {
         assert_eq!(written, [(0, &2), (24, &1), (48, &1)]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_stands_in_the_book_for_as_long_as_it_is_and_not_while_it_may_pass() {
+        let (_server, term, context) = context();
+        let mut events = context.events();
+        let object = ObjectReference { name: Some("api".to_owned()), ..ObjectReference::default() };
+        let all = [Word("wrong", Reason::NoSignal), Word("young", Reason::NoEnvoyProxy), Word("news", Reason::Paused)];
+        let standing = || context.problems.all().into_iter().map(|problem| problem.message).collect::<Vec<_>>();
+        term.begin();
+        events.publish_all(vec![(object.clone(), all.to_vec())]).await;
+        assert_eq!(standing(), ["wrong"]);
+        advance(Duration::from_secs(7200)).await;
+        term.begin();
+        events.publish_all(vec![(object.clone(), all.to_vec())]).await;
+        assert_eq!(standing(), ["young", "wrong"], "longer than the API server keeps events");
+        let since: Vec<_> = context.problems.all().iter().map(|problem| Utc::now() - problem.since.unwrap()).collect();
+        assert!(since.iter().all(|since| since.num_seconds() >= 7199), "{since:?}");
+        events.publish_all(vec![(object, vec![Word("news", Reason::Paused)])]).await;
+        assert_eq!(standing(), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_does_not_lead_any_more_forgets_what_was_wrong_and_the_parts_do_not_forget_for_each_other() {
+        let (_server, _term, context) = context();
+        let object = |name: &str| ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };
+        let (mut one, mut other) = (context.events(), context.events());
+        let wrong = || vec![Word("wrong", Reason::NoSignal)];
+        one.publish_all(vec![(object("api"), wrong())]).await;
+        other.publish_all(vec![(object("web"), wrong())]).await;
+        assert_eq!(context.problems.all().len(), 2);
+        one.publish_all(Vec::new()).await;
+        assert_eq!(context.problems.all().len(), 1);
+        context.problems.clear();
+        assert_eq!(context.problems.all(), []);
+    }
+
     #[test]
     fn an_event_has_the_same_name_in_every_version() {
         let object = ObjectReference { name: Some("api".to_owned()), ..ObjectReference::default() };
