@@ -1,9 +1,14 @@
 //! The admin server: liveness, readiness, metrics, savings, and why a workload has its replicas and a Gateway its proxies, now and before.
 
+mod deadline;
+mod live;
 mod objects;
 mod problems;
 
-pub(crate) use self::problems::{KnownProblems, ProblemsAnswer, ToldProblem};
+pub(crate) use self::{
+    live::Streams,
+    problems::{KnownProblems, ProblemsAnswer, ToldProblem},
+};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,11 +16,15 @@ use anyhow::{Context, Result};
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{Request, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -23,14 +32,11 @@ use hyper_util::{
 use prometheus_client::{encoding::text, registry::Registry};
 use tidegate_core::plan::Plan;
 use tidegate_scaler::{demand::Demands, history::History, overview::Overviews, places::Places, savings::Savings};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{elders, version::Version};
+use self::deadline::Deadline;
+use crate::{dashboard, elders, version::Version};
 
 /// One condition that readiness depends on, or that is shown for information.
 pub(crate) struct Check {
@@ -51,6 +57,7 @@ pub(crate) struct Admin {
     pub(crate) demands: Arc<Demands>,
     pub(crate) history: Arc<History>,
     pub(crate) overviews: Overviews,
+    pub(crate) streams: Streams,
     pub(crate) problems: Option<KnownProblems>,
 }
 
@@ -60,7 +67,7 @@ const MOST: usize = 256;
 const MOST_OF_PEER: usize = 32;
 /// Timeout for a request's head, which comes in one packet.
 const HEADERS: Duration = Duration::from_secs(5);
-/// Timeout for a whole connection. Answers come from memory, so only a slow reader needs it.
+/// Timeout for a whole connection, or for each part of a stream. Answers come from memory, so only a slow reader needs it.
 const ANSWERED: Duration = Duration::from_secs(30);
 /// Delay after an error such as "too many open files", which would only repeat if accepting were retried at once.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -83,7 +90,10 @@ fn router(admin: Admin) -> Router {
         .route("/history/{namespace}/{kind}/{name}", get(objects::history))
         .route(elders::PATH, get(objects::histories))
         .route("/fleet", get(objects::fleet))
+        .route("/fleet/live", get(live::live))
+        .route("/calendars", get(objects::calendars))
         .route("/problems", get(problems::problems))
+        .merge(dashboard::routes())
         .with_state(Arc::new(admin))
 }
 
@@ -99,14 +109,20 @@ async fn answer(listener: TcpListener, router: Router, stop: CancellationToken) 
         match accepted {
             Ok((stream, peer)) => {
                 let Some(place) = places.take(peer.ip()) else { continue };
+                let (service, deadline) = (service.clone(), Deadline::new(ANSWERED));
+                let extended = deadline.clone();
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(extended.clone());
+                    service.call(request)
+                });
                 let serving = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADERS)
                     .keep_alive(false)
-                    .serve_connection(TokioIo::new(stream), service.clone());
+                    .serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(async move {
                     // A peer that disconnects, or takes too long, is no error of ours.
-                    let _ = timeout(ANSWERED, serving).await;
+                    deadline.enforce(serving).await;
                     drop(place);
                 });
             }

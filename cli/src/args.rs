@@ -27,7 +27,7 @@ pub(crate) use self::{
     calendar_import::CalendarImportArgs,
     cluster::{ClusterArgs, InstalledArgs, ScopeArgs},
     color::ColorArgs,
-    fleet::{GetArgs, HistoryArgs, ProblemsArgs, SortBy, TopArgs},
+    fleet::{DashboardArgs, GetArgs, HistoryArgs, ProblemsArgs, SortBy, TopArgs},
     log::{LogArgs, init_quietly},
     manifests::{MigrateArgs, PatchFormat, RenderArgs, RoutesArgs},
     output::{ListOutput, Output},
@@ -135,6 +135,11 @@ pub(crate) enum Command {
     /// Shows all workloads and Gateways live: what they want, what they have, and why
     #[command(after_help = "Examples:\n  tidegate top -A\n  tidegate top --sort-by missing --filter unknown -A")]
     Top(TopArgs),
+    /// Opens a page with all of it: fleet, history, Calendars, savings and problems
+    #[command(
+        after_help = "Examples:\n  tidegate dashboard\n  tidegate dashboard --port 8090 --no-open\n\nThe page is served on this machine alone, and asks Tidegate through the API server."
+    )]
+    Dashboard(DashboardArgs),
     /// Lists all that is wrong, for as long as it is
     #[command(
         after_help = "Examples:\n  tidegate problems -A\n  tidegate problems -n shop -o json\n\nThe exit code is 1 while anything is wrong."

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::{
     body::{Body, to_bytes},
-    http::{Request, Result as HttpResult, StatusCode, header},
+    http::{Request, Response, Result as HttpResult, StatusCode, header},
 };
 use kube::{Api, Client, Config, api::DynamicObject, core::Status};
 use serde::Deserialize;
@@ -110,6 +110,13 @@ impl Cluster {
     /// Gets a path, and returns the answer whatever its status is.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.send(path, Request::get(path).body(kube::client::Body::empty())).await
+    }
+
+    /// Gets a path, and returns the answer before its body has come, which may have no end.
+    pub(crate) async fn open(&self, path: &str) -> Result<Response<kube::client::Body>, Failure> {
+        let request = Request::get(path).body(kube::client::Body::empty());
+        let request = request.map_err(|error| Exit::Usage.with(format!("{path}: {error}")))?;
+        self.ask(self.client.send(request)).await
     }
 
     /// Creates an object that is an answer in itself, such as a review of access.

@@ -128,6 +128,9 @@ impl Fixture {
 }
 
 fn failure(status: StatusCode, message: &str) -> String {
-    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": status.as_u16()})
+    // An API server's reasons are the names of its codes without the spaces: NotFound, Forbidden.
+    let reason = status.canonical_reason().unwrap_or_default().replace(' ', "");
+    let code = status.as_u16();
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code})
         .to_string()
 }

@@ -11,6 +11,7 @@ mod check;
 mod cluster;
 mod completion;
 mod crypto;
+mod dashboard;
 mod demo;
 mod elders;
 mod exit;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
             Command::History(args) => history::history(args).await,
             Command::Get(args) => get::get(args).await,
             Command::Top(args) => top::top(args).await,
+            Command::Dashboard(args) => dashboard::dashboard(args).await,
             Command::Problems(args) => problems::problems(args).await,
             Command::Calendar(CalendarCommand::Show(args)) => calendar::show(&args).await,
             Command::Calendar(CalendarCommand::Import(args)) => calendar::import(&args),

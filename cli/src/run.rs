@@ -355,6 +355,7 @@ impl Service {
             demands,
             history: self.history,
             overviews: Overviews::default(),
+            streams: admin::Streams::default(),
             problems: self.problems,
         };
         let (address, stop) = (self.args.admin_address, self.stop.clone());

@@ -1,6 +1,7 @@
 //! All workloads and Gateways at a glance: one row each, with the number that is wanted and why.
 
 mod gateways;
+mod weeks;
 mod workloads;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tidegate_core::{
 };
 use tokio::time::{Duration, Instant};
 
+pub use self::weeks::{Day, Part, Week, weeks};
 use crate::{
     demand::Demands,
     history::{History, Limit},

@@ -14,14 +14,27 @@ use axum::{
 use futures::stream;
 use serde::Serialize;
 use tidegate_scaler::overview::{Overview, OverviewRow};
-use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::sleep};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::sleep,
+};
 
 use super::{Admin, deadline::Deadline};
 
 /// Between two events.
 const EVERY: Duration = Duration::from_secs(2);
 /// Most streams at one time: each compares all rows at each event.
-pub(super) const MOST: usize = 16;
+const MOST: usize = 16;
+
+/// The places of readers.
+pub(crate) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST)))
+    }
+}
 
 /// What an event brings.
 #[derive(Serialize)]
@@ -44,7 +57,7 @@ struct Stream {
 }
 
 pub(super) async fn live(State(admin): State<Arc<Admin>>, Extension(deadline): Extension<Deadline>) -> Response {
-    let Ok(place) = Arc::clone(&admin.streams).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&admin.streams.0).try_acquire_owned() else {
         return (StatusCode::TOO_MANY_REQUESTS, format!("{MOST} pages are open: close one\n")).into_response();
     };
     let stream = Stream { admin, told: None, deadline, _place: place };

@@ -11,7 +11,7 @@ use axum::{
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{fleet::GatewayId, plan::Plan, workload::WorkloadId};
-use tidegate_scaler::{demand::NoDemand, explain, history::HistoryAnswer};
+use tidegate_scaler::{demand::NoDemand, explain, history::HistoryAnswer, overview::weeks};
 use tokio::task::spawn_blocking;
 
 use super::Admin;
@@ -131,6 +131,14 @@ pub(super) async fn fleet(
     let failed = |error: &dyn Display| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let json = made.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+/// The week of each Calendar and of all other hours that are in use.
+pub(super) async fn calendars(State(admin): State<Arc<Admin>>) -> Result<Response, Refusal> {
+    let (plan, now) = (admin.plan()?, admin.demands.now());
+    let made = spawn_blocking(move || weeks(&plan, now)).await;
+    made.map(|weeks| Json(weeks).into_response())
+        .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 impl Admin {

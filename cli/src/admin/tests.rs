@@ -14,6 +14,7 @@ use tidegate_scaler::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    time::timeout,
 };
 use tokio_util::sync::DropGuard;
 
@@ -81,6 +82,7 @@ async fn served(problems: Option<KnownProblems>) -> Served {
         demands: Arc::new(demands),
         history: Arc::clone(&history),
         overviews: Overviews::default(),
+        streams: Streams::default(),
         problems,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -85,6 +85,23 @@ pub(crate) enum SortBy {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct DashboardArgs {
+    /// The port on this machine; 0 takes a free one
+    #[arg(long, default_value = "0", value_name = "PORT")]
+    pub(crate) port: u16,
+    /// Do not open a browser: only print the address
+    #[arg(long)]
+    pub(crate) no_open: bool,
+    #[command(flatten)]
+    pub(crate) installed: InstalledArgs,
+    /// The port of its admin server
+    #[arg(long, default_value = "8080", value_name = "PORT", help_heading = "Tidegate")]
+    pub(crate) admin_port: u16,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct ProblemsArgs {
     #[command(flatten)]
     pub(crate) scope: ScopeArgs,

@@ -63,9 +63,7 @@ impl Asked {
     fn silent(&self, error: &kube::Error) -> Failure {
         let causes: Vec<_> = causes(error).collect();
         let io = causes.iter().find_map(|cause| cause.downcast_ref::<io::Error>());
-        let tls = causes.iter().find_map(|cause| cause.downcast_ref::<rustls::Error>());
-        let within = io.and_then(|error| error.get_ref()).and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        if let Some(error) = tls.or(within) {
+        if let Some(error) = causes.iter().find_map(|cause| of_tls(*cause)) {
             return Exit::NoAnswer.with(format!(
                 "no TLS connection to {self}: {error}; look at certificate-authority and tls-server-name of the kubeconfig"
             ));
@@ -83,6 +81,12 @@ impl Asked {
             }
         }
     }
+}
+
+/// The error of TLS that this one is, or that it wraps: an I/O error gives what it wraps not as its source, but that one's source.
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = || of_tls(error.downcast_ref::<io::Error>()?.get_ref()?);
+    error.downcast_ref().or_else(wrapped)
 }
 
 /// The error, and what caused it.

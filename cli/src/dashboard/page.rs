@@ -8,7 +8,8 @@ use axum::{
 };
 
 /// Nothing but the files below is loaded, and nothing may show them in a frame.
-const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -56,7 +57,9 @@ mod tests {
     #[test]
     fn each_file_that_a_file_names_is_served() {
         for (path, _, content) in FILES {
-            let relative = content.split(['"', '\'']).filter_map(|text| text.strip_prefix("./").or(text.strip_prefix("dashboard/")));
+            let relative = content
+                .split(['"', '\''])
+                .filter_map(|text| text.strip_prefix("./").or(text.strip_prefix("dashboard/")));
             for name in relative {
                 let wanted = format!("/dashboard/{name}");
                 assert!(FILES.iter().any(|(path, ..)| *path == wanted), "{path} names {name}");

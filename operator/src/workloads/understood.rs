@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidegate_core::{
     beside::KedaTrigger,
-    intent::{Bounds, Intent},
+    intent::Intent,
     plan::PlannedWorkload,
     signal::{Family, Signal, Target},
 };
@@ -25,7 +25,7 @@ pub(super) fn understood(workload: &PlannedWorkload) -> Option<String> {
         parts.push(format!("KEDA's {}", list(&triggers)));
     }
     let hours = workload.schedule.is_some();
-    let Bounds { min, max } = Bounds { min: intent.lowest(), ..intent.bounds };
+    let (min, max) = (intent.floor(), intent.bounds.max);
     match (parts.is_empty(), hours) {
         (true, false) => None,
         (true, true) if intent.adopts => {

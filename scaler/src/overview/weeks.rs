@@ -71,9 +71,9 @@ pub fn weeks(plan: &Plan, now: DateTime<Utc>) -> Vec<Week> {
         let users = users.get(name.as_str()).copied().unwrap_or_default();
         Week::new(name.clone(), &known.calendar, &known.holidays, users, now)
     });
-    let own = own.into_iter().map(|((hours, _), (calendar, users))| {
-        Week::new(hours, calendar, &Holidays::default(), users, now)
-    });
+    let own = own
+        .into_iter()
+        .map(|((hours, _), (calendar, users))| Week::new(hours, calendar, &Holidays::default(), users, now));
     named.chain(own).collect()
 }
 
@@ -82,7 +82,7 @@ fn schedules(plan: &Plan) -> impl Iterator<Item = (Option<&str>, &Schedule)> {
     let workloads = plan.workloads.values().map(|workload| (workload.calendar.as_deref(), workload.schedule.as_ref()));
     let gateways = plan.fleets.iter().flat_map(|fleet| fleet.gateways.values());
     let gateways = gateways.map(|gateway| (gateway.calendar.as_deref(), gateway.schedule.as_ref()));
-    workloads.chain(gateways).filter_map(|(name, schedule)| Some((name, schedule?)))
+    workloads.chain(gateways).filter_map(|(name, schedule)| Some((name, &**schedule?)))
 }
 
 fn written(calendar: &Calendar) -> (String, String) {

@@ -220,6 +220,8 @@ pub fn task_api(name: &str, annotations: &[(&str, &str)]) -> String {
           args: [--http=$(POD_IP):8000, --grpc=$(POD_IP):9000, --tcp=$(POD_IP):7000, --service-time=5ms, --concurrency=50]
           env:
             - {{name: POD_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
+          # Without it a pod is ready before it listens, and what Envoy sends it then is lost.
+          readinessProbe: {{httpGet: {{path: /healthz, port: 8000}}, periodSeconds: 5}}
 ---
 apiVersion: v1
 kind: Service

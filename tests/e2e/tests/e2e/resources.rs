@@ -16,7 +16,11 @@ impl Cpu<'_> {
     /// Has every pod that exists now use this much; those that follow use next to nothing.
     async fn is(&self, usage: &str) -> Result<()> {
         let usage = format!("kwok.x-k8s.io/usage-cpu={usage}");
-        self.0.kubectl(&["annotate", "pods", "-l", "app=task-api", "--overwrite", &usage]).await.map(drop)
+        // A pod may go between kubectl's list and its writes.
+        until("every pod is told its usage", async || {
+            self.0.kubectl(&["annotate", "pods", "-l", "app=task-api", "--overwrite", &usage]).await.map(drop)
+        })
+        .await
     }
 }
 

@@ -110,6 +110,12 @@ async fn triggers_of_kedas_own_decide_by_day_and_a_pause_holds_them_down_at_nigh
     scenario.wait_for_replicas("worker", 1).await?;
     let told = scenario.event("ScaledObject", "worker", "Asleep").await?;
     ensure!(told.contains("KEDA pauses it at 1 replicas"), "{told}");
+    until("no HPA is left to act at night", async || {
+        let hpas = scenario.get(&["hpa"]).await?;
+        ensure!(hpas["items"].as_array().is_some_and(Vec::is_empty), "{hpas}");
+        Ok(())
+    })
+    .await?;
     application.have_waiting(80);
     scenario.stays("worker", Duration::from_secs(20), |replicas| replicas == 1).await?;
     let at_night = scenario.get(&["scaledobject", "worker"]).await?;

@@ -186,6 +186,8 @@ async fn a_ready_pod_that_accepts_no_connection_is_named_and_not_its_start() -> 
 async fn a_start_that_takes_longer_than_the_route_waits_is_reported_with_the_field_to_set() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = sleeper("time-out", &[("requests-per-second", "20")]).await?;
+    let slow = r#"{"spec":{"template":{"spec":{"containers":[{"name":"task-api","readinessProbe":{"initialDelaySeconds":3}}]}}}}"#;
+    scenario.kubectl(&["patch", "deployment", "task-api", "-p", slow]).await?;
     asleep(&scenario).await?;
     let short = r#"[{"op": "add", "path": "/spec/rules/0/timeouts", "value": {"request": "100ms"}}]"#;
     scenario.kubectl(&["patch", "httproute", "tasks", "--type=json", "-p", short]).await?;
