@@ -132,11 +132,11 @@ impl Account {
         let now = Instant::now();
         let mut state = self.state.lock();
         let is_first = state.requests == 0 && state.connections == 0;
-        if let Some(limit) = limit.filter(|_| is_first) {
-            if let Err(wait) = state.wakes.take(limit, now) {
-                state.refusals.limited(limit, wait, now);
-                return Err(wait);
-            }
+        if let Some(limit) = limit.filter(|_| is_first)
+            && let Err(wait) = state.wakes.take(limit, now)
+        {
+            state.refusals.limited(limit, wait, now);
+            return Err(wait);
         }
         match kind {
             Kind::Request => {

@@ -1,6 +1,9 @@
 //! Tables as `kubectl` prints them: three spaces between columns, numbers to the right, no lines.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 use crate::paint::{Colour, Paint};
 
@@ -58,8 +61,8 @@ const GAP: usize = 3;
 
 impl Cell {
     /// A number, or what stands in its place.
-    pub(crate) fn number(text: impl ToString) -> Self {
-        Self { right: true, ..Self::from(text.to_string()) }
+    pub(crate) fn number(text: impl Display) -> Self {
+        Self { right: true, ..Self::from(format!("{text}")) }
     }
 
     pub(crate) fn painted_in(self, colour: Colour) -> Self {

@@ -69,7 +69,9 @@ fn draw(
 /// `3 scaled: 1 unknown, 1 closed, 1 scaling-up`.
 fn summary(rows: &[OverviewRow]) -> String {
     let mut states = BTreeMap::<State, usize>::new();
-    rows.iter().for_each(|row| *states.entry(row.state).or_default() += 1);
+    for row in rows {
+        *states.entry(row.state).or_default() += 1;
+    }
     let states: Vec<_> = states.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
     format!("{} scaled: {}", rows.len(), if states.is_empty() { "none".to_owned() } else { states.join(", ") })
 }

@@ -55,16 +55,15 @@ pub(crate) async fn version(args: VersionArgs) -> Result<()> {
         }
     }
     let mut out = stdout().lock();
-    match args.output.format() {
-        Some(format) => format.write(&versions, &mut out)?,
-        None => {
-            writeln!(out, "Client      {}", versions.client.version)?;
-            if let Some(server) = &versions.server {
-                writeln!(out, "Server      {}", server.version)?;
-            }
-            if let Some(kubernetes) = &versions.kubernetes {
-                writeln!(out, "Kubernetes  {}", kubernetes.trim_start_matches('v'))?;
-            }
+    if let Some(format) = args.output.format() {
+        format.write(&versions, &mut out)?;
+    } else {
+        writeln!(out, "Client      {}", versions.client.version)?;
+        if let Some(server) = &versions.server {
+            writeln!(out, "Server      {}", server.version)?;
+        }
+        if let Some(kubernetes) = &versions.kubernetes {
+            writeln!(out, "Kubernetes  {}", kubernetes.trim_start_matches('v'))?;
         }
     }
     failure.map_or(Ok(()), |failure| Err(failure.into()))

@@ -68,7 +68,9 @@ fn objects(now: DateTime<Utc>) -> Vec<Value> {
 
 fn plan(now: DateTime<Utc>) -> Plan {
     let mut all = Objects::default();
-    objects(now).into_iter().for_each(|object| _ = all.apply(object).unwrap());
+    for object in objects(now) {
+        all.apply(object).unwrap();
+    }
     all.plan()
 }
 

@@ -40,9 +40,9 @@ async fn main() {
     look(&history, &mut recorder, &plan, &demands, begin);
 
     let calm = Instant::now();
-    (1..=CALM).for_each(|round| {
-        look(&history, &mut recorder, &plan, &demands, begin + TimeDelta::seconds(15) * round as i32)
-    });
+    for round in 1..=CALM {
+        look(&history, &mut recorder, &plan, &demands, begin + TimeDelta::seconds(15) * round.cast_signed());
+    }
     let calm = calm.elapsed() / CALM;
     println!(
         "a look at {WORKLOADS} workloads of which none changes: {calm:.1?}, which is {:.2} % of a core",
@@ -50,11 +50,11 @@ async fn main() {
     );
 
     let template = history.last(&id(7), 1).pop().unwrap();
-    let (full, begun) = (History::default(), memory());
+    let (full, before) = (History::default(), memory());
     let adding = Instant::now();
     let mut oldest = begin;
     for round in 0..CHANGING {
-        let at = begin + TimeDelta::seconds(15) * round as i32;
+        let at = begin + TimeDelta::seconds(15) * round.cast_signed();
         for index in 0..WORKLOADS {
             full.add(&id(index), &Change { at, from: Some(round), to: Some(round + 1), ..template.clone() });
         }
@@ -65,9 +65,9 @@ async fn main() {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!(
         "full: {:.1} MiB resident, {:.1} MiB counted, {kept} changes of each of {WORKLOADS} workloads, {} of them; {each:.1?} for each",
-        mib(memory() - begun),
+        mib(memory() - before),
         mib(full.size()),
-        (begin + TimeDelta::seconds(15) * (CHANGING - 1) as i32) - oldest,
+        (begin + TimeDelta::seconds(15) * (CHANGING - 1).cast_signed()) - oldest,
     );
     let last = Instant::now();
     let changes: usize = (0..WORKLOADS).map(|index| full.last(&id(index), 10).len()).sum();

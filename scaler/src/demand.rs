@@ -48,7 +48,13 @@ use self::{
     last::LastValues,
     traffic::of_traffic,
 };
-pub use self::{gates::Gates, hours::Clock, kafka::watch_consumers, look::Look, no_demand::NoDemand};
+pub use self::{
+    gates::{Gates, StartOf},
+    hours::Clock,
+    kafka::watch_consumers,
+    look::Look,
+    no_demand::NoDemand,
+};
 pub(crate) use self::{
     kafka::KafkaNow,
     llm::{ModelNow, Routed},

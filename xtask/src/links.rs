@@ -17,7 +17,9 @@ const SUMMARY: &str = "docs/SUMMARY.md";
 /// Prints what is wrong, and fails if there is anything.
 pub(crate) fn check(root: &Path) -> Result<ExitCode> {
     let problems = problems(&root.canonicalize()?)?;
-    problems.iter().for_each(|problem| println!("{problem}"));
+    for problem in &problems {
+        println!("{problem}");
+    }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -45,7 +47,7 @@ fn find_pages(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if name.starts_with('.') || name == "target" {
+        if name.starts_with('.') || ["target", "node_modules"].contains(&&*name) {
             continue;
         }
         // Not through symbolic links, which could lead in a circle.

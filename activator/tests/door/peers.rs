@@ -35,8 +35,9 @@ async fn pod(address: SocketAddr, peers: &[SocketAddr]) -> Speaking {
 }
 
 async fn two() -> (Speaking, Speaking) {
-    let address = || async { SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().await)) };
-    let (first, second) = (address().await, address().await);
+    // Addresses of their own: at 127.0.0.1 another test could take a free port first.
+    let address = async |last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), free_port().await));
+    let (first, second) = (address(2).await, address(3).await);
     (pod(first, &[second]).await, pod(second, &[first]).await)
 }
 

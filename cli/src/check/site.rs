@@ -77,7 +77,7 @@ impl Site {
             deployments("app.kubernetes.io/name%3Dtidegate"),
         );
         let of_tidegate = format!("/apis/keda.sh/v1alpha1/scaledobjects?labelSelector={RELEASE}");
-        let (scaled_objects, slices, events, readyz, server) = join!(
+        let (scaled_objects, slices, events, readiness, own) = join!(
             cluster.list(&of_tidegate),
             cluster.list(
                 "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=endpointslice.kubernetes.io/managed-by%3Dtidegate.dev"
@@ -106,8 +106,8 @@ impl Site {
             workloads,
             slices: slices.unwrap_or_default(),
             leases,
-            readyz,
-            server,
+            readyz: readiness,
+            server: own,
             events: events.unwrap_or_default().into_iter().filter(is_ours).collect(),
             certificates,
             of_user,

@@ -109,6 +109,8 @@ async fn a_cluster_in_which_all_is_well_has_no_warning() {
     );
 }
 
+type Plant<'a> = &'a dyn Fn(&Fixture);
+
 #[tokio::test]
 async fn each_planted_fault_is_found_by_name_with_what_to_do() {
     let denies = |fixture: &Fixture, kind: &'static str, resource: &'static str| {
@@ -116,7 +118,6 @@ async fn each_planted_fault_is_found_by_name_with_what_to_do() {
         fixture
             .allows(move |spec| spec["user"].is_null() != user || spec["resourceAttributes"]["resource"] != resource);
     };
-    type Plant<'a> = &'a dyn Fn(&Fixture);
     let faults: [(&str, Level, &str, Plant<'_>); 17] = [
         ("KEDA is installed", Level::Failure, "scaledobjects.keda.sh", &|fixture| {
             fixture.fails("/apis/keda.sh/v1alpha1", StatusCode::NOT_FOUND, "");
@@ -144,7 +145,7 @@ async fn each_planted_fault_is_found_by_name_with_what_to_do() {
             denies(fixture, "user", "services");
         }),
         ("the clocks agree", Level::Warning, "61 s ahead of", &|fixture| {
-            fixture.is_at("Mon, 02 Mar 2026 12:01:01 GMT")
+            fixture.is_at("Mon, 02 Mar 2026 12:01:01 GMT");
         }),
         ("HPAs take a tolerance of their own", Level::Warning, "since Kubernetes 1.35", &|fixture| {
             fixture.has("/version", &json!({"major": "1", "minor": "34+", "gitVersion": "v1.34.1"}));

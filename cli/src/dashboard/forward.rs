@@ -87,13 +87,12 @@ async fn answer(State(forward): State<Arc<Forward>>, request: Request) -> Respon
 
 impl Forward {
     async fn new(args: &DashboardArgs, port: u16) -> Result<Self, Failure> {
-        let (server, installed) = match &args.installed.admin {
-            Some(url) => (Cluster::at(url, args.cluster.request_timeout)?, None),
-            None => {
-                let (namespace, service) = (args.installed.system_namespace.clone(), args.installed.service.clone());
-                let installed = Installed { namespace, service, admin_port: args.admin_port };
-                (Cluster::connect(&args.cluster).await?, Some(installed))
-            }
+        let (server, installed) = if let Some(url) = &args.installed.admin {
+            (Cluster::at(url, args.cluster.request_timeout)?, None)
+        } else {
+            let (namespace, service) = (args.installed.system_namespace.clone(), args.installed.service.clone());
+            let installed = Installed { namespace, service, admin_port: args.admin_port };
+            (Cluster::connect(&args.cluster).await?, Some(installed))
         };
         Ok(Self { server, installed, prefix: Mutex::default(), port })
     }

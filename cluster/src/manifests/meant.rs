@@ -141,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_of_a_group_or_kind_is_too_strange(api_version in "\\PC{0,40}", kind in prop::sample::select(&Kind::ALL[..])) {
+        fn no_name_of_a_group_or_kind_is_too_strange(api_version in "\\PC{0,40}", kind in prop::sample::select(Kind::ALL.to_vec())) {
             let meant = Meant::of(&api_version, kind.as_str()).map(|meant| meant.to_string());
             prop_assert!(meant.is_none_or(|meant| meant.contains("write apiVersion: ")));
         }

@@ -49,7 +49,7 @@ pub enum WorkloadNotice {
     /// Zero replicas are asked for, but nothing could wake it: why requests cannot
     ZeroNeedsWakeSignal(NotHeld),
     /// A time-out of its route ends a held request before the time that its annotations give
-    HoldMayTimeOut(HoldTooShort),
+    HoldMayTimeOut(Box<HoldTooShort>),
     /// Another object scales it: kind and name
     ScaledBySomethingElse(Kind, String),
     /// `tidegate.dev/adopt` names a scaler that cannot be taken over: why, and what to do

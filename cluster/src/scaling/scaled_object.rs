@@ -90,7 +90,8 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
 
 /// Whether a route gives up on requests that are still held. It does no harm as long as pods start in time.
 pub(super) fn about_hold(workload: &PlannedWorkload, intent: &Intent) -> Option<WorkloadNotice> {
-    HoldTooShort::for_hold(intent.hold.timeout, workload.request_timeout.as_deref()).map(WorkloadNotice::HoldMayTimeOut)
+    HoldTooShort::for_hold(intent.hold.timeout, workload.request_timeout.as_deref())
+        .map(|short| WorkloadNotice::HoldMayTimeOut(Box::new(short)))
 }
 
 fn about_hours(workload: &PlannedWorkload) -> impl Iterator<Item = WorkloadNotice> {

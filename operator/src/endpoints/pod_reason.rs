@@ -131,7 +131,7 @@ mod tests {
         let exit = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
         let unschedulable = json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient cpu."}]});
-        for (pod, told) in [
+        let troubles = vec![
             (
                 container(&waiting("ImagePullBackOff", "Back-off pulling image \"shop/api:9\""), &json!({})),
                 "container api is not started (ImagePullBackOff): Back-off pulling image \"shop/api:9\"",
@@ -158,7 +158,8 @@ mod tests {
                 pod(&json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."})),
                 "its pod failed: The node was low on memory",
             ),
-        ] {
+        ];
+        for (pod, told) in troubles {
             assert_eq!(of_pods(&[pod]).as_deref(), Some(told));
         }
     }

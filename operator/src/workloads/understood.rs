@@ -64,7 +64,7 @@ fn signal(Target { signal, per_replica }: Target, intent: &Intent, workload: &Pl
 fn list(names: &[impl AsRef<str>]) -> String {
     let mut shown = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if names.len() > NAMED {
-        shown += &format!(" and {} more", names.len() - NAMED);
+        shown = format!("{shown} and {} more", names.len() - NAMED);
     }
     shown
 }

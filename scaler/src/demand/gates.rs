@@ -17,6 +17,9 @@ use tokio::sync::watch;
 use super::{Demands, NoDemand, planned, traffic::of_traffic};
 use crate::store::Reading;
 
+/// A function that returns the time that a workload's last start took, if one was seen.
+pub type StartOf = Arc<dyn Fn(&WorkloadId) -> Option<Duration> + Send + Sync>;
+
 /// What the activator knows, for a process that has one.
 #[derive(Clone)]
 pub struct Gates {
@@ -27,7 +30,7 @@ pub struct Gates {
     /// What it refused of a workload's traffic lately
     pub refused: Arc<dyn Fn(&WorkloadId) -> Refused + Send + Sync>,
     /// The time that a workload's last start took, if one was seen
-    pub started: Arc<dyn Fn(&WorkloadId) -> Option<Duration> + Send + Sync>,
+    pub started: StartOf,
     /// Changes when it begins to hold something of a workload
     pub news: watch::Receiver<u64>,
 }

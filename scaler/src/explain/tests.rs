@@ -224,7 +224,7 @@ async fn programs_get_the_same_in_camel_case() {
     let json = serde_json::to_value(explain(&plan, &demands, &deployment("api")).unwrap()).unwrap();
     let expected = serde_json::json!({
         "workload": { "namespace": "shop", "kind": "Deployment", "name": "api" },
-        "intent": { "bounds": { "min": 1, "max": 20 }, "scaleDownAfterSeconds": 300, "paused": false },
+        "intent": { "bounds": { "min": 1, "max": 20 }, "addsAtOnce": false, "scaleDownAfterSeconds": 300, "paused": false },
         "replicas": { "wanted": 6, "ready": 5 },
         "desired": { "replicas": 7, "unbounded": 7, "decidedBy": "requests-per-second", "limit": null },
         "hours": null, "kafka": null, "model": null, "complete": true,

@@ -33,11 +33,11 @@ impl Entry {
         integer(elapsed.into(), bytes);
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = flag(why.held, HELD) | flag(why.holds_requests, HOLDS_REQUESTS) | flag(why.last_known, LAST_KNOWN);
-        bytes.push(index(&Cause::ALL, *cause) | flags);
-        let signal = why.decisive.map_or(0, |decisive| 1 + index(&Signal::ALL, decisive.signal));
-        let limit = why.limit.map_or(0, |limit| 1 + index(&Limit::ALL, limit));
+        bytes.push(index(&Cause::ALL, cause) | flags);
+        let signal = why.decisive.map_or(0, |decisive| 1 + index(&Signal::ALL, &decisive.signal));
+        let limit = why.limit.map_or(0, |limit| 1 + index(&Limit::ALL, &limit));
         bytes.push(signal | limit << 4 | flag(unknown.is_some(), UNKNOWN) | flag(detail.is_some(), DETAIL));
-        bytes.push(why.phase.map_or(0, |phase| 1 + index(&PHASES, phase)));
+        bytes.push(why.phase.map_or(0, |phase| 1 + index(&PHASES, &phase)));
         integer(to.map_or(0, |to| u64::from(to) + 1), bytes);
         integer(replicas.wanted.into(), bytes);
         integer(replicas.ready.into(), bytes);
@@ -81,8 +81,8 @@ impl Entry {
     }
 }
 
-fn index<T: PartialEq>(all: &[T], one: T) -> u8 {
-    all.iter().position(|of| *of == one).unwrap_or(0) as u8
+fn index<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter().position(|of| of == one).unwrap_or(0) as u8
 }
 
 /// The inverse, of an index plus one.

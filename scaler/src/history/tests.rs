@@ -68,7 +68,9 @@ proptest! {
     #[test]
     fn what_is_read_is_what_was_added(changes in any_changes(40)) {
         let history = History::default();
-        changes.iter().for_each(|change| history.add(&deployment("api"), change));
+        for change in &changes {
+            history.add(&deployment("api"), change);
+        }
         prop_assert_eq!(&history.changes(&deployment("api"), at(0)), &changes);
         let last = changes[changes.len().saturating_sub(10)..].to_vec();
         prop_assert_eq!(history.last(&deployment("api"), 10), last);
@@ -101,7 +103,9 @@ proptest! {
     #[test]
     fn what_one_process_gives_another_has(changes in any_changes(40)) {
         let (elder, young) = (History::default(), History::default());
-        changes.iter().for_each(|change| elder.add(&deployment("api"), change));
+        for change in &changes {
+            elder.add(&deployment("api"), change);
+        }
         prop_assert!(young.restore(&elder.record(&deployment("api")).unwrap()));
         prop_assert_eq!(young.changes(&deployment("api"), at(0)), elder.changes(&deployment("api"), at(0)));
         prop_assert_eq!(young.size(), elder.size());
@@ -190,7 +194,9 @@ fn the_wanted_numbers_of_instants_are_those_after_the_changes_before_them() {
 #[test]
 fn a_clock_that_is_set_back_changes_neither_order_nor_reasons() {
     let history = History::default();
-    [50, 20, 60].into_iter().for_each(|second| history.add(&deployment("api"), &change(second, None, None)));
+    for second in [50, 20, 60] {
+        history.add(&deployment("api"), &change(second, None, None));
+    }
     let times: Vec<_> = history.changes(&deployment("api"), at(0)).iter().map(|change| change.at).collect();
     assert_eq!(times, [at(50), at(50), at(60)]);
 }

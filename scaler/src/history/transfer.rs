@@ -45,7 +45,9 @@ impl History {
         integer(ring.start_at().into(), &mut record);
         integer(ring.start_wanted().map_or(0, |wanted| u64::from(wanted) + 1), &mut record);
         integer(texts.len() as u64, &mut record);
-        texts.iter().for_each(|text| bytes(text.as_bytes(), &mut record));
+        for text in &texts {
+            bytes(text.as_bytes(), &mut record);
+        }
         record.extend(entries);
         Some(record)
     }
@@ -79,7 +81,7 @@ impl History {
             let (detail, unknown) = (text(entry.detail), text(entry.unknown));
             ring.push(at, &Entry { detail, unknown, ..entry });
         }
-        for (at, _, entry) in own.iter().flat_map(|ring| ring.entries()) {
+        for (at, _, entry) in own.iter().flat_map(super::ring::Ring::entries) {
             ring.push(at, &entry);
         }
         kept.give(&id, ring);
