@@ -1,6 +1,6 @@
 //! `tidegate check`: whether a cluster has what Tidegate needs, and whether what is installed works.
 //!
-//! [`Site`](site::Site) asks the cluster for everything at once. The checks are functions of that, in one table.
+//! [`Site`] asks the cluster for everything at once. The checks are functions of that, in one table.
 
 mod access;
 mod finding;
