@@ -38,8 +38,8 @@ pub struct HistoryLimits {
 }
 
 impl Default for HistoryLimits {
-    /// 10,000 workloads in 32 MiB, with some room for the allocator and for the state of [`Recorder`]; a workload can fill half a
-    /// thousandth of it, some 900 changes.
+    /// Meant for 10,000 workloads in 32 MiB, with some room for the allocator and for the state of [`Recorder`]; a workload can fill
+    /// half a thousandth of it, some 900 changes.
     fn default() -> Self {
         Self { total: 26 << 20, of_workload: 16 << 10 }
     }
