@@ -9,6 +9,7 @@ use crate::{
     exit::Failure,
     object::{ObjectKind, ObjectRef},
     paint::Colour,
+    table::Cell,
     tidegate::Tidegate,
 };
 
@@ -83,6 +84,21 @@ pub(crate) fn colour(state: State) -> Option<Colour> {
         State::Closed | State::Asleep => Some(Colour::Dim),
         State::Steady => None,
     }
+}
+
+/// The columns that `get` and `top` begin with: NAMESPACE where all are shown, NAME, STATE, DEMAND, TARGET, WANTED, READY.
+pub(crate) fn cells(row: &OverviewRow, all_namespaces: bool) -> Vec<Cell> {
+    let state = Cell::from(row.state.as_str());
+    let mut cells = Vec::from_iter(all_namespaces.then(|| row.namespace.as_str().into()));
+    cells.extend([
+        object(row).into(),
+        colour(row.state).map_or(state.clone(), |colour| state.painted_in(colour)),
+        Cell::number(demand(row)),
+        Cell::number(target(row)),
+        Cell::number(wanted(row)),
+        Cell::number(ready(row)),
+    ]);
+    cells
 }
 
 /// Sorts rows; equal ones by namespace and name.

@@ -78,7 +78,7 @@ impl Chosen {
 }
 
 fn write(overview: &Overview, output: ListOutput, namespace: Option<&str>, out: &mut impl Write) -> Result<()> {
-    let rows = || overview.workloads.iter().chain(&overview.gateways);
+    let rows = || overview.rows();
     match (output.format(), output) {
         (Some(format), _) => format.write(overview, out),
         (None, ListOutput::Name) => rows().try_for_each(|row| Ok(writeln!(out, "{}", fleet::object(row))?)),
@@ -100,18 +100,8 @@ fn table<'a>(rows: impl Iterator<Item = &'a OverviewRow>, all_namespaces: bool, 
     let (from, more) = (usize::from(!all_namespaces), if wide { &WIDE[..] } else { &[] });
     let mut table = Table::new(COLUMNS[from..].iter().chain(more).copied());
     for row in rows {
-        let mut cells: Vec<Cell> = Vec::new();
-        cells.extend(all_namespaces.then(|| row.namespace.as_str().into()));
-        let state = Cell::from(row.state.as_str());
-        cells.extend([
-            fleet::object(row).into(),
-            fleet::colour(row.state).map_or(state.clone(), |colour| state.painted_in(colour)),
-            Cell::number(fleet::demand(row)),
-            Cell::number(fleet::target(row)),
-            Cell::number(fleet::wanted(row)),
-            Cell::number(fleet::ready(row)),
-            fleet::limit(row).into(),
-        ]);
+        let mut cells = fleet::cells(row, all_namespaces);
+        cells.push(fleet::limit(row).into());
         if wide {
             let bound = |of: fn(&tidegate_core::intent::Bounds) -> u32| {
                 Cell::number(row.bounds.as_ref().map_or_else(|| "-".to_owned(), |bounds| of(bounds).to_string()))

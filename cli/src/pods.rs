@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use crate::{cluster::Cluster, exit::Exit};
+use crate::{cluster::Cluster, exit::Exit, tidegate::forwarded};
 
 /// Asks the admin server of each pod of a release, through the API server.
 pub(crate) async fn ask_each<T: DeserializeOwned>(
@@ -25,7 +25,7 @@ pub(crate) async fn ask_each<T: DeserializeOwned>(
     let mut answers = Vec::new();
     for pod in &pods.items {
         let name = pod.name_any();
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}");
+        let path = forwarded(namespace, &format!("pods/{name}:{port}"), path);
         let answer = cluster.get(&path).await?.text().with_context(|| format!("pod {name}"))?;
         answers.push(serde_json::from_str(&answer).with_context(|| format!("pod {name}"))?);
     }

@@ -22,6 +22,11 @@ struct Forwarded {
     service: String,
 }
 
+/// A path of Tidegate's at the API server, which forwards it to `target`: `services/NAME:PORT` or `pods/NAME:PORT`.
+pub(crate) fn forwarded(namespace: &str, target: &str, path: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/{target}/proxy{path}")
+}
+
 impl Tidegate {
     pub(crate) async fn connect(cluster: &ClusterArgs, installed: &InstalledArgs) -> Result<Self, Failure> {
         match &installed.admin {
@@ -49,7 +54,7 @@ impl Tidegate {
     /// Tidegate's own answer to a path such as `/readyz`, whatever its status is.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         let Some(Forwarded { namespace, service }) = &self.forwarded else { return self.server.get(path).await };
-        let path = format!("/api/v1/namespaces/{namespace}/services/{service}:admin/proxy{path}");
+        let path = forwarded(namespace, &format!("services/{service}:admin"), path);
         let answer = self.server.get(&path).await?;
         match self.not_forwarded(&answer) {
             Some(failure) => Err(failure),

@@ -16,7 +16,7 @@ use crate::{
     fleet,
     paint::{Colour, Paint, When},
     redraw::redraw,
-    table::{Cell, Table},
+    table::Table,
     tidegate::Tidegate,
 };
 
@@ -101,20 +101,8 @@ fn table(rows: &[OverviewRow], all_namespaces: bool) -> Table {
         ["NAMESPACE", "NAME", "STATE", "DEMAND", "TARGET", "WANTED", "READY", "LAST HOUR", "LIMIT", "NEXT CHANGE"];
     let mut table = Table::new(COLUMNS.into_iter().skip(usize::from(!all_namespaces)));
     for row in rows {
-        let state = Cell::from(row.state.as_str());
-        let mut cells: Vec<Cell> = Vec::new();
-        cells.extend(all_namespaces.then(|| row.namespace.as_str().into()));
-        cells.extend([
-            fleet::object(row).into(),
-            fleet::colour(row.state).map_or(state.clone(), |colour| state.painted_in(colour)),
-            Cell::number(fleet::demand(row)),
-            Cell::number(fleet::target(row)),
-            Cell::number(fleet::wanted(row)),
-            Cell::number(fleet::ready(row)),
-            sparkline(&row.past).into(),
-            fleet::limit(row).into(),
-            next_change(row).into(),
-        ]);
+        let mut cells = fleet::cells(row, all_namespaces);
+        cells.extend([sparkline(&row.past).into(), fleet::limit(row).into(), next_change(row).into()]);
         table.row(cells);
     }
     table

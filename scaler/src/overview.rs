@@ -200,6 +200,11 @@ pub fn overview(plan: &Plan, demands: &Demands, history: &History) -> Overview {
 }
 
 impl Overview {
+    /// All rows: workloads, then Gateways.
+    pub fn rows(&self) -> impl Iterator<Item = &OverviewRow> {
+        self.workloads.iter().chain(&self.gateways)
+    }
+
     /// The rows of one namespace.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {

@@ -98,8 +98,8 @@ impl Stream {
 
 impl<'a> Rows<'a> {
     fn between(told: Option<&Overview>, now: &'a Overview) -> Self {
-        let before: BTreeMap<_, _> = told.into_iter().flat_map(rows).map(|row| (key(row), row)).collect();
-        let after: BTreeMap<_, _> = rows(now).map(|row| (key(row), row)).collect();
+        let before: BTreeMap<_, _> = told.into_iter().flat_map(Overview::rows).map(|row| (key(row), row)).collect();
+        let after: BTreeMap<_, _> = now.rows().map(|row| (key(row), row)).collect();
         let is_new = |(key, row): &(&Key<'_>, &&OverviewRow)| before.get(*key).is_none_or(|told| told != *row);
         let changed = after.iter().filter(is_new).map(|(_, row)| *row).collect();
         let gone = before.keys().filter(|key| !after.contains_key(*key));
@@ -117,8 +117,4 @@ type Key<'a> = (&'a str, &'a str, &'a str);
 
 fn key(row: &OverviewRow) -> Key<'_> {
     (&row.namespace, &row.kind, &row.name)
-}
-
-fn rows(overview: &Overview) -> impl Iterator<Item = &OverviewRow> {
-    overview.workloads.iter().chain(&overview.gateways)
 }

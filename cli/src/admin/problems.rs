@@ -81,7 +81,7 @@ impl Admin {
             };
             row.problems.iter().map(problem).collect::<Vec<_>>()
         };
-        Ok(overview.workloads.iter().chain(&overview.gateways).flat_map(of_row).collect())
+        Ok(overview.rows().flat_map(of_row).collect())
     }
 }
 

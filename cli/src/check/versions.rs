@@ -30,7 +30,7 @@ pub(super) fn clocks(site: &Site) -> Vec<Finding> {
         Ok(_) => return Finding::unknown("the API server does not say what time it is"),
         Err(_) => return Finding::unknown("the API server does not answer"),
     };
-    // Its clock is told in whole seconds, and the answer took a moment.
+    // Its clock is given in whole seconds, and the answer took a moment.
     if ahead.abs() <= TOLERABLE {
         return Finding::ok("");
     }

@@ -23,6 +23,7 @@ use crate::{
     args::DashboardArgs,
     cluster::Cluster,
     exit::{Exit, Failure},
+    tidegate::forwarded,
 };
 
 /// Where the requests go.
@@ -112,7 +113,7 @@ impl Forward {
             Some(pod) => format!("pods/{pod}:{admin_port}"),
             None => format!("services/{service}:admin"),
         };
-        *self.prefix.lock() = format!("/api/v1/namespaces/{namespace}/{target}/proxy");
+        *self.prefix.lock() = forwarded(namespace, &target, "");
     }
 
     /// The answer as it comes: a stream has no end.

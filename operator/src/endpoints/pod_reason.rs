@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Longest message of Kubernetes that is repeated, in bytes.
 const LONGEST: usize = 300;
 
-/// How much of a reason something is: the greatest of all containers and pods is told.
+/// How much of a reason something is: the greatest of all containers and pods is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
     /// It may just need more time
