@@ -22,7 +22,7 @@ use self::{
 pub use self::{
     latency::Latencies,
     profile::Profile,
-    stats::{Counts, Snapshot},
+    stats::{Counts, SentRate, Snapshot},
 };
 
 /// The kind of load to send. It goes only to the addresses given to [`Load`], regardless of the host.

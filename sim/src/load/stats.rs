@@ -1,6 +1,7 @@
 //! Outcomes and latencies of the requests.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -67,6 +68,33 @@ pub struct Snapshot {
     pub latencies: Latencies,
     /// Requests without an answer yet, or open connections
     pub in_flight: u64,
+}
+
+impl Snapshot {
+    /// Requests that were sent since the start.
+    pub fn sent(&self) -> u64 {
+        (self.counts.total() + self.in_flight).saturating_sub(self.counts.skipped)
+    }
+}
+
+/// The rate at which a load is sent, over the last looks at it, since arrivals are random.
+#[derive(Debug, Clone, Default)]
+pub struct SentRate(VecDeque<(Duration, u64)>);
+
+impl SentRate {
+    const LOOKS: usize = 3;
+
+    /// Requests/s up to this look, which is this long after the start of the load.
+    pub fn look(&mut self, at: Duration, snapshot: &Snapshot) -> f64 {
+        let sent = snapshot.sent();
+        let (since, before) = self.0.front().copied().unwrap_or_default();
+        self.0.push_back((at, sent));
+        if self.0.len() > Self::LOOKS {
+            self.0.pop_front();
+        }
+        let elapsed = at.saturating_sub(since).as_secs_f64();
+        if elapsed > 0.0 { sent.saturating_sub(before) as f64 / elapsed } else { 0.0 }
+    }
 }
 
 /// Shared by the tasks of a load.

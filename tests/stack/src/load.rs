@@ -5,8 +5,11 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use hyper::Uri;
-use tidegate_sim::load::{Counts, Load, LoadSpec, Profile, Snapshot, Traffic};
-use tokio::net::lookup_host;
+use tidegate_sim::load::{Counts, Load, LoadSpec, Profile, SentRate, Snapshot, Traffic};
+use tokio::{
+    net::lookup_host,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -20,6 +23,9 @@ pub(crate) struct Args {
     /// TIME:RATE points; between two the rate changes linearly. For tcp the rate is the number of open connections
     #[arg(long, value_name = "TIME:RATE,…", value_parser = profile)]
     profile: Profile,
+    /// Print a line each second
+    #[arg(long)]
+    progress: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,9 +47,25 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Protocol::Tcp => Traffic::tcp(),
     };
     let targets: Vec<_> = lookup_host((authority.host(), port)).await?.collect();
-    let load = Load::start(LoadSpec::new(traffic, args.profile), targets);
+    let load = Load::start(LoadSpec::new(traffic, args.profile.clone()), targets);
+    if args.progress {
+        show(&load, &args.profile).await;
+    }
     println!("{}", summary(&load.finished().await));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints each second what is sent and answered, until the load ends.
+async fn show(load: &Load, profile: &Profile) {
+    let (start, mut seconds, mut rate) = (Instant::now(), interval(Duration::from_secs(1)), SentRate::default());
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !load.is_finished() {
+        seconds.tick().await;
+        let (at, snapshot) = (start.elapsed(), load.snapshot());
+        let (sent, Counts { ok, skipped, .. }) = (rate.look(at, &snapshot), snapshot.counts);
+        let not_ok = snapshot.counts.total() - ok - skipped;
+        println!("{sent:.0} of {:.0} requests/s sent; {ok} answered well, {not_ok} not", profile.at(at));
+    }
 }
 
 fn summary(Snapshot { counts, latencies, .. }: &Snapshot) -> String {
