@@ -37,7 +37,7 @@ use tidegate_scaler::{
 use tidegate_sim::{
     hpa::{ControllerFlags, Scale},
     keda::{KedaLoop, Report, ScaleTarget, ScaledObject, Source, TargetError},
-    load::{Load, LoadSpec, Profile, Traffic},
+    load::{Load, LoadSpec, Profile, SentRate, Traffic},
     report::{Latency, Point, Recording, Requests},
 };
 use tokio::{
@@ -82,7 +82,11 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     envoy.stop();
     let recording = recording?;
     recording.write(&args.report).with_context(|| format!("cannot write {}", args.report.display()))?;
-    Ok(writeln!(stdout(), "\n{}\n\nThe chart: {}", recording.summary(), args.report.display())?)
+    writeln!(stdout(), "\n{}\n\nThe chart: {}", recording.summary(), args.report.display())?;
+    if args.open {
+        open::that_detached(&args.report).with_context(|| format!("cannot open {}", args.report.display()))?;
+    }
+    Ok(())
 }
 
 /// A morning in minutes: calm, a rise to five times as much, and calm again.
@@ -198,7 +202,7 @@ async fn watch_it(
     let start = Instant::now();
     let mut moment =
         Moment { target: example.per_replica, desired: 1, why: "no decision yet".to_owned(), ..Moment::default() };
-    let mut before = 0;
+    let mut sent = SentRate::default();
     loop {
         tokio::select! {
             _ = seconds.tick() => {}
@@ -214,23 +218,24 @@ async fn watch_it(
         if load.is_finished() || start.elapsed() >= profile.duration() {
             break;
         }
-        let counts = load.snapshot().counts;
+        let snapshot = load.snapshot();
         moment.time = start.elapsed();
-        moment.load = profile.at(moment.time);
+        moment.planned = profile.at(moment.time);
+        moment.sent = sent.look(moment.time, &snapshot);
         moment.replicas = backends.count().await;
-        moment.answers = (counts.ok, counts.total() - counts.ok);
+        let latest = snapshot.counts.since(&moment.answers);
+        moment.answers = snapshot.counts;
         recording.points.push(Point {
             at: moment.time,
-            load: moment.load,
+            load: moment.sent,
             metric: moment.metric,
             desired: moment.desired,
             ready: moment.replicas,
-            not_ok: (moment.answers.1 - before) as f64,
+            not_ok: (latest.total() - latest.ok) as f64,
         });
-        before = moment.answers.1;
         view.show(moment.clone())?;
     }
-    drop(view);
+    view.close()?;
     let snapshot = load.snapshot();
     recording.requests = Some(Requests { total: snapshot.counts.total(), ok: snapshot.counts.ok });
     let quantile = |share| snapshot.latencies.quantile(share).unwrap_or_default();
@@ -243,6 +248,7 @@ impl Moment {
         if report.source == Source::Hpa {
             self.desired = report.desired;
             self.why.clone_from(&report.why);
+            self.looked = Some(self.time);
             self.metric =
                 report.metrics.first().and_then(|metric| metric.value.as_ref().ok()).map(|value| value.as_f64());
         }

@@ -10,7 +10,7 @@ mod text;
 
 use std::{fmt, io, path::Path, time::Duration};
 
-pub use self::summary::Summary;
+pub use self::{scale::ticks, summary::Summary};
 use crate::keda;
 
 /// The record of a run.

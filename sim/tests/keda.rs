@@ -252,10 +252,7 @@ async fn load_raises_replicas_through_the_hpa_and_every_decision_is_reported() {
     let first = world.next(|report| report.source == Source::Hpa).await;
     assert_eq!(first.metrics[0].name, "s0-requests-per-second");
     assert_eq!((&first.metrics[0].value, first.metrics[0].target), (&Ok(Milli::whole(830)), Milli::whole(100)));
-    assert_eq!(
-        first.why,
-        "s0-requests-per-second above target, which takes 9, the scale-up policies allow no more now"
-    );
+    assert_eq!(first.why, "requests-per-second above target, which takes 9, the scale-up policies allow no more now");
     assert_eq!(world.change().await, (15, Source::Hpa, 8));
     assert_eq!(world.change().await, (30, Source::Hpa, 9));
     assert_eq!(world.replicas.0.load(Ordering::SeqCst), 9);

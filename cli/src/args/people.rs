@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    cluster::{ClusterArgs, InstalledArgs, NamespaceArgs},
+    cluster::{ClusterArgs, InstalledArgs, NamespaceArgs, PodsArgs},
     output::Output,
     sources::PrometheusArgs,
 };
@@ -59,13 +59,7 @@ pub(crate) struct SavingsArgs {
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
     #[command(flatten)]
-    pub(crate) installed: InstalledArgs,
-    /// The name of its Helm release
-    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME", help_heading = "Tidegate")]
-    pub(crate) release: String,
-    /// The port of its admin server
-    #[arg(long, default_value = "8080", value_name = "PORT", help_heading = "Tidegate")]
-    pub(crate) admin_port: u16,
+    pub(crate) pods: PodsArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     #[command(flatten, next_help_heading = "Prometheus")]
@@ -89,4 +83,7 @@ pub(crate) struct DemoArgs {
     /// Where the chart goes
     #[arg(long, default_value = "demo-report.html", value_name = "FILE")]
     pub(crate) report: PathBuf,
+    /// Open the chart in a browser at the end
+    #[arg(long)]
+    pub(crate) open: bool,
 }

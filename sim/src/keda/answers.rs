@@ -60,6 +60,11 @@ pub(super) fn plain_name(trigger: usize, indexed: &str) -> Option<&str> {
     indexed.strip_prefix(&format!("s{trigger}-"))
 }
 
+/// The scaler's name of a metric of any trigger.
+pub(super) fn without_index(indexed: &str) -> &str {
+    indexed.split_once('-').map_or(indexed, |(_, plain)| plain)
+}
+
 /// `buildMetricSpecs`: the target is the float when it is above zero, otherwise the integer.
 pub(super) fn metric_specs(trigger: usize, response: &GetMetricSpecResponse) -> Vec<MetricSpec> {
     let spec = |spec: &tidegate_proto::MetricSpec| MetricSpec {

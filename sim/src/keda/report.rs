@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answers, Change, Poll};
+use super::{Answers, Change, Poll, answers::without_index};
 use crate::{
     hpa::{Decision, MetricResult},
     quantity::Milli,
@@ -56,7 +56,7 @@ impl Report {
             metrics: metrics.iter().map(metric).collect(),
             replicas: decision.current,
             desired: decision.desired,
-            why: decision.why().to_string(),
+            why: plainly(decision, metrics),
         }
     }
 
@@ -95,6 +95,11 @@ impl Report {
     pub(super) fn failed_to_scale(self, error: &str) -> Self {
         Self { desired: self.replicas, why: format!("{}, but it could not be set: {error}", self.why), ..self }
     }
+}
+
+/// The reason, with the names of metrics as the scaler has them: KEDA's prefix means nothing to a reader.
+fn plainly(decision: &Decision, metrics: &[MetricResult]) -> String {
+    metrics.iter().fold(decision.why().to_string(), |why, m| why.replace(&m.name, without_index(&m.name)))
 }
 
 fn sum(values: &[Milli]) -> Milli {

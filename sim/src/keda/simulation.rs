@@ -237,7 +237,7 @@ mod tests {
         let run = simulation("minReplicaCount: 1").run(1, &samples(&[(0, 250.0)]), Duration::from_secs(15));
         let syncs: Vec<_> = run.reports.iter().filter(|report| report.source == Source::Hpa).collect();
         assert_eq!(syncs[0].metrics[0].value, Ok(Milli::whole(250)));
-        assert_eq!(syncs[0].why, "s0-rps above target");
+        assert_eq!(syncs[0].why, "rps above target");
         assert_eq!(syncs[1].why, "on target");
     }
 

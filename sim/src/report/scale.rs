@@ -21,8 +21,8 @@ impl Scale {
     }
 }
 
-/// An axis from 0 that reaches at least `max` in steps of 1, 2 or 5 times a power of ten.
-pub(super) fn ticks(max: f64, about: f64) -> Vec<f64> {
+/// Ticks of an axis from 0 that reaches at least `max`: about `about` steps of 1, 2 or 5 times a power of ten.
+pub fn ticks(max: f64, about: f64) -> Vec<f64> {
     let rough = (max / about).max(1e-9);
     let magnitude = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].iter().map(|factor| factor * magnitude).find(|step| *step >= rough);
