@@ -25,7 +25,7 @@ pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand, kafka_clusters};
 pub(crate) use self::{
     activator::ActivatorArgs,
     calendar_import::CalendarImportArgs,
-    cluster::{ClusterArgs, InstalledArgs, ScopeArgs},
+    cluster::{ClusterArgs, InstalledArgs, PodsArgs, RowsArgs, ScopeArgs},
     color::ColorArgs,
     fleet::{DashboardArgs, GetArgs, HistoryArgs, ProblemsArgs, SortBy, TopArgs},
     log::{LogArgs, init_quietly},
@@ -129,7 +129,7 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Lists workloads and Gateways with what they want and have
     #[command(
-        after_help = "Examples:\n  tidegate get -A\n  tidegate get gateways -o name\n  tidegate get deployment/task-api -o yaml -n shop"
+        after_help = "Examples:\n  tidegate get -A\n  tidegate get -l team=payments\n  tidegate get gateways -o name\n  tidegate get deployment/task-api -o yaml -n shop"
     )]
     Get(GetArgs),
     /// Shows all workloads and Gateways live: what they want, what they have, and why

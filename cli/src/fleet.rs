@@ -1,12 +1,14 @@
 //! All workloads and Gateways as the installed Tidegate shows them, for `get` and `top`.
 
+mod labelled;
+
 use std::cmp::Reverse;
 
 use tidegate_scaler::overview::{Overview, OverviewRow, OverviewSignal, State};
 
 use crate::{
-    args::{ScopeArgs, SortBy},
-    exit::Failure,
+    args::{RowsArgs, ScopeArgs, SortBy},
+    exit::{Exit, Failure},
     object::{ObjectKind, ObjectRef},
     paint::Colour,
     table::Cell,
@@ -19,10 +21,18 @@ pub(crate) fn namespace(scope: &ScopeArgs, tidegate: &Tidegate) -> Option<String
     (!scope.all_namespaces).then(own)
 }
 
-/// Asks for the rows of one namespace, or of all.
-pub(crate) async fn ask(tidegate: &Tidegate, namespace: Option<&str>) -> Result<Overview, Failure> {
-    let query = namespace.map(|namespace| format!("?namespace={namespace}")).unwrap_or_default();
-    tidegate.json(&format!("/fleet{query}")).await
+/// Asks for the rows that the flags select.
+pub(crate) async fn ask(tidegate: &Tidegate, rows: &RowsArgs) -> Result<Overview, Failure> {
+    let namespace = namespace(&rows.scope, tidegate);
+    let query = namespace.as_ref().map(|namespace| format!("?namespace={namespace}")).unwrap_or_default();
+    let mut overview = tidegate.json(&format!("/fleet{query}")).await?;
+    if let Some(selector) = &rows.selector {
+        let cluster = tidegate.cluster().ok_or_else(|| {
+            Exit::Usage.with("--selector asks the Kubernetes API, which --admin leaves out: use one of them")
+        })?;
+        labelled::retain(&mut overview, selector, cluster, namespace.as_deref()).await?;
+    }
+    Ok(overview)
 }
 
 /// How `kubectl` names the object of a row.

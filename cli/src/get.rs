@@ -19,9 +19,9 @@ use crate::{
 pub(crate) async fn get(args: GetArgs) -> Result<()> {
     let chosen = Chosen::of(&args.objects)?;
     let tidegate = Tidegate::connect(&args.cluster, &args.installed).await?;
-    let namespace = fleet::namespace(&args.scope, &tidegate);
+    let namespace = fleet::namespace(&args.rows.scope, &tidegate);
     let page = async || -> Result<Vec<u8>> {
-        let overview = chosen.within(fleet::ask(&tidegate, namespace.as_deref()).await?)?;
+        let overview = chosen.within(fleet::ask(&tidegate, &args.rows).await?)?;
         let mut page = Vec::new();
         write(&overview, args.output, namespace.as_deref(), &mut page)?;
         Ok(page)

@@ -5,16 +5,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use crate::{cluster::Cluster, exit::Exit, tidegate::forwarded};
+use crate::{args::PodsArgs, cluster::Cluster, exit::Exit, tidegate::Tidegate};
 
 /// Asks the admin server of each pod of a release, through the API server.
-pub(crate) async fn ask_each<T: DeserializeOwned>(
-    cluster: &Cluster,
-    namespace: &str,
-    release: &str,
-    port: u16,
-    path: &str,
-) -> Result<Vec<T>> {
+pub(crate) async fn ask_each<T: DeserializeOwned>(cluster: &Cluster, args: &PodsArgs, path: &str) -> Result<Vec<T>> {
+    let (namespace, release) = (&args.installed.system_namespace, &args.release);
     let labels = format!("app.kubernetes.io/name=tidegate,app.kubernetes.io/instance={release}");
     let api = Api::<Pod>::namespaced(cluster.client(), namespace);
     let pods = cluster.ask(api.list(&ListParams::default().labels(&labels))).await?;
@@ -22,12 +17,11 @@ pub(crate) async fn ask_each<T: DeserializeOwned>(
         let where_it_is = "--system-namespace and --release say where it is";
         return Err(Exit::NoAnswer.with(format!("no pod of Tidegate in namespace {namespace}: {where_it_is}")).into());
     }
+    let tidegate = Tidegate::in_cluster(cluster.clone(), &args.installed);
     let mut answers = Vec::new();
-    for pod in &pods.items {
-        let name = pod.name_any();
-        let path = forwarded(namespace, &format!("pods/{name}:{port}"), path);
-        let answer = cluster.get(&path).await?.text().with_context(|| format!("pod {name}"))?;
-        answers.push(serde_json::from_str(&answer).with_context(|| format!("pod {name}"))?);
+    for name in pods.items.iter().map(ResourceExt::name_any) {
+        let pod = tidegate.to_pod(&name, args.admin.admin_port);
+        answers.push(pod.json(path).await.with_context(|| format!("pod {name}"))?);
     }
     Ok(answers)
 }

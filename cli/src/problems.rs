@@ -20,15 +20,13 @@ use crate::{
 };
 
 pub(crate) async fn problems(args: ProblemsArgs) -> Result<()> {
-    let tidegate = Tidegate::connect(&args.cluster, &args.installed).await?;
+    let tidegate = Tidegate::connect(&args.cluster, &args.pods.installed).await?;
     let namespace = crate::fleet::namespace(&args.scope, &tidegate);
     let query = namespace.as_ref().map(|namespace| format!("?namespace={namespace}")).unwrap_or_default();
     let path = format!("/problems{query}");
     let answer: ProblemsAnswer = match tidegate.cluster() {
         // Only the pod that leads knows all of them.
-        Some(cluster) => merged(
-            pods::ask_each(cluster, &args.installed.system_namespace, &args.release, args.admin_port, &path).await?,
-        ),
+        Some(cluster) => merged(pods::ask_each(cluster, &args.pods, &path).await?),
         None => tidegate.json(&path).await?,
     };
     let mut out = stdout().lock();

@@ -108,12 +108,11 @@ async fn of_prometheus(url: &str, args: &SavingsArgs) -> Result<BTreeMap<String,
 
 /// The sum over all pods, because each counts only while it leads.
 async fn of_pods(args: &SavingsArgs) -> Result<BTreeMap<String, Saved>> {
-    if args.installed.admin.is_some() {
-        return Ok(Tidegate::connect(&args.cluster, &args.installed).await?.json("/savings").await?);
+    if args.pods.installed.admin.is_some() {
+        return Ok(Tidegate::connect(&args.cluster, &args.pods.installed).await?.json("/savings").await?);
     }
     let cluster = Cluster::connect(&args.cluster).await?;
-    let of_pods: Vec<BTreeMap<String, Saved>> =
-        pods::ask_each(&cluster, &args.installed.system_namespace, &args.release, args.admin_port, "/savings").await?;
+    let of_pods: Vec<BTreeMap<String, Saved>> = pods::ask_each(&cluster, &args.pods, "/savings").await?;
     let mut sum = BTreeMap::<String, Saved>::new();
     for (namespace, saved) in of_pods.into_iter().flatten() {
         let row = sum.entry(namespace).or_default();

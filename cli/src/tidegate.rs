@@ -1,7 +1,9 @@
 //! The admin server of the Tidegate that is installed: asked through the API server, which forwards to its Service, or directly.
 
 use anyhow::Result;
-use axum::http::StatusCode;
+use axum::http::{Response, StatusCode};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, client::Body};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -10,21 +12,20 @@ use crate::{
     exit::{Exit, Failure},
 };
 
-/// An installed Tidegate.
+/// An installed Tidegate: its Service, or one pod of it.
+#[derive(Clone)]
 pub(crate) struct Tidegate {
     server: Cluster,
     /// Where its Service is, unless it is asked directly
     forwarded: Option<Forwarded>,
 }
 
+#[derive(Clone)]
 struct Forwarded {
     namespace: String,
     service: String,
-}
-
-/// A path of Tidegate's at the API server, which forwards it to `target`: `services/NAME:PORT` or `pods/NAME:PORT`.
-pub(crate) fn forwarded(namespace: &str, target: &str, path: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/{target}/proxy{path}")
+    /// To which the API server forwards: `services/NAME:PORT` or `pods/NAME:PORT`
+    target: String,
 }
 
 impl Tidegate {
@@ -38,7 +39,22 @@ impl Tidegate {
     /// The Tidegate of a cluster.
     pub(crate) fn in_cluster(server: Cluster, installed: &InstalledArgs) -> Self {
         let (namespace, service) = (installed.system_namespace.clone(), installed.service.clone());
-        Self { server, forwarded: Some(Forwarded { namespace, service }) }
+        let target = format!("services/{service}:admin");
+        Self { server, forwarded: Some(Forwarded { namespace, service, target }) }
+    }
+
+    /// One pod of it, which is the same where the admin server is asked directly.
+    pub(crate) fn to_pod(&self, pod: &str, port: u16) -> Self {
+        let to_it = |forwarded| Forwarded { target: format!("pods/{pod}:{port}"), ..forwarded };
+        Self { server: self.server.clone(), forwarded: self.forwarded.clone().map(to_it) }
+    }
+
+    /// The pod that leads, unless the admin server is asked directly or the Lease cannot be read.
+    pub(crate) async fn leader(&self) -> Option<String> {
+        let Forwarded { namespace, service, .. } = self.forwarded.as_ref()?;
+        // The Lease has the Service's name, and is held by a pod in the pod's name.
+        let lease = self.server.ask(Api::<Lease>::namespaced(self.server.client(), namespace).get(service)).await;
+        lease.ok()?.spec?.holder_identity.filter(|holder| !holder.is_empty())
     }
 
     /// The cluster, if it is known: not where the admin server is asked directly.
@@ -53,12 +69,23 @@ impl Tidegate {
 
     /// Tidegate's own answer to a path such as `/readyz`, whatever its status is.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let Some(Forwarded { namespace, service }) = &self.forwarded else { return self.server.get(path).await };
-        let path = forwarded(namespace, &format!("services/{service}:admin"), path);
-        let answer = self.server.get(&path).await?;
+        let answer = self.server.get(&self.path(path)).await?;
         match self.not_forwarded(&answer) {
             Some(failure) => Err(failure),
             None => Ok(answer),
+        }
+    }
+
+    /// The answer as it comes: a stream has no end.
+    pub(crate) async fn open(&self, path: &str) -> Result<Response<Body>, Failure> {
+        self.server.open(&self.path(path)).await
+    }
+
+    /// A path of Tidegate's at the server that is asked.
+    fn path(&self, path: &str) -> String {
+        match &self.forwarded {
+            Some(Forwarded { namespace, target, .. }) => format!("/api/v1/namespaces/{namespace}/{target}/proxy{path}"),
+            None => path.to_owned(),
         }
     }
 
@@ -80,7 +107,7 @@ impl Tidegate {
 
     /// Why the API server did not forward the request, if it did not.
     fn not_forwarded(&self, answer: &Answer) -> Option<Failure> {
-        let Forwarded { namespace, service } = self.forwarded.as_ref()?;
+        let Forwarded { namespace, service, .. } = self.forwarded.as_ref()?;
         let text = answer.of_api_server().map(|status| status.message);
         // Older API servers write it as plain text.
         let plain = || {

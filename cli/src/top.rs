@@ -26,9 +26,9 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 pub(crate) async fn top(args: TopArgs) -> Result<()> {
     let tidegate = Tidegate::connect(&args.cluster, &args.installed).await?;
-    let namespace = fleet::namespace(&args.scope, &tidegate);
+    let namespace = fleet::namespace(&args.rows.scope, &tidegate);
     let page = async || -> Result<String> {
-        let overview = fleet::ask(&tidegate, namespace.as_deref()).await?;
+        let overview = fleet::ask(&tidegate, &args.rows).await?;
         // Without a screen nothing is cut.
         let screen = stdout().is_terminal().then(|| terminal::size().ok()).flatten();
         draw(overview, &args, namespace.is_none(), screen, Paint::of_stdout())

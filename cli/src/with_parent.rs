@@ -31,7 +31,7 @@ fn end_with_parent(parent: u32) -> Result<()> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have ended before: then nobody would be told.
+    // It may have ended before: then no signal would come.
     let there = getppid().is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent);
     there.then_some(()).context("the process that started this one has ended")
 }

@@ -49,7 +49,7 @@ async fn one_that_comes_later_does_not_overtake_those_that_wait() {
     let waits = queue.ticket();
     let mut waiting = tokio::spawn(async move { waits.wait().await });
     assert_eq!(chosen(&mut waiting).await, None);
-    // It comes before the one that waits has been told, so that only the queue can keep the order.
+    // It comes before the one that waits has been let go, so that only the queue can keep the order.
     drop(open);
     assert!(queue.ticket().take().is_none());
     queue.update(pods(&[1, 2]), 1);

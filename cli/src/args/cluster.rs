@@ -38,6 +38,27 @@ pub(crate) struct InstalledArgs {
     pub(crate) admin: Option<String>,
 }
 
+/// The pods of that Tidegate, for what only one of them knows.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Tidegate")]
+pub(crate) struct PodsArgs {
+    #[command(flatten)]
+    pub(crate) installed: InstalledArgs,
+    /// The name of its Helm release
+    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME")]
+    pub(crate) release: String,
+    #[command(flatten)]
+    pub(crate) admin: AdminPortArgs,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Tidegate")]
+pub(crate) struct AdminPortArgs {
+    /// The port of its admin server
+    #[arg(long, default_value = "8080", value_name = "PORT")]
+    pub(crate) admin_port: u16,
+}
+
 /// The namespace of the objects.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NamespaceArgs {
@@ -54,4 +75,14 @@ pub(crate) struct ScopeArgs {
     /// All namespaces
     #[arg(long, short = 'A', conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
+}
+
+/// The rows of a list.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RowsArgs {
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+    /// Only objects with these labels, as kubectl takes them: team=payments,tier!=batch
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    pub(crate) selector: Option<String>,
 }

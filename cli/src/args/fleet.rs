@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{
-    cluster::{ClusterArgs, InstalledArgs, NamespaceArgs, ScopeArgs},
+    cluster::{AdminPortArgs, ClusterArgs, InstalledArgs, NamespaceArgs, PodsArgs, RowsArgs, ScopeArgs},
     output::{ListOutput, Output},
     sources::PrometheusArgs,
 };
@@ -40,7 +40,7 @@ pub(crate) struct GetArgs {
     #[arg(value_name = "TYPE[/NAME]")]
     pub(crate) objects: Vec<String>,
     #[command(flatten)]
-    pub(crate) scope: ScopeArgs,
+    pub(crate) rows: RowsArgs,
     /// How to print
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: ListOutput,
@@ -56,7 +56,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopArgs {
     #[command(flatten)]
-    pub(crate) scope: ScopeArgs,
+    pub(crate) rows: RowsArgs,
     /// What stands first
     #[arg(long, default_value = "state", value_enum, value_name = "COLUMN")]
     pub(crate) sort_by: SortBy,
@@ -94,9 +94,8 @@ pub(crate) struct DashboardArgs {
     pub(crate) no_open: bool,
     #[command(flatten)]
     pub(crate) installed: InstalledArgs,
-    /// The port of its admin server
-    #[arg(long, default_value = "8080", value_name = "PORT", help_heading = "Tidegate")]
-    pub(crate) admin_port: u16,
+    #[command(flatten)]
+    pub(crate) admin: AdminPortArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }
@@ -109,13 +108,7 @@ pub(crate) struct ProblemsArgs {
     #[arg(long, short, default_value = "table", value_enum)]
     pub(crate) output: Output,
     #[command(flatten)]
-    pub(crate) installed: InstalledArgs,
-    /// The name of its Helm release
-    #[arg(long, env = "TIDEGATE_RELEASE", default_value = "tidegate", value_name = "NAME", help_heading = "Tidegate")]
-    pub(crate) release: String,
-    /// The port of its admin server
-    #[arg(long, default_value = "8080", value_name = "PORT", help_heading = "Tidegate")]
-    pub(crate) admin_port: u16,
+    pub(crate) pods: PodsArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }

@@ -14,42 +14,29 @@ use axum::{
     http::{Method, StatusCode, header::HOST},
     response::{IntoResponse, Response},
 };
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
-use crate::{
-    args::DashboardArgs,
-    cluster::Cluster,
-    exit::{Exit, Failure},
-    tidegate::forwarded,
-};
+use crate::{args::DashboardArgs, exit::Failure, tidegate::Tidegate};
 
 /// Where the requests go.
 struct Forward {
-    server: Cluster,
-    /// Where Tidegate is installed, unless an admin server is asked directly
-    installed: Option<Installed>,
-    /// The path in front of the page's own paths
-    prefix: Mutex<String>,
-    port: u16,
-}
-
-struct Installed {
-    namespace: String,
-    service: String,
+    tidegate: Tidegate,
     admin_port: u16,
+    /// The pod of it that is asked now
+    chosen: Mutex<Tidegate>,
+    port: u16,
 }
 
 pub(crate) async fn dashboard(args: DashboardArgs) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await;
     let listener = listener.with_context(|| format!("--port {}: cannot listen there", args.port))?;
     let port = listener.local_addr()?.port();
-    let forward = Arc::new(Forward::new(&args, port).await?);
+    let tidegate = Tidegate::connect(&args.cluster, &args.installed).await?;
     // Before a browser shows an error: does it answer?
-    forward.choose_pod().await;
-    forward.check().await?;
+    tidegate.text("/version").await?;
+    let chosen = Mutex::new(tidegate.clone());
+    let forward = Arc::new(Forward { tidegate, admin_port: args.admin.admin_port, chosen, port });
     let url = format!("http://127.0.0.1:{port}/");
     writeln!(stdout(), "{url} shows Tidegate, until Ctrl-C")?;
     if !args.no_open
@@ -87,56 +74,27 @@ async fn answer(State(forward): State<Arc<Forward>>, request: Request) -> Respon
 }
 
 impl Forward {
-    async fn new(args: &DashboardArgs, port: u16) -> Result<Self, Failure> {
-        let (server, installed) = if let Some(url) = &args.installed.admin {
-            (Cluster::at(url, args.cluster.request_timeout)?, None)
-        } else {
-            let (namespace, service) = (args.installed.system_namespace.clone(), args.installed.service.clone());
-            let installed = Installed { namespace, service, admin_port: args.admin_port };
-            (Cluster::connect(&args.cluster).await?, Some(installed))
-        };
-        Ok(Self { server, installed, prefix: Mutex::default(), port })
-    }
-
     fn is_meant(&self, request: &Request) -> bool {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         host.is_some_and(|host| ["127.0.0.1", "localhost"].iter().any(|name| host == format!("{name}:{}", self.port)))
     }
 
-    /// The pod that leads, which knows all problems and savings; any pod where the Lease cannot be read.
+    /// The pod that leads, which knows all problems and savings; any pod where none is known to lead.
     async fn choose_pod(&self) {
-        let Some(Installed { namespace, service, admin_port }) = &self.installed else { return };
-        // The Lease has the Service's name, and is held by a pod in the pod's name.
-        let lease = self.server.ask(Api::<Lease>::namespaced(self.server.client(), namespace).get(service)).await;
-        let leader = lease.ok().and_then(|lease| lease.spec?.holder_identity).filter(|holder| !holder.is_empty());
-        let target = match leader {
-            Some(pod) => format!("pods/{pod}:{admin_port}"),
-            None => format!("services/{service}:admin"),
+        let chosen = match self.tidegate.leader().await {
+            Some(pod) => self.tidegate.to_pod(&pod, self.admin_port),
+            None => self.tidegate.clone(),
         };
-        *self.prefix.lock() = forwarded(namespace, &target, "");
+        *self.chosen.lock() = chosen;
     }
 
-    /// The answer as it comes: a stream has no end.
     async fn get(&self, path: &str) -> Result<Response, Failure> {
-        let path = format!("{}{path}", self.prefix.lock());
-        let answer = self.server.open(&path).await?;
-        let (mut parts, body) = answer.into_parts();
+        let chosen = self.chosen.lock().clone();
+        let (mut parts, body) = chosen.open(path).await?.into_parts();
         // The connection is another one here.
         for name in ["connection", "transfer-encoding", "keep-alive"] {
             parts.headers.remove(name);
         }
         Ok(Response::from_parts(parts, Body::new(body)))
-    }
-
-    async fn check(&self) -> Result<(), Failure> {
-        let status = self.get("/version").await?.status();
-        let why = || {
-            let place = match &self.installed {
-                Some(Installed { namespace, service, .. }) => format!("Service {service} in namespace {namespace}"),
-                None => "--admin".to_owned(),
-            };
-            Exit::NoAnswer.with(format!("{place} answered {status}: `tidegate check` says what is wrong"))
-        };
-        if status.is_success() { Ok(()) } else { Err(why()) }
     }
 }

@@ -137,7 +137,7 @@ async fn triggers_of_kedas_own_decide_by_day_and_a_pause_holds_them_down_at_nigh
     })
     .await?;
 
-    // One that KEDA does not have: told, and the others go on.
+    // One that KEDA does not have is reported, and the others go on.
     let wrong = "tidegate.dev/keda-triggers=[{type: rabitmq, metadata: {}}]";
     scenario.kubectl(&["annotate", "deployment", "worker", "--overwrite", wrong]).await?;
     let told = scenario.event("Deployment", "worker", "InvalidAnnotations").await?;
