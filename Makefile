@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # The error of a failed test says what happened; the frames of the runtime under it do not.
 export RUST_LIB_BACKTRACE := 0
-.PHONY: help demo cluster docs docs-site test test-lint test-unit test-oracle test-page test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-zero bench-cycles bench-opening tour bench-llm bench-kafka build
+.PHONY: help demo cluster docs docs-site test test-lint test-unit test-oracle test-page test-memory test-trust test-e2e test-msrv fuzz bench bench-step bench-zero bench-bursts bench-cycles bench-opening tour bench-llm bench-kafka build
 
 BIN := $(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 # Where the results of the stages of `make test` are counted.
@@ -122,6 +122,10 @@ bench-step: build ## A step of the load until replicas follow, beside KEDA's own
 bench-zero: build ## The first request to a workload at zero, and 200 at once, on the real stack
 	cargo bench --quiet --bench zero --no-run
 	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet --bench zero
+
+bench-bursts: build ## An hour of random bursts: the real HPA takes back no replica that the leader has added; 16 min
+	cargo bench --quiet --bench bursts --no-run
+	$(BIN)/stack run --profile stock -- cargo bench --quiet --bench bursts
 
 bench-cycles: build ## 500 cycles 0 to 1 to 0 by all protocols while Tidegate is replaced: not one request may be lost; 20 min
 	cargo bench --quiet --bench cycles --no-run
