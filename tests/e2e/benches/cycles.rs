@@ -236,6 +236,8 @@ async fn run((protocol, through_envoy): (Protocol, bool), number: usize, cycles:
         let service = scenario.get(&["service", "task-api"]).await?;
         SocketAddr::new(service["spec"]["clusterIP"].as_str().context("it has no clusterIP")?.parse()?, port)
     };
+    // Envoy listens before it has the route.
+    until("it answers", async || protocol.ask(to).await).await?;
     until("it is at zero", async || {
         ensure!(scenario.replicas("task-api").await? == 0, "not yet");
         Ok(())
@@ -250,7 +252,9 @@ async fn run((protocol, through_envoy): (Protocol, bool), number: usize, cycles:
         let asked = Instant::now();
         tally.asked += 1;
         if let Err(why) = timeout(PATIENCE, protocol.ask(to)).await.context("no answer in time").flatten() {
-            tally.lost.push(format!("{} after {:.1} s: {why:#}", scenario.namespace, asked.elapsed().as_secs_f64()));
+            let lost = format!("{} after {:.1} s: {why:#}", scenario.namespace, asked.elapsed().as_secs_f64());
+            eprintln!("lost: {lost}");
+            tally.lost.push(lost);
         }
         tally.slowest = tally.slowest.max(asked.elapsed());
         if tally.cycles >= cycles {
