@@ -123,6 +123,17 @@ impl WorkloadNotice {
                 | Self::OfAnotherRelease { .. }
         )
     }
+
+    /// Whether a workload may have it only because it was applied before the Service, the route or the workload that it needs.
+    pub fn may_be_early(&self) -> bool {
+        matches!(
+            self,
+            Self::NoRoute(_)
+                | Self::NoModel
+                | Self::NothingToWaitFor(_)
+                | Self::ZeroNeedsWakeSignal(NotHeld::NoService)
+        )
+    }
 }
 
 impl fmt::Display for WorkloadNotice {

@@ -33,6 +33,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// Time until the next pass when events are still to be written.
 const TELL_AGAIN: Duration = Duration::from_secs(3);
+/// Time in which the rest of an installation is applied: a Service that is missing until then is no news.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Shortest and longest pause after a failed write of an object: it doubles from the one to the other.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
@@ -43,6 +45,8 @@ pub struct Reconciler {
     ledger: Ledger,
     events: Events<WorkloadNotice>,
     metrics: OperatorMetrics,
+    /// When each workload was in a Plan first
+    first_seen: HashMap<WorkloadId, Instant>,
     /// Workloads whose last write failed: how often in a row, when it may be tried again, and what the error was
     failures: HashMap<WorkloadId, (u32, Instant, String)>,
 }
@@ -67,13 +71,14 @@ impl Reconciler {
     /// A reconciler with the writer and the events of this context.
     pub fn new(context: &Context, settings: Settings, ledger: Ledger, metrics: OperatorMetrics) -> Self {
         let (writer, events) = (context.writer.clone(), context.events());
-        Self { writer, settings, ledger, events, metrics, failures: HashMap::new() }
+        Self { writer, settings, ledger, events, metrics, first_seen: HashMap::new(), failures: HashMap::new() }
     }
 
     /// Runs one pass. Returns when the next one is due at the latest, if something is to be tried again.
     async fn reconcile(&mut self, plan: &Plan, watches: &Watches) -> Option<Instant> {
-        self.failures.retain(|id, _| plan.workloads.contains_key(id));
         let now = Instant::now();
+        self.failures.retain(|id, _| plan.workloads.contains_key(id));
+        self.see(plan, now);
         // Without the ledger, adopted replicas could be lost: nothing is done until it was read.
         let had = match self.ledger.read(&self.writer).await {
             Ok(had) => had,
@@ -113,7 +118,8 @@ impl Reconciler {
             let wrong = objects.namespaces().filter(|(_, problems)| !problems.is_empty());
             wrong.map(|(name, problems)| (name.to_owned(), problems)).collect::<Vec<_>>()
         });
-        let pending = self.tell(plan, notices, of_namespaces, misplaced).await;
+        let early = self.leave_out_early(&mut notices, now);
+        let pending = self.tell(plan, notices, of_namespaces, misplaced).await || early;
         let again = self.failures.values().map(|(_, again, _)| *again).min();
         let soon = pending.then(|| Instant::now() + TELL_AGAIN);
         [again, soon].into_iter().flatten().min()
@@ -138,6 +144,28 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    fn see(&mut self, plan: &Plan, now: Instant) {
+        self.first_seen.retain(|id, _| plan.workloads.contains_key(id));
+        for id in plan.workloads.keys() {
+            if !self.first_seen.contains_key(id) {
+                self.first_seen.insert(id.clone(), now);
+            }
+        }
+    }
+
+    /// Leaves out what a workload may lack only because it was applied first. Returns whether there was any.
+    fn leave_out_early(&self, notices: &mut BTreeMap<WorkloadId, Vec<WorkloadNotice>>, now: Instant) -> bool {
+        let mut early = false;
+        for (id, notices) in notices {
+            if self.first_seen.get(id).is_some_and(|first| now < *first + SETTLED) {
+                let all = notices.len();
+                notices.retain(|notice| !notice.may_be_early());
+                early |= notices.len() < all;
+            }
+        }
+        early
     }
 
     /// Remembers a failed write, so that it is retried after ever longer pauses.

@@ -2,7 +2,11 @@ use http::StatusCode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tidegate_cluster::{WrongPlace, scaling::ScalerEndpoint};
-use tidegate_core::workload::WorkloadKind;
+use tidegate_core::{
+    calendar::Calendars,
+    plan::{PlannedWorkload, Replicas},
+    workload::WorkloadKind,
+};
 use tokio::time::advance;
 
 use super::*;
@@ -64,6 +68,28 @@ async fn a_write_that_is_refused_is_tried_again_later() {
     server.play(Scenario::IsWell);
     reconciler.carry_out(applies(1)).await;
     assert!(reconciler.failures.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_workload_lacks_because_it_was_applied_first_is_no_news() {
+    let (_server, mut reconciler, _term) = reconciler();
+    let id = WorkloadId { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "api".into() };
+    let mut plan = Plan::default();
+    let (intent, calendars) = (Err(Vec::new()), Calendars::new());
+    let workload = PlannedWorkload::new(&id, String::new(), intent, Vec::new(), Replicas::default(), 0, &calendars);
+    plan.workloads.insert(id.clone(), workload);
+    let left_out = |reconciler: &mut Reconciler| {
+        let mut notices =
+            BTreeMap::from([(id.clone(), vec![WorkloadNotice::NoRoute(String::new()), WorkloadNotice::Paused])]);
+        reconciler.see(&plan, Instant::now());
+        let again = reconciler.leave_out_early(&mut notices, Instant::now());
+        (notices[&id].len(), again)
+    };
+    assert_eq!(left_out(&mut reconciler), (1, true));
+    advance(SETTLED - Duration::from_millis(1)).await;
+    assert_eq!(left_out(&mut reconciler), (1, true));
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(left_out(&mut reconciler), (2, false));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod annotations;
 mod check;
+mod commands;
 mod configuration;
 mod conformance;
 mod dashboards;
