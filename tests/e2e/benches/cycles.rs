@@ -228,7 +228,7 @@ async fn run((protocol, through_envoy): (Protocol, bool), number: usize, cycles:
     let through = if through_envoy { "envoy" } else { "ip" };
     let scenario = Scenario::new(&format!("cycles-{protocol:?}-{through}-{number}").to_ascii_lowercase()).await?;
     let annotations = [("min-replicas", "0"), ("zero-after", "2s"), protocol.intent()];
-    scenario.apply(&(task_api("task-api", &annotations) + "---\n" + &protocol.routes())).await?;
+    scenario.apply(&(lingering(&task_api("task-api", &annotations)) + "---\n" + &protocol.routes())).await?;
     let (listener, port) = protocol.ports();
     let to = if through_envoy {
         scenario.gateway("web", listener).await?
@@ -265,6 +265,13 @@ async fn run((protocol, through_envoy): (Protocol, bool), number: usize, cycles:
         }
     }
     bail!("{}: {most} requests, and only {} of {cycles} cycles: {tally:?}", scenario.namespace, tally.cycles)
+}
+
+/// Pods that serve for some seconds after they were asked to end, as docs/production.md asks for: until then proxies and kube-proxy
+/// may still send them requests, and nobody else can save those.
+fn lingering(deployment: &str) -> String {
+    let deployment = deployment.replace("terminationGracePeriodSeconds: 2", "terminationGracePeriodSeconds: 20");
+    deployment.replace("--concurrency=50]", "--concurrency=50, --linger=8s]")
 }
 
 /// Waits for `pause`, and says whether the Deployment went to zero meanwhile.
