@@ -7,5 +7,6 @@ pub mod kafka;
 pub mod kubectl;
 pub mod llm;
 mod read;
+pub mod requests;
 pub mod scenario;
 mod turns;

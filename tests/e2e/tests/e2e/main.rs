@@ -16,6 +16,7 @@ mod jobs;
 mod kafka;
 mod lag;
 mod lease;
+mod limits;
 mod migrate;
 mod outages;
 mod reads;
