@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests read it, and nobody else")]
 
 pub mod cluster;
+pub mod jwt;
 pub mod kafka;
 pub mod kubectl;
 pub mod llm;

@@ -23,6 +23,7 @@ mod reads;
 mod resources;
 mod rollouts;
 mod standalone;
+mod task_api;
 mod tokens;
 mod traffic;
 mod triggers;
