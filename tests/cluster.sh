@@ -9,7 +9,7 @@ say "Installing Tidegate with Helm"
 helm install tidegate charts/tidegate --namespace tidegate-system --create-namespace --wait --timeout 2m
 
 say "Deploying the task API of the example"
-kubectl apply -f examples/task-api.yaml
+kubectl apply -f examples/task-api/simple.yaml
 kubectl wait --for=condition=Available deployment/task-api --timeout=60s
 
 gateway_pod() {

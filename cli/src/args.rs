@@ -97,7 +97,7 @@ pub(crate) enum Command {
     Run(ServiceArgs),
     /// Runs the external scaler alone: it answers KEDA and writes nothing to the cluster
     #[command(
-        after_help = "Examples:\n  tidegate scaler\n  tidegate scaler -f examples/task-api.yaml --proxy 127.0.0.1:19001"
+        after_help = "Examples:\n  tidegate scaler\n  tidegate scaler -f examples/task-api/simple.yaml --proxy 127.0.0.1:19001"
     )]
     Scaler(ScalerArgs),
     /// Runs the operator alone: it keeps one ScaledObject per annotated workload
@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Operator(ServiceArgs),
     /// Prints the ScaledObjects that manifests would get, without a cluster
     #[command(
-        after_help = "Examples:\n  tidegate render -f examples/task-api.yaml\n  kustomize build . | tidegate render -f -"
+        after_help = "Examples:\n  tidegate render -f examples/task-api/simple.yaml\n  kustomize build . | tidegate render -f -"
     )]
     Render(RenderArgs),
     /// Prints the annotations that say what ScaledObjects, HPAs, kube-downscaler and kube-green say; changes nothing
@@ -115,7 +115,7 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Prints which Envoy clusters carry the traffic of which backend, and which routes are not followed and why, from manifests or
     /// from the cluster
-    #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api.yaml\n  tidegate routes -o json")]
+    #[command(after_help = "Examples:\n  tidegate routes -f examples/task-api/simple.yaml\n  tidegate routes -o json")]
     Routes(RoutesArgs),
     /// Says why a workload has the replicas that it has, or a Gateway its proxies
     #[command(
@@ -186,7 +186,7 @@ pub(crate) enum Command {
     #[command(hide = true, after_help = "Example:\n  tidegate reference > docs/reference/commands.md")]
     Reference,
     /// Shows the whole loop on this machine: a real Envoy, a changing load, KEDA's and the HPA's algorithm
-    #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api.yaml --envoy $(which envoy)")]
+    #[command(after_help = "Example:\n  tidegate demo --manifest examples/task-api/simple.yaml --envoy $(which envoy)")]
     Demo(DemoArgs),
 }
 

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
-const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/task-api.yaml");
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/task-api/simple.yaml");
 
 /// A scaler over the example, whose proxy is not there. It ends with the test.
 struct Scaler {

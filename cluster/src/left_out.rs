@@ -18,17 +18,18 @@ use super::{
 
 /// Pattern for all cluster statistics that are read. It has no backslash, since Envoy Gateway escapes those once more in the bootstrap.
 pub const MATCH_CLUSTERS: &str = "cluster[.].+[.](membership_total|upstream_(cx_(active|none_healthy)|\
-    rq_(total|retry|active|pending_(active|overflow|failure_eject))))";
+    rq_(total|retry|active|active_overflow|pending_(active|overflow|failure_eject))))";
 /// Pattern for all listener statistics that are read.
 pub const MATCH_LISTENERS: &str =
     "(http[.]https?-.+[.]downstream_rq_(total|active)|listener[.].+[.]downstream_cx_active)";
 
 /// Cluster statistics that are read: `cluster.NAME.upstream_rq_total`.
-const OF_CLUSTERS: [&str; 9] = [
+const OF_CLUSTERS: [&str; 10] = [
     "upstream_rq_total",
     "upstream_rq_retry",
     "upstream_rq_active",
     "upstream_rq_pending_active",
+    "upstream_rq_active_overflow",
     "upstream_rq_pending_overflow",
     "upstream_rq_pending_failure_eject",
     "upstream_cx_none_healthy",

@@ -1,6 +1,9 @@
 //! Snapshots of each example: the ScaledObjects that `tidegate render` prints, and the notices. `cargo insta review` accepts a change.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
@@ -10,20 +13,37 @@ use tidegate_cluster::{
 };
 use tidegate_core::yaml;
 
+/// The YAML files of each example, by its name: those of a folder are one example, and each file outside of one is.
+fn examples() -> Vec<(String, Vec<PathBuf>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut examples: Vec<_> = entries(&folder).into_iter().map(|path| (name(&path), manifests(path))).collect();
+    examples.retain(|(_, files)| !files.is_empty());
+    examples
+}
+
+fn manifests(path: PathBuf) -> Vec<PathBuf> {
+    let mut files = if path.is_dir() { entries(&path) } else { vec![path] };
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
+}
+
 #[test]
 fn each_example_gets_the_scaled_objects_of_its_snapshot() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let address = "tidegate.tidegate-system.svc:9090".to_owned();
     let scaler = ScalerEndpoint { address, ..ScalerEndpoint::default() };
     let settings = Settings { scaler, release: "tidegate-system.tidegate".to_owned(), tolerance: true };
     let monday: DateTime<Utc> = "2026-03-02T12:00:00Z".parse().unwrap();
-    let mut examples: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    examples.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    examples.sort();
+    let examples = examples();
     assert!(examples.len() >= 7, "{examples:?}");
-    for example in examples {
-        let name = example.file_stem().unwrap().to_str().unwrap().to_owned();
-        let objects = read_manifests(&[example]).unwrap();
+    for (name, files) in examples {
+        let objects = read_manifests(&files).unwrap();
         let rendered = render(&objects, &objects.plan(), &settings, monday);
         let objects = rendered.scaled_objects.iter().map(|object| yaml::write(object).unwrap());
         let notices = rendered.notices.iter().map(|(id, notice)| format!("# {id}: {notice}\n"));

@@ -139,6 +139,8 @@ pub struct ExplainedCluster {
     pub part: f64,
     /// One reading for each traffic signal that the workload has a target for
     pub readings: Vec<ExplainedReading>,
+    /// Requests/s of the whole cluster that a global rate limit refused, if any were: no part of the demand
+    pub rate_limited: Option<f64>,
 }
 
 /// One signal of a cluster.
@@ -301,7 +303,8 @@ fn traffic(workload: &PlannedWorkload, targets: &[Target], demands: &Demands) ->
     let route = |share: &ClusterShare| {
         let cluster = |(name, part): (&str, f64)| {
             let readings = signals.iter().map(|signal| reading(name, *signal, share, demands)).collect();
-            ExplainedCluster { name: name.to_owned(), part, readings }
+            let rate_limited = demands.signals().rate_limited(name);
+            ExplainedCluster { name: name.to_owned(), part, readings, rate_limited }
         };
         ExplainedRoute {
             route: share.route.clone(),

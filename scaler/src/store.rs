@@ -15,6 +15,7 @@ mod proxies;
 mod proxy_sets;
 mod queries;
 mod questions;
+mod rate_limited;
 mod reading;
 mod rounds;
 mod sample;
@@ -211,6 +212,12 @@ impl SignalStore {
         let cluster = shown.cluster(name)?;
         let recent = Instant::now().saturating_duration_since(cluster.at?) <= WINDOW;
         cluster.beginning.filter(|_| recent)
+    }
+
+    /// Returns the requests/s of a cluster that a global rate limit refused; `None` if none was, or no proxy is asked. They are no
+    /// demand: a limit is there so that they are not served.
+    pub(crate) fn rate_limited(&self, name: &str) -> Option<f64> {
+        self.rounds.lock().rate_limited(name)
     }
 
     /// Returns why values are lower bounds, while some may be.

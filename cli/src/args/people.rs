@@ -69,7 +69,7 @@ pub(crate) struct SavingsArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// The manifests of the example
-    #[arg(long, default_value = "examples/task-api.yaml", value_name = "FILE")]
+    #[arg(long, default_value = "examples/task-api/simple.yaml", value_name = "FILE")]
     pub(crate) manifest: PathBuf,
     /// The Envoy to run
     #[arg(long, env = "TIDEGATE_ENVOY", default_value = "envoy", value_name = "PATH")]

@@ -186,7 +186,7 @@ impl Explanation {
     }
 
     fn cluster(&self, f: &mut Formatter<'_>, cluster: &ExplainedCluster, split: bool) -> fmt::Result {
-        let ExplainedCluster { name, part, readings } = cluster;
+        let ExplainedCluster { name, part, readings, rate_limited } = cluster;
         writeln!(f, "  cluster {name}")?;
         if split && readings.iter().all(|reading| reading.value == Some(0.0)) {
             return writeln!(f, "    nothing; used when Envoy Gateway splits the rule");
@@ -206,7 +206,8 @@ impl Explanation {
                 }
             }
         }
-        Ok(())
+        let refused = rate_limited.map(|rate| format!("{rate:.1} requests/s refused by a rate limit: not demand"));
+        refused.map_or(Ok(()), |refused| paragraph(f, "    ", &refused))
     }
 
     fn changes(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use tidegate_core::{
     held::Held,
     ids::ServiceId,
     kafka::{Lag, Rates},
-    plan::{ClusterShare, Replicas},
+    plan::{ClusterShare, Proxy, Replicas},
     refused::{Limited, NoPod, Refused, TimedOut},
     request_timeout::{RequestTimeout, TimeoutOrigin},
 };
@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::advance};
 use super::*;
 use crate::demand::Gates;
 use crate::fixture::{STALE_AFTER, demands, deployment, measure, plan, share};
+use crate::store::{Counters, Sample};
 
 const RULE: &str = "httproute/shop/web/rule/0";
 const BOTH: [(&str, &str); 3] = [("requests-per-second", "100"), ("concurrency", "8"), ("max-replicas", "20")];
@@ -66,6 +67,32 @@ HTTPRoute shop/admin rule 0 -> Service api, 33.3 % of its pods
 Sources: 1 of 1 answers, 2 s ago at most.
 ";
     assert_eq!(page(&plan, &demands), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_a_rate_limit_refused_are_named_and_are_no_demand() {
+    let plan = plan("api", &BOTH[..1], vec![share("web")]);
+    let demands = demands();
+    let signals = demands.signals();
+    signals.keep(&plan);
+    let proxy = Proxy { name: "eg/proxy".into(), stats: ([10, 0, 0, 1], 19001).into(), ready: true, fleet: None };
+    for second in 0..40 {
+        let counters = Counters {
+            requests: f64::from(second) * 150.0,
+            rate_limited: 1.0 + f64::from(second) * 350.0,
+            ..Counters::default()
+        };
+        let sample = Sample::new(&signals.series(), vec![(0, counters)]);
+        signals.sampled(&proxy, tokio::time::Instant::now(), Ok(sample));
+        signals.commit(std::slice::from_ref(&proxy));
+        advance(Duration::from_secs(1)).await;
+    }
+    let page = page(&plan, &demands);
+    assert!(page.contains("2 replicas wanted: 150.0 requests/s"), "{page}");
+    assert!(
+        page.contains("    150.0 requests/s\n    350.0 requests/s refused by a rate limit: not demand\n"),
+        "{page}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

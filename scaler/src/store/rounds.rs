@@ -24,6 +24,7 @@ use super::{
     kept_clusters::{Ids, Kept, Series},
     proxies::{KnownProxy, Span},
     proxy_sets::{Gap, ProxySets, there},
+    rate_limited::RateLimited,
     sample::Sample,
     window::LONG,
 };
@@ -37,6 +38,7 @@ pub(super) struct Rounds {
     /// News of each cluster
     news: Vec<News>,
     proxies: HashMap<SocketAddr, KnownProxy>,
+    rate_limited: RateLimited,
     fleets: ProxySets,
     /// The end of the last second that was closed; `None` before the first
     edge: Option<Instant>,
@@ -130,6 +132,7 @@ impl Rounds {
             clusters: Vec::new(),
             news: Vec::new(),
             proxies: HashMap::new(),
+            rate_limited: RateLimited::default(),
             fleets: ProxySets::default(),
             edge: None,
             prometheus: HashMap::new(),
@@ -149,6 +152,7 @@ impl Rounds {
         let dropped: HashSet<u32> = change.removed.into_iter().collect();
         if !dropped.is_empty() {
             self.proxies.values_mut().for_each(|proxy| proxy.forget(|id| !dropped.contains(&id)));
+            self.rate_limited.forget(&dropped);
         }
         for (id, fleets) in change.kept {
             let index = id as usize;
@@ -181,6 +185,7 @@ impl Rounds {
         let fleet = proxy.fleet.as_deref();
         known.error = match sample {
             Ok(sample) => {
+                self.rate_limited.take_in(proxy.stats, at, &sample);
                 let mut late = Vec::new();
                 let since = |id: u32| {
                     clusters.get(id as usize).filter(|cluster| cluster.is_on(fleet)).map(|cluster| cluster.kept_since)
@@ -217,6 +222,7 @@ impl Rounds {
         // A proxy that is gone contributes nothing more; its earlier contributions stay in the windows.
         self.proxies.retain(|address, known| there.contains(&(*address, known.name.as_str())));
         self.fleets = ProxySets::of(proxies, &self.proxies, now, self.stale_after);
+        self.rate_limited.forget_old(now);
         self.edge.get_or_insert(now);
         self.close_seconds(now);
         self.clusters.iter_mut().for_each(Cluster::show);
@@ -296,6 +302,11 @@ impl Rounds {
             status.answered = Some(now);
         }
         status.error = error;
+    }
+
+    /// Returns the requests/s of a cluster that a global rate limit refused.
+    pub(super) fn rate_limited(&self, cluster: &str) -> Option<f64> {
+        self.rate_limited.rate(self.series.of_cluster(cluster)?)
     }
 
     pub(super) fn shown(&self) -> Shown {

@@ -12,8 +12,9 @@ use super::kept_clusters::Series;
 pub struct Counters {
     /// `upstream_rq_total`: requests and TCP connections that were sent to an endpoint, retries included
     pub requests: f64,
-    /// `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and `upstream_cx_none_healthy`: requests that got no
-    /// connection, because of the circuit breaker, because connecting failed, or because no host is healthy; a retry counts again
+    /// `upstream_rq_active_overflow`, `upstream_rq_pending_overflow`, `upstream_rq_pending_failure_eject` and
+    /// `upstream_cx_none_healthy`: requests that got no connection, because of the circuit breaker, because connecting failed, or
+    /// because no host is healthy; a retry counts again
     pub refused: f64,
     /// `upstream_rq_retry`: requests that the proxy sent again on its own
     pub retries: f64,
@@ -21,6 +22,8 @@ pub struct Counters {
     pub in_flight: f64,
     /// `upstream_cx_active`
     pub connections: f64,
+    /// `ratelimit.over_limit`: requests that a global rate limit refused. They are counted nowhere else, and are no demand
+    pub rate_limited: f64,
     /// `membership_total`: endpoints. Shown for every cluster that is configured and has some, used or not
     pub members: f64,
 }

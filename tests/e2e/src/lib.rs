@@ -3,9 +3,11 @@
 #![allow(missing_docs, reason = "tests read it, and nobody else")]
 
 pub mod cluster;
+pub mod jwt;
 pub mod kafka;
 pub mod kubectl;
 pub mod llm;
 mod read;
+pub mod requests;
 pub mod scenario;
 mod turns;

@@ -147,16 +147,32 @@ impl Scenario {
 
     /// Waits until the pod of the Gateway's Envoy listens on this port, and returns its address.
     pub async fn gateway(&self, name: &str, port: u16) -> Result<SocketAddr> {
-        let owner = format!(
-            "gateway.envoyproxy.io/owning-gateway-name={name},gateway.envoyproxy.io/owning-gateway-namespace={}",
-            self.namespace
-        );
+        let owner = owner(name, &self.namespace);
         until(&format!("the Envoy of Gateway {name} listens on port {port}"), async || {
             let pods = get(&["pods", "-A", "-l", &owner]).await?;
             let ip = pods["items"][0]["status"]["podIP"].as_str().context("it has no pod with an address")?.to_owned();
             let address = SocketAddr::new(ip.parse::<IpAddr>()?, port);
             tokio::net::TcpStream::connect(address).await?;
             Ok(address)
+        })
+        .await
+    }
+
+    /// Waits until so many Envoys of the Gateway listen on this port, and returns their addresses.
+    pub async fn proxies(&self, name: &str, port: u16, count: usize) -> Result<Vec<SocketAddr>> {
+        let owner = owner(name, &self.namespace);
+        until(&format!("{count} Envoys of Gateway {name} listen on port {port}"), async || {
+            let pods = get(&["pods", "-A", "-l", &owner]).await?;
+            let pods = pods["items"].as_array().context("no list of pods")?.iter();
+            let ips: Vec<_> = pods.filter_map(|pod| pod["status"]["podIP"].as_str()).collect();
+            anyhow::ensure!(ips.len() == count, "{} have an address", ips.len());
+            let mut proxies = Vec::new();
+            for ip in ips {
+                let proxy = SocketAddr::new(ip.parse()?, port);
+                tokio::net::TcpStream::connect(proxy).await?;
+                proxies.push(proxy);
+            }
+            Ok(proxies)
         })
         .await
     }
@@ -173,6 +189,12 @@ impl Scenario {
         .await?;
         Ok(Load::start(LoadSpec::new(traffic, Profile::starting_at(per_second).hold(forever)), vec![to]))
     }
+}
+
+/// The labels of a Gateway's proxies.
+fn owner(name: &str, namespace: &str) -> String {
+    let of_gateway = "gateway.envoyproxy.io/owning-gateway";
+    format!("{of_gateway}-name={name},{of_gateway}-namespace={namespace}")
 }
 
 /// A Gateway `web` with these listeners: name, protocol, port.

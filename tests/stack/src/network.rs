@@ -47,9 +47,14 @@ pub(crate) fn set_up(state: &Path) -> Result<()> {
     fs::create_dir_all(state)?;
     mount(&["-t", "tmpfs", "-o", "mode=755", "stack"], state)?;
     let resolver = state.join("resolv.conf");
-    let search = "default.svc.cluster.local svc.cluster.local cluster.local";
-    fs::write(&resolver, format!("nameserver {DNS}\nsearch {search}\noptions ndots:5\n"))?;
+    fs::write(&resolver, self::resolver("default"))?;
     mount(&["--bind", &resolver.to_string_lossy()], Path::new("/etc/resolv.conf"))
+}
+
+/// Contents of `/etc/resolv.conf` for the pods of a namespace: a Service of their own is found by its short name.
+pub(crate) fn resolver(namespace: &str) -> String {
+    let search = format!("{namespace}.svc.cluster.local svc.cluster.local cluster.local");
+    format!("nameserver {DNS}\nsearch {search}\noptions ndots:5\n")
 }
 
 /// Gives the network namespace of process `pid` the address `pod`, reachable from here and from other pods.

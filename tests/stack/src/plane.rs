@@ -2,6 +2,7 @@
 
 mod apply;
 mod argo_rollouts;
+mod cert_manager;
 mod envoy_gateway;
 mod kafka;
 mod keda;
@@ -10,6 +11,7 @@ mod kwok;
 mod metrics_server;
 mod pki;
 mod prometheus;
+mod ratelimit;
 
 use std::{
     collections::BTreeMap,
@@ -128,7 +130,24 @@ impl Plane {
         let argo_rollouts = async {
             if self.settings.has(Component::ArgoRollouts) { argo_rollouts::boot(self, client).await } else { Ok(()) }
         };
-        try_join!(controllers, kwok, keda, gateway, prometheus, kafka, metrics_server, argo_rollouts)?;
+        let cert_manager = async {
+            if self.settings.has(Component::CertManager) { cert_manager::boot(self, client).await } else { Ok(()) }
+        };
+        let redis = async {
+            if self.settings.has(Component::Ratelimit) { ratelimit::boot(self, client).await } else { Ok(()) }
+        };
+        try_join!(
+            controllers,
+            kwok,
+            keda,
+            gateway,
+            prometheus,
+            kafka,
+            metrics_server,
+            argo_rollouts,
+            redis,
+            cert_manager
+        )?;
         Ok(())
     }
 

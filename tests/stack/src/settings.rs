@@ -26,6 +26,11 @@ pub enum Component {
     MetricsServer,
     /// The controller of Argo Rollouts, and its CRDs.
     ArgoRollouts,
+    /// Envoy's rate limit service, which Envoy Gateway deploys, and the Redis at redis.redis-system.svc:6379 that it counts in:
+    /// without them every request passes a global limit.
+    Ratelimit,
+    /// cert-manager's controllers with self-signed and CA issuers, without ACME and without its webhook.
+    CertManager,
 }
 
 /// Speed of the HPA controller.
@@ -84,6 +89,8 @@ impl Settings {
                 Component::Kafka => &["kafka"],
                 Component::MetricsServer => &["metrics-server", "metrics-server-manifests", "kwok-metrics"],
                 Component::ArgoRollouts => &["argo-rollouts", "argo-rollouts-manifests"],
+                Component::Ratelimit => &["ratelimit", "redis"],
+                Component::CertManager => &["cert-manager", "cert-manager-crds"],
             });
         }
         names

@@ -121,7 +121,7 @@ becomes 200
 fn requests_reach_pods_through_a_real_envoy() -> Result<()> {
     let task_api = Path::new(env!("CARGO_BIN_EXE_stack")).with_file_name("task-api");
     ensure!(task_api.exists(), "run `cargo build -p task-api` first: pods of that image run it");
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/task-api.yaml");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/task-api/simple.yaml");
     let mut command = stack();
     command.args(["run", "--without=keda,helm", "--", "bash", "-euc", TRAFFIC]).env("EXAMPLE", example);
     let output = command.output()?;

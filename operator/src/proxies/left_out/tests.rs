@@ -17,7 +17,7 @@ fn the_event_names_what_is_missing_and_what_to_paste() {
         "telemetry.metrics.matches leaves out what Tidegate reads: upstream_rq_total, membership_total. It is not known then, so \
          replicas are held. Add to matches: - {type: RegularExpression, value: \
          'cluster[.].+[.](membership_total|upstream_(cx_(active|none_healthy)|\
-         rq_(total|retry|active|pending_(active|overflow|failure_eject))))'} (1 of its regular expressions cannot be read, such \
+         rq_(total|retry|active|active_overflow|pending_(active|overflow|failure_eject))))'} (1 of its regular expressions cannot be read, such \
          as cluster(). Left out is, for example, cluster.httproute/shop/api/rule/0.upstream_rq_total"
     );
 }

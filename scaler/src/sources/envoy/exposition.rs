@@ -1,7 +1,7 @@
 //! A parser for the few series of Envoy's Prometheus exposition that demand is computed from, a line at a time, without a copy.
 //!
 //! The format is Prometheus' text format 0.0.4. This is not a full parser of it: a proxy answers megabytes a second, of which
-//! seven counters and gauges are wanted. Everything else is skipped, histograms included.
+//! a dozen counters and gauges are wanted. Everything else is skipped, histograms included.
 
 mod format;
 mod listeners;

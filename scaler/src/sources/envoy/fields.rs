@@ -13,6 +13,7 @@ pub(in crate::sources) enum Field {
     InFlight,
     Connections,
     Members,
+    RateLimited,
 }
 
 impl Field {
@@ -20,14 +21,15 @@ impl Field {
     pub(in crate::sources) fn of_metric(metric: &[u8]) -> Option<Self> {
         Some(match metric {
             b"upstream_rq_total" => Self::Requests,
+            // The circuit breaker refused it: too many at the backend (Envoy 1.40; older ones say that it was pending), or waiting.
+            b"upstream_rq_active_overflow" | b"upstream_rq_pending_overflow" => Self::TokenRefusal,
             // No host is healthy: the request is refused before it is counted anywhere else.
-            b"upstream_rq_pending_overflow" | b"upstream_rq_pending_failure_eject" | b"upstream_cx_none_healthy" => {
-                Self::TokenRefusal
-            }
+            b"upstream_rq_pending_failure_eject" | b"upstream_cx_none_healthy" => Self::TokenRefusal,
             b"upstream_rq_retry" => Self::Retries,
             b"upstream_rq_active" | b"upstream_rq_pending_active" => Self::InFlight,
             b"upstream_cx_active" => Self::Connections,
             b"membership_total" => Self::Members,
+            b"ratelimit_over_limit" => Self::RateLimited,
             _ => return None,
         })
     }
@@ -43,7 +45,7 @@ impl Field {
             Self::Requests => Some(0),
             Self::InFlight => Some(1),
             Self::Connections => Some(2),
-            Self::TokenRefusal | Self::Retries | Self::Members => None,
+            Self::TokenRefusal | Self::Retries | Self::Members | Self::RateLimited => None,
         }
     }
 
@@ -55,14 +57,19 @@ impl Field {
             Self::InFlight => &mut counters.in_flight,
             Self::Connections => &mut counters.connections,
             Self::Members => &mut counters.members,
+            Self::RateLimited => &mut counters.rate_limited,
         }
     }
 }
 
-/// The part of the name before `_upstream_…` or `_membership_total`, and the field of the metric.
+/// The part of the name before `_upstream_…`, `_membership_total` or `_ratelimit_over_limit`, and the field of the metric.
 pub(super) fn metric_field(metric: &[u8]) -> Option<(Option<&[u8]>, Field)> {
-    let start = memmem::rfind(metric, b"upstream_").or_else(|| memmem::rfind(metric, b"membership_total"))?;
-    let field = Field::of_metric(&metric[start..])?;
+    let field_from = |start: &[u8]| {
+        let start = memmem::rfind(metric, start)?;
+        Some((start, Field::of_metric(&metric[start..])?))
+    };
+    let starts: [&[u8]; 3] = [b"upstream_", b"membership_total", b"ratelimit_over_limit"];
+    let (start, field) = starts.into_iter().find_map(field_from)?;
     match &metric[..start] {
         [] => Some((None, field)),
         [infix @ .., b'_'] => Some((Some(infix), field)),

@@ -20,16 +20,18 @@ use crate::store::{Sample, Series};
 
 /// The path of a proxy's statistics, on the listener that Envoy Gateway makes for them: the only path that is there.
 const PATH: &str = "/stats/prometheus";
-/// Only stats that were used, and of these the nine that are read. Envoy looks for the pattern in names such as
+/// Only stats that were used, and of these the eleven that are read. Envoy looks for the pattern in names such as
 /// `cluster.httproute/default/task-route/rule/0.upstream_rq_total`. `membership_total` is a used stat in each cluster that has
 /// endpoints: it distinguishes a cluster that is idle from one that is not there.
-const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.(membership_total%7Cupstream_\
-    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))$";
+const QUERY: &str = "usedonly&filter=%5Ecluster%5C..%2A%5C.\
+    (membership_total%7Cratelimit%5C.over_limit%7Cupstream_\
+    (rq_(total%7Cretry%7Cactive(_overflow)%3F%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))$";
 /// The same, and the traffic of the listeners: `http.http-10080.downstream_rq_total`,
 /// `listener.0.0.0.0_10080.downstream_cx_active`. The administration interface's counts the scrape itself, so it is shown
 /// wherever listeners are.
-const QUERY_WITH_LISTENERS: &str = "usedonly&filter=%5E(cluster%5C..%2A%5C.(membership_total%7Cupstream_\
-    (rq_(total%7Cretry%7Cactive%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))\
+const QUERY_WITH_LISTENERS: &str = "usedonly&filter=%5E(cluster%5C..%2A%5C.\
+    (membership_total%7Cratelimit%5C.over_limit%7Cupstream_\
+    (rq_(total%7Cretry%7Cactive(_overflow)%3F%7Cpending_(active%7Coverflow%7Cfailure_eject))%7Ccx_(active%7Cnone_healthy)))\
     %7Chttp%5C.(admin%7Chttps%3F-.%2A)%5C.downstream_rq_(total%7Cactive)%7Clistener%5C..%2A%5C.downstream_cx_active)$";
 /// An answer that comes within this is dated to its arrival.
 const PROMPT: Duration = Duration::from_millis(250);

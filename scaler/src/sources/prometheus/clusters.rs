@@ -12,8 +12,9 @@ use super::client::Answer;
 use crate::store::{ClusterValues, Series};
 
 /// The metrics that are queried: the end of the name, whether it is a counter, and the signal that it adds to.
-const METRICS: [(&str, Kind); 8] = [
+const METRICS: [(&str, Kind); 9] = [
     ("rq_total", Kind::Demand(1.0)),
+    ("rq_active_overflow", Kind::Demand(1.0)),
     ("rq_pending_overflow", Kind::Demand(1.0)),
     ("rq_pending_failure_eject", Kind::Demand(1.0)),
     ("cx_none_healthy", Kind::Demand(1.0)),

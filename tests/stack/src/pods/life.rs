@@ -124,7 +124,10 @@ impl Running {
             Bind::new(from, mount.mount_path.clone())
         });
         // All containers of a pod share one sandbox: a path that several of them mount is bound once.
-        let mut binds: Vec<Bind> = programs.chain(mounts).collect();
+        let resolver = folder.join("resolv.conf");
+        std::fs::write(&resolver, network::resolver(&pod.namespace().unwrap_or_default()))?;
+        let resolver = std::iter::once(Bind::new(resolver, "/etc/resolv.conf"));
+        let mut binds: Vec<Bind> = programs.chain(mounts).chain(resolver).collect();
         binds.sort_by(|one, other| one.to.cmp(&other.to));
         binds.dedup_by(|one, other| one.to == other.to);
         let sandbox = Sandbox { root: folder.join("root"), binds }.open(number, address).await?;

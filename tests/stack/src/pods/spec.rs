@@ -45,7 +45,10 @@ pub(super) fn command(container: &Container, program: &str, env: &[(String, Stri
     let first = match &container.command {
         Some(command) if !command.is_empty() => {
             words.next();
-            expand(&command[0], env)
+            let first = expand(&command[0], env);
+            // Its place in the image: `/bin/ratelimit`.
+            let is_program = first.starts_with('/') && first.rsplit('/').next() == Some(program);
+            if is_program { format!("{PROGRAMS}/{program}") } else { first }
         }
         _ => format!("{PROGRAMS}/{program}"),
     };
@@ -155,6 +158,8 @@ mod tests {
         assert_eq!(command(&plain, "tidegate", &[]), ["/program/tidegate", "run"]);
         let named = container(json!({ "name": "c", "command": ["envoy", "-l"], "args": ["$(L)"] }));
         assert_eq!(command(&named, "envoy", &env_of("L", "warn")), ["envoy", "-l", "warn"]);
+        let placed = container(json!({ "name": "c", "command": ["/bin/ratelimit"] }));
+        assert_eq!(command(&placed, "ratelimit", &[]), ["/program/ratelimit"]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ envoy_cluster_refused_rule__1_upstream_rq_pending_failure_eject{envoy_cluster_na
 envoy_cluster_route_x_v1_rule_0_upstream_rq_total{envoy_cluster_name="httproute/ns/my"} 10
 # TYPE envoy_cluster_upstream_rq_pending_overflow counter
 envoy_cluster_upstream_rq_pending_overflow{envoy_cluster_name="httproute/ns/overflow/rule/0"} 16
+# TYPE envoy_cluster_ratelimit_over_limit counter
+envoy_cluster_ratelimit_over_limit{envoy_cluster_name="httproute/ns/plain/rule/0"} 15
 # TYPE envoy_cluster_upstream_rq_total counter
 envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/ns/overflow/rule/0"} 4
 envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/ns/plain/rule/0"} 9
@@ -56,7 +58,7 @@ fn an_answer_of_envoy_is_read_in_whole() {
     let zero = Counters::default();
     assert_eq!(of(NAMES[0]), Counters { requests: 10.0, connections: 1.0, ..zero });
     assert_eq!(of(NAMES[1]), Counters { refused: 2.0, ..zero });
-    assert_eq!(of(NAMES[2]), Counters { requests: 9.0, ..zero });
+    assert_eq!(of(NAMES[2]), Counters { requests: 9.0, rate_limited: 15.0, ..zero });
     assert_eq!(of(NAMES[3]), Counters { requests: 4.0, refused: 16.0, in_flight: 5.0, ..zero });
 }
 
@@ -213,6 +215,7 @@ fn lines() -> impl Strategy<Value = String> {
         "upstream_rq_retry",
         "upstream_rq_active",
         "upstream_cx_active",
+        "upstream_rq_active_overflow",
         "upstream_rq_pending_overflow",
         "v1_rule_0_upstream_rq_total",
         "upstream_rq_time_bucket",
@@ -236,6 +239,7 @@ fn plain(text: &str, cluster: &str) -> Counters {
         match metric {
             "envoy_cluster_upstream_rq_total" => counters.requests += value,
             "envoy_cluster_upstream_rq_retry" => counters.retries += value,
+            "envoy_cluster_upstream_rq_active_overflow" => counters.refused += value,
             "envoy_cluster_upstream_rq_pending_overflow" => counters.refused += value,
             "envoy_cluster_upstream_rq_active" => counters.in_flight += value,
             "envoy_cluster_upstream_cx_active" => counters.connections += value,
