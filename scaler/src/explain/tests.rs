@@ -273,6 +273,7 @@ async fn programs_get_the_same_in_camel_case() {
             "clusters": [{
                 "name": "httproute/shop/web/rule/0",
                 "part": 1.0,
+                "rateLimited": null,
                 "readings": [
                     { "signal": "requests-per-second", "value": 700.0, "ageSeconds": 0.0, "problem": null },
                     { "signal": "concurrency", "value": 10.0, "ageSeconds": 0.0, "problem": null },
