@@ -109,7 +109,7 @@ test-e2e: build ## End-to-end tests on the real peers, which are built first whe
 	HELM="$$($(BIN)/stack path helm)" PROMTOOL="$$($(BIN)/stack path promtool)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet --test e2e --no-run
 	@rm -f $(TIDEGATE_E2E_TIMES)
-	$(BIN)/stack run --with prometheus,kafka,metrics-server,argo-rollouts,ratelimit,cert-manager -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
+	$(BIN)/stack run --with prometheus,kafka,metrics-server,argo-rollouts,ratelimit,cert-manager,ai-gateway,llama-cpp -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
 	@echo "The slowest:" && sort -rn $(TIDEGATE_E2E_TIMES) | head
 
 bench: ## The benchmarks of docs/benchmarks.md that need no peers
@@ -141,7 +141,7 @@ bench-opening: build ## Workloads that open at the same minute, beside KEDA's ow
 
 bench-llm: build ## Recorded load of LLM servers, beside KEDA's own prometheus trigger, on the real stack; 25 min
 	cargo bench --quiet --bench llm --no-run
-	$(BIN)/stack run --with prometheus -- cargo bench --quiet --bench llm
+	$(BIN)/stack run --with prometheus,ai-gateway -- cargo bench --quiet --bench llm
 
 bench-kafka: build ## Sweeps of 1 to 3,000 consumer groups, beside KEDA's own kafka trigger, on the real stack
 	cargo build --release -p tidegate

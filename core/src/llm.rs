@@ -1,8 +1,8 @@
 //! Models behind an AI gateway: its rules for them, its counts of their tokens, and the share of these that belongs to a workload.
 //!
-//! Envoy AI Gateway counts tokens by the names of the model (the one that the client asked for, and the one that the backend was
-//! asked for), and since 1.1 also by the AIServiceBackend that served the request (`internal/metrics/metrics_impl.go`). Tokens that
-//! these do not tell apart are shared by weight.
+//! Envoy AI Gateway counts tokens by the names of the model: the one that the client asked for, and the one that the backend was
+//! asked for (`internal/metrics/metrics_impl.go`; no release names the backend itself). Tokens that these do not tell apart are
+//! shared by weight.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -93,8 +93,6 @@ pub struct TokenNames {
     pub request: Arc<str>,
     /// `gen_ai.provider.name`: the schema that the backend speaks
     pub provider: Arc<str>,
-    /// `ai.backend`: namespace and name of the AIServiceBackend; empty where it is not reported
-    pub backend: Arc<str>,
     /// The proxy set that counted the tokens, named as in [`crate::fleet`]; empty where it is unknown
     pub fleet: Arc<str>,
 }
@@ -105,9 +103,6 @@ impl AiRule {
         let Some(own) = self.backends.get(backend).filter(|_| self.takes(names)) else { return 0.0 };
         if !self.asks(own, names) {
             return 0.0;
-        }
-        if !names.backend.is_empty() {
-            return f64::from(u8::from(*names.backend == *own.name));
         }
         // Of the backends that are asked for the same model, those that only stand in have no share, as far as these names show.
         let alike = || self.backends.iter().filter(|other| other.weight > 0 && self.asks(other, names));
@@ -252,21 +247,13 @@ mod tests {
         AiRule { route, models: models.iter().map(|model| (*model).to_owned()).collect(), backends, fleets: Vec::new() }
     }
 
-    fn counted(original: &str, request: &str, backend: &str) -> TokenNames {
+    fn counted(original: &str, request: &str) -> TokenNames {
         TokenNames {
             original: original.into(),
             request: request.into(),
-            backend: backend.into(),
             provider: "openai".into(),
             ..TokenNames::default()
         }
-    }
-
-    #[test]
-    fn a_gateway_that_names_the_backend_is_believed() {
-        let rule = rule(&["gpt-4o"], vec![backend("llm/openai", None, 1, 0), backend("llm/qwen", None, 1, 1)]);
-        let served = counted("gpt-4o", "gpt-4o", "llm/qwen");
-        assert_eq!((rule.part(0, &served), rule.part(1, &served)), (0.0, 1.0));
     }
 
     #[test]
@@ -274,10 +261,10 @@ mod tests {
         let rule =
             rule(&["gpt-4o"], vec![backend("llm/openai", None, 1, 0), backend("llm/qwen", Some("qwen3-8b"), 1, 1)]);
         let parts = |names: &TokenNames| (rule.part(0, names), rule.part(1, names));
-        assert_eq!(parts(&counted("gpt-4o", "gpt-4o", "")), (1.0, 0.0));
-        assert_eq!(parts(&counted("gpt-4o", "qwen3-8b", "")), (0.0, 1.0));
-        assert_eq!(parts(&counted("other", "qwen3-8b", "")), (0.0, 0.0), "another rule's");
-        assert_eq!(parts(&counted("", "qwen3-8b", "")).1, 1.0, "gateways before 0.4 do not tell what was asked for");
+        assert_eq!(parts(&counted("gpt-4o", "gpt-4o")), (1.0, 0.0));
+        assert_eq!(parts(&counted("gpt-4o", "qwen3-8b")), (0.0, 1.0));
+        assert_eq!(parts(&counted("other", "qwen3-8b")), (0.0, 0.0), "another rule's");
+        assert_eq!(parts(&counted("", "qwen3-8b")).1, 1.0, "gateways before 0.4 do not tell what was asked for");
         assert_eq!((rule.nominal(0), rule.nominal(1)), (1.0, 0.0));
     }
 
@@ -286,7 +273,7 @@ mod tests {
         let backends =
             vec![backend("llm/a", None, 90, 0), backend("llm/b", None, 10, 0), backend("llm/c", None, 50, 1)];
         let rule = rule(&["m"], backends);
-        let names = counted("m", "m", "");
+        let names = counted("m", "m");
         assert_eq!([0, 1, 2].map(|index| rule.part(index, &names)), [0.9, 0.1, 0.0]);
         assert_eq!(rule.part(3, &names), 0.0);
     }
@@ -296,13 +283,13 @@ mod tests {
         let (a, b) =
             (rule(&["m"], vec![backend("llm/a", None, 1, 0)]), rule(&["m"], vec![backend("llm/a", None, 1, 0)]));
         let routed = |rule: AiRule| ModelShare::Routed { rule: Arc::new(rule), backend: 0, of_backend: 1.0 };
-        assert_eq!(part_of(&[routed(a), routed(b)], &counted("m", "m", "")), 1.0);
+        assert_eq!(part_of(&[routed(a), routed(b)], &counted("m", "m")), 1.0);
     }
 
     #[test]
     fn a_model_of_the_same_name_behind_another_gateway_is_another() {
         let own = AiRule { fleets: vec!["gateway/a/ai".into()], ..rule(&["m"], vec![backend("a/m", None, 1, 0)]) };
-        let by = |fleet: &str| TokenNames { fleet: fleet.into(), ..counted("m", "m", "") };
+        let by = |fleet: &str| TokenNames { fleet: fleet.into(), ..counted("m", "m") };
         let parts = ["gateway/a/ai", "gateway/b/ai", ""].map(|fleet| own.part(0, &by(fleet)));
         assert_eq!(parts, [1.0, 0.0, 1.0], "who does not say where it counts may count anywhere");
     }
@@ -310,7 +297,7 @@ mod tests {
     #[test]
     fn a_named_model_is_whole_whatever_the_routes() {
         let named = ModelShare::Named("qwen3-8b".into());
-        assert_eq!(part_of(std::slice::from_ref(&named), &counted("gpt-4o", "qwen3-8b", "llm/x")), 1.0);
-        assert_eq!(part_of(&[named], &counted("qwen3-8b", "gpt-4o", "")), 0.0);
+        assert_eq!(part_of(std::slice::from_ref(&named), &counted("gpt-4o", "qwen3-8b")), 1.0);
+        assert_eq!(part_of(&[named], &counted("qwen3-8b", "gpt-4o")), 0.0);
     }
 }

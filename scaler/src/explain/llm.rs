@@ -51,6 +51,8 @@ pub struct ExplainedTokens {
     pub output_in_flight: f64,
     /// Mean tokens of a request: uncached input and output
     pub of_request: Option<[f64; 2]>,
+    /// Why tokens are missing in these numbers, if requests ended without them
+    pub uncounted: Option<String>,
 }
 
 /// Load as model servers report it.
@@ -134,7 +136,8 @@ impl ExplainedModel {
 impl ExplainedTokens {
     fn new(routed: &Routed) -> Self {
         let ([input, output], [input_in_flight, output_in_flight]) = (routed.recorded, routed.in_flight);
-        Self { input, output, input_in_flight, output_in_flight, of_request: routed.of_request }
+        let (of_request, uncounted) = (routed.of_request, routed.untold.clone());
+        Self { input, output, input_in_flight, output_in_flight, of_request, uncounted }
     }
 }
 
@@ -205,7 +208,7 @@ impl ExplainedModel {
 
 impl fmt::Display for ExplainedTokens {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { input, output, input_in_flight, output_in_flight, of_request } = self;
+        let Self { input, output, input_in_flight, output_in_flight, of_request, uncounted } = self;
         write!(
             f,
             "AI gateways count {input:.0} uncached input and {output:.0} output tokens/s of requests that ended."
@@ -215,6 +218,9 @@ impl fmt::Display for ExplainedTokens {
         }
         if let Some([input, output]) = of_request {
             write!(f, " A request has {input:.0} and {output:.0} tokens on average.")?;
+        }
+        if let Some(uncounted) = uncounted {
+            write!(f, " Not all are counted: {uncounted}.")?;
         }
         Ok(())
     }

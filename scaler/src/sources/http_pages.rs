@@ -74,6 +74,11 @@ mod tests {
     async fn a_page_that_is_shorter_than_it_says_is_an_error() {
         let whole = answered(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nup 1\n").await;
         assert_eq!(whole, Ok("up 1\n".to_owned()));
+        // The header of Envoy AI Gateway's side-car, whose names have underscores for dots.
+        let escaped =
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8; escaping=underscores\r\n\
+                        transfer-encoding: chunked\r\n\r\n5\r\nup 1\n\r\n0\r\n\r\n";
+        assert_eq!(answered(escaped).await, whole);
         let cut: [&[u8]; 2] = [
             b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nup 1\n",
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nup 1\n\r\n",

@@ -135,7 +135,7 @@ impl SignalStore {
     pub fn commit_token_rates(
         &self,
         source: &str,
-        rates: Measured<Vec<(TokenNames, [f64; 3])>, String>,
+        rates: Measured<Vec<(TokenNames, [f64; 4])>, String>,
         every: Duration,
     ) {
         let mut tokens = self.tokens.lock();

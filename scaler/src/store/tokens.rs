@@ -289,7 +289,7 @@ impl Tokens {
     pub(super) fn told(
         &mut self,
         source: &str,
-        rates: Measured<Vec<(TokenNames, [f64; 3])>, String>,
+        rates: Measured<Vec<(TokenNames, Counted)>, String>,
         seconds: f64,
         now: Instant,
     ) {
@@ -406,8 +406,7 @@ impl Series {
         self.remember(counted, seconds);
     }
 
-    fn set_rates(&mut self, [input, output, requests]: [f64; 3], seconds: f64) {
-        let rates = [input, output, requests, 0.0];
+    fn set_rates(&mut self, rates: Counted, seconds: f64) {
         self.rates = rates.map(|rate| if rate.is_finite() { rate.max(0.0) } else { 0.0 });
         self.remember(self.rates.map(|rate| rate * seconds), seconds);
     }

@@ -20,7 +20,7 @@ use lru::LruCache;
 use tidegate_e2e::{
     cluster::Cluster,
     kubectl::get,
-    llm::{Chat, Usage, ai_gateway, ai_route, model_server},
+    llm::{Chat, Entrance, Usage, ai_gateway, ai_route, model_server},
     scenario::{Scenario, until},
 };
 use tidegate_sim::{
@@ -88,9 +88,9 @@ async fn replay(name: &str, requests: Vec<Recorded>, server: &Server) -> Result<
     let target = requests_per_second(&requests, server);
     let scenario = Scenario::new(&format!("llm-{name}")).await?;
     scenario.apply(&manifests(&scenario.namespace, server, target)).await?;
-    let entrance = scenario.gateway("ai", 8080).await?;
+    let entrance = Entrance::of(&scenario, 8080).await?;
     for policy in POLICIES {
-        let chat = Chat::new(entrance, policy);
+        let chat = Chat::new(&entrance, policy);
         until(&format!("{policy} answers"), async || chat.ask(&Prompt::default()).await).await?;
     }
     let minutes = last / FASTER / 60.0;
@@ -103,7 +103,7 @@ async fn replay(name: &str, requests: Vec<Recorded>, server: &Server) -> Result<
     for (index, recorded) in requests.iter().cloned().enumerate() {
         sleep_until(start + Duration::from_secs_f64(recorded.at / FASTER)).await;
         for (policy, answered) in POLICIES.iter().zip(&answered) {
-            let (chat, recorded, answered) = (Chat::new(entrance, policy), recorded.clone(), Arc::clone(answered));
+            let (chat, recorded, answered) = (Chat::new(&entrance, policy), recorded.clone(), Arc::clone(answered));
             let ideal = recorded.prompt.output as f64 / EACH / FASTER;
             let reading = recorded.prompt.input as f64 / server.prefill / FASTER;
             open.spawn(async move {
@@ -174,7 +174,7 @@ fn manifests(namespace: &str, server: &Server, target: f64) -> String {
         ("scale-down-after", format!("{}s", STABLE.as_secs())),
     ];
     let annotations: Vec<_> = targets.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let mut all = ai_gateway("");
+    let mut all = ai_gateway();
     for policy in POLICIES {
         let named = format!("--model={policy}");
         let args: Vec<_> = std::iter::once(named.as_str()).chain(args.iter().map(String::as_str)).collect();

@@ -1,11 +1,10 @@
-//! Models for tests: simulated servers, an AI gateway in front of them, and requests.
+//! Models for tests: simulated servers, routes of Envoy AI Gateway to them, and requests.
 //!
-//! The Gateway's Envoy, the routing and the load are real. Envoy AI Gateway does not run here (it needs a webhook and an external
-//! processor of its own), so three of its parts are replaced: the HTTPRoute that its controller generates from an
-//! AIGatewayRoute, the side-car beside each Envoy (`model-server gateway-metrics`), and the report of a request to that
-//! side-car when its stream has ended.
+//! Kubernetes, Envoy, Envoy Gateway and Envoy AI Gateway with its side-car are real, and so is the load. What answers is a
+//! simulator, except where a test starts llama.cpp's server.
 
 use std::{
+    iter::repeat_with,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -13,57 +12,42 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use futures::{FutureExt, future::join_all};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
 use tidegate_sim::traces::Prompt;
+use tidegate_stack::Stack;
 use tokio::{
     task::{JoinHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::scenario::deployment_head;
+use crate::{
+    kubectl::get,
+    scenario::{Scenario, deployment_head, until},
+};
 
-/// Port of the side-car's metrics.
-const METRICS_PORT: u16 = 1064;
+/// Pause after a request that failed.
+const SHORTLY: Duration = Duration::from_millis(100);
 /// The longest time that a stream may take.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A Gateway `ai` whose proxies have the side-car of Envoy AI Gateway; `telemetry` is a part of an EnvoyProxy's spec.
-pub fn ai_gateway(telemetry: &str) -> String {
-    format!(
-        "---
-apiVersion: gateway.envoyproxy.io/v1alpha1
-kind: EnvoyProxy
-metadata: {{name: ai}}
-spec:
-  provider:
-    type: Kubernetes
-    kubernetes:
-      envoyDeployment:
-        patch:
-          type: StrategicMerge
-          value:
-            spec:
-              template:
-                spec:
-                  containers:
-                    - {{name: ai-gateway-extproc, image: model-server, args: [gateway-metrics, \"--listen=0.0.0.0:1064\"]}}
-{telemetry}
----
+/// The Gateway of models, named `ai`.
+pub fn ai_gateway() -> String {
+    "---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {{name: ai}}
+metadata: {name: ai}
 spec:
   gatewayClassName: eg
-  infrastructure: {{parametersRef: {{group: gateway.envoyproxy.io, kind: EnvoyProxy, name: ai}}}}
-  listeners: [{{name: http, protocol: HTTP, port: 8080}}]
+  listeners: [{name: http, protocol: HTTP, port: 8080}]
 "
-    )
+    .to_owned()
 }
 
 /// A Deployment of the simulator with these arguments, and a headless Service of the same name.
@@ -76,7 +60,7 @@ pub fn model_server(name: &str, annotations: &[(&str, &str)], args: &[&str]) -> 
       containers:
         - name: model
           image: model-server
-          args: [serve, \"--listen=0.0.0.0:8000\", --linger=6s, --drain=20s{args}]
+          args: [\"--listen=0.0.0.0:8000\", --linger=6s, --drain=20s{args}]
           readinessProbe: {{httpGet: {{path: /health, port: 8000}}, periodSeconds: 1}}
 ---
 apiVersion: v1
@@ -90,8 +74,21 @@ spec:
     )
 }
 
-/// An AIGatewayRoute with one rule for one model, its AIServiceBackend and Backend, and the HTTPRoute that Envoy AI Gateway would
-/// generate from it.
+/// A Deployment of llama.cpp's server with four slots and random weights, which needs no Service to be scaled.
+pub fn llama_cpp(name: &str, annotations: &[(&str, &str)]) -> String {
+    let head = deployment_head(name, annotations);
+    format!(
+        "{head}
+      containers:
+        - name: llama
+          image: ghcr.io/ggml-org/llama.cpp:server
+          args: [--alias={name}, --host=0.0.0.0, --port=8000, --parallel=4, --ctx-size=16384, --metrics]
+          readinessProbe: {{httpGet: {{path: /health, port: 8000}}, periodSeconds: 1}}
+"
+    )
+}
+
+/// An AIGatewayRoute with one rule for one model, its AIServiceBackend and Backend.
 pub fn ai_route(namespace: &str, name: &str, model: &str, service: &str) -> String {
     format!(
         "---
@@ -103,6 +100,8 @@ spec:
   rules:
     - matches: [{{headers: [{{type: Exact, name: x-ai-eg-model, value: {model}}}]}}]
       backendRefs: [{{name: {name}}}]
+      timeouts: {{request: 600s}}
+  llmRequestCosts: [{{metadataKey: total, type: TotalToken}}]
 ---
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: AIServiceBackend
@@ -116,17 +115,48 @@ kind: Backend
 metadata: {{name: {name}}}
 spec:
   endpoints: [{{fqdn: {{hostname: {service}.{namespace}.svc.cluster.local, port: 8000}}}}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: {name}}}
-spec:
-  parentRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, name: ai}}]
-  rules:
-    - matches: [{{headers: [{{type: Exact, name: x-ai-eg-model, value: {model}}}]}}]
-      backendRefs: [{{group: gateway.envoyproxy.io, kind: Backend, name: {name}}}]
-      timeouts: {{request: 600s}}
 "
+    )
+}
+
+/// The proxies of Gateway `ai`, as seen from outside.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    namespace: String,
+    address: SocketAddr,
+}
+
+impl Entrance {
+    /// Waits for the Service of the proxies: its address stays when they are replaced, as they are when they get their side-car.
+    pub async fn of(scenario: &Scenario, port: u16) -> Result<Self> {
+        let namespace = scenario.namespace.clone();
+        let owner = owner(&namespace);
+        let address = until("the proxies of Gateway ai have a Service", async || {
+            let services = get(&["services", "-A", "-l", &owner]).await?;
+            let ip = services["items"][0]["spec"]["clusterIP"].as_str().context("there is none")?.to_owned();
+            Ok(SocketAddr::new(ip.parse()?, port))
+        })
+        .await?;
+        Ok(Self { namespace, address })
+    }
+
+    /// Kills the side-car of each proxy; it is started again, as a kubelet does.
+    pub async fn kill_side_cars(&self) -> Result<()> {
+        let pods = get(&["pods", "-A", "-l", &owner(&self.namespace)]).await?;
+        let pods = pods["items"].as_array().context("no list of pods")?.iter();
+        let names = pods.map(|pod| pod["metadata"]["name"].as_str().context("a pod without a name"));
+        let stack = Stack::attach()?;
+        for name in names.collect::<Result<Vec<_>>>()? {
+            stack.kill(&format!("pod/envoy-gateway-system/{name}/ai-gateway-extproc")).await?;
+        }
+        Ok(())
+    }
+}
+
+fn owner(namespace: &str) -> String {
+    format!(
+        "gateway.envoyproxy.io/owning-gateway-name=ai,gateway.envoyproxy.io/owning-gateway-namespace={namespace},\
+         app.kubernetes.io/component=proxy"
     )
 }
 
@@ -141,48 +171,88 @@ pub struct Usage {
 /// A client of one model behind the Gateway.
 #[derive(Debug, Clone)]
 pub struct Chat {
-    entrance: SocketAddr,
+    to: SocketAddr,
     model: Arc<str>,
+    user: Option<Arc<str>>,
 }
 
 impl Chat {
-    /// A client that sends requests through the proxy that listens at `entrance`.
-    pub fn new(entrance: SocketAddr, model: &str) -> Self {
-        Self { entrance, model: model.into() }
+    /// A client that sends requests through this entrance.
+    pub fn new(entrance: &Entrance, model: &str) -> Self {
+        Self::at(entrance.address, model)
     }
 
-    /// Sends a request, reads the stream to its end, and then reports it to the side-car.
+    /// A client of a server itself.
+    pub fn at(server: SocketAddr, model: &str) -> Self {
+        Self { to: server, model: model.into(), user: None }
+    }
+
+    /// The same, with the header `x-user-id`.
+    pub fn by(&self, user: &str) -> Self {
+        Self { user: Some(user.into()), ..self.clone() }
+    }
+
+    /// Sends a request for a simulated answer, and reads the stream to its end.
     pub async fn ask(&self, prompt: &Prompt) -> Result<Usage> {
-        let begun = Instant::now();
         let body = json!({
-            "model": &*self.model, "messages": [], "stream": true, "stream_options": {"include_usage": true},
-            "simulate": {"input_tokens": prompt.input, "output_tokens": prompt.output, "prefix_blocks": prompt.blocks},
+            "model": &*self.model, "messages": [{"role": "user", "content": "a"}], "stream": true,
+            "stream_options": {"include_usage": true}, "simulate": simulate(prompt),
         });
-        let exchange = post(self.entrance, "/v1/chat/completions", Some(&self.model), &body);
-        let answer = timeout(LONGEST, exchange).await.context("a stream that does not end")??;
-        let usage = usage(&answer).with_context(|| format!("an answer without usage: {answer}"))?;
-        self.count(&self.model, usage, begun.elapsed()).await?;
-        Ok(usage)
+        let (status, answer) = self.post(&body).await?;
+        ensure!(status.is_success(), "{status}: {answer}");
+        usage(&answer).with_context(|| format!("an answer without usage: {answer}"))
     }
 
-    /// Reports a request to the side-car, which counts it, as the real one does at the end of each.
-    pub async fn count(&self, asked_for: &str, usage: Usage, took: Duration) -> Result<()> {
-        let observed = json!([{"original": asked_for, "input": usage.input, "cached": usage.cached,
-            "output": usage.output, "seconds": took.as_secs_f64()}]);
-        post(self.side_car(), "/observe", None, &observed).await.map(drop)
+    /// Sends a request of a few words for an answer of this many tokens, which is not streamed; returns the status, and the name of
+    /// the model that has answered.
+    pub async fn say(&self, tokens: u64) -> Result<(u16, String)> {
+        let (status, answer) = self.post(&self.few_words(tokens, false)).await?;
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        Ok((status.as_u16(), answer["model"].as_str().unwrap_or_default().to_owned()))
     }
 
-    /// Resets the side-car's counters, as a restart does.
-    pub async fn restart_side_car(&self) -> Result<()> {
-        post(self.side_car(), "/reset", None, &Value::Null).await.map(drop)
+    fn few_words(&self, tokens: u64, stream: bool) -> Value {
+        let messages = json!([{"role": "user", "content": "Why three replicas?"}]);
+        // A model of random weights would end its answer at any token.
+        json!({"model": &*self.model, "messages": messages, "max_tokens": tokens, "ignore_eos": true, "stream": stream})
     }
 
-    fn side_car(&self) -> SocketAddr {
-        SocketAddr::new(self.entrance.ip(), METRICS_PORT)
+    async fn post(&self, body: &Value) -> Result<(StatusCode, String)> {
+        let answer = timeout(LONGEST, post(self.to, self.user.as_deref(), body));
+        answer.await.context("an answer that does not end")?
     }
 
-    /// Sends this many requests per second, until the result is dropped.
+    /// Streams answers of this many tokens at this rate, until the result is dropped.
+    pub fn streams(&self, per_second: f64, tokens: u64) -> Talking {
+        let body = self.few_words(tokens, true);
+        self.repeatedly(per_second, move || body.clone())
+    }
+
+    /// Keeps this many requests open for answers of this many tokens, until the result is dropped.
+    pub fn keeps_asking(&self, open: usize, tokens: u64) -> Talking {
+        let (chat, body) = (self.clone(), self.few_words(tokens, true));
+        let asking = repeat_with(move || {
+            let (chat, body) = (chat.clone(), body.clone());
+            async move {
+                loop {
+                    let pause = chat.post(&body).await.is_err();
+                    sleep(if pause { SHORTLY } else { Duration::ZERO }).await;
+                }
+            }
+        });
+        Talking(tokio::spawn(join_all(asking.take(open)).map(drop)))
+    }
+
+    /// Sends this many requests per second for simulated answers, until the result is dropped.
     pub fn steadily(&self, per_second: f64, mut next: impl FnMut() -> Prompt + Send + 'static) -> Talking {
+        let (model, messages) = (Arc::clone(&self.model), json!([{"role": "user", "content": "a"}]));
+        self.repeatedly(
+            per_second,
+            move || json!({"model": &*model, "messages": messages, "stream": true, "simulate": simulate(&next())}),
+        )
+    }
+
+    fn repeatedly(&self, per_second: f64, mut next: impl FnMut() -> Value + Send + 'static) -> Talking {
         let chat = self.clone();
         Talking(tokio::spawn(async move {
             let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
@@ -190,13 +260,17 @@ impl Chat {
             let mut open = JoinSet::new();
             loop {
                 ticks.tick().await;
-                let (chat, prompt) = (chat.clone(), next());
+                let (chat, body) = (chat.clone(), next());
                 // Requests that fail are load too; tests check the scaler's reaction to it.
-                open.spawn(async move { chat.ask(&prompt).await.map(drop) });
+                open.spawn(async move { chat.post(&body).await.map(drop) });
                 while open.try_join_next().is_some() {}
             }
         }))
     }
+}
+
+fn simulate(prompt: &Prompt) -> Value {
+    json!({"input_tokens": prompt.input, "output_tokens": prompt.output, "prefix_blocks": prompt.blocks})
 }
 
 /// Requests that go on until this is dropped.
@@ -223,16 +297,14 @@ fn usage(answer: &str) -> Option<Usage> {
     })
 }
 
-async fn post(to: SocketAddr, path: &str, model: Option<&str>, body: &Value) -> Result<String> {
+async fn post(to: SocketAddr, user: Option<&str>, body: &Value) -> Result<(StatusCode, String)> {
     static CLIENT: OnceLock<Client<HttpConnector, Full<Bytes>>> = OnceLock::new();
     let client = CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http());
-    let request = Request::builder().method(Method::POST).uri(format!("http://{to}{path}"));
-    let request = model.into_iter().fold(request, |request, model| request.header("x-ai-eg-model", model));
+    let request = Request::builder().method(Method::POST).uri(format!("http://{to}/v1/chat/completions"));
+    let request = user.into_iter().fold(request, |request, user| request.header("x-user-id", user));
     let request = request.header("content-type", "application/json").body(Full::from(body.to_string()))?;
     let response = client.request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    ensure!(status.is_success(), "POST {path} answered {status}: {body}");
-    Ok(body)
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     response::{
         IntoResponse, Response,
         sse::{Event, Sse},
@@ -33,11 +33,21 @@ use crate::{
 /// Time between two steps of the engine, and between two pieces of a stream.
 const STEP: Duration = Duration::from_millis(20);
 
+/// What a replica serves, and how.
+pub(crate) struct Served {
+    /// The names of its model; metrics have the first
+    pub(crate) models: Vec<String>,
+    /// Requests that may wait
+    pub(crate) queue: usize,
+    /// The key that requests must have
+    pub(crate) api_key: Option<String>,
+    /// Whether it answers 500 to every request
+    pub(crate) down: bool,
+}
+
 /// One replica that serves a model.
 struct Replica {
-    model: String,
-    /// Requests that may wait
-    queue: usize,
+    served: Served,
     inside: Mutex<Inside>,
 }
 
@@ -46,9 +56,9 @@ struct Inside {
     listeners: HashMap<u64, UnboundedSender<Progress>>,
 }
 
-pub(crate) fn router(model: String, limits: Limits, queue: usize) -> Router {
+pub(crate) fn router(served: Served, limits: Limits) -> Router {
     let inside = Inside { engine: Engine::new(limits), listeners: HashMap::new() };
-    let replica = Arc::new(Replica { model, queue, inside: Mutex::new(inside) });
+    let replica = Arc::new(Replica { served, inside: Mutex::new(inside) });
     tokio::spawn(run(Arc::clone(&replica)));
     Router::new()
         .route("/health", get(|| async {}))
@@ -56,6 +66,13 @@ pub(crate) fn router(model: String, limits: Limits, queue: usize) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/chat/completions", post(complete))
         .with_state(replica)
+}
+
+impl Served {
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        self.api_key.as_deref().is_none_or(|key| given == Some(key))
+    }
 }
 
 impl Replica {
@@ -88,6 +105,7 @@ async fn run(replica: Arc<Replica>) {
 struct Running {
     replica: Arc<Replica>,
     id: u64,
+    model: String,
     input: u64,
     progress: UnboundedReceiver<Progress>,
 }
@@ -100,8 +118,14 @@ impl Drop for Running {
     }
 }
 
-async fn complete(State(replica): State<Arc<Replica>>, Json(request): Json<Request>) -> Response {
-    if request.model != replica.model {
+async fn complete(State(replica): State<Arc<Replica>>, headers: HeaderMap, Json(request): Json<Request>) -> Response {
+    if replica.served.down {
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "this server is down");
+    }
+    if !replica.served.admits(&headers) {
+        return refusal(StatusCode::UNAUTHORIZED, "AuthenticationError", "this is not the key");
+    }
+    if !replica.served.models.contains(&request.model) {
         let message = format!("The model `{}` does not exist.", request.model);
         return refusal(StatusCode::NOT_FOUND, "NotFoundError", &message);
     }
@@ -110,18 +134,20 @@ async fn complete(State(replica): State<Arc<Replica>>, Json(request): Json<Reque
     let (listener, progress) = unbounded_channel();
     let id = {
         let mut inside = replica.inside();
-        if inside.engine.waiting() >= replica.queue {
+        if inside.engine.waiting() >= replica.served.queue {
             return refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the queue is full");
         }
         let id = inside.engine.submit(work);
         inside.listeners.insert(id, listener);
         id
     };
-    let running = Running { replica: Arc::clone(&replica), id, input, progress };
+    let wants_usage = request.wants_usage();
+    let running = Running { replica: Arc::clone(&replica), id, model: request.model, input, progress };
     if request.stream {
-        return Sse::new(streamed(running, request.wants_usage())).into_response();
+        return Sse::new(streamed(running, wants_usage)).into_response();
     }
-    Json(answer(id, &replica.model, whole(running).await)).into_response()
+    let model = running.model.clone();
+    Json(answer(id, &model, whole(running).await)).into_response()
 }
 
 async fn whole(mut running: Running) -> Usage {
@@ -143,7 +169,7 @@ fn streamed(running: Running, wants_usage: bool) -> impl Stream<Item = Result<Ev
         let progress = running.progress.recv().await?;
         usage.output += progress.tokens;
         usage.cached = progress.cached;
-        let (id, model) = (running.id, &running.replica.model);
+        let (id, model) = (running.id, &running.model);
         let mut pieces = vec![chunk(id, model, progress.tokens, progress.done)];
         if !progress.done {
             return Some((pieces, Some((running, usage))));
@@ -158,12 +184,14 @@ fn streamed(running: Running, wants_usage: bool) -> impl Stream<Item = Result<Ev
 }
 
 async fn models(State(replica): State<Arc<Replica>>) -> Response {
-    Json(json!({"object": "list", "data": [{"id": replica.model, "object": "model", "owned_by": "simulator"}]}))
-        .into_response()
+    let model = |name: &String| json!({"id": name, "object": "model", "owned_by": "simulator"});
+    let models: Vec<_> = replica.served.models.iter().map(model).collect();
+    Json(json!({"object": "list", "data": models})).into_response()
 }
 
 async fn metrics(State(replica): State<Arc<Replica>>) -> String {
-    vllm::page(&replica.inside().engine, &replica.model)
+    let name = replica.served.models.first().map_or("", String::as_str);
+    vllm::page(&replica.inside().engine, name)
 }
 
 fn refusal(status: StatusCode, kind: &str, message: &str) -> Response {
@@ -183,6 +211,10 @@ mod tests {
     use super::*;
 
     fn replica() -> Router {
+        serving(Served { models: vec!["m".to_owned()], queue: 10, api_key: None, down: false })
+    }
+
+    fn serving(served: Served) -> Router {
         let limits = Limits {
             prefill: 1e6,
             decode: 10_000.0,
@@ -192,7 +224,7 @@ mod tests {
             prefixes: NonZeroUsize::new(10).unwrap(),
             block: 512,
         };
-        router("m".to_owned(), limits, 10)
+        router(served, limits)
     }
 
     async fn post(app: &Router, body: Value) -> (StatusCode, String) {
@@ -242,6 +274,30 @@ mod tests {
     async fn another_model_is_not_found() {
         let (status, body) = post(&replica(), json!({"model": "gpt", "messages": []})).await;
         assert_eq!((status, body.contains("The model `gpt` does not exist.")), (StatusCode::NOT_FOUND, true));
+    }
+
+    #[tokio::test]
+    async fn a_model_of_two_names_answers_by_both_and_one_that_is_down_by_none() {
+        let models = ["m", "n"].map(str::to_owned).to_vec();
+        let served = |down: bool| Served { models: models.clone(), queue: 10, api_key: None, down };
+        for (name, down, wanted) in [("n", false, 200), ("m", false, 200), ("m", true, 500)] {
+            let (status, body) = post(&serving(served(down)), json!({"model": name, "max_tokens": 1})).await;
+            assert_eq!(status.as_u16(), wanted, "{body}");
+            assert!(down || body.contains(&format!("\"model\":\"{name}\"")), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_the_key_is_refused() {
+        let app =
+            serving(Served { models: vec!["m".to_owned()], queue: 10, api_key: Some("k".to_owned()), down: false });
+        for (key, wanted) in [("Bearer k", 200), ("Bearer other", 401), ("k", 401)] {
+            let request = http::Request::post("/v1/chat/completions").header("content-type", "application/json");
+            let request = request.header("authorization", key);
+            let body = Body::from(json!({"model": "m", "max_tokens": 1}).to_string());
+            let (status, body) = text(app.clone().oneshot(request.body(body).unwrap()).await.unwrap()).await;
+            assert_eq!(status.as_u16(), wanted, "{key}: {body}");
+        }
     }
 
     #[tokio::test]

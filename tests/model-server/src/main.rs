@@ -1,4 +1,4 @@
-//! Stand-in for an LLM server where there is no GPU, and for the metrics of Envoy AI Gateway where there is no side-car of it.
+//! Stand-in for an LLM server where there is no GPU, and for a provider outside.
 //!
 //! It is a simulator: it answers with made-up tokens, at configured rates, within the limits of a batch and of a KV cache. Its
 //! API is OpenAI's (chat completions, streamed or not), and its metrics have the names of vLLM's. Scaling decisions that are based
@@ -7,54 +7,40 @@
 mod api;
 mod completions;
 mod engine;
-mod gateway;
 mod vllm;
 
 use std::{io::Write, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::Router;
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
-use crate::engine::Limits;
+use crate::{api::Served, engine::Limits};
 
+/// A simulator of an LLM server: OpenAI's API and vLLM's metrics, made-up tokens, no model
+///
+/// Example: one replica that reads 8,000 and writes 1,500 tokens per second
+///
+///   model-server --model llama --prefill 8000 --decode 1500
 #[derive(Debug, Parser)]
-#[command(version, about = "A simulator of an LLM server: OpenAI's API and vLLM's metrics, made-up tokens, no model")]
-struct Command {
-    #[command(subcommand)]
-    role: Role,
-}
-
-#[derive(Debug, Subcommand)]
-enum Role {
-    /// Serve a model that does not exist
-    ///
-    /// Example: one replica that reads 8,000 and writes 1,500 tokens per second
-    ///
-    ///   model-server serve --model llama --prefill 8000 --decode 1500
-    #[command(verbatim_doc_comment)]
-    Serve(Serve),
-    /// Serve the metrics of Envoy AI Gateway's side-car, of the requests that are posted to /observe
-    ///
-    /// Example:
-    ///
-    ///   model-server gateway-metrics --listen 127.0.0.1:1064
-    #[command(verbatim_doc_comment)]
-    GatewayMetrics(GatewayMetrics),
-}
-
-#[derive(Debug, Args)]
-struct Serve {
+#[command(version, verbatim_doc_comment)]
+struct Args {
     /// Address of the API and /metrics; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
-    /// The name of the model
+    /// A name of the model; given again, another name of it
     #[arg(long, value_name = "NAME", default_value = "simulated")]
-    model: String,
+    model: Vec<String>,
+    /// Answer 401 to requests without the header `Authorization: Bearer KEY`
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
+    /// Answer 500 to every request, as a provider that is down
+    #[arg(long)]
+    down: bool,
     /// Uncached prompt tokens that are read per second
     #[arg(long, value_name = "TOKENS/S", default_value_t = 8000.0, value_parser = positive)]
     prefill: f64,
@@ -90,16 +76,6 @@ struct Serve {
     drain: Duration,
 }
 
-#[derive(Debug, Args)]
-struct GatewayMetrics {
-    /// Address of /metrics, /observe and /reset
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1064")]
-    listen: SocketAddr,
-    /// Name the token histogram as Envoy AI Gateway 0.3 and 0.4 did
-    #[arg(long)]
-    old_name: bool,
-}
-
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && f64::is_finite(number) => Ok(number),
@@ -109,29 +85,24 @@ fn positive(text: &str) -> Result<f64, String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    match Command::parse().role {
-        Role::Serve(args) => {
-            let limits = Limits {
-                prefill: args.prefill,
-                decode: args.decode,
-                decode_each: args.decode_each,
-                sequences: args.sequences.get(),
-                kv_cache: args.kv_cache,
-                prefixes: args.prefixes,
-                block: args.block,
-            };
-            let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-            tokio::select! {
-                () = tokio::time::sleep(args.startup) => {}
-                _ = terminate.recv() => return Ok(()),
-            }
-            let app = api::router(args.model, limits, args.queue);
-            serve(args.listen, app, args.linger, args.drain).await
-        }
-        Role::GatewayMetrics(args) => {
-            serve(args.listen, gateway::router(args.old_name), Duration::ZERO, Duration::from_secs(1)).await
-        }
+    let args = Args::parse();
+    let limits = Limits {
+        prefill: args.prefill,
+        decode: args.decode,
+        decode_each: args.decode_each,
+        sequences: args.sequences.get(),
+        kv_cache: args.kv_cache,
+        prefixes: args.prefixes,
+        block: args.block,
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        () = tokio::time::sleep(args.startup) => {}
+        _ = terminate.recv() => return Ok(()),
     }
+    let app =
+        api::router(Served { models: args.model, queue: args.queue, api_key: args.api_key, down: args.down }, limits);
+    serve(args.listen, app, args.linger, args.drain).await
 }
 
 /// Serves until SIGTERM, and then ends in two steps: requests are still accepted, then open ones may end.

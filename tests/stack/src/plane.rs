@@ -1,5 +1,6 @@
 //! Boots the peers, in parallel where they do not need each other, and waits until all of them are ready.
 
+mod ai_gateway;
 mod apply;
 mod argo_rollouts;
 mod cert_manager;
@@ -136,6 +137,9 @@ impl Plane {
         let redis = async {
             if self.settings.has(Component::Ratelimit) { ratelimit::boot(self, client).await } else { Ok(()) }
         };
+        let ai_gateway = async {
+            if self.settings.has(Component::AiGateway) { ai_gateway::boot(self, client).await } else { Ok(()) }
+        };
         try_join!(
             controllers,
             kwok,
@@ -146,7 +150,8 @@ impl Plane {
             metrics_server,
             argo_rollouts,
             redis,
-            cert_manager
+            cert_manager,
+            ai_gateway
         )?;
         Ok(())
     }

@@ -2,11 +2,12 @@
 //!
 //! Each of them gets its own address and network namespace, its volumes, its environment and its probes; its containers are
 //! processes, started again when they end. The other work of a kubelet (limits, users, liveness and start-up probes, init
-//! containers) is left out. All other pods are left to kwok.
+//! containers that end) is left out. All other pods are left to kwok.
 
 mod image;
 mod life;
 mod probe;
+mod sidecars;
 mod spec;
 mod status;
 mod volumes;

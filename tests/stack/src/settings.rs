@@ -31,6 +31,10 @@ pub enum Component {
     Ratelimit,
     /// cert-manager's controllers with self-signed and CA issuers, without ACME and without its webhook.
     CertManager,
+    /// Envoy AI Gateway beside Envoy Gateway: its controller, and its side-car in the proxies of AIGatewayRoutes.
+    AiGateway,
+    /// llama.cpp's server, with random weights, in pods with the image `ghcr.io/ggml-org/llama.cpp`.
+    LlamaCpp,
 }
 
 /// Speed of the HPA controller.
@@ -91,6 +95,8 @@ impl Settings {
                 Component::ArgoRollouts => &["argo-rollouts", "argo-rollouts-manifests"],
                 Component::Ratelimit => &["ratelimit", "redis"],
                 Component::CertManager => &["cert-manager", "cert-manager-crds"],
+                Component::AiGateway => &["helm", "ai-gateway-chart", "ai-gateway-controller", "ai-gateway-extproc"],
+                Component::LlamaCpp => &["llama-server"],
             });
         }
         names

@@ -82,7 +82,6 @@ fn names(line: &Line<'_>, fleet: &Arc<str>) -> TokenNames {
         original: label("gen_ai_original_model"),
         request: label("gen_ai_request_model"),
         provider: label("gen_ai_provider_name"),
-        backend: label("ai_backend"),
         fleet: Arc::clone(fleet),
     }
 }
@@ -131,7 +130,7 @@ impl Model {
 mod tests {
     use super::*;
 
-    /// As Envoy AI Gateway 1.1 writes it.
+    /// In the form of Envoy AI Gateway, shortened.
     const PAGE: &str = r#"# HELP gen_ai_client_token_usage Number of tokens processed.
 # TYPE gen_ai_client_token_usage histogram
 gen_ai_client_token_usage_bucket{gen_ai_operation_name="chat",gen_ai_original_model="m",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",gen_ai_token_type="input",otel_scope_name="envoyproxy/ai-gateway",otel_scope_schema_url="",otel_scope_version="",le="16"} 1
@@ -147,7 +146,7 @@ gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
     fn models(page: &str) -> Result<Vec<(TokenNames, TokenCounters)>, String> {
         let found = read(page, &"".into())?.models;
         let mut found: Vec<_> = found.into_iter().map(|(names, model)| (names, model.counters)).collect();
-        found.sort_by(|(a, _), (b, _)| (&a.request, &a.backend).cmp(&(&b.request, &b.backend)));
+        found.sort_by(|(a, _), (b, _)| a.request.cmp(&b.request));
         Ok(found)
     }
 
@@ -159,19 +158,6 @@ gen_ai_server_request_duration_seconds_sum{gen_ai_request_model="m"} 9
             assert_eq!((&*names.request, &*names.original, &*names.provider), ("m", "m", "openai"));
             assert_eq!(counters, TokenCounters { input: 20.0, cached: 4.0, output: 7.0, requests: 1.0, answered: 0.0 });
         }
-    }
-
-    #[test]
-    fn a_backend_that_is_named_is_kept_apart() {
-        let page = r#"gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/a"} 1
-gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output",ai_backend="llm/b"} 2
-"#;
-        let found: Vec<_> = models(page)
-            .unwrap()
-            .into_iter()
-            .map(|(names, counters)| (names.backend.to_string(), counters.output))
-            .collect();
-        assert_eq!(found, [("llm/a".to_owned(), 1.0), ("llm/b".to_owned(), 2.0)]);
     }
 
     /// A real page of Envoy AI Gateway 1.0.0, without the buckets; no `llmRequestCosts` are configured.
@@ -188,6 +174,36 @@ gen_ai_client_token_usage_sum{gen_ai_request_model="m",gen_ai_token_type="output
         assert_eq!(of("m-cached"), Some((12.0, 8.0, 5.0, 1.0, 2.0)));
         assert_eq!(of("silent"), Some((0.0, 0.0, 0.0, 1.0, 2.0)));
         assert_eq!(of("fail"), None);
+    }
+
+    /// A whole real page, of answers that reported 1.5 million input and 2,097,152 output tokens; `llmRequestCosts` are configured. The
+    /// client of `slow-cut` left in the middle of its stream.
+    const LARGE: &str = include_str!("testdata/extproc-1.0.0-large.txt");
+
+    #[test]
+    fn numbers_with_exponents_are_read_in_full_and_a_stream_that_was_cut_counts_nowhere() {
+        assert!(LARGE.contains("le=\"6.7108864e+07\"}") && LARGE.contains("} 4.194304e+06\n"));
+        let found = models(LARGE).unwrap();
+        let counters =
+            |n: f64| TokenCounters { input: n * 1.5e6, cached: 0.0, output: n * 2_097_152.0, requests: n, answered: n };
+        let found: Vec<_> = found.iter().map(|(names, found)| (&*names.request, *found)).collect();
+        assert_eq!(found, [("asked", counters(1.0)), ("large", counters(2.0))]);
+        let cut = "time_to_first_token_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_original_model=\"slow-cut\"";
+        assert!(LARGE.contains(cut));
+    }
+
+    /// A real page without the buckets: every model is asked for as `real-model`, by `modelNameOverride`.
+    const OVERRIDE: &str = include_str!("testdata/extproc-1.0.0-override.txt");
+
+    #[test]
+    fn a_model_that_is_asked_for_by_another_name_is_counted_under_both_names() {
+        let found = read(OVERRIDE, &"".into()).unwrap().models;
+        let of = |original: &str| {
+            let all = found.iter().filter(|(names, _)| &*names.request == "real-model" && &*names.original == original);
+            all.map(|(_, model)| (model.counters.output, model.counters.requests, model.counters.answered)).collect()
+        };
+        let all: Vec<Vec<_>> = ["alias", "asked", "real-model"].into_iter().map(of).collect();
+        assert_eq!(all, [vec![(10.0, 2.0, 2.0)], vec![(5.0, 1.0, 1.0)], vec![]]);
     }
 
     #[test]

@@ -156,15 +156,15 @@ vllm:gpu_cache_usage_perc{engine="0",model_name="m"} 0.6
         assert_eq!(counters(&old), Ok(ServerCounters { kv_cache: Some(0.6), ..all }));
     }
 
+    /// A real page of llama.cpp's server with four slots, while nine streams want one; two answers of 50 tokens have ended before.
+    const LLAMA_CPP: &str = include_str!("testdata/llama.cpp.txt");
+
     #[test]
-    fn llama_cpp_counts_prompts_without_cached_tokens() {
-        let page = "# TYPE llamacpp:prompt_tokens_total counter\nllamacpp:prompt_tokens_total 60\n\
-                    llamacpp:prompt_tokens_cached_total 40\nllamacpp:tokens_predicted_total 20\n\
-                    llamacpp:requests_processing 4\nllamacpp:requests_deferred 5\n\
-                    llamacpp:predicted_tokens_seconds 0.5\n";
+    fn llama_cpp_counts_prompts_without_cached_tokens_and_has_no_figure_of_its_kv_cache() {
         let (running, waiting) = (Some(4.0), Some(5.0));
-        let all = ServerCounters { input: 60.0, cached: 0.0, output: 20.0, running, waiting, kv_cache: None };
-        assert_eq!(counters(page), Ok(all));
+        let all = ServerCounters { input: 62.0, cached: 0.0, output: 100.0, running, waiting, kv_cache: None };
+        assert!(LLAMA_CPP.contains("\nllamacpp:prompt_tokens_cached_total 28\n"));
+        assert_eq!(counters(LLAMA_CPP), Ok(all));
     }
 
     #[test]

@@ -208,6 +208,37 @@ async fn tokens_that_are_pushed_are_counted_whatever_their_temporality() {
     }
 }
 
+/// Requests that ended, of which `failed` failed.
+fn ended(all: u64, failed: u64) -> Metric {
+    let point = |count: u64, error: Option<&str>| HistogramDataPoint {
+        attributes: [attribute("gen_ai.request.model", "m"), attribute("gen_ai.original.model", "m")]
+            .into_iter()
+            .chain(error.map(|error| attribute("error.type", error)))
+            .collect(),
+        start_time_unix_nano: 7,
+        time_unix_nano: nanos(),
+        count,
+        sum: Some(0.5),
+        ..HistogramDataPoint::default()
+    };
+    let data_points = vec![point(all - failed, None), point(failed, Some("_OTHER"))];
+    let data = Data::Histogram(Histogram { data_points, aggregation_temporality: CUMULATIVE });
+    Metric { name: "gen_ai.server.request.duration".into(), data: Some(data), ..Metric::default() }
+}
+
+#[tokio::test]
+async fn streams_that_end_without_tokens_are_requests_without_them_and_failed_requests_are_not() {
+    let served = Served::new(None).await;
+    for report in 1..=6 {
+        let answer = served.push(vec![ended(report * 30, report * 10)]).await.unwrap();
+        assert_eq!(answer.partial_success, None);
+        later(Duration::from_secs(1)).await;
+    }
+    let untold = || served.signals.tokens().ok()?.0.of(&[]).next().map(|(_, rates)| rates.untold);
+    let untold = until("requests without tokens", || untold().filter(|untold| *untold > 0.0)).await;
+    assert!(untold < 30.0, "{untold} of 20 requests/s without tokens, beside 10 that failed");
+}
+
 #[tokio::test]
 async fn a_sender_that_becomes_known_later_is_not_counted_twice() {
     let served = Served::new(None).await;

@@ -1,4 +1,4 @@
-//! `gen_ai.client.token.usage` of one sender.
+//! Tokens (`gen_ai.client.token.usage`) and answers (`gen_ai.server.request.duration`) of one sender.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,9 +21,12 @@ const MAX_STREAMS: usize = 50_000;
 /// Longest name in bytes: no model has a longer one.
 const LONGEST_NAME: usize = 512;
 
-/// Whether a metric is about tokens.
+/// Requests that ended, whether or not their answers had token counts.
+const ENDED: &str = "gen_ai.server.request.duration";
+
+/// Whether a metric is about tokens, or about requests that may have lacked their counts.
 pub(super) fn is_wanted(metric: &str) -> bool {
-    matches!(metric, "gen_ai.client.token.usage" | "gen_ai.client.token.usage.token")
+    matches!(metric, ENDED | "gen_ai.client.token.usage" | "gen_ai.client.token.usage.token")
 }
 
 /// The counts of one sender.
@@ -59,8 +62,24 @@ enum Kind {
     Input,
     Cached,
     Output,
-    /// Already part of another kind: cache creation of input, reasoning of output
+    /// Requests that succeeded
+    Answered,
+    /// Failed requests, and tokens that are already part of another kind: cache creation of input, reasoning of output
     Within,
+}
+
+impl Kind {
+    fn of(metric: &str, attributes: &[KeyValue]) -> Option<Self> {
+        if metric == ENDED {
+            return Some(if text(attributes, "error.type").is_some() { Self::Within } else { Self::Answered });
+        }
+        Some(match text(attributes, "gen_ai.token.type")? {
+            "input" => Self::Input,
+            "cached_input" => Self::Cached,
+            "output" => Self::Output,
+            _ => Self::Within,
+        })
+    }
 }
 
 impl Tokens {
@@ -106,7 +125,7 @@ impl Tokens {
             if self.streams.len() >= most {
                 return Err(Dropped::TooMany);
             }
-            let place = self.place(attributes)?;
+            let place = self.place(metric, attributes)?;
             self.streams.insert(id, (Stream::default(), place));
         }
         let Some((stream, place)) = self.streams.get_mut(&id) else { return Err(Dropped::TooMany) };
@@ -127,27 +146,23 @@ impl Tokens {
                 }
                 Kind::Cached => totals.cached += sum,
                 Kind::Output => totals.output += sum,
+                Kind::Answered => totals.answered += count,
                 Kind::Within => {}
             }
         }
         Ok(())
     }
 
-    fn place(&mut self, attributes: &[KeyValue]) -> Result<Place, Dropped> {
-        let kind = match text(attributes, "gen_ai.token.type").ok_or(Dropped::Malformed)? {
-            "input" => Kind::Input,
-            "cached_input" => Kind::Cached,
-            "output" => Kind::Output,
-            _ => Kind::Within,
-        };
+    fn place(&mut self, metric: &str, attributes: &[KeyValue]) -> Result<Place, Dropped> {
+        let kind = Kind::of(metric, attributes).ok_or(Dropped::Malformed)?;
         let name = |key: &str| text(attributes, key).unwrap_or_default();
         let request = name("gen_ai.request.model");
-        let all = [name("gen_ai.original.model"), request, name("gen_ai.provider.name"), name("ai.backend")];
+        let all = [name("gen_ai.original.model"), request, name("gen_ai.provider.name")];
         if request.is_empty() || all.iter().any(|name| name.len() > LONGEST_NAME) {
             return Err(Dropped::Malformed);
         }
-        let [original, request, provider, backend] = all.map(Arc::from);
-        let names = TokenNames { original, request, provider, backend, ..TokenNames::default() };
+        let [original, request, provider] = all.map(Arc::from);
+        let names = TokenNames { original, request, provider, ..TokenNames::default() };
         let next = self.totals.len();
         let model = *self.models.entry(names.clone()).or_insert(next);
         if model == next {

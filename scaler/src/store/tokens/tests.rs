@@ -340,7 +340,7 @@ fn rates_of_prometheus_are_taken_as_they_are() {
     let mut tokens = Tokens::default();
     tokens.plan(&plan(&["m"]), Instant::now());
     let now = Instant::now();
-    let told = vec![(names("m"), [30.0, 10.0, 0.5]), (names("x"), [1.0; 3])];
+    let told = vec![(names("m"), [30.0, 10.0, 0.5, 0.0]), (names("x"), [1.0; 4])];
     tokens.told("prometheus", Measured::Exact(told.clone()), 5.0, now);
     let shown = tokens.shown();
     let rates: Vec<_> = shown.of(&[]).map(|(_, rates)| (rates.input, rates.output)).collect();

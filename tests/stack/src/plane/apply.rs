@@ -1,6 +1,6 @@
 //! Applies objects to the API server, by server-side apply.
 
-use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -13,6 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 use tidegate_core::yaml;
 
+use super::READY;
 use crate::wait::eventually;
 
 /// Files of one call that are applied at once.
@@ -84,7 +85,7 @@ pub(super) async fn endpoints(
 pub(super) async fn established(client: &Client, group: &str) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let what = format!("the CustomResourceDefinitions of {group} are served");
-    eventually(Duration::from_secs(60), &what, async || {
+    eventually(READY, &what, async || {
         let all = definitions.list(&ListParams::default()).await?;
         let served = |definition: &CustomResourceDefinition| {
             let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref());

@@ -20,7 +20,7 @@ use crate::{
     wait::eventually,
 };
 
-use super::{Plane, ratelimit};
+use super::{Plane, ai_gateway, ratelimit};
 
 const NAMESPACE: &str = "envoy-gateway-system";
 const CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
@@ -32,7 +32,7 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
         // Envoy Gateway checks only at its start which kinds of routes exist.
         apply::path(client, &plane.settings.peer("gateway-api-crds")?.join("crds")).await?;
         apply::path(client, &plane.settings.peer("envoy-gateway-crds")?.join("crds")).await?;
-        // The kinds of Envoy AI Gateway, for Tidegate to read; the AI gateway itself does not run here.
+        // The kinds of Envoy AI Gateway, for Tidegate to read also where the AI gateway itself does not run.
         apply::path(client, &plane.settings.peer("ai-gateway-crds")?.join("crds")).await?;
         apply::path(client, &plane.settings.peer("inference-crds")?.join("crds")).await?;
         apply::established(client, "gateway.networking.k8s.io").await?;
@@ -57,6 +57,9 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     if plane.settings.has(Component::Ratelimit) {
         settings["rateLimit"] = ratelimit::settings();
         ratelimit::own(client, NAMESPACE).await?;
+    }
+    if plane.settings.has(Component::AiGateway) {
+        settings["extensionManager"] = ai_gateway::extension_manager(&plane.settings)?;
     }
     fs::write(&config, settings.to_string())?;
     // As Envoy Gateway's chart installs it, for those who read it.

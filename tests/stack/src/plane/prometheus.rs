@@ -115,7 +115,7 @@ fn of_proxy(pod: &Pod) -> Vec<Value> {
         }
         json!({ "targets": [format!("{address}:{port}")], "labels": labels })
     };
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
     let counts_tokens = containers.into_iter().any(|container| container.name == AI_GATEWAY);
     let ai_gateway = counts_tokens.then(|| target(1064, "/metrics"));
     [target(19001, "/stats/prometheus")].into_iter().chain(ai_gateway).collect()

@@ -1,10 +1,15 @@
 //! The images that stand for a program.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    iter,
+    path::{Path, PathBuf},
+};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::settings::Settings;
+use super::spec::PROGRAMS;
+use crate::{sandbox::Bind, settings::Settings};
 
 /// Images that stand for a program, without registry, tag and digest.
 pub(crate) const REAL_IMAGES: &[&str] = &[
@@ -12,6 +17,12 @@ pub(crate) const REAL_IMAGES: &[&str] = &[
     "envoyproxy/gateway",
     "envoyproxy/gateway-dev",
     "envoyproxy/ratelimit",
+    "envoyproxy/ai-gateway-controller",
+    "envoyproxy/ai-gateway-extproc",
+    "envoyproxy/envoy",
+    "envoyproxy/gateway",
+    "envoyproxy/gateway-dev",
+    "ggml-org/llama.cpp",
     "model-server",
     "task-api",
     "tidegate",
@@ -24,11 +35,23 @@ pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
             "envoyproxy/envoy" => settings.peers.get("envoy")?.clone(),
             "envoyproxy/gateway" | "envoyproxy/gateway-dev" => settings.peers.get("envoy-gateway")?.clone(),
             "envoyproxy/ratelimit" => settings.peers.get("ratelimit")?.clone(),
+            "envoyproxy/ai-gateway-controller" => settings.peers.get("ai-gateway-controller")?.clone(),
+            "envoyproxy/ai-gateway-extproc" => settings.peers.get("ai-gateway-extproc")?.clone(),
+            "ggml-org/llama.cpp" => settings.peers.get("llama-server")?.clone(),
             ours => settings.programs.join(ours),
         };
         Some((image, path))
     };
     REAL_IMAGES.iter().filter_map(|image| program(image)).collect()
+}
+
+/// A program in a pod, and the folder `NAME.files` beside it, where it has one.
+pub(super) fn files(program: &Path) -> impl Iterator<Item = Bind> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let own = program.with_file_name(format!("{name}.files"));
+    let inside = format!("{PROGRAMS}/{name}");
+    let files = own.exists().then(|| Bind::new(own, format!("{inside}.files")));
+    iter::once(Bind::new(program, inside)).chain(files)
 }
 
 /// The entry of [`REAL_IMAGES`] for an image, if it stands for a program.
@@ -62,6 +85,7 @@ mod tests {
         assert_eq!(real("ghcr.io/x/tidegate@sha256:00"), Some("tidegate"));
         assert_eq!(real("docker.io/envoyproxy/envoy:distroless-v1.40.0@sha256:00"), Some("envoyproxy/envoy"));
         assert_eq!(real("docker.io/envoyproxy/gateway-dev:latest"), Some("envoyproxy/gateway-dev"));
+        assert_eq!(real("ghcr.io/ggml-org/llama.cpp:server"), Some("ggml-org/llama.cpp"));
     }
 
     #[test]

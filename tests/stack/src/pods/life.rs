@@ -31,7 +31,8 @@ use crate::{
 
 use super::{
     Runner, Seen, image, probe,
-    spec::{self, Env, PROGRAMS},
+    sidecars::{is_sidecar, with_sidecars},
+    spec::{self, Env},
     status::{self, ContainerState},
     volumes::Volumes,
 };
@@ -104,7 +105,7 @@ impl Running {
         let spec = pod.spec.as_ref().context("a pod without a spec")?;
 
         let mut containers = Vec::new();
-        for container in &spec.containers {
+        for container in with_sidecars(spec) {
             let image = container.image.as_deref().and_then(image::real).context("not a real image")?;
             let program = runner.programs.get(image).with_context(|| format!("{image} is not part of this stack"))?;
             if !program.exists() {
@@ -113,11 +114,8 @@ impl Running {
             let env = spec::env(&runner.client, pod, container, &ip).await?;
             containers.push((container, program, env));
         }
-        let programs = containers.iter().map(|(_, program, _)| {
-            let name = program.file_name().unwrap_or_default().to_string_lossy();
-            Bind::new(*program, format!("{PROGRAMS}/{name}"))
-        });
-        let mounts = spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
+        let programs = containers.iter().flat_map(|(_, program, _)| image::files(program));
+        let mounts = with_sidecars(spec).flat_map(|container| container.volume_mounts.iter().flatten());
         let mounts = mounts.map(|mount| {
             let volume = volumes.path(&mount.name);
             let from = mount.sub_path.as_ref().map_or_else(|| volume.clone(), |path| volume.join(path));
@@ -208,6 +206,7 @@ impl Running {
             ContainerState {
                 name: running.container.name.clone(),
                 image: running.container.image.clone().unwrap_or_default(),
+                is_sidecar: is_sidecar(&running.container),
                 process: running.status.borrow_and_update().clone(),
                 started_at: running.started_at,
                 ready: *running.ready.borrow(),
@@ -216,15 +215,22 @@ impl Running {
         self.containers.iter_mut().map(state).collect()
     }
 
-    /// Stops all containers at once: `preStop` hooks, SIGTERM, and SIGKILL after the grace period.
+    /// Stops all containers at once, and side-cars after them: `preStop` hooks, SIGTERM, and SIGKILL after the grace period.
     async fn stop(&self) {
         let grace = self.grace();
-        let stops = self.containers.iter().map(|running| async move {
-            // A hook that fails does not keep its container running.
-            let _ = timeout(grace, running.before_stop(&self.ip, grace)).await;
-            let _ = running.process.order(Order::Stop).await;
-        });
-        let _ = timeout(grace, join_all(stops)).await;
+        let stops = |sidecars: bool| {
+            let those = self.containers.iter().filter(move |running| is_sidecar(&running.container) == sidecars);
+            join_all(those.map(|running| async move {
+                // A hook that fails does not keep its container running.
+                let _ = timeout(grace, running.before_stop(&self.ip, grace)).await;
+                let _ = running.process.order(Order::Stop).await;
+            }))
+        };
+        let _ = timeout(grace, async {
+            stops(false).await;
+            stops(true).await;
+        })
+        .await;
     }
 
     /// Drops the handles of the containers' processes: a process ends with its last handle.

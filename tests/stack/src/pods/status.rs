@@ -12,6 +12,7 @@ pub(super) const HOST_IP: &str = "192.0.2.10";
 pub(super) struct ContainerState {
     pub(super) name: String,
     pub(super) image: String,
+    pub(super) is_sidecar: bool,
     pub(super) process: Status,
     pub(super) started_at: Timestamp,
     pub(super) ready: bool,
@@ -39,6 +40,10 @@ pub(super) fn running(ip: &str, since: Timestamp, ready_since: Timestamp, contai
         let status = if status { "True" } else { "False" };
         json!({ "type": kind, "status": status, "lastTransitionTime": seconds(at) })
     };
+    let statuses = |sidecars: bool| {
+        let those = containers.iter().filter(|state| state.is_sidecar == sidecars);
+        those.map(container).collect::<Vec<_>>()
+    };
     json!({ "status": {
         "phase": "Running",
         "hostIP": HOST_IP,
@@ -52,7 +57,8 @@ pub(super) fn running(ip: &str, since: Timestamp, ready_since: Timestamp, contai
             condition("ContainersReady", ready, ready_since),
             condition("Ready", ready, ready_since),
         ],
-        "containerStatuses": containers.iter().map(container).collect::<Vec<_>>(),
+        "initContainerStatuses": statuses(true),
+        "containerStatuses": statuses(false),
     }})
 }
 
@@ -94,6 +100,7 @@ mod tests {
         let container = |ready| ContainerState {
             name: "c".to_owned(),
             image: "task-api".to_owned(),
+            is_sidecar: false,
             process: Status { pid: Some(7), ..Status::default() },
             started_at: Timestamp::UNIX_EPOCH,
             ready,
