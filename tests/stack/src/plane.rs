@@ -4,6 +4,7 @@ mod apply;
 mod argo_rollouts;
 mod cert_manager;
 mod envoy_gateway;
+mod example_crds;
 mod kafka;
 mod keda;
 mod kubernetes;
@@ -136,6 +137,9 @@ impl Plane {
         let redis = async {
             if self.settings.has(Component::Ratelimit) { ratelimit::boot(self, client).await } else { Ok(()) }
         };
+        let example_crds = async {
+            if self.settings.has(Component::ExampleCrds) { example_crds::boot(self, client).await } else { Ok(()) }
+        };
         try_join!(
             controllers,
             kwok,
@@ -146,7 +150,8 @@ impl Plane {
             metrics_server,
             argo_rollouts,
             redis,
-            cert_manager
+            cert_manager,
+            example_crds
         )?;
         Ok(())
     }

@@ -31,7 +31,13 @@ pub enum Component {
     Ratelimit,
     /// cert-manager's controllers with self-signed and CA issuers, without ACME and without its webhook.
     CertManager,
+    /// The CRDs of what `examples/` names and no other part has: Argo CD, Flux, the Prometheus operator.
+    ExampleCrds,
 }
+
+/// The peers of [`Component::ExampleCrds`].
+pub(crate) const EXAMPLE_CRDS: &[&str] =
+    &["argo-cd-crds", "flux-kustomize-crds", "flux-source-crds", "prometheus-operator-crds"];
 
 /// Speed of the HPA controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -91,6 +97,7 @@ impl Settings {
                 Component::ArgoRollouts => &["argo-rollouts", "argo-rollouts-manifests"],
                 Component::Ratelimit => &["ratelimit", "redis"],
                 Component::CertManager => &["cert-manager", "cert-manager-crds"],
+                Component::ExampleCrds => EXAMPLE_CRDS,
             });
         }
         names
