@@ -109,7 +109,7 @@ test-e2e: build ## End-to-end tests on the real peers, which are built first whe
 	HELM="$$($(BIN)/stack path helm)" PROMTOOL="$$($(BIN)/stack path promtool)" TIDEGATE=$(BIN)/tidegate charts/test.sh 2>&1 | tee -a $(LOG)
 	cargo test --quiet --test e2e --no-run
 	@rm -f $(TIDEGATE_E2E_TIMES)
-	$(BIN)/stack run --with prometheus,kafka,metrics-server,argo-rollouts,ratelimit,cert-manager,ai-gateway,llama-cpp -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
+	$(BIN)/stack run --with prometheus,kafka,metrics-server,argo-rollouts,ratelimit,cert-manager,ai-gateway,llama-cpp,example-crds -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
 	@echo "The slowest:" && sort -rn $(TIDEGATE_E2E_TIMES) | head
 
 bench: ## The benchmarks of docs/benchmarks.md that need no peers

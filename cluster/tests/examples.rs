@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
 use tidegate_cluster::{
-    read_manifests,
+    ManifestSettings, Manifests,
     scaling::{ScalerEndpoint, Settings, render},
 };
 use tidegate_core::yaml;
@@ -43,7 +43,9 @@ fn each_example_gets_the_scaled_objects_of_its_snapshot() {
     let examples = examples();
     assert!(examples.len() >= 7, "{examples:?}");
     for (name, files) in examples {
-        let objects = read_manifests(&files).unwrap();
+        let as_installed = ManifestSettings { activates: true, ..ManifestSettings::default() };
+        let Manifests { objects, errors, misplaced, .. } = Manifests::read(&files, &as_installed);
+        assert!(errors.is_empty() && misplaced.is_empty(), "{name}: {errors:?} {misplaced:?}");
         let rendered = render(&objects, &objects.plan(), &settings, monday);
         let objects = rendered.scaled_objects.iter().map(|object| yaml::write(object).unwrap());
         let notices = rendered.notices.iter().map(|(id, notice)| format!("# {id}: {notice}\n"));

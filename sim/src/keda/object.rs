@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn the_hand_written_example_is_read() {
         let object: ScaledObject =
-            serde_saphyr::from_str(include_str!("../../../examples/hand-written-scaledobject.yaml")).unwrap();
+            serde_saphyr::from_str(include_str!("../../../examples/gitops/hand-written-scaledobject.yaml")).unwrap();
         assert_eq!((object.metadata.name.as_str(), object.metadata.namespace.as_str()), ("task-api", "default"));
         assert!(object.spec.triggers[0].push);
         assert_eq!(object.spec.triggers[0].metadata["requestsPerSecond"], "100");

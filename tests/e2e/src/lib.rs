@@ -3,10 +3,14 @@
 #![allow(missing_docs, reason = "tests read it, and nobody else")]
 
 pub mod cluster;
+pub mod examples;
+pub mod file_gateway;
+pub mod identity;
 pub mod jwt;
 pub mod kafka;
 pub mod kubectl;
 pub mod llm;
+pub mod pki;
 mod read;
 pub mod requests;
 pub mod scenario;

@@ -2,20 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use reqwest::{
-    Certificate, Client, RequestBuilder,
+    Certificate, Client, Identity, RequestBuilder,
     header::{CONTENT_TYPE, HOST, HeaderMap},
     redirect::Policy,
     tls::TlsInfo,
 };
 
-use crate::scenario::until;
+use crate::{pki::Issued, scenario::until};
 
 /// Time limit of one request, on a machine where everything runs at once.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -30,6 +30,15 @@ pub struct Entrance {
     to: SocketAddr,
     /// The certificate of the only authority that is trusted; without one, requests go in clear
     authority: Option<Certificate>,
+    own: Own,
+}
+
+/// What a client shows of itself.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    /// One of this machine's addresses; any when absent
+    address: Option<IpAddr>,
+    certificate: Option<Identity>,
 }
 
 /// An answer, whole.
@@ -55,29 +64,49 @@ pub type Statuses = BTreeMap<u16, usize>;
 impl Entrance {
     /// A listener of plain HTTP.
     pub fn http(host: &str, to: SocketAddr) -> Result<Self> {
-        Self::new(host, to, None)
+        Self::new(host, to, None, Own::default())
     }
 
     /// A listener of TLS, whose certificate this authority must have issued.
     pub fn https(host: &str, to: SocketAddr, authority: &str) -> Result<Self> {
-        Self::new(host, to, Some(Certificate::from_pem(authority.as_bytes())?))
+        Self::new(host, to, Some(Certificate::from_pem(authority.as_bytes())?), Own::default())
     }
 
-    fn new(host: &str, to: SocketAddr, authority: Option<Certificate>) -> Result<Self> {
+    /// The same for a client with this address.
+    pub fn from_address(&self, address: IpAddr) -> Result<Self> {
+        let own = Own { address: Some(address), ..self.own.clone() };
+        Self::new(&self.host, self.to, self.authority.clone(), own)
+    }
+
+    /// The same for a client with this certificate.
+    pub fn with_certificate(&self, own: &Issued) -> Result<Self> {
+        let certificate = Identity::from_pem((own.certificate.clone() + &own.key).as_bytes())?;
+        let own = Own { certificate: Some(certificate), ..self.own.clone() };
+        Self::new(&self.host, self.to, self.authority.clone(), own)
+    }
+
+    fn new(host: &str, to: SocketAddr, authority: Option<Certificate>, own: Own) -> Result<Self> {
         // reqwest panics without a crypto provider. An error means that the process has one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().resolve(host, to).redirect(Policy::none()).no_proxy().timeout(WITHIN);
-        let client = client.tls_info(true).tls_certs_only(authority.iter().cloned()).build()?;
-        Ok(Self { client, host: host.to_owned(), to, authority })
+        let client = client.tls_info(true).tls_certs_only(authority.iter().cloned()).local_address(own.address);
+        let client = own.certificate.iter().fold(client, |client, own| client.identity(own.clone())).build()?;
+        Ok(Self { client, host: host.to_owned(), to, authority, own })
     }
 
     /// The same without its open connections: each keeps the certificate that it began with.
     pub fn anew(&self) -> Result<Self> {
-        Self::new(&self.host, self.to, self.authority.clone())
+        Self::new(&self.host, self.to, self.authority.clone(), self.own.clone())
     }
 
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         self.send(self.client.get(self.url(path)), headers).await
+    }
+
+    /// Sends a form, as a browser does.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Result<Answer> {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        self.send(self.client.post(self.url(path)).body(form), &[]).await
     }
 
     /// Calls a method of gRPC with an empty message; the status is in the headers only where there is no answer.

@@ -5,6 +5,8 @@
 
 mod build;
 mod cache;
+#[cfg(test)]
+mod examples_tests;
 mod progress;
 
 use std::path::PathBuf;
@@ -330,6 +332,38 @@ pub static PEERS: &[Peer] = &[
                 ("deploy/crds/cert-manager.io_clusterissuers.yaml", "clusterissuers.yaml"),
                 ("deploy/crds/cert-manager.io_issuers.yaml", "issuers.yaml"),
             ],
+        },
+    },
+    Peer {
+        name: "argo-cd-crds",
+        version: "v3.5.7",
+        recipe: Recipe::Files {
+            module: "github.com/argoproj/argo-cd/v3",
+            copy: &[("manifests/crds/application-crd.yaml", "application.yaml")],
+        },
+    },
+    Peer {
+        name: "flux-kustomize-crds",
+        version: "v1.9.6",
+        recipe: Recipe::Files {
+            module: "github.com/fluxcd/kustomize-controller",
+            copy: &[("config/crd/bases", "crds")],
+        },
+    },
+    Peer {
+        name: "flux-source-crds",
+        version: "v1.9.6",
+        recipe: Recipe::Files { module: "github.com/fluxcd/source-controller", copy: &[("config/crd/bases", "crds")] },
+    },
+    Peer {
+        name: "prometheus-operator-crds",
+        version: "v0.85.0",
+        recipe: Recipe::Files {
+            module: "github.com/prometheus-operator/prometheus-operator",
+            copy: &[(
+                "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+                "prometheusrules.yaml",
+            )],
         },
     },
     Peer {

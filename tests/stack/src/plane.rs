@@ -5,6 +5,7 @@ mod apply;
 mod argo_rollouts;
 mod cert_manager;
 mod envoy_gateway;
+mod example_crds;
 mod kafka;
 mod keda;
 mod kubernetes;
@@ -140,6 +141,9 @@ impl Plane {
         let ai_gateway = async {
             if self.settings.has(Component::AiGateway) { ai_gateway::boot(self, client).await } else { Ok(()) }
         };
+        let example_crds = async {
+            if self.settings.has(Component::ExampleCrds) { example_crds::boot(self, client).await } else { Ok(()) }
+        };
         try_join!(
             controllers,
             kwok,
@@ -151,7 +155,8 @@ impl Plane {
             argo_rollouts,
             redis,
             cert_manager,
-            ai_gateway
+            ai_gateway,
+            example_crds
         )?;
         Ok(())
     }

@@ -35,7 +35,13 @@ pub enum Component {
     AiGateway,
     /// llama.cpp's server, with random weights, in pods with the image `ghcr.io/ggml-org/llama.cpp`.
     LlamaCpp,
+    /// The CRDs of what `examples/` names and no other part has: Argo CD, Flux, the Prometheus operator.
+    ExampleCrds,
 }
+
+/// The peers of [`Component::ExampleCrds`].
+pub(crate) const EXAMPLE_CRDS: &[&str] =
+    &["argo-cd-crds", "flux-kustomize-crds", "flux-source-crds", "prometheus-operator-crds"];
 
 /// Speed of the HPA controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -97,6 +103,7 @@ impl Settings {
                 Component::CertManager => &["cert-manager", "cert-manager-crds"],
                 Component::AiGateway => &["helm", "ai-gateway-chart", "ai-gateway-controller", "ai-gateway-extproc"],
                 Component::LlamaCpp => &["llama-server"],
+                Component::ExampleCrds => EXAMPLE_CRDS,
             });
         }
         names

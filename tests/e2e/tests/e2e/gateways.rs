@@ -53,7 +53,7 @@ spec:
     .await
 }
 
-fn of_gateway(scenario: &Scenario, name: &str) -> String {
+pub(crate) fn of_gateway(scenario: &Scenario, name: &str) -> String {
     format!(
         "gateway.envoyproxy.io/owning-gateway-name={name},gateway.envoyproxy.io/owning-gateway-namespace={}",
         scenario.namespace
@@ -66,7 +66,7 @@ async fn made(kind: &str, labels: &str) -> Result<Value> {
     found["items"].get(0).cloned().with_context(|| format!("there is no {kind} with {labels}"))
 }
 
-async fn wait_for_proxies(labels: &str, wanted: u64) -> Result<()> {
+pub(crate) async fn wait_for_proxies(labels: &str, wanted: u64) -> Result<()> {
     until(&format!("{wanted} proxies with {labels}"), async || {
         let deployment = made("deployments", labels).await?;
         let (spec, ready) = (&deployment["spec"]["replicas"], &deployment["status"]["readyReplicas"]);

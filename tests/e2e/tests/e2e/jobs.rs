@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidegate_e2e::{
     cluster::{Cluster, SCALER_ADDRESS},
+    examples::example,
     kafka::{BROKER, Kafka},
     scenario::{Scenario, until},
 };
@@ -14,19 +15,14 @@ use tokio::time::sleep;
 const NAME: &str = "report-builder";
 
 /// The example at all hours, polled each second. Its Jobs find no node, so that they do not end.
-fn example() -> String {
-    let example = include_str!("../../../../examples/kafka-scaledjob.yaml");
+fn scaled_job() -> Result<String> {
     let changes = [
-        ("  namespace: default\n", ""),
         ("pollingInterval: 10", "pollingInterval: 1"),
         ("tidegate.tidegate-system.svc:9090", SCALER_ADDRESS),
         ("Mo-Fr 08:00-18:00", "24/7"),
         ("restartPolicy: Never\n", "restartPolicy: Never\n        nodeSelector: {nowhere: \"true\"}\n"),
     ];
-    changes.into_iter().fold(example.to_owned(), |text, (from, to)| {
-        assert!(text.contains(from), "{from}");
-        text.replace(from, to)
-    })
+    example("kafka/scaledjob.yaml", &changes)
 }
 
 async fn jobs(scenario: &Scenario) -> Result<usize> {
@@ -53,7 +49,7 @@ async fn a_hand_written_scaled_job_gets_jobs_by_lag_and_none_while_it_is_not_kno
     let _cluster = Cluster::shared_for_long().await?;
     let scenario = Scenario::new("scaled-job").await?;
     let kafka = Kafka::at(BROKER);
-    scenario.apply(&example()).await?;
+    scenario.apply(&scaled_job()?).await?;
     until("KEDA gets the error that no topic matches", async || {
         let object = scenario.get(&[&format!("scaledjob/{NAME}")]).await?;
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tidegate_e2e::{
     cluster::{Cluster, SCALER_ADDRESS, kafka_ca},
+    examples::example,
     kafka::{BROKER, Kafka},
     kubectl::kubectl,
     scenario::{Scenario, task_api, until},
@@ -47,15 +48,9 @@ async fn a_deployment_wakes_by_lag_follows_it_and_sleeps_when_all_is_read() -> R
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("kafka").await?;
     topic("orders", 4).await?;
-    let annotations = [
-        ("kafka-lag", "10"),
-        ("kafka-group", "billing"),
-        ("kafka-topics", "orders"),
-        ("min-replicas", "0"),
-        ("scale-down-after", "0s"),
-    ];
     // The pods do not read: the test's own member of the group does.
-    scenario.apply(&task_api("billing", &annotations)).await?;
+    let changes = [("kafka-lag: \"50\"", "kafka-lag: \"10\""), ("scale-down-after: 5m", "scale-down-after: 0s")];
+    scenario.apply(&example("kafka/consumer.yaml", &changes)?).await?;
     scenario.wait_for_replicas("billing", 0).await?;
 
     produce("orders", 55).await?;

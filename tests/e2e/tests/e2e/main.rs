@@ -5,12 +5,14 @@
 #![allow(missing_docs, reason = "tests say what they do in their names")]
 
 mod annotations;
+mod auth;
 mod check;
 mod commands;
 mod configuration;
 mod conformance;
 mod dashboards;
 mod demo;
+mod examples;
 mod gateways;
 mod hours;
 mod jobs;

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tidegate_e2e::{
     cluster::Cluster,
+    examples::example,
     kubectl::apply,
-    scenario::{Scenario, gateway, http, http_route, task_api, until},
+    scenario::{Scenario, http, until},
 };
 
 const TRAEFIK_SERVICE: &str = "apiVersion: apiextensions.k8s.io/v1
@@ -31,52 +32,38 @@ spec:
       schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 ";
 
-/// A Rollout whose pods come from the Deployment `shop`, with both Services, as `examples/rollout.yaml` has it.
-const SHOP: &str = "---
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata:
-  name: shop
-  annotations:
-    tidegate.dev/requests-per-second: '20'
-    tidegate.dev/min-replicas: '2'
-    tidegate.dev/max-replicas: '20'
-    tidegate.dev/scale-down-after: 5s
-spec:
-  workloadRef: {apiVersion: apps/v1, kind: Deployment, name: shop, scaleDown: onsuccess}
-  strategy:
-    canary:
-      stableService: shop-stable
-      canaryService: shop-canary
-      trafficRouting: {traefik: {weightedTraefikServiceName: shop}}
-      steps: [{setWeight: 10}, {pause: {}}, {setWeight: 50}, {pause: {}}]
----
+/// The example, with the router of Traefik in place of the plugin, and steps that wait for the test.
+fn cart() -> Result<String> {
+    let plugin = "plugins:\n          argoproj-labs/gatewayAPI:\n            httpRoute: cart-route\n            namespace: default\n";
+    let changes = [
+        ("requests-per-second: \"100\"", "requests-per-second: \"20\"\n    tidegate.dev/scale-down-after: 5s"),
+        ("cart.example.com", "tasks.example.com"),
+        (plugin, "traefik: {weightedTraefikServiceName: cart}\n"),
+        ("pause: { duration: 5m }", "pause: {}"),
+        ("weight: 90", "weight: 100"),
+        ("weight: 10\n---", "weight: 0\n---"),
+        ("--concurrency=8\", \"--service-time=50ms", "--concurrency=50\", \"--service-time=5ms"),
+    ];
+    Ok(example("canary/argo-rollouts.yaml", &changes)? + WEIGHTS)
+}
+
+const WEIGHTS: &str = "---
 apiVersion: traefik.io/v1alpha1
 kind: TraefikService
-metadata: {name: shop}
-spec: {weighted: {services: [{name: shop-stable, port: 8000, weight: 100}, {name: shop-canary, port: 8000, weight: 0}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: shop-stable}
-spec: {selector: {app: shop}, ports: [{name: http, port: 8000}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: shop-canary}
-spec: {selector: {app: shop}, ports: [{name: http, port: 8000}]}
+metadata: {name: cart}
+spec: {weighted: {services: [{name: cart-stable, port: 8000, weight: 100}, {name: cart-canary, port: 8000, weight: 0}]}}
 ";
 
 /// The Rollout of a scenario.
-struct Shop<'a> {
+struct Cart<'a> {
     scenario: &'a Scenario,
     /// Replicas that the load needs now
     need: AtomicU64,
 }
 
-impl Shop<'_> {
+impl Cart<'_> {
     async fn rollout(&self) -> Result<Value> {
-        self.scenario.get(&["rollout", "shop"]).await
+        self.scenario.get(&["rollout", "cart"]).await
     }
 
     async fn is(&self, phase: &str) -> Result<()> {
@@ -92,7 +79,7 @@ impl Shop<'_> {
     async fn is_at(&self, canary: u64) -> Result<()> {
         until(&format!("the canary gets {canary} %"), async || {
             let weights =
-                weights(&self.scenario.get(&["httproute", "tasks"]).await?["spec"]["rules"][0]["backendRefs"]);
+                weights(&self.scenario.get(&["httproute", "cart-route"]).await?["spec"]["rules"][0]["backendRefs"]);
             ensure!(weights == Some((100 - canary, canary)), "{weights:?}");
             Ok(())
         })
@@ -104,7 +91,7 @@ impl Shop<'_> {
     async fn promote(&self) -> Result<()> {
         let patch = r#"{"status":{"pauseConditions":null}}"#;
         self.scenario
-            .kubectl(&["patch", "rollout", "shop", "--subresource=status", "--type=merge", "-p", patch])
+            .kubectl(&["patch", "rollout", "cart", "--subresource=status", "--type=merge", "-p", patch])
             .await
             .map(drop)
     }
@@ -119,7 +106,7 @@ impl Shop<'_> {
         })
         .await?;
         self.need.store(need, Ordering::Relaxed);
-        self.scenario.stays("rollout/shop", Duration::from_secs(10), |replicas| replicas == need).await
+        self.scenario.stays("rollout/cart", Duration::from_secs(10), |replicas| replicas == need).await
     }
 
     /// Never ends unless replicas, wanted or available, fall below the need.
@@ -143,14 +130,14 @@ impl Shop<'_> {
         let (mut looks, mut copied) = (tokio::time::interval(Duration::from_millis(500)), None);
         loop {
             looks.tick().await;
-            let service = self.scenario.get(&["traefikservice", "shop"]).await?;
+            let service = self.scenario.get(&["traefikservice", "cart"]).await?;
             let found = weights(&service["spec"]["weighted"]["services"]);
             if let Some((stable, canary)) = found.filter(|_| found != copied) {
                 let at = |backend: u8| format!("/spec/rules/0/backendRefs/{backend}/weight");
                 let patch = json!([{"op": "replace", "path": at(0), "value": stable},
                     {"op": "replace", "path": at(1), "value": canary}]);
                 self.scenario
-                    .kubectl(&["patch", "httproute", "tasks", "--type=json", "-p", &patch.to_string()])
+                    .kubectl(&["patch", "httproute", "cart-route", "--type=json", "-p", &patch.to_string()])
                     .await?;
                 copied = found;
             }
@@ -164,48 +151,48 @@ fn weights(backends: &Value) -> Option<(u64, u64)> {
         let mut backends = backends.as_array()?.iter();
         backends.find(|backend| backend["name"] == name)?["weight"].as_u64()
     };
-    Some((weight("shop-stable")?, weight("shop-canary")?))
+    Some((weight("cart-stable")?, weight("cart-canary")?))
 }
 
-async fn canary(cluster: &Cluster, shop: &Shop<'_>) -> Result<()> {
-    let scenario = shop.scenario;
+async fn canary(cluster: &Cluster, cart: &Cart<'_>) -> Result<()> {
+    let scenario = cart.scenario;
     let entrance = scenario.gateway("web", 8080).await?;
     let load = scenario.load(entrance, http()?, 50.0).await?;
-    shop.follows(3).await?;
-    shop.is("Healthy").await?;
+    cart.follows(3).await?;
+    cart.is("Healthy").await?;
 
     let version = r#"{"spec":{"template":{"metadata":{"annotations":{"version":"2"}}}}}"#;
-    scenario.kubectl(&["patch", "deployment", "shop", "-p", version]).await?;
-    shop.is_at(10).await?;
-    shop.follows(3).await?;
+    scenario.kubectl(&["patch", "deployment", "cart", "-p", version]).await?;
+    cart.is_at(10).await?;
+    cart.follows(3).await?;
     // 110 requests/s at 20 need 6; the 99 of the stable Service alone would need 5.
     let more = scenario.load(entrance, http()?, 60.0).await?;
-    shop.follows(6).await?;
+    cart.follows(6).await?;
 
-    shop.promote().await?;
-    shop.is_at(50).await?;
+    cart.promote().await?;
+    cart.is_at(50).await?;
     // 155 requests/s, half of them on each Service: each alone would need 4.
     let most = scenario.load(entrance, http()?, 45.0).await?;
-    shop.follows(8).await?;
-    let explained = cluster.explain(&["rollout/shop", "-n", &scenario.namespace]).await?;
+    cart.follows(8).await?;
+    let explained = cluster.explain(&["rollout/cart", "-n", &scenario.namespace]).await?;
     ensure!(explained.contains("8 replicas wanted"), "{explained}");
-    shop.need.store(5, Ordering::Relaxed);
+    cart.need.store(5, Ordering::Relaxed);
     drop(more);
-    shop.follows(5).await?;
+    cart.follows(5).await?;
 
-    shop.promote().await?;
-    shop.is("Healthy").await?;
+    cart.promote().await?;
+    cart.is("Healthy").await?;
     let hash =
-        scenario.get(&["service", "shop-stable"]).await?["spec"]["selector"]["rollouts-pod-template-hash"].clone();
-    ensure!(hash == shop.rollout().await?["status"]["stableRS"], "{hash}");
-    shop.follows(5).await?;
+        scenario.get(&["service", "cart-stable"]).await?["spec"]["selector"]["rollouts-pod-template-hash"].clone();
+    ensure!(hash == cart.rollout().await?["status"]["stableRS"], "{hash}");
+    cart.follows(5).await?;
     let again = scenario.load(entrance, http()?, 95.0).await?;
-    shop.follows(10).await?;
+    cart.follows(10).await?;
     let counts = load.snapshot().counts;
     ensure!(counts.ok_share() > 0.99, "the canary cost requests: {counts:?}");
-    shop.need.store(3, Ordering::Relaxed);
+    cart.need.store(3, Ordering::Relaxed);
     drop((most, again));
-    shop.follows(3).await
+    cart.follows(3).await
 }
 
 #[tokio::test]
@@ -213,16 +200,12 @@ async fn an_argo_rollout_follows_the_demand_on_both_its_services_at_every_step_o
     let cluster = Cluster::shared().await?;
     let scenario = Scenario::new("rollout").await?;
     apply(TRAEFIK_SERVICE).await?;
-    let deployment = task_api("shop", &[]);
-    // Without the Service, which would lead to all pods at once.
-    let (deployment, _) = deployment.split_once("---\napiVersion: v1\n").context("no Service")?;
-    let route = http_route("tasks", &[("shop-stable", 100), ("shop-canary", 0)]);
-    let manifests = gateway(&[("http", "HTTP", 8080)]) + deployment + &route + SHOP;
+    let manifests = cart()?;
     until("the API server serves TraefikServices", async || scenario.apply(&manifests).await).await?;
-    let shop = Shop { scenario: &scenario, need: AtomicU64::new(0) };
+    let cart = Cart { scenario: &scenario, need: AtomicU64::new(0) };
     tokio::select! {
-        result = canary(&cluster, &shop) => result,
-        below = shop.falls_below_its_need() => below,
-        stopped = shop.copy_weights() => stopped,
+        result = canary(&cluster, &cart) => result,
+        below = cart.falls_below_its_need() => below,
+        stopped = cart.copy_weights() => stopped,
     }
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::{
@@ -19,6 +18,7 @@ use tokio::{
 
 use tidegate_e2e::{
     cluster::Cluster,
+    pki::{Issued, Pki},
     scenario::{Scenario, gateway, http, http_route, http_stack, task_api, until},
 };
 
@@ -218,17 +218,17 @@ async fn keda_and_the_scaler_know_each_other_by_their_certificates() -> Result<(
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
     let pki = Pki::new()?;
-    fs::write(file("ca.crt"), pki.ca.pem())?;
-    let (certificate, key) = pki.issue("127.0.0.1")?;
+    fs::write(file("ca.crt"), pki.ca())?;
+    let Issued { certificate, key } = pki.issue(&["127.0.0.1"])?;
     fs::write(file("tls.crt"), certificate)?;
     fs::write(file("tls.key"), key)?;
     let args = [("cert", "tls.crt"), ("key", "tls.key"), ("client-ca", "ca.crt")];
     let args = args.map(|(flag, name)| format!("--tls-{flag}-file={}", file(name).display()));
     let (_scaler, address) = scaler(&args).await?;
 
-    let (certificate, key) = pki.issue("keda")?;
+    let Issued { certificate, key } = pki.issue(&["keda"])?;
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keda-side"},
-        "stringData": {"ca": pki.ca.pem(), "certificate": certificate, "key": key}});
+        "stringData": {"ca": pki.ca(), "certificate": certificate, "key": key}});
     let parameter = |parameter: &str, key: &str| json!({"parameter": parameter, "name": "keda-side", "key": key});
     let authentication = json!({"apiVersion": "keda.sh/v1alpha1", "kind": "TriggerAuthentication",
         "metadata": {"name": "keda-side"}, "spec": {"secretTargetRef": [
@@ -246,27 +246,4 @@ async fn keda_and_the_scaler_know_each_other_by_their_certificates() -> Result<(
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 25.0).await?;
     scenario.wait_for_replicas("task-api", 3).await
-}
-
-/// A CA that issues certificates.
-struct Pki {
-    ca: Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Pki {
-    fn new() -> Result<Self> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = params.self_signed(&key)?;
-        Ok(Self { ca, issuer: Issuer::new(params, key) })
-    }
-
-    /// Issues the certificate of a host or a client, and its key.
-    fn issue(&self, name: &str) -> Result<(String, String)> {
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?;
-        Ok((certificate.pem(), key.serialize_pem()))
-    }
 }

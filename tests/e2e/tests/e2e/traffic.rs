@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tidegate_sim::load::Traffic;
-
 use tidegate_e2e::{
-    cluster::{Cluster, SCALER_ADDRESS},
-    scenario::{Scenario, gateway, http, http_route, http_stack, route, task_api, until},
+    cluster::Cluster,
+    scenario::{Scenario, gateway, http, http_route, http_stack, task_api, until},
 };
 
 #[tokio::test]
@@ -56,23 +54,6 @@ async fn demand_that_stays_above_the_maximum_is_reported_after_the_time_that_was
 }
 
 #[tokio::test]
-async fn a_rule_shared_90_10_gives_each_deployment_its_share() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
-    let scenario = Scenario::new("canary").await?;
-    let annotations = [("requests-per-second", "10"), ("max-replicas", "20")];
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("stable", &annotations)
-        + &task_api("canary", &annotations)
-        + &http_route("tasks", &[("stable", 90), ("canary", 10)]);
-    scenario.apply(&manifests).await?;
-    let entrance = scenario.gateway("web", 8080).await?;
-    let _load = scenario.load(entrance, http()?, 105.0).await?;
-    // 105 requests/s: 94.5 and 10.5, at 10 a replica.
-    scenario.wait_for_replicas("stable", 10).await?;
-    scenario.wait_for_replicas("canary", 2).await
-}
-
-#[tokio::test]
 async fn a_service_that_authorises_and_one_that_gets_copies_scale_on_the_requests_that_reach_them() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("asked").await?;
@@ -96,33 +77,6 @@ async fn a_service_that_authorises_and_one_that_gets_copies_scale_on_the_request
 }
 
 #[tokio::test]
-async fn a_grpc_route_scales_on_its_calls() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
-    let scenario = Scenario::new("grpc").await?;
-    let manifests = gateway(&[("http", "HTTP", 8080)])
-        + &task_api("task-api", &[("requests-per-second", "10")])
-        + &route("GRPCRoute", "tasks", "http", 9000, &[("task-api", 1)]);
-    scenario.apply(&manifests).await?;
-    let entrance = scenario.gateway("web", 8080).await?;
-    let calls = Traffic::grpc("tasks.example.com", "/tasks.v1.Tasks/List")?;
-    let _load = scenario.load(entrance, calls, 35.0).await?;
-    scenario.wait_for_replicas("task-api", 4).await
-}
-
-#[tokio::test]
-async fn a_tcp_route_scales_on_its_open_connections() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
-    let scenario = Scenario::new("tcp").await?;
-    let manifests = gateway(&[("tcp", "TCP", 7070)])
-        + &task_api("task-api", &[("connections", "10")])
-        + &route("TCPRoute", "tasks", "tcp", 7000, &[("task-api", 1)]);
-    scenario.apply(&manifests).await?;
-    let entrance = scenario.gateway("web", 7070).await?;
-    let _load = scenario.load(entrance, Traffic::tcp(), 45.0).await?;
-    scenario.wait_for_replicas("task-api", 5).await
-}
-
-#[tokio::test]
 async fn a_stateful_set_scales_as_a_deployment_does() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("stateful").await?;
@@ -134,32 +88,6 @@ async fn a_stateful_set_scales_as_a_deployment_does() -> Result<()> {
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 25.0).await?;
     scenario.wait_for_replicas("statefulset/task-api", 3).await
-}
-
-#[tokio::test]
-async fn a_hand_written_scaled_object_is_served_the_same_way() -> Result<()> {
-    let _cluster = Cluster::shared().await?;
-    let scenario = Scenario::new("by-hand").await?;
-    let scaled_object = format!(
-        "---
-apiVersion: keda.sh/v1alpha1
-kind: ScaledObject
-metadata: {{name: by-hand}}
-spec:
-  scaleTargetRef: {{name: task-api}}
-  minReplicaCount: 1
-  maxReplicaCount: 10
-  pollingInterval: 5
-  triggers:
-    - type: external-push
-      metadata: {{scalerAddress: {SCALER_ADDRESS:?}, service: task-api, requestsPerSecond: \"10\"}}
-"
-    );
-    let manifests = http_stack(&[]) + &scaled_object;
-    scenario.apply(&manifests).await?;
-    let entrance = scenario.gateway("web", 8080).await?;
-    let _load = scenario.load(entrance, http()?, 25.0).await?;
-    scenario.wait_for_replicas("task-api", 3).await
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidegate_e2e::{
     cluster::Cluster,
+    examples::example,
     scenario::{Scenario, gateway, http, http_stack, route, task_api, until},
 };
 use tidegate_sim::load::{Load, LoadLimits, LoadSpec, Profile};
@@ -63,7 +64,14 @@ async fn burst_of(scenario: &Scenario, requests: u32) -> Result<u64> {
 #[tokio::test]
 async fn requests_at_zero_are_held_and_answered_and_above_zero_nothing_of_tidegate_is_in_their_path() -> Result<()> {
     let _cluster = Cluster::shared_for_long().await?;
-    let scenario = sleeper("zero", &[("requests-per-second", "20")]).await?;
+    let scenario = Scenario::new("zero").await?;
+    let changes = [
+        ("preview.example.com", "tasks.example.com"),
+        ("preview", "task-api"),
+        ("requests-per-second: \"100\"", "requests-per-second: \"20\""),
+        ("zero-after: 15m", "zero-after: 5s"),
+    ];
+    scenario.apply(&example("zero/zero.yaml", &changes)?).await?;
     asleep(&scenario).await?;
     let answered = burst_of(&scenario, 30).await?;
     ensure!(answered >= 20, "only {answered} were sent");
