@@ -1,4 +1,5 @@
 //! Snapshots of each example: the ScaledObjects that `tidegate render` prints, and the notices. `cargo insta review` accepts a change.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     fs,

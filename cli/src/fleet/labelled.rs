@@ -66,10 +66,10 @@ mod tests {
                 names.iter().map(|name| json!({"metadata": {"namespace": "shop", "name": name}})).collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items})
         };
-        let served = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": [
+        let kinds = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": [
             {"name": "deployments", "singularName": "", "namespaced": true, "kind": "Deployment", "verbs": ["list"]},
             {"name": "statefulsets", "singularName": "", "namespaced": true, "kind": "StatefulSet", "verbs": ["list"]}]});
-        server.has("/apis/apps/v1", &served);
+        server.has("/apis/apps/v1", &kinds);
         for (resource, names) in [("deployments", &["api", "other"][..]), ("statefulsets", &[])] {
             let path = format!("/apis/apps/v1/namespaces/shop/{resource}?&labelSelector=team%3Dpayments");
             server.has(&path, &list(names));

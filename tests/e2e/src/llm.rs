@@ -188,6 +188,7 @@ impl Chat {
     }
 
     /// The same, with the header `x-user-id`.
+    #[must_use]
     pub fn by(&self, user: &str) -> Self {
         Self { user: Some(user.into()), ..self.clone() }
     }

@@ -86,7 +86,7 @@ async fn what_a_workload_lacks_because_it_was_applied_first_is_no_news() {
         (notices[&id].len(), again)
     };
     assert_eq!(left_out(&mut reconciler), (1, true));
-    advance(SETTLED - Duration::from_millis(1)).await;
+    advance(SETTLED.saturating_sub(Duration::from_millis(1))).await;
     assert_eq!(left_out(&mut reconciler), (1, true));
     advance(Duration::from_millis(1)).await;
     assert_eq!(left_out(&mut reconciler), (2, false));

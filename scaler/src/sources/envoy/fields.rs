@@ -22,9 +22,9 @@ impl Field {
         Some(match metric {
             b"upstream_rq_total" => Self::Requests,
             // The circuit breaker refused it: too many at the backend (Envoy 1.40; older ones say that it was pending), or waiting.
-            b"upstream_rq_active_overflow" | b"upstream_rq_pending_overflow" => Self::TokenRefusal,
+            b"upstream_rq_active_overflow" | b"upstream_rq_pending_overflow"
             // No host is healthy: the request is refused before it is counted anywhere else.
-            b"upstream_rq_pending_failure_eject" | b"upstream_cx_none_healthy" => Self::TokenRefusal,
+            | b"upstream_rq_pending_failure_eject" | b"upstream_cx_none_healthy" => Self::TokenRefusal,
             b"upstream_rq_retry" => Self::Retries,
             b"upstream_rq_active" | b"upstream_rq_pending_active" => Self::InFlight,
             b"upstream_cx_active" => Self::Connections,

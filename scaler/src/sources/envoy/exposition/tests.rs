@@ -239,8 +239,9 @@ fn plain(text: &str, cluster: &str) -> Counters {
         match metric {
             "envoy_cluster_upstream_rq_total" => counters.requests += value,
             "envoy_cluster_upstream_rq_retry" => counters.retries += value,
-            "envoy_cluster_upstream_rq_active_overflow" => counters.refused += value,
-            "envoy_cluster_upstream_rq_pending_overflow" => counters.refused += value,
+            "envoy_cluster_upstream_rq_active_overflow" | "envoy_cluster_upstream_rq_pending_overflow" => {
+                counters.refused += value;
+            }
             "envoy_cluster_upstream_rq_active" => counters.in_flight += value,
             "envoy_cluster_upstream_cx_active" => counters.connections += value,
             _ => {}
