@@ -286,7 +286,7 @@ async fn a_failing_metric_holds_replicas_and_says_why() {
     world.next(|report| report.source == Source::Hpa).await;
     world.scaler.fail();
     let held = world.next(|report| report.why.contains("failed")).await;
-    assert_eq!(held.why, "metrics failed (s0-requests-per-second: GetMetrics: Unavailable: the signal is stale)");
+    assert_eq!(held.why, "metrics failed (requests-per-second: GetMetrics: Unavailable: the signal is stale)");
     assert_eq!(held.metrics[0].value, Err("GetMetrics: Unavailable: the signal is stale".into()));
     let late = world.next(|report| report.at.as_secs() > 2000).await;
     assert_eq!(late.desired, 8);
