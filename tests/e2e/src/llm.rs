@@ -144,9 +144,15 @@ impl Entrance {
     pub async fn kill_side_cars(&self) -> Result<()> {
         let pods = get(&["pods", "-A", "-l", &owner(&self.namespace)]).await?;
         let pods = pods["items"].as_array().context("no list of pods")?.iter();
-        let names = pods.map(|pod| pod["metadata"]["name"].as_str().context("a pod without a name"));
+        // A first pod may be there that was made before the route, and has none.
+        let with_one = pods.filter(|pod| pod["spec"]["initContainers"][0]["name"] == "ai-gateway-extproc");
+        let names = with_one
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            .map(|pod| pod["metadata"]["name"].as_str().context("a pod without a name"));
         let stack = Stack::attach()?;
-        for name in names.collect::<Result<Vec<_>>>()? {
+        let names = names.collect::<Result<Vec<_>>>()?;
+        ensure!(!names.is_empty(), "no proxy has a side-car");
+        for name in names {
             stack.kill(&format!("pod/envoy-gateway-system/{name}/ai-gateway-extproc")).await?;
         }
         Ok(())
