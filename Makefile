@@ -103,7 +103,7 @@ fuzz: ## Each parser with random input for FUZZ_SECONDS (60); needs cargo-fuzz a
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1; done
 
 test-e2e: export TIDEGATE_E2E_TIMES := $(CURDIR)/target/e2e-times
-# In a stack of their own: beside Envoy AI Gateway's extension server TCPRoutes and TLSRoutes carry nothing.
+# The tests of Envoy AI Gateway have a stack of their own: beside its extension server, listeners of TCP and TLS are not programmed.
 test-e2e: build ## End-to-end tests on the real peers, which are built first where they are missing
 	@mkdir -p $(dir $(LOG))
 	cargo test --quiet --test stack 2>&1 | tee -a $(LOG)

@@ -37,6 +37,7 @@ pub(crate) async fn dashboard(args: DashboardArgs) -> Result<()> {
     tidegate.text("/version").await?;
     let chosen = Mutex::new(tidegate.clone());
     let forward = Arc::new(Forward { tidegate, admin_port: args.admin.admin_port, chosen, port });
+    forward.choose_pod().await;
     let url = format!("http://127.0.0.1:{port}/");
     writeln!(stdout(), "{url} shows Tidegate, until Ctrl-C")?;
     if !args.no_open
@@ -88,6 +89,7 @@ impl Forward {
         *self.chosen.lock() = chosen;
     }
 
+    /// The answer as it comes.
     async fn get(&self, path: &str) -> Result<Response, Failure> {
         let chosen = self.chosen.lock().clone();
         let (mut parts, body) = chosen.open(path).await?.into_parts();

@@ -34,7 +34,7 @@ impl FileGateway {
         let at = |name: &str| folder.path().join(name);
         let (gateway, envoy) = (program("envoy-gateway").await?, program("envoy").await?);
         let version = run(&envoy, &["--version"], None).await?;
-        let version = version.split('/').nth(1).context("Envoy tells no version")?.to_owned();
+        let version = version.split('/').nth(1).context("Envoy reports no version")?.to_owned();
         let bin = at("data/envoy-versions").join(&version).join("bin");
         fs::create_dir_all(&bin)?;
         std::os::unix::fs::symlink(&envoy, bin.join("envoy"))?;

@@ -22,7 +22,7 @@ pub(in crate::demo) struct Look {
     pub(in crate::demo) colours: bool,
 }
 
-/// A curve of a chart. Without colours its marker tells it from the others.
+/// A curve of a chart. Without colours its marker distinguishes it.
 struct Curve {
     name: &'static str,
     colour: Color,

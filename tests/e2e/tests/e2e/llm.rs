@@ -120,7 +120,7 @@ async fn a_user_who_has_spent_the_tokens_of_a_minute_is_refused_and_others_are_n
     answers(&assistant, OPENAI.model).await?;
     let (spender, other) = (assistant.by("spender"), assistant.by("other"));
     // The first request of a proxy passes before it is connected to the service of limits, and minutes end.
-    until("who has spent 10,000 tokens is refused", async || {
+    until("the user who has spent 10,000 tokens is refused", async || {
         let (status, _) = spender.say(12_000).await?;
         ensure!(status == 429, "{status}");
         Ok(())

@@ -13,15 +13,12 @@ use crate::{sandbox::Bind, settings::Settings};
 
 /// Images that stand for a program, without registry, tag and digest.
 pub(crate) const REAL_IMAGES: &[&str] = &[
-    "envoyproxy/envoy",
-    "envoyproxy/gateway",
-    "envoyproxy/gateway-dev",
-    "envoyproxy/ratelimit",
     "envoyproxy/ai-gateway-controller",
     "envoyproxy/ai-gateway-extproc",
     "envoyproxy/envoy",
     "envoyproxy/gateway",
     "envoyproxy/gateway-dev",
+    "envoyproxy/ratelimit",
     "ggml-org/llama.cpp",
     "model-server",
     "task-api",
