@@ -35,8 +35,9 @@ pub(crate) struct Accounts {
 #[derive(Debug)]
 struct Common {
     start: Instant,
-    /// Grow whenever a workload goes from nothing in hand to something: for all that ask, and for the reports to other pods
+    /// Grows whenever a workload goes from nothing in hand to something
     news: watch::Sender<u64>,
+    /// Grows whenever the other pods should hear of it at once: then, and when requests begin to be refused
     own_news: watch::Sender<u64>,
     limits: HoldLimits,
     waiting: Mutex<usize>,
@@ -92,7 +93,7 @@ impl Accounts {
         refused.filter(|(_, refused)| !refused.is_nothing()).collect()
     }
 
-    /// Grows whenever a workload goes from nothing in hand here to something.
+    /// Grows whenever the other pods should hear at once of what happened here.
     pub(crate) fn own_news(&self) -> watch::Receiver<u64> {
         self.common.own_news.subscribe()
     }
@@ -135,7 +136,10 @@ impl Account {
         if let Some(limit) = limit.filter(|_| is_first)
             && let Err(wait) = state.wakes.take(limit, now)
         {
-            state.refusals.limited(limit, wait, now);
+            if state.refusals.limited(limit, wait, now) {
+                // Nothing is in hand, so that nothing else would make this pod report to the others.
+                self.common.own_news.send_modify(|news| *news += 1);
+            }
             return Err(wait);
         }
         match kind {
@@ -228,5 +232,24 @@ impl Drop for Place {
         state.waiting = state.waiting.saturating_sub(1);
         let mut waiting = self.0.common.waiting.lock();
         *waiting = waiting.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::workload::WorkloadRef;
+
+    use super::*;
+
+    #[test]
+    fn the_first_refused_wake_is_news_to_the_other_pods_and_the_next_ones_are_not() {
+        let accounts = Accounts::new(HoldLimits::default(), ActivatorMetrics::default(), watch::Sender::new(0));
+        let (mut news, limit) = (accounts.own_news(), WakeLimit { count: 1, per: Duration::from_secs(3600) });
+        let account = accounts.open(&"deployment/api".parse::<WorkloadRef>().unwrap().within("shop"));
+        let mut enter = || {
+            let is_refused = account.enter(Kind::Request, Some(limit)).is_err();
+            (is_refused, *news.borrow_and_update())
+        };
+        assert_eq!([enter(), enter(), enter()], [(false, 1), (true, 2), (true, 2)]);
     }
 }
