@@ -40,6 +40,8 @@ test-lint: ## Format, lints, no circles between files, links between pages and i
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo clippy --workspace --no-default-features --all-targets --quiet -- -D warnings
+	@# `--all-targets` leaves out those that need the peers.
+	cargo clippy --workspace --test '*' --bench '*' --quiet -- -D warnings
 	cargo xtask circles
 	cargo xtask links
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
@@ -135,7 +137,7 @@ bench-cycles: build ## 500 cycles 0 to 1 to 0 by all protocols while Tidegate is
 
 tour: build ## One day of the whole stack in minutes: API, Kafka consumer, model and proxies by day, at night and in the morning; docs/tour.md
 	cargo bench --quiet --bench tour --no-run
-	$(BIN)/stack run --with kafka -- cargo bench --quiet --bench tour
+	$(BIN)/stack run --with kafka,ai-gateway -- cargo bench --quiet --bench tour
 
 bench-opening: build ## Workloads that open at the same minute, beside KEDA's own cron trigger, on the real stack
 	cargo bench --quiet --bench opening --no-run

@@ -21,7 +21,7 @@ use tidegate_e2e::{
     cluster::Cluster,
     kafka::{BROKER, Kafka},
     kubectl::{apply, get},
-    llm::{Chat, ai_gateway, ai_route, model_server},
+    llm::{Chat, Entrance, ai_gateway, ai_route, model_server},
     scenario::{Scenario, gateway, http, http_route, task_api, until},
 };
 use tidegate_sim::{
@@ -61,8 +61,8 @@ async fn main() -> Result<()> {
     Kafka::at(BROKER).commit(GROUP, TOPIC, &[(0, 0)]).await?;
     apply(&calendar("24/7")).await?;
     scenario.apply(&manifests(&scenario.namespace)).await?;
-    let (web, ai) = (scenario.gateway("web", 8080).await?, scenario.gateway("ai", 8080).await?);
-    let chat = Chat::new(ai, "tour");
+    let web = scenario.gateway("web", 8080).await?;
+    let chat = Chat::new(&Entrance::of(&scenario, 8080).await?, "tour");
     until("the model answers", async || chat.ask(&prompt(1)).await).await?;
     until("the API answers", async || {
         let (status, _) = tidegate_stack::get(&format!("http://{web}/tasks"), Duration::from_secs(5)).await?;
@@ -73,9 +73,9 @@ async fn main() -> Result<()> {
     let recorder = Recorder::start(scenario.namespace.clone());
     day(&scenario, web, &chat, &recorder).await?;
     let title = "One day of the whole stack, in minutes".to_owned();
-    let chart = Comparison { title, runs: recorder.finish().await? };
+    let comparison = Comparison { title, runs: recorder.finish().await? };
     let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/charts/tour.svg"));
-    std::fs::write(file, chart.to_string()).with_context(|| file.display().to_string())
+    std::fs::write(file, comparison.to_string()).with_context(|| file.display().to_string())
 }
 
 /// Load by day, a request at night, and the morning.
@@ -175,7 +175,7 @@ spec:"
         + &task_api("api", &api)
         + &task_api("consumer", &consumer)
         + &http_route("tasks", &[("api", 1)])
-        + &ai_gateway("")
+        + &ai_gateway()
         + &model_server("model", &model, &fast)
         + &ai_route(namespace, "tour", "tour", "model")
 }

@@ -49,7 +49,9 @@ async fn main() -> Result<()> {
     row("until the answer", wakes.iter().map(|wake| wake.answered));
     row("answer after the pod is there", wakes.iter().map(|wake| wake.answered - wake.ready));
     println!("\n{AT_ONCE} first requests within a second, once in each namespace:");
-    lost.iter().for_each(|counts| println!("  {counts:?}"));
+    for counts in &lost {
+        println!("  {counts:?}");
+    }
     println!("\nKEDA's prometheus trigger, a request a second for a minute: {:?}", kedas_own().await?);
     Ok(())
 }

@@ -49,7 +49,7 @@ async fn get_top_history_and_the_page_agree_about_a_workload() -> Result<()> {
     until("a Prometheus gives the same history", async || {
         let url = "--prometheus-url=http://prometheus.monitoring.svc:9090";
         let kept = of_namespace(&["history", WORKLOAD, "--since=1h", url]).await?;
-        ensure!(kept.contains("5") && kept.contains("requests/s ÷ 10 per replica"), "{kept}");
+        ensure!(kept.contains('5') && kept.contains("requests/s ÷ 10 per replica"), "{kept}");
         Ok(())
     })
     .await?;

@@ -51,7 +51,7 @@ impl Limits {
     async fn burst(&self, each: usize, path: &str, headers: &[(&str, &str)]) -> Result<Vec<Statuses>> {
         let bursts = self.entrances.iter().map(|entrance| entrance.burst(each, path, headers));
         let answers = futures::future::try_join_all(bursts).await?;
-        Ok(answers.iter().map(|answers| statuses(answers)).collect())
+        Ok(answers.iter().map(statuses).collect())
     }
 
     /// The same, as one sum.

@@ -45,7 +45,7 @@ fn example(namespace: &str, files: &[&str]) -> Result<String> {
         let ours = text
             .split("---\n")
             .filter(|part| !part.contains("kind: Namespace") && !part.contains("kind: GatewayClass"));
-        ours.for_each(|part| all += &format!("---\n{part}"));
+        all.extend(ours.flat_map(|part| ["---\n", part]));
     }
     for provider in [OPENAI, ANTHROPIC] {
         let (host, own) =
