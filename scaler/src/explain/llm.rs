@@ -263,3 +263,24 @@ impl fmt::Display for ExplainedBackend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_gateways_do_not_count_are_named_with_their_reason() {
+        let mut tokens = ExplainedTokens {
+            input: 1.0,
+            output: 2.0,
+            input_in_flight: 0.0,
+            output_in_flight: 0.0,
+            of_request: None,
+            uncounted: None,
+        };
+        let counted = "AI gateways count 1 uncached input and 2 output tokens/s of requests that ended.";
+        assert_eq!(tokens.to_string(), counted);
+        tokens.uncounted = Some("streams end without usage".to_owned());
+        assert_eq!(tokens.to_string(), format!("{counted} Not all are counted: streams end without usage."));
+    }
+}
