@@ -290,16 +290,20 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// The Service or InferencePool behind a backend.
-pub(crate) fn behind<'a>(objects: &'a Objects, key: &BackendKey<'a>) -> Option<BackendKey<'a>> {
+/// The Services or the InferencePool that a backend names, also where they are too many to be followed.
+pub(crate) fn behind<'a>(objects: &'a Objects, key: &BackendKey<'a>) -> Vec<BackendKey<'a>> {
     match key.kind {
-        "Service" | "InferencePool" => Some(BackendKey { port: None, ..*key }),
+        "Service" | "InferencePool" => vec![BackendKey { port: None, ..*key }],
         "Backend" => {
-            let backend = objects.backends.get(key.namespace)?.get(key.name)?;
-            let service = InCluster::of(objects).only_service(&backend.spec)?;
-            Some(BackendKey { kind: "Service", namespace: service.namespace, name: service.name, port: None })
+            let backend = objects.backends.get(key.namespace).and_then(|names| names.get(key.name));
+            let in_cluster = InCluster::of(objects);
+            let endpoints = backend.into_iter().flat_map(|backend| &backend.spec.endpoints);
+            let services = endpoints.filter_map(|endpoint| in_cluster.service(endpoint));
+            services
+                .map(|at| BackendKey { kind: "Service", namespace: at.namespace, name: at.name, port: None })
+                .collect()
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Backends whose endpoints lead to nobody.
+//! Backends whose endpoints lead to nobody, or to nobody in particular.
 //!
 //! Envoy Gateway accepts any fully qualified name and makes a cluster for it. Where the name stands for a Service of this cluster that
 //! does not exist, or that has no such port, Envoy finds no pod behind it.
@@ -9,40 +9,65 @@ use super::{
     super::{kind::Kind, views::Endpoint},
     BackendKey, Part, Pods,
     backends::{Backends, Protocol, Resolved, find_port},
-    refusal::{Absent, Named},
+    refusal::{Absent, Listed, Named},
 };
 
 /// The end of names that several clusters share: such a Service may well be in another one.
 const OF_ALL_CLUSTERS: &str = ".svc.clusterset.local";
 
-/// An endpoint that leads to nobody.
+/// A Backend that leads to no Service.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DeadEnd<'a> {
     backend: BackendKey<'a>,
-    endpoint: &'a Endpoint,
-    /// The Service that it stands for, or its port
-    absent: Absent<'a>,
+    cause: Cause<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Cause<'a> {
+    /// An endpoint that leads to nobody; the Service that it stands for, or its port
+    Absent(&'a Endpoint, Absent<'a>),
+    /// These endpoints lead to several Services, or only some of them to one
+    NotOneService(&'a [Endpoint]),
 }
 
 impl DeadEnd<'_> {
     pub(super) fn reason(&self) -> &'static str {
-        self.absent.reason()
+        match self.cause {
+            Cause::Absent(_, absent) => absent.reason(),
+            Cause::NotOneService(_) => "NotOneService",
+        }
     }
 
     /// `names Backend front, whose endpoint api.shop.svc:8080 stands for Service api port 8080; it has 80`
     pub(super) fn write(&self, namespace: &str, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { backend, endpoint, absent } = self;
-        write!(f, "names {}, whose endpoint {endpoint} stands for ", Named(backend, namespace))?;
-        absent.write(namespace, f)
+        write!(f, "names {}, whose ", Named(&self.backend, namespace))?;
+        match self.cause {
+            Cause::Absent(endpoint, absent) => {
+                write!(f, "endpoint {endpoint} stands for ")?;
+                absent.write(namespace, f)
+            }
+            Cause::NotOneService(endpoints) => write!(
+                f,
+                "endpoints are not all of one Service ({}), so which Service its requests reach is not known: give each Service a \
+                 backendRef of its own",
+                Listed(endpoints.iter())
+            ),
+        }
     }
 }
 
 impl<'a> Backends<'a, '_> {
-    /// The first endpoint of a backend that leads to nobody.
+    /// Why a Backend does not lead to a Service: its first endpoint that leads to nobody, or all of them.
     pub(super) fn dead_end(&self, resolved: &Resolved<'a>) -> Option<DeadEnd<'a>> {
-        let Resolved { key: backend, protocol, .. } = *resolved;
-        let dead = |endpoint| Some(DeadEnd { backend, endpoint, absent: self.dead(endpoint, protocol)? });
-        self.endpoints(&backend).iter().find_map(dead)
+        let Resolved { key: backend, protocol, service, .. } = *resolved;
+        let endpoints = self.endpoints(&backend);
+        let dead = |endpoint| Some(Cause::Absent(endpoint, self.dead(endpoint, protocol)?));
+        let not_one = || {
+            let leads_here = || endpoints.iter().any(|endpoint| self.in_cluster.service(endpoint).is_some());
+            (service.is_none() && leads_here()).then_some(Cause::NotOneService(endpoints))
+        };
+        let cause = endpoints.iter().find_map(dead).or_else(not_one)?;
+        Some(DeadEnd { backend, cause })
     }
 
     /// Whether no endpoint of a part's backend leads to anybody.

@@ -38,7 +38,7 @@ impl Workloads<'_> {
         }
         for refused in discovery::not_followed(self.objects, generated, Wanted::Behind(&wanted)) {
             let told = refused.told();
-            let keys = refused.backends.iter().filter_map(|key| discovery::behind(self.objects, key));
+            let keys = refused.backends.iter().flat_map(|key| discovery::behind(self.objects, key));
             let behind: HashSet<_> = keys.flat_map(|key| self.concerned(&key, services, &namesakes)).collect();
             for i in behind {
                 if let Some(known) = self.all.get_mut(i).filter(|known| known.intent.is_some()) {
@@ -185,6 +185,27 @@ mod tests {
                 "HTTPRoute shop/api, rule 0: names Backend front, whose endpoint api.shop.svc:80 stands for Service api, which does not exist"
             ]
         );
+        assert!(plan.services.is_empty());
+    }
+
+    #[test]
+    fn a_backend_whose_endpoints_are_of_two_services_is_reported_to_the_workloads_of_both() {
+        let ends = ["api", "web"].map(|name| json!({"fqdn": {"hostname": format!("{name}.shop.svc"), "port": 80}}));
+        let backend = json!({"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend",
+            "metadata": {"name": "front", "namespace": "shop"}, "spec": {"endpoints": ends}});
+        let reference = json!({"name": "front", "kind": "Backend", "group": "gateway.envoyproxy.io"});
+        let mut objects = vec![gateway(), backend, route("r", "web", &reference, &json!({}))];
+        objects.extend([scaled("api"), scaled("web")].concat());
+        let plan = plan(&objects);
+        for name in ["api", "web"] {
+            assert_eq!(
+                refused(&plan, name),
+                [
+                    "HTTPRoute shop/r, rule 0: names Backend front, whose endpoints are not all of one Service (api.shop.svc:80, \
+                     web.shop.svc:80), so which Service its requests reach is not known: give each Service a backendRef of its own"
+                ]
+            );
+        }
         assert!(plan.services.is_empty());
     }
 

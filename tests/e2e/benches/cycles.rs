@@ -34,6 +34,8 @@ use tokio::{
 const PAIRS: usize = 2;
 /// Longer than a cycle takes: two seconds without a request, the poll of KEDA, and a pod that ends.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24);
+/// Requests that Envoy counts are a rate over 30 s, which has to pass before there are none.
+const LONGEST_PAUSE_OF_RATES: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The golden ratio's fraction: its multiples, less their whole part, cover an interval evenly however many there are.
 const GOLDEN: f64 = 0.618_033_988_749_895;
@@ -244,10 +246,12 @@ async fn run((protocol, through_envoy): (Protocol, bool), number: usize, cycles:
     })
     .await?;
 
+    let is_rate = through_envoy && !matches!(protocol, Protocol::Tcp | Protocol::Tls);
+    let longest_pause = if is_rate { LONGEST_PAUSE_OF_RATES } else { LONGEST_PAUSE };
     let mut tally = Tally::default();
     let most = cycles * 4;
     for turn in 0..most {
-        let pause = LONGEST_PAUSE.mul_f64((phase + GOLDEN * turn as f64).fract());
+        let pause = longest_pause.mul_f64((phase + GOLDEN * turn as f64).fract());
         tally.cycles += usize::from(went_to_zero(&scenario, pause).await?);
         let asked = Instant::now();
         tally.asked += 1;
