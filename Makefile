@@ -91,8 +91,9 @@ test-memory: ## The binding of librdkafka under valgrind, which is not installed
 	cargo test --quiet -p tidegate-scaler --features kafka --test sources kafka -- --test-threads=2
 
 test-msrv: ## The crates with the oldest Rust that works (rust-version in Cargo.toml)
-	@if rustup run $(MSRV) cargo --version >/dev/null 2>&1; then \
-	  rustup run $(MSRV) cargo check --workspace --no-default-features --quiet --target-dir $(BIN)/../msrv; \
+	@toolchain=$$(rustup toolchain list 2>/dev/null | grep -oE '^$(MSRV)(\.[0-9]+)?\b' | head -1); \
+	if [ -n "$$toolchain" ]; then \
+	  rustup run $$toolchain cargo check --workspace --no-default-features --quiet --target-dir $(BIN)/../msrv; \
 	  else echo "Rust $(MSRV) is not installed: nothing was compiled with it (rustup toolchain install $(MSRV) --profile minimal)"; fi
 
 # Without a sanitizer, which is for unsafe code and needs a nightly Rust.

@@ -98,6 +98,9 @@ reasons! {
     ZeroNeedsWakeSignal Warning [Workload]
         "`min-replicas` is 0, but nothing could wake it from zero, and why requests cannot: one replica is kept"
         "The text says what to change: the chart's `activator.enabled`, a Service, a signal such as `kafka-lag`";
+    NoReadinessProbe Warning [Workload]
+        "It may go to zero, and no container of its pods has a readiness or startup probe: Kubernetes takes a pod for ready before it listens, and requests that the proxies send to it then are answered 503"
+        "Add a `readinessProbe` to the container that serves";
     RequestsNotHeld Warning [Workload]
         "It may go to zero, but its requests cannot be led to the activator, and why: it keeps its last replica"
         "The text says what to change";

@@ -48,6 +48,8 @@ pub enum WorkloadNotice {
     PausedByHours(u32, String),
     /// Zero replicas are asked for, but nothing could wake it: why requests cannot
     ZeroNeedsWakeSignal(NotHeld),
+    /// It may go to zero, and nothing says when its pods can serve
+    NoReadinessProbe,
     /// A time-out of its route ends a held request before the time that its annotations give
     HoldMayTimeOut(Box<HoldTooShort>),
     /// Another object scales it: kind and name
@@ -95,6 +97,7 @@ impl Notice for WorkloadNotice {
             Self::NoEffect(_) | Self::NoTolerance => Reason::NoEffect,
             Self::PausedByHours(..) => Reason::PausedByHours,
             Self::ZeroNeedsWakeSignal(_) => Reason::ZeroNeedsWakeSignal,
+            Self::NoReadinessProbe => Reason::NoReadinessProbe,
             Self::HoldMayTimeOut(_) => Reason::HoldMayTimeOut,
             Self::ScaledBySomethingElse(..) => Reason::ScaledBySomethingElse,
             Self::CannotTakeOver(_) => Reason::CannotTakeOver,
@@ -186,6 +189,11 @@ impl fmt::Display for WorkloadNotice {
             Self::ZeroNeedsWakeSignal(why) => write!(
                 f,
                 "tidegate.dev/min-replicas is 0, but nothing would wake it from zero, so 1 replica is kept: {why}"
+            ),
+            Self::NoReadinessProbe => f.write_str(
+                "it may go to zero, and no container of its pods has a readinessProbe or startupProbe: each start from zero counts as \
+                 ready before the pod listens, and requests that the proxies send to it then are answered 503. Add a readinessProbe to \
+                 the container that serves",
             ),
             Self::HoldMayTimeOut(short) => write!(f, "{short}"),
             Self::ScaledBySomethingElse(Kind::HorizontalPodAutoscaler, name) => write!(

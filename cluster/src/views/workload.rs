@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tidegate_core::{
     beside::{self, Has},
     intent::Annotations,
@@ -61,7 +61,7 @@ fn manager_of_replicas<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Res
     #[serde(default)]
     struct OfSpec {
         #[serde(rename = "f:replicas")]
-        replicas: Option<serde::de::IgnoredAny>,
+        replicas: Option<IgnoredAny>,
     }
     let entries = Vec::<Entry>::deserialize(deserializer)?;
     let of_replicas = entries.into_iter().filter(|entry| entry.fields_v1.spec.replicas.is_some());
@@ -137,6 +137,8 @@ struct Container {
     ports: PortNames,
     /// `Always` makes a side-car of an init container
     restart_policy: RestartPolicy,
+    readiness_probe: Option<IgnoredAny>,
+    startup_probe: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
@@ -233,7 +235,7 @@ impl Workload {
         }
     }
 
-    /// What its pods say of CPU and memory.
+    /// What the template of its pods says of its containers.
     pub(crate) fn pod(&self) -> beside::Pod {
         let spec = &self.spec.template.spec;
         let PodResources { requests, limits } = spec.resources;
@@ -242,7 +244,9 @@ impl Workload {
             spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
         let of =
             |container: &Container| beside::Container { name: container.name.clone(), has: container.resources.has() };
-        beside::Pod { containers: spec.containers.iter().chain(side_cars).map(of).collect(), whole }
+        let containers: Vec<_> = spec.containers.iter().chain(side_cars).collect();
+        let probed = containers.iter().any(|container| container.readiness_probe.or(container.startup_probe).is_some());
+        beside::Pod { containers: containers.into_iter().map(of).collect(), whole, probed }
     }
 
     /// The wanted and the ready replicas.
