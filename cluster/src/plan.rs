@@ -356,6 +356,7 @@ impl<'a> Workloads<'a> {
                     after,
                     requests,
                     pod,
+                    has_probe: pods_of.has_probe(),
                     models,
                     pods,
                     measured_startup,

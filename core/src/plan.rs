@@ -65,6 +65,9 @@ pub struct PlannedWorkload {
     pub requests: Requests,
     /// What its pods say of CPU and memory, if it is to be scaled on them: for other workloads it does not matter
     pub pod: Pod,
+    /// Whether a container of its pods has a readiness or startup probe, without which a pod is ready as soon as its containers run;
+    /// `None` where its containers are not known
+    pub has_probe: Option<bool>,
     /// Its business hours
     pub schedule: Option<Arc<Schedule>>,
     /// The name of the Calendar that these hours come from
@@ -125,6 +128,7 @@ impl PlannedWorkload {
             replicas,
             requests: Requests::default(),
             pod: Pod::default(),
+            has_probe: None,
             schedule,
             calendar,
             after: None,

@@ -83,16 +83,12 @@ pub fn desired(id: &WorkloadId, name: &str, workload: &PlannedWorkload, settings
     {
         notices.push(WorkloadNotice::ZeroNeedsWakeSignal(reason.clone()));
     }
-    notices.extend(starts_unnoticed(workload).then_some(WorkloadNotice::NoReadinessProbe));
+    if intent.held && workload.has_probe == Some(false) {
+        notices.push(WorkloadNotice::NoReadinessProbe);
+    }
     let says_how_long = workload.applied.contains_key(Key::HoldTimeout.annotation());
     notices.extend(about_hold(workload, intent).filter(|_| says_how_long));
     ScaledObjectPlan { scaled_object: Some(build(id, name, workload, intent, min, settings)), notices }
-}
-
-/// Whether requests wake it and nothing says when its pods can serve. Containers are not known of every kind of workload.
-fn starts_unnoticed(workload: &PlannedWorkload) -> bool {
-    let is_gated = workload.gates.as_ref().is_ok_and(|gates| !gates.is_empty());
-    is_gated && !workload.pod.containers.is_empty() && !workload.pod.probed
 }
 
 /// Whether a route gives up on requests that are still held. It does no harm as long as pods start in time.
@@ -197,16 +193,10 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use tidegate_core::{
-        calendar::Calendars,
-        gate::{Gate, NotHeld},
-        ids::ServiceId,
-        intent::Annotations,
-        plan::Replicas,
-    };
+    use tidegate_core::{calendar::Calendars, gate::NotHeld, intent::Annotations, plan::Replicas};
 
     use super::*;
-    use crate::scaling::ScalerEndpoint;
+    use crate::{Objects, scaling::ScalerEndpoint};
 
     fn settings(tolerance: bool) -> Settings {
         let address = "tidegate.tidegate-system.svc:9090".to_owned();
@@ -223,10 +213,6 @@ mod tests {
     }
 
     fn desired_with(annotations: &[(&str, &str)], settings: &Settings) -> ScaledObjectPlan {
-        desired(&deployment("api"), "api", &planned(annotations), settings)
-    }
-
-    fn planned(annotations: &[(&str, &str)]) -> PlannedWorkload {
         let annotations: Annotations =
             annotations.iter().map(|(key, value)| (format!("tidegate.dev/{key}"), (*value).to_owned())).collect();
         let intent = Intent::of_workload(&annotations, "shop", &Annotations::new()).map(Option::unwrap);
@@ -234,7 +220,8 @@ mod tests {
         let id = deployment("api");
         let none = Calendars::new();
         let workload = PlannedWorkload::new(&id, "42".to_owned(), intent, Vec::new(), replicas, replicas.wanted, &none);
-        PlannedWorkload { gates: Err(NotHeld::Disabled), ..workload }
+        let workload = PlannedWorkload { gates: Err(NotHeld::Disabled), ..workload };
+        desired(&id, "api", &workload, settings)
     }
 
     fn spec(annotations: &[(&str, &str)]) -> Value {
@@ -295,23 +282,30 @@ mod tests {
 
     #[test]
     fn pods_that_requests_wake_are_reported_where_nothing_says_when_they_can_serve() {
-        let told = |gated: bool, containers: &Value| {
-            let template = json!({"spec": {"template": {"spec": {"containers": containers}}}});
-            let template: crate::views::Workload = serde_json::from_value(template).unwrap();
-            let service = ServiceId { namespace: "shop".to_owned(), name: "api".to_owned() };
-            let gates = if gated { vec![Gate { service, ports: Vec::new() }] } else { Vec::new() };
-            let asleep = planned(&[("requests-per-second", "100"), ("min-replicas", "0")]);
-            let workload = PlannedWorkload { pod: template.pod(), gates: Ok(gates.into()), ..asleep };
-            let notices = desired(&deployment("api"), "api", &workload, &settings(true)).notices;
+        let told = |minimum: &str, containers: &Value| {
+            let annotations = json!({"tidegate.dev/requests-per-second": "100", "tidegate.dev/min-replicas": minimum});
+            let mut objects = Objects::default();
+            objects.set_activates(true);
+            for object in [
+                json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                    "metadata": {"name": "api", "namespace": "shop", "annotations": annotations},
+                    "spec": {"template": {"metadata": {"labels": {"app": "api"}}, "spec": {"containers": containers}}}}),
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"},
+                    "spec": {"selector": {"app": "api"}, "ports": [{"port": 80}]}}),
+            ] {
+                objects.apply(object).unwrap();
+            }
+            let (plan, id) = (objects.plan(), deployment("api"));
+            let notices = desired(&id, "api", &plan.workloads[&id], &settings(true)).notices;
             notices.contains(&WorkloadNotice::NoReadinessProbe)
         };
         let probe = json!({"httpGet": {"path": "/", "port": 8080}});
-        assert!(told(true, &json!([{"name": "api"}])));
-        assert!(told(true, &json!([{"name": "api", "livenessProbe": probe, "readinessProbe": null}])));
-        assert!(!told(true, &json!([{"name": "api", "readinessProbe": probe}, {"name": "log"}])));
-        assert!(!told(true, &json!([{"name": "api", "startupProbe": probe}])));
-        assert!(!told(false, &json!([{"name": "api"}])), "nothing is held for it");
-        assert!(!told(true, &json!([])), "its containers are not known");
+        assert!(told("0", &json!([{"name": "api"}])));
+        assert!(told("0", &json!([{"name": "api", "livenessProbe": probe, "readinessProbe": null}])));
+        assert!(!told("0", &json!([{"name": "api", "readinessProbe": probe}, {"name": "log"}])));
+        assert!(!told("0", &json!([{"name": "api", "startupProbe": probe}])));
+        assert!(!told("1", &json!([{"name": "api"}])), "nothing is held for it");
+        assert!(!told("0", &json!([])), "its containers are not known");
     }
 
     #[test]

@@ -225,6 +225,14 @@ pub(crate) struct WorkloadStatus {
     pub(crate) ready_replicas: u32,
 }
 
+impl PodSpec {
+    /// The containers that run as long as the pod: its own, and side-cars.
+    fn running(&self) -> impl Iterator<Item = &Container> {
+        let is_side_car = |container: &&Container| container.restart_policy == RestartPolicy::Always;
+        self.containers.iter().chain(self.init_containers.iter().filter(is_side_car))
+    }
+}
+
 impl Workload {
     /// The resource requests of one of its pods.
     pub(crate) fn requests(&self) -> Requests {
@@ -235,18 +243,14 @@ impl Workload {
         }
     }
 
-    /// What the template of its pods says of its containers.
+    /// What its pods say of CPU and memory.
     pub(crate) fn pod(&self) -> beside::Pod {
         let spec = &self.spec.template.spec;
         let PodResources { requests, limits } = spec.resources;
         let whole = Has { cpu: requests.cpu || limits.cpu, memory: requests.memory || limits.memory };
-        let side_cars =
-            spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
         let of =
             |container: &Container| beside::Container { name: container.name.clone(), has: container.resources.has() };
-        let containers: Vec<_> = spec.containers.iter().chain(side_cars).collect();
-        let probed = containers.iter().any(|container| container.readiness_probe.or(container.startup_probe).is_some());
-        beside::Pod { containers: containers.into_iter().map(of).collect(), whole, probed }
+        beside::Pod { containers: spec.running().map(of).collect(), whole }
     }
 
     /// The wanted and the ready replicas.
@@ -272,10 +276,14 @@ impl Workload {
 
     /// Whether a container of its pods has a TCP port of this name (`FindPort` in Kubernetes' `pkg/api/v1/pod/util.go`).
     pub(crate) fn has_port(&self, name: &str) -> bool {
-        let spec = &self.spec.template.spec;
-        let side_cars =
-            spec.init_containers.iter().filter(|container| container.restart_policy == RestartPolicy::Always);
-        spec.containers.iter().chain(side_cars).any(|container| container.ports.contains(name))
+        self.spec.template.spec.running().any(|container| container.ports.contains(name))
+    }
+
+    /// Whether a container of its pods has a readiness or startup probe; `None` where its containers are not known.
+    pub(crate) fn has_probe(&self) -> Option<bool> {
+        let mut containers = self.spec.template.spec.running();
+        let is_probed = |container: &Container| container.readiness_probe.or(container.startup_probe).is_some();
+        self.has_containers().then(|| containers.any(is_probed))
     }
 
     /// Whether the containers of its pods are known.

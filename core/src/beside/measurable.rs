@@ -4,15 +4,13 @@ use std::fmt;
 
 use super::{Beside, KedaTrigger, ScalerType};
 
-/// What the template of a workload's pods says of its containers.
+/// What the containers of a workload's pods say of their CPU and memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Those that run as long as the pod, side-cars among them
     pub containers: Vec<Container>,
     /// The requests of the pod as a whole
     pub whole: Has,
-    /// Whether a container has a readiness or startup probe. Without one, a pod is ready as soon as its containers run
-    pub probed: bool,
 }
 
 /// One container.
@@ -109,7 +107,7 @@ mod tests {
     fn pod(containers: &[(&str, bool)], whole: bool) -> Pod {
         let has = |cpu| Has { cpu, memory: false };
         let container = |(name, cpu): &(&str, bool)| Container { name: (*name).into(), has: has(*cpu) };
-        Pod { containers: containers.iter().map(container).collect(), whole: has(whole), probed: false }
+        Pod { containers: containers.iter().map(container).collect(), whole: has(whole) }
     }
 
     fn told(container: Option<&str>, pod: &Pod) -> Vec<String> {
