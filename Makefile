@@ -132,11 +132,11 @@ bench-bursts: build ## An hour of random bursts: the real HPA takes back no repl
 	cargo bench --quiet --bench bursts --no-run
 	$(BIN)/stack run --profile stock -- cargo bench --quiet --bench bursts
 
-bench-cycles: build ## 500 cycles 0 to 1 to 0 by all protocols while Tidegate is replaced: not one request may be lost; 20 min
+bench-cycles: build ## 500 cycles 0 to 1 to 0 by all protocols while Tidegate is replaced: not one request may be lost
 	cargo bench --quiet --bench cycles --no-run
 	$(BIN)/stack run --profile stock -- cargo bench --quiet --bench cycles
 
-tour: build ## One day of the whole stack in minutes: API, Kafka consumer, model and proxies by day, at night and in the morning; docs/tour.md
+tour: build ## One day of the whole stack in minutes: API, Kafka consumer, model and proxies by day, at night and in the morning; writes docs/charts/tour.svg
 	cargo bench --quiet --bench tour --no-run
 	$(BIN)/stack run --with kafka,ai-gateway -- cargo bench --quiet --bench tour
 

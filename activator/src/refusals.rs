@@ -27,14 +27,13 @@ impl Refusals {
     /// Counts a request that was not allowed to wake the workload for this long. Whether an episode begins with it.
     pub(crate) fn limited(&mut self, limit: WakeLimit, wait: Duration, now: Instant) -> bool {
         self.forget(now);
-        let is_first = self.limited.is_none();
         let (count, since) = self.limited.take().map_or((0, Utc::now()), |(known, _)| (known.count, known.since));
         let until = chrono::TimeDelta::from_std(wait).ok().and_then(|wait| Utc::now().checked_add_signed(wait));
         let limited = Limited { count: count + 1, since, until: until.unwrap_or_default() };
         // A scanner is refused, wakes it, and is refused again: that is one episode.
         let over_at = now + OVER_AFTER.max(limit.per.min(crate::wakes::LONGEST));
         self.limited = Some((limited, over_at));
-        is_first
+        count == 0
     }
 
     /// Counts a request that was held for this long, and found no pod.

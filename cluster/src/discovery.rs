@@ -48,7 +48,7 @@ use tidegate_core::{
 
 pub(super) use self::{
     ai::{generated, rules as ai_rules},
-    backends::behind,
+    in_cluster::InCluster,
     pools::pool_of,
     reasons::{Wanted, not_followed},
 };
@@ -58,7 +58,6 @@ use self::{
     ext_services::ExtServicePolicies,
     gateways::Gateways,
     grants::Grants,
-    in_cluster::InCluster,
     merging::Merging,
     policies::{PolicyIndex, Resolver},
 };

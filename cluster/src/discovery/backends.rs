@@ -290,23 +290,6 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// The Services or the InferencePool that a backend names, also where they are too many to be followed.
-pub(crate) fn behind<'a>(objects: &'a Objects, key: &BackendKey<'a>) -> Vec<BackendKey<'a>> {
-    match key.kind {
-        "Service" | "InferencePool" => vec![BackendKey { port: None, ..*key }],
-        "Backend" => {
-            let backend = objects.backends.get(key.namespace).and_then(|names| names.get(key.name));
-            let in_cluster = InCluster::of(objects);
-            let endpoints = backend.into_iter().flat_map(|backend| &backend.spec.endpoints);
-            let services = endpoints.filter_map(|endpoint| in_cluster.service(endpoint));
-            services
-                .map(|at| BackendKey { kind: "Service", namespace: at.namespace, name: at.name, port: None })
-                .collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
 fn of_route(kind: Kind, namespace: &str) -> From<'_> {
     From { group: kind.api_group(), kind: kind.as_str(), namespace }
 }

@@ -11,20 +11,39 @@ use super::{
         Objects,
         views::{BackendSpec, Endpoint, Service},
     },
-    Pods, ServiceAt,
+    BackendKey, Pods, ServiceAt,
     fqdn::DnsName,
 };
 
 /// Lookup of Services by what a Backend's endpoints say.
-pub(super) struct InCluster<'a> {
+pub(crate) struct InCluster<'a> {
     objects: &'a Objects,
     /// Services by their clusterIPs; only made when a Backend has an address
     by_address: OnceCell<HashMap<IpAddr, (&'a str, &'a str)>>,
 }
 
 impl<'a> InCluster<'a> {
-    pub(super) fn of(objects: &'a Objects) -> Self {
+    pub(crate) fn of(objects: &'a Objects) -> Self {
         Self { objects, by_address: OnceCell::new() }
+    }
+
+    /// The Services or the InferencePool that a backend names, also where they are too many to be followed.
+    pub(crate) fn behind(&self, key: &BackendKey<'a>) -> Vec<BackendKey<'a>> {
+        match key.kind {
+            "Service" | "InferencePool" => vec![BackendKey { port: None, ..*key }],
+            "Backend" => {
+                let backend = self.objects.backends.get(key.namespace).and_then(|names| names.get(key.name));
+                let endpoints = backend.into_iter().flat_map(|backend| &backend.spec.endpoints);
+                let services = endpoints.filter_map(|endpoint| self.service(endpoint));
+                let mut keys: Vec<_> = services
+                    .map(|at| BackendKey { kind: "Service", namespace: at.namespace, name: at.name, port: None })
+                    .collect();
+                // Endpoints of one Service stand together.
+                keys.dedup();
+                keys
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The Service that a Backend leads to, when all its endpoints lead to the same.

@@ -14,7 +14,7 @@ use super::{
     },
     BackendKey, ai,
     attachment::{Attachments, Parent},
-    backends::{Backends, behind},
+    backends::Backends,
     by_age,
     gateways::Gateways,
     grants::{From, Grants},
@@ -244,7 +244,7 @@ impl<'a> Walk<'a, '_> {
         let Wanted::Behind(wanted) = self.wanted else { return true };
         let namespace = &route.metadata.namespace;
         let keys = named(route).map(|backend_ref| key_of(backend_ref, namespace));
-        route.is_refused() || keys.flat_map(|key| behind(self.backends.objects, &key)).any(|key| wanted(&key))
+        route.is_refused() || keys.flat_map(|key| self.backends.in_cluster.behind(&key)).any(|key| wanted(&key))
     }
 
     /// Refuses a route without parentRefs.

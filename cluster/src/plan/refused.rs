@@ -10,7 +10,7 @@ use tidegate_core::{ids::ServiceId, llm::Destination, plan::ClusterShare, signal
 use super::{KnownWorkload, POOL, Workloads, reached::Reached};
 use crate::{
     Objects,
-    discovery::{self, BackendKey, Wanted},
+    discovery::{self, BackendKey, InCluster, Wanted},
     views::Route,
 };
 
@@ -36,9 +36,10 @@ impl Workloads<'_> {
         if unreached.is_empty() && !has_refused_routes(self.objects) {
             return;
         }
+        let in_cluster = InCluster::of(self.objects);
         for refused in discovery::not_followed(self.objects, generated, Wanted::Behind(&wanted)) {
             let told = refused.told();
-            let keys = refused.backends.iter().flat_map(|key| discovery::behind(self.objects, key));
+            let keys = refused.backends.iter().flat_map(|key| in_cluster.behind(key));
             let behind: HashSet<_> = keys.flat_map(|key| self.concerned(&key, services, &namesakes)).collect();
             for i in behind {
                 if let Some(known) = self.all.get_mut(i).filter(|known| known.intent.is_some()) {

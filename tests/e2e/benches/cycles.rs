@@ -89,10 +89,12 @@ impl Protocol {
 
     /// What a workload says that it carries: connections where Envoy counts no requests.
     const fn intent(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Tcp | Self::Tls => ("connections", "10"),
-            Self::Http | Self::Grpc | Self::WebSocket => ("requests-per-second", "20"),
-        }
+        if self.has_requests() { ("requests-per-second", "20") } else { ("connections", "10") }
+    }
+
+    /// Whether Envoy counts its requests.
+    const fn has_requests(self) -> bool {
+        matches!(self, Self::Http | Self::Grpc | Self::WebSocket)
     }
 
     async fn ask(self, to: SocketAddr) -> Result<()> {
@@ -246,8 +248,7 @@ async fn run((protocol, through_envoy): (Protocol, bool), number: usize, cycles:
     })
     .await?;
 
-    let is_rate = through_envoy && !matches!(protocol, Protocol::Tcp | Protocol::Tls);
-    let longest_pause = if is_rate { LONGEST_PAUSE_OF_RATES } else { LONGEST_PAUSE };
+    let longest_pause = if through_envoy && protocol.has_requests() { LONGEST_PAUSE_OF_RATES } else { LONGEST_PAUSE };
     let mut tally = Tally::default();
     let most = cycles * 4;
     for turn in 0..most {
