@@ -263,6 +263,17 @@ async fn without_a_service_zero_keeps_one_replica_and_says_why() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_workload_that_requests_wake_and_no_probe_looks_at_gets_an_event() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = sleeper("no-probe", &[("requests-per-second", "20")]).await?;
+    let bare = r#"[{"op": "remove", "path": "/spec/template/spec/containers/0/readinessProbe"}]"#;
+    scenario.kubectl(&["patch", "deployment", "task-api", "--type=json", "-p", bare]).await?;
+    let message = scenario.event("Deployment", "task-api", "NoReadinessProbe").await?;
+    ensure!(message.contains("Add a readinessProbe to the container that serves"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn replicas_for_a_step_of_the_load_are_asked_for_at_once() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("burst").await?;
