@@ -114,7 +114,7 @@ test-e2e: build ## End-to-end tests on the real peers, which are built first whe
 	cargo test --quiet --test e2e --no-run
 	@rm -f $(TIDEGATE_E2E_TIMES)
 	$(BIN)/stack run --with prometheus,kafka,metrics-server,argo-rollouts,ratelimit,cert-manager,example-crds -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) --skip llm:: --skip tokens:: 2>&1 | tee -a $(LOG)
-	$(BIN)/stack run --with prometheus,kafka,ratelimit,ai-gateway,llama-cpp -- cargo test --quiet --test e2e llm:: tokens:: -- --test-threads=$(E2E_THREADS) 2>&1 | tee -a $(LOG)
+	$(BIN)/stack run --with prometheus,kafka,ratelimit,ai-gateway,llama-cpp -- cargo test --quiet --test e2e -- --test-threads=$(E2E_THREADS) llm:: tokens:: 2>&1 | tee -a $(LOG)
 	@echo "The slowest:" && sort -rn $(TIDEGATE_E2E_TIMES) | head
 
 bench: ## The benchmarks of docs/benchmarks.md that need no peers
