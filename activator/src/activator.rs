@@ -9,7 +9,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use tidegate_core::{held::Held, refused::Refused, workload::WorkloadId};
+use tidegate_core::{demand::Peak, held::Held, refused::Refused, workload::WorkloadId};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     door::{Doors, HoldLimits},
     listeners::Listeners,
-    peers::{PeerError, Peers},
+    peers::{HeardPeaks, PeerError, Peers},
     shared::Shared,
 };
 
@@ -132,13 +132,22 @@ impl Activator {
 
     /// Exchanges what is held with the other pods of Tidegate until `stop` is cancelled.
     ///
-    /// `peers` are the addresses at which the others listen, without this one. Only they are listened to.
+    /// `peers` are the addresses at which the others listen, without this one. Only they are listened to. `heard_peaks` gets what
+    /// they [report of bursts](Self::report_peaks).
     pub async fn run_peers(
         self: Arc<Self>,
         listen: SocketAddr,
         peers: watch::Receiver<Arc<[SocketAddr]>>,
+        heard_peaks: HeardPeaks,
         stop: CancellationToken,
     ) -> Result<(), PeerError> {
-        self.peers.run(listen, peers, stop).await
+        self.peers.run(listen, peers, heard_peaks, stop).await
+    }
+
+    /// Reports the demand of bursts to the other pods. Ends when they know it, or have not answered for 300 ms.
+    pub async fn report_peaks(&self, peaks: &[Peak]) {
+        if !peaks.is_empty() {
+            self.peers.report_peaks(peaks).await;
+        }
     }
 }

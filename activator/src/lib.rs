@@ -8,7 +8,7 @@
 //! 3. `passage`: admission (`account`, `wakes`), the wait for a pod (`queue`), and the connection to it.
 //! 4. `forward` passes a request on. What is not passed on is a `refusal`, which `answers` words for HTTP and gRPC.
 //!
-//! `peers` exchanges what is held, and what was refused lately (`refusals`), with the other pods of Tidegate.
+//! `peers` exchanges what is held, what was refused lately (`refusals`), and the demand of bursts with the other pods of Tidegate.
 
 mod account;
 mod activator;
@@ -37,5 +37,5 @@ mod wakes;
 pub use self::{
     activator::{Activator, DRAIN},
     door::{Closed, Door, DoorProtocol, DoorRules, Doors, HoldLimits},
-    peers::PeerError,
+    peers::{HeardPeaks, PeerError},
 };

@@ -1,17 +1,19 @@
 //! The other pods of Tidegate: each reports what it holds to all others, so that all of them give KEDA the same answers.
 //!
 //! A report is complete and replaces the one before. It is sent at once when a workload goes from nothing in hand to something, and
-//! each second while anything is in hand, or was refused lately. One that is not renewed in time is void, so that a pod that dies leaves nothing behind.
+//! each second while anything is in hand, or was refused lately. One that is not renewed in time is void, so that a pod that dies leaves
+//! nothing behind. What the leader keeps of bursts has messages of its own, which it waits for (`peaks`).
 
 mod heard;
 mod listener;
+mod peaks;
 mod speaker;
 
 use std::{
     hash::{BuildHasher, RandomState},
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,8 @@ use tidegate_core::{held::Held, refused::Refused, workload::WorkloadId};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use self::heard::HeardReports;
+pub use self::peaks::HeardPeaks;
+use self::{heard::HeardReports, speaker::HttpClient};
 use crate::shared::Shared;
 
 /// Most workloads of which a report has refusals: their texts must not make it too large for what is held.
@@ -59,11 +62,15 @@ pub(crate) struct Peers {
     /// The number of this pod in its reports
     id: u64,
     heard: HeardReports,
+    client: HttpClient,
+    /// The addresses of the others, once the exchange runs
+    others: OnceLock<watch::Receiver<Arc<[SocketAddr]>>>,
 }
 
 impl Peers {
     pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, id: RandomState::new().hash_one(()), heard: HeardReports::default() })
+        let (id, heard) = (RandomState::new().hash_one(()), HeardReports::default());
+        Arc::new(Self { shared, id, heard, client: speaker::client(), others: OnceLock::new() })
     }
 
     /// What the other pods hold of a workload.
@@ -81,11 +88,13 @@ impl Peers {
         self: &Arc<Self>,
         address: SocketAddr,
         peers: watch::Receiver<Arc<[SocketAddr]>>,
+        heard_peaks: HeardPeaks,
         stop: CancellationToken,
     ) -> Result<(), PeerError> {
         let listener = TcpListener::bind(address).await.map_err(|source| PeerError::Bind { address, source })?;
+        let _ = self.others.set(peers.clone());
         tokio::select! {
-            () = self.listen(listener, peers.clone()) => {}
+            () = self.listen(listener, peers.clone(), heard_peaks) => {}
             () = self.speak(peers) => {}
             () = stop.cancelled() => {}
         }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
+use futures::{FutureExt, future::BoxFuture};
 use prometheus_client::registry::Registry;
 use tidegate_activator::{Activator, Closed, Doors, HoldLimits};
 use tidegate_core::{
@@ -90,6 +91,18 @@ impl Hold {
         }
     }
 
+    /// Returns the function that reports the demand of bursts to the other pods.
+    pub(crate) fn report_peaks(
+        &self,
+        demands: Arc<Demands>,
+    ) -> impl Fn() -> BoxFuture<'static, ()> + Send + Sync + use<> {
+        let activator = Arc::clone(&self.activator);
+        move || {
+            let (activator, peaks) = (Arc::clone(&activator), demands.peaks());
+            async move { activator.report_peaks(&peaks).await }.boxed()
+        }
+    }
+
     /// Measures starts, and asks what keeps pods from getting ready that requests wait for, until the context stops.
     pub(crate) async fn look_at_starts(self, context: Context) {
         let (activator, plans) = (self.activator, context.watches.plan());
@@ -120,13 +133,15 @@ impl Hold {
         demands: Arc<Demands>,
         stop: CancellationToken,
     ) -> Result<()> {
+        let of_peaks = Arc::clone(&demands);
         let openings = move |id: &WorkloadId, _: &PlannedWorkload, plan: &Plan| {
             demands.closed(id, plan).map(|opens| Closed { opens })
         };
         let (ends, release) = (CancellationToken::new(), self.settings.release.clone());
         let (peers, told) = watch::channel(Arc::default());
         let listen = Arc::clone(&self.activator).run(self.doors.subscribe(), ends.clone());
-        let talk = Arc::clone(&self.activator).run_peers(self.peer_address, told, ends.clone());
+        let heard_peaks = Arc::new(move |peaks| of_peaks.keep_peaks(peaks));
+        let talk = Arc::clone(&self.activator).run_peers(self.peer_address, told, heard_peaks, ends.clone());
         let linger = async {
             stop.cancelled().await;
             if !self.book.own_services(&release).is_empty() {

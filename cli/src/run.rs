@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures::{FutureExt, future};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tidegate_cluster::{
@@ -25,7 +26,7 @@ use tidegate_operator::{
     proxies::{self, Measure},
     sleep as sleep_by_hours,
     watch::{self as cluster_watch, WatchSettings, WatchState, Watches},
-    workloads::{self, Ledger, Reconciler, takes_tolerance},
+    workloads::{self, Bursts, Ledger, Reconciler, ReportPeaks, takes_tolerance},
     writer::Writer,
 };
 use tidegate_scaler::{
@@ -92,8 +93,18 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
     }
-    let asked =
-        OperatorSettings { scaler: args.scaler.endpoint(), lease, above_maximum_after: args.above_maximum_after };
+    let reported = Arc::clone(&demands);
+    let report_peaks: ReportPeaks = match &hold {
+        Some(hold) => Arc::new(hold.report_peaks(reported)),
+        None => Arc::new(|| future::ready(()).boxed()),
+    };
+    let asked = OperatorSettings {
+        scaler: args.scaler.endpoint(),
+        lease,
+        above_maximum_after: args.above_maximum_after,
+        // An operator alone answers no HPA, which would take the replicas back.
+        report_peaks: (role == Role::Both).then_some(report_peaks),
+    };
     let context = service.operator(client, watches.clone(), asked, &demands);
     if let Some(hold) = &hold {
         service.hold(hold, &demands, context);
@@ -158,6 +169,8 @@ struct OperatorSettings {
     scaler: ScalerEndpoint,
     lease: LeaseSettings,
     above_maximum_after: Duration,
+    /// Reports the demand of bursts to the other pods; `None` where no replicas are to be added at once
+    report_peaks: Option<ReportPeaks>,
 }
 
 /// The running parts of the process, and the token that stops them.
@@ -233,7 +246,7 @@ impl Service {
         settings: OperatorSettings,
         demands: &Arc<Demands>,
     ) -> OperatorContext {
-        let OperatorSettings { scaler, lease, above_maximum_after } = settings;
+        let OperatorSettings { scaler, lease, above_maximum_after, report_peaks } = settings;
         let metrics = OperatorMetrics::register(&mut self.registry);
         let (term, leadership) = lease::term();
         let (mut changes, shown) = (leadership.clone(), metrics.clone());
@@ -263,9 +276,11 @@ impl Service {
         let scraped = self.args.source.source != Source::Otlp;
         self.part(proxies::report_left_out(scraped, context.clone()));
         self.report_signals(above_maximum_after, &context, demands);
-        let of_bursts = Arc::clone(demands);
-        let found = Arc::new(move |plan: &Plan| of_bursts.bursts(plan));
-        self.part(workloads::add_replicas(found, context.clone(), metrics.clone()));
+        if let Some(report) = report_peaks {
+            let of_bursts = Arc::clone(demands);
+            let bursts = Bursts { found: Arc::new(move |plan: &Plan| of_bursts.bursts(plan)), report };
+            self.part(workloads::add_replicas(bursts, context.clone(), metrics.clone()));
+        }
         let leads = leadership.clone();
         self.count_savings(demands, context.watches.plan(), move || leads.may_write());
         self.remember(demands, context.watches.plan(), move || leadership.may_write());

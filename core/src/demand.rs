@@ -4,7 +4,9 @@
 //! (`GetExternalPerPodMetricReplicas` in Kubernetes' `pkg/controller/podautoscaler/replica_calculator.go`): Tidegate never sets
 //! replicas with it, but reports in `explain` and in metrics the number that the HPA will arrive at.
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     intent::Bounds,
@@ -44,6 +46,19 @@ pub struct Burst {
     pub has: u32,
     /// The replicas that the HPA will arrive at
     pub needs: u32,
+}
+
+/// Demand for which replicas are added at once, as the leader reports it to the other pods of Tidegate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// The workload
+    pub workload: WorkloadId,
+    /// The signal that was measured
+    pub signal: Signal,
+    /// The whole workload's demand, in the signal's unit
+    pub value: f64,
+    /// The time since it was measured
+    pub age: Duration,
 }
 
 /// The number of replicas that is needed, and the reason.

@@ -7,6 +7,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::de::DeserializeOwned;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -14,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Peers, Report};
+use super::{HeardPeaks, Peers, peaks};
 
 /// Largest report in bytes: that of 20,000 workloads.
 const LARGEST: usize = 8 << 20;
@@ -32,7 +33,12 @@ pub(super) const PATH: &str = "/held";
 
 impl Peers {
     /// Takes in reports forever, of the other pods only: they are known by their addresses.
-    pub(super) async fn listen(self: &Arc<Self>, listener: TcpListener, peers: watch::Receiver<Arc<[SocketAddr]>>) {
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        peers: watch::Receiver<Arc<[SocketAddr]>>,
+        heard_peaks: HeardPeaks,
+    ) {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -44,7 +50,7 @@ impl Peers {
                     let caller = caller.ip().to_canonical();
                     let is_peer = peers.borrow().iter().any(|peer| peer.ip().to_canonical() == caller);
                     if is_peer && connections.len() < MOST_CONNECTIONS {
-                        connections.spawn(Arc::clone(self).serve(stream));
+                        connections.spawn(Arc::clone(self).serve(stream, Arc::clone(&heard_peaks)));
                     } else {
                         self.shared.metrics.peer_report("refused");
                     }
@@ -57,8 +63,8 @@ impl Peers {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let service = service_fn(|request| self.answer(request));
+    async fn serve(self: Arc<Self>, stream: TcpStream, heard_peaks: HeardPeaks) {
+        let service = service_fn(|request| self.answer(request, &heard_peaks));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE)
@@ -67,20 +73,27 @@ impl Peers {
         let _ = connection.await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        heard_peaks: &HeardPeaks,
+    ) -> Result<Response<Empty<Bytes>>, Infallible> {
+        let accepted = match (request.method(), request.uri().path()) {
+            (&Method::POST, PATH) => Some(read(request).await.is_some_and(|report| self.hear(report))),
+            (&Method::POST, peaks::PATH) => Some(read(request).await.map(|peaks| heard_peaks(peaks)).is_some()),
+            _ => None,
+        };
         let mut answer = Response::new(Empty::new());
-        *answer.status_mut() = if request.method() != Method::POST || request.uri().path() != PATH {
-            StatusCode::NOT_FOUND
-        } else if read(request).await.is_some_and(|report| self.hear(report)) {
-            StatusCode::NO_CONTENT
-        } else {
-            StatusCode::BAD_REQUEST
+        *answer.status_mut() = match accepted {
+            Some(true) => StatusCode::NO_CONTENT,
+            Some(false) => StatusCode::BAD_REQUEST,
+            None => StatusCode::NOT_FOUND,
         };
         Ok(answer)
     }
 }
 
-async fn read(request: Request<Incoming>) -> Option<Report> {
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Option<T> {
     let body = timeout(READ_WITHIN, Limited::new(request.into_body(), LARGEST).collect()).await.ok()?.ok()?;
     serde_json::from_slice(&body.to_bytes()).ok()
 }

@@ -32,17 +32,20 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of one report: the next one is complete, too.
 const SPEAK_WITHIN: Duration = Duration::from_secs(1);
 
-type HttpClient = Client<HttpConnector, Full<Bytes>>;
+pub(super) type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+pub(super) fn client() -> HttpClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
 
 impl Peers {
     /// Reports forever: at once when there is news, each second while there is anything, and one last time that there is nothing.
     pub(super) async fn speak(&self, mut peers: watch::Receiver<Arc<[SocketAddr]>>) {
-        let client = Client::builder(TokioExecutor::new()).build_http();
         let (reports, mut news) = (watch::Sender::new(Bytes::new()), self.shared.accounts.own_news());
         let mut speakers = BTreeMap::new();
         let (mut sequence, mut is_expected) = (0, false);
         loop {
-            self.follow(&mut peers, &mut speakers, &reports, &client);
+            self.follow(&mut peers, &mut speakers, &reports);
             let report = self.report(sequence + 1);
             let is_empty = report.held.is_empty() && report.refused.is_empty();
             if is_expected || !is_empty {
@@ -68,13 +71,12 @@ impl Peers {
         peers: &mut watch::Receiver<Arc<[SocketAddr]>>,
         speakers: &mut BTreeMap<SocketAddr, AbortOnDropHandle<()>>,
         reports: &watch::Sender<Bytes>,
-        client: &HttpClient,
     ) {
         let current: BTreeSet<SocketAddr> = peers.borrow_and_update().iter().copied().collect();
         speakers.retain(|peer, _| current.contains(peer));
         for peer in current {
             speakers.entry(peer).or_insert_with(|| {
-                let (client, metrics) = (client.clone(), self.shared.metrics.clone());
+                let (client, metrics) = (self.client.clone(), self.shared.metrics.clone());
                 let speaking = speak_to(peer, reports.subscribe(), client, metrics);
                 AbortOnDropHandle::new(tokio::spawn(speaking))
             });
@@ -91,7 +93,7 @@ async fn speak_to(
 ) {
     while reports.changed().await.is_ok() {
         let report = reports.borrow_and_update().clone();
-        let result = match timeout(SPEAK_WITHIN, send(peer, report, &client)).await {
+        let result = match timeout(SPEAK_WITHIN, send(peer, PATH, report, &client)).await {
             Ok(Ok(())) => "ok",
             Ok(Err(error)) => {
                 tracing::debug!(%peer, error, "a report to another pod failed");
@@ -103,8 +105,14 @@ async fn speak_to(
     }
 }
 
-async fn send(peer: SocketAddr, report: Bytes, client: &HttpClient) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let request = Request::post(format!("http://{peer}{PATH}")).header(CONTENT_TYPE, "application/json");
+/// Posts a message to one peer, and waits until it has taken it in.
+pub(super) async fn send(
+    peer: SocketAddr,
+    path: &str,
+    report: Bytes,
+    client: &HttpClient,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let request = Request::post(format!("http://{peer}{path}")).header(CONTENT_TYPE, "application/json");
     let answer = client.request(request.body(Full::new(report))?).await?;
     if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string().into()) }
 }

@@ -3,13 +3,13 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU16, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tidegate_core::workload::WorkloadRef;
+use tidegate_core::{demand::Peak, signal::Signal, workload::WorkloadRef};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -25,16 +25,20 @@ struct Speaking {
     site: Site,
     peers: watch::Sender<Arc<[SocketAddr]>>,
     stop: CancellationToken,
+    heard: Arc<Mutex<Vec<Peak>>>,
     running: JoinHandle<()>,
 }
 
 async fn pod(address: SocketAddr, peers: &[SocketAddr]) -> Speaking {
     let site = Site::open().await;
     let (peers, stop) = (watch::Sender::new(Arc::from(peers)), CancellationToken::new());
-    let running = Arc::clone(&site.activator).run_peers(address, peers.subscribe(), stop.clone());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&heard);
+    let take = Arc::new(move |peaks| into.lock().unwrap().extend(peaks));
+    let running = Arc::clone(&site.activator).run_peers(address, peers.subscribe(), take, stop.clone());
     let running = tokio::spawn(async { running.await.unwrap() });
     until("it listens", || std::net::TcpStream::connect(address).is_ok()).await;
-    Speaking { site, peers, stop, running }
+    Speaking { site, peers, stop, heard, running }
 }
 
 /// A port that no connection of another test takes by chance: Linux gives those from 32768 on.
@@ -48,6 +52,17 @@ async fn two() -> (Speaking, Speaking) {
     let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, port()));
     let (first, second) = (address(), address());
     (pod(first, &[second]).await, pod(second, &[first]).await)
+}
+
+#[tokio::test]
+async fn peaks_are_known_to_the_others_when_the_report_ends_and_a_pod_that_is_gone_delays_it_little() {
+    let (one, other) = two().await;
+    let peak = Peak { workload: workload(), signal: Signal::Concurrency, value: 12.5, age: Duration::from_secs(1) };
+    one.site.activator.report_peaks(std::slice::from_ref(&peak)).await;
+    assert_eq!(*other.heard.lock().unwrap(), [peak.clone()]);
+    // An address of the documentation network, where nobody answers.
+    one.peers.send_replace(Arc::from([SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 1))]));
+    timeout(Duration::from_secs(2), one.site.activator.report_peaks(&[peak])).await.unwrap();
 }
 
 #[tokio::test]

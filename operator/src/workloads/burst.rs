@@ -3,9 +3,9 @@
 //! Only upwards, only to the number that the HPA will arrive at by the same metric, and only where Tidegate's own ScaledObject is
 //! what scales the workload.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tidegate_cluster::{Kind, Objects, scaling::names};
@@ -23,9 +23,23 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Changes at one time.
 const AT_ONCE: usize = 8;
 
-/// Function that returns the workloads that need more replicas than they have. It is called on every replica of Tidegate, because
-/// each keeps the demand for the HPA.
-pub type Bursts = Arc<dyn Fn(&Plan) -> Vec<Burst> + Send + Sync>;
+/// Function that reports the demand that is kept to the other pods of Tidegate, which the HPA may ask.
+pub type ReportPeaks = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What the scaler knows of bursts.
+#[derive(Clone)]
+pub struct Bursts {
+    /// Returns the workloads that need more replicas than they have, and keeps their demand for the HPA
+    pub found: Arc<dyn Fn(&Plan) -> Vec<Burst> + Send + Sync>,
+    /// Reports that demand to the other pods
+    pub report: ReportPeaks,
+}
+
+impl fmt::Debug for Bursts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bursts")
+    }
+}
 
 /// Adds replicas once a second, while this replica leads.
 pub async fn add_replicas(bursts: Bursts, context: Context, metrics: OperatorMetrics) {
@@ -38,10 +52,12 @@ pub async fn add_replicas(bursts: Bursts, context: Context, metrics: OperatorMet
             () = context.stop.cancelled() => return,
         }
         let Some(plan) = plans.borrow().clone() else { continue };
-        let found = bursts(&plan);
-        if found.is_empty() || !context.may_act() {
+        if !context.may_act() {
             continue;
         }
+        let found = (bursts.found)(&plan);
+        // Each round, not only before it acts: a pod that has just started knows nothing yet.
+        (bursts.report)().await;
         let own = context.watches.objects(|objects| scaled_by_us(objects, &plan, found));
         let added = stream::iter(&own).for_each_concurrent(AT_ONCE, |burst| add(&context.writer, burst, &metrics));
         added.await;

@@ -1,12 +1,13 @@
 //! Bursts: demand that needs more replicas than there are, which the leader adds at once instead of at the HPA's next look.
 //!
 //! To agree with the HPA, the demand that was acted on is kept in the metric until the HPA has looked twice: it then arrives at the
-//! same number, and its stabilisation window knows that number. Every replica of Tidegate keeps it, since any of them may be asked.
+//! same number, and its stabilisation window knows that number. The HPA may ask any replica of Tidegate, and each measures for itself,
+//! so the leader reports what it keeps to the others before it adds replicas.
 
 use std::{collections::HashMap, time::Duration};
 
 use tidegate_core::{
-    demand::{Burst, desired},
+    demand::{Burst, Peak, desired},
     intent::Intent,
     plan::{Plan, PlannedWorkload},
     signal::{Signal, Target},
@@ -20,17 +21,27 @@ use super::Demands;
 /// Two periods of the HPA (`--horizontal-pod-autoscaler-sync-period`, 15 s by default), and some time for its calls.
 const KEPT: Duration = Duration::from_secs(35);
 
+/// Most workloads with a peak: as many as Tidegate is made for, and some more.
+const MOST: usize = 20_000;
+
 /// The largest demand of each burst.
 #[derive(Debug, Default)]
 pub(super) struct Peaks(HashMap<WorkloadId, Vec<(Signal, f64, Instant)>>);
 
 impl Peaks {
-    fn remember(&mut self, id: &WorkloadId, signal: Signal, value: f64, now: Instant) {
+    /// Keeps a demand that was measured at `seen`, unless a larger one is kept.
+    fn remember(&mut self, id: &WorkloadId, signal: Signal, value: f64, seen: Instant) {
+        if self.0.len() >= MOST && !self.0.contains_key(id) {
+            return;
+        }
         let peaks = self.0.entry(id.clone()).or_default();
         match peaks.iter_mut().find(|(of, ..)| *of == signal) {
-            Some((_, peak, at)) if value >= *peak || now >= *at + KEPT => (*peak, *at) = (value, now),
-            Some(_) => {}
-            None => peaks.push((signal, value, now)),
+            Some((_, peak, at)) => {
+                if value > *peak || seen >= *at + KEPT || (value >= *peak && seen > *at) {
+                    (*peak, *at) = (value, seen);
+                }
+            }
+            None => peaks.push((signal, value, seen)),
         }
     }
 
@@ -60,6 +71,28 @@ impl Demands {
         let now = Instant::now();
         self.peaks.lock().forget(now);
         plan.workloads.iter().filter_map(|(id, workload)| self.burst(id, workload, plan, now)).collect()
+    }
+
+    /// What is kept of bursts: the leader reports it before it acts on it.
+    pub fn peaks(&self) -> Vec<Peak> {
+        let now = Instant::now();
+        let mut peaks = self.peaks.lock();
+        peaks.forget(now);
+        let all = peaks.0.iter().flat_map(|(id, peaks)| peaks.iter().map(move |peak| (id, *peak)));
+        all.map(|(id, (signal, value, at))| Peak { workload: id.clone(), signal, value, age: now - at }).collect()
+    }
+
+    /// Keeps what the leader reports, as long as it does itself. Impossible values are ignored.
+    pub fn keep_peaks(&self, reported: Vec<Peak>) {
+        let now = Instant::now();
+        let mut peaks = self.peaks.lock();
+        peaks.forget(now);
+        for Peak { workload, signal, value, age } in reported {
+            let seen = now.checked_sub(age).filter(|_| age < KEPT);
+            if let Some(seen) = seen.filter(|_| value.is_finite() && value > 0.0) {
+                peaks.remember(&workload, signal, value, seen);
+            }
+        }
     }
 
     /// Whether a workload gets replicas at once, instead of when the HPA looks next.
@@ -148,6 +181,40 @@ mod tests {
         advance(KEPT).await;
         assert_eq!(needs(&demands, &plan), [0_u32; 0]);
         assert_eq!(value(&demands, &plan), 300.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_measured_less_than_the_leader_gives_the_hpa_the_leaders_number() {
+        let (leader, other, plan) = (demands().with_bursts(true), demands().with_bursts(true), planned(&[]));
+        for (demands, requests) in [(&leader, 1650.0), (&other, 1590.0)] {
+            demands.signals().keep(&plan);
+            measure(demands.signals(), &[(RULE, [requests, 0.0, 0.0])]);
+        }
+        assert_eq!(needs(&leader, &plan), [17]);
+        advance(Duration::from_secs(5)).await;
+        other.keep_peaks(leader.peaks());
+        assert_eq!(value(&other, &plan), 1650.0);
+        measure(other.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
+        assert_eq!(value(&other, &plan), 1650.0);
+        advance(KEPT - Duration::from_secs(5)).await;
+        assert_eq!(value(&other, &plan), 300.0, "it is kept as long as the leader keeps it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn impossible_and_old_peaks_of_another_pod_are_ignored() {
+        let (demands, plan) = (demands().with_bursts(true), planned(&[]));
+        demands.signals().keep(&plan);
+        measure(demands.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
+        for (value, age) in [(f64::NAN, 0), (f64::INFINITY, 0), (-1.0, 0), (1000.0, 35), (1000.0, u64::MAX)] {
+            let age = Duration::from_secs(age);
+            let peak = Peak { workload: deployment("api"), signal: Signal::RequestsPerSecond, value, age };
+            demands.keep_peaks(vec![peak]);
+        }
+        assert_eq!(value(&demands, &plan), 300.0);
+        let of = |number: usize| deployment(&format!("api-{number}"));
+        let peak = |workload| Peak { workload, signal: Signal::Concurrency, value: 1.0, age: Duration::ZERO };
+        demands.keep_peaks((0..=MOST).map(|number| peak(of(number))).collect());
+        assert_eq!(demands.peaks().len(), MOST);
     }
 
     #[tokio::test(start_paused = true)]
