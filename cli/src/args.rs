@@ -25,7 +25,7 @@ pub(crate) use self::kafka::{KafkaCheckArgs, KafkaCommand, kafka_clusters};
 pub(crate) use self::{
     activator::ActivatorArgs,
     calendar_import::CalendarImportArgs,
-    cluster::{ClusterArgs, InstalledArgs, PodsArgs, RowsArgs, ScopeArgs},
+    cluster::{ClusterArgs, InstalledArgs, PodsArgs, ScopeArgs},
     color::ColorArgs,
     fleet::{DashboardArgs, GetArgs, HistoryArgs, ProblemsArgs, SortBy, TopArgs},
     log::{LogArgs, init_quietly},
@@ -171,7 +171,7 @@ pub(crate) enum Command {
     /// Shows the versions of this command, of the Tidegate in the cluster, and of Kubernetes
     #[command(after_help = "Examples:\n  tidegate version\n  tidegate version --client -o json")]
     Version(VersionArgs),
-    /// Prints a script that completes commands and flags in a shell; names of objects are not completed
+    /// Prints a script that completes commands, flags and the names of workloads in a shell
     #[command(
         after_help = "Examples:\n  source <(tidegate completion bash)\n  tidegate completion zsh > \"${fpath[1]}/_tidegate\"\n  tidegate completion fish > ~/.config/fish/completions/tidegate.fish"
     )]

@@ -1,4 +1,8 @@
 //! `tidegate completion` and `tidegate man`: scripts for shells, and manual pages, from the table that parses the command line.
+//!
+//! A script asks this program at each TAB, so that it completes what is in the cluster, too (`names`).
+
+mod names;
 
 use std::{
     io::{Write, stdout},
@@ -6,17 +10,42 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap_complete::Shell;
+use clap_complete::{CompleteEnv, Shell, engine::ArgValueCompleter, env::Shells};
 
 use crate::args::command;
 
+/// The environment variable by which a script asks for completions.
+const ASKED: &str = "TIDEGATE_COMPLETE";
+
+/// Answers a shell's question and ends the process, if this is one.
+pub(crate) fn answer_shell() {
+    CompleteEnv::with_factory(completed).var(ASKED).complete();
+}
+
 pub(crate) fn completion(shell: Shell) -> Result<()> {
-    let mut command = command();
-    let name = command.get_name().to_owned();
-    // Into memory first: the generator takes a closed pipe for a bug, and panics.
+    Ok(stdout().write_all(&script(shell)?)?)
+}
+
+fn script(shell: Shell) -> Result<Vec<u8>> {
+    let (shells, name) = (Shells::builtins(), command().get_name().to_owned());
+    let shell = shells.completer(&shell.to_string()).with_context(|| format!("{shell} cannot be completed"))?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
-    Ok(stdout().write_all(&script)?)
+    shell.write_registration(ASKED, &name, &name, &name, &mut script)?;
+    Ok(script)
+}
+
+/// The command line, with what completes its values.
+fn completed() -> clap::Command {
+    fn with_names(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|arg| match arg.get_id().as_str() {
+            "objects" => arg.add(ArgValueCompleter::new(names::objects)),
+            "namespace" => arg.add(ArgValueCompleter::new(names::namespaces)),
+            "context" => arg.add(ArgValueCompleter::new(names::contexts)),
+            _ => arg,
+        });
+        command.mut_subcommands(with_names)
+    }
+    with_names(command())
 }
 
 pub(crate) fn man(folder: &Path) -> Result<()> {
@@ -32,14 +61,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shell_completes_the_commands_and_their_flags() {
+    fn the_script_of_every_shell_asks_this_program() {
         for shell in Shell::value_variants() {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut command(), "tidegate", &mut script);
-            let script = String::from_utf8(script).unwrap();
-            for word in ["explain", "all-namespaces", "request-timeout"] {
-                assert!(script.contains(word), "{shell}: {word}");
-            }
+            let script = String::from_utf8(script(*shell).unwrap()).unwrap();
+            assert!(script.contains(ASKED) && script.contains("tidegate"), "{shell}: {script}");
+        }
+    }
+
+    #[test]
+    fn commands_their_flags_and_the_values_of_these_are_completed() {
+        for (line, expected) in [
+            (&["expl"][..], "explain"),
+            (&["get", "--all"], "--all-namespaces"),
+            (&["explain", "--request-t"], "--request-timeout"),
+            (&["version", "-o", "ya"], "yaml"),
+        ] {
+            let words = [&["tidegate"], line].concat().into_iter().map(Into::into).collect();
+            let found = clap_complete::engine::complete(&mut completed(), words, line.len(), None).unwrap();
+            assert!(found.iter().any(|candidate| candidate.get_value() == expected), "{line:?}: {found:?}");
         }
     }
 

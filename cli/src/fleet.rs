@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use tidegate_scaler::overview::{Overview, OverviewRow, OverviewSignal, State};
 
 use crate::{
-    args::{RowsArgs, ScopeArgs, SortBy},
+    args::{ScopeArgs, SortBy},
     exit::{Exit, Failure},
     object::{ObjectKind, ObjectRef},
     paint::Colour,
@@ -21,16 +21,19 @@ pub(crate) fn namespace(scope: &ScopeArgs, tidegate: &Tidegate) -> Option<String
     (!scope.all_namespaces).then(own)
 }
 
-/// Asks for the rows that the flags select.
-pub(crate) async fn ask(tidegate: &Tidegate, rows: &RowsArgs) -> Result<Overview, Failure> {
-    let namespace = namespace(&rows.scope, tidegate);
-    let query = namespace.as_ref().map(|namespace| format!("?namespace={namespace}")).unwrap_or_default();
+/// Asks for the rows of a namespace, or of all, with labels if the selector says which.
+pub(crate) async fn ask(
+    tidegate: &Tidegate,
+    namespace: Option<&str>,
+    selector: Option<&str>,
+) -> Result<Overview, Failure> {
+    let query = namespace.map(|namespace| format!("?namespace={namespace}")).unwrap_or_default();
     let mut overview = tidegate.json(&format!("/fleet{query}")).await?;
-    if let Some(selector) = &rows.selector {
+    if let Some(selector) = selector {
         let cluster = tidegate.cluster().ok_or_else(|| {
             Exit::Usage.with("--selector asks the Kubernetes API, which --admin leaves out: use one of them")
         })?;
-        labelled::retain(&mut overview, selector, cluster, namespace.as_deref()).await?;
+        labelled::retain(&mut overview, selector, cluster, namespace).await?;
     }
     Ok(overview)
 }

@@ -20,10 +20,11 @@ pub(crate) async fn get(args: GetArgs) -> Result<()> {
     let chosen = Chosen::of(&args.objects)?;
     let tidegate = Tidegate::connect(&args.cluster, &args.installed).await?;
     let namespace = fleet::namespace(&args.rows.scope, &tidegate);
+    let (namespace, selector) = (namespace.as_deref(), args.rows.selector.as_deref());
     let page = async || -> Result<Vec<u8>> {
-        let overview = chosen.within(fleet::ask(&tidegate, &args.rows).await?)?;
+        let overview = chosen.within(fleet::ask(&tidegate, namespace, selector).await?)?;
         let mut page = Vec::new();
-        write(&overview, args.output, namespace.as_deref(), &mut page)?;
+        write(&overview, args.output, namespace, &mut page)?;
         Ok(page)
     };
     if args.watch {

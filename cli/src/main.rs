@@ -46,6 +46,7 @@ use std::process::ExitCode;
 use crate::args::{Args, CalendarCommand, Command};
 
 fn main() -> ExitCode {
+    completion::answer_shell();
     let args = Args::of_process();
     args.color.choose();
     args.command.log().map_or_else(args::init_quietly, args::LogArgs::init);

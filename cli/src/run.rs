@@ -10,12 +10,7 @@ use tidegate_cluster::{
     ManifestSettings,
     scaling::{ScalerEndpoint, Settings},
 };
-use tidegate_core::{
-    intent::Managed,
-    measured::Measured,
-    plan::{Plan, PlannedWorkload},
-    workload::WorkloadId,
-};
+use tidegate_core::{intent::Managed, measured::Measured, plan::Plan, workload::WorkloadId};
 use tidegate_operator::{
     calendars,
     context::Context as OperatorContext,
@@ -302,9 +297,8 @@ impl Service {
 
     /// Starts the parts that write events about the signals of workloads; other events are about their annotations.
     fn report_signals(&mut self, above_maximum_after: Duration, context: &OperatorContext, demands: &Arc<Demands>) {
-        let (signals, of_needs, of_measured) =
-            (Arc::clone(demands.signals()), Arc::clone(demands), Arc::clone(demands));
-        let missing = Arc::new(move |namespace: &str, workload: &PlannedWorkload| signals.missing(namespace, workload));
+        let (of_missing, of_needs, of_measured) = (Arc::clone(demands), Arc::clone(demands), Arc::clone(demands));
+        let missing = Arc::new(move |id: &WorkloadId, plan: &Plan| of_missing.missing(id, plan));
         self.part(workloads::report_missing(missing, context.clone()));
         let needs = Arc::new(move |id: &WorkloadId, plan: &Plan| of_needs.desired(id, plan));
         self.part(workloads::report_above(above_maximum_after, needs, context.clone()));

@@ -27,8 +27,9 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub(crate) async fn top(args: TopArgs) -> Result<()> {
     let tidegate = Tidegate::connect(&args.cluster, &args.installed).await?;
     let namespace = fleet::namespace(&args.rows.scope, &tidegate);
+    let (namespace, selector) = (namespace.as_deref(), args.rows.selector.as_deref());
     let page = async || -> Result<String> {
-        let overview = fleet::ask(&tidegate, &args.rows).await?;
+        let overview = fleet::ask(&tidegate, namespace, selector).await?;
         // Without a screen nothing is cut.
         let screen = stdout().is_terminal().then(|| terminal::size().ok()).flatten();
         draw(overview, &args, namespace.is_none(), screen, Paint::of_stdout())

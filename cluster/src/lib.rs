@@ -5,6 +5,8 @@
 
 mod discovery;
 mod envoy_gateways;
+#[cfg(test)]
+mod fixture;
 mod kind;
 mod left_out;
 mod lenient;

@@ -90,7 +90,7 @@ reasons! {
         "Its traffic is unknown: no proxy shows one of its clusters, or Envoy Gateway has not accepted a route: replicas are held. Or it asks for requests, and only TCPRoutes or TLSRoutes lead to it, of which Envoy counts the connections"
         "Look at the status of its routes, at `telemetry.metrics.matches` of the EnvoyProxy, and at `tidegate explain`; ask for `connections` behind a TCPRoute or TLSRoute";
     SignalMissing Passing [Workload]
-        "Kafka's lag, a query's answer or a model server's metrics are unknown, and why. The last value is used for `--stale-after`, then replicas are held"
+        "Kafka's lag, a query's answer, a model server's metrics or the tokens of answers are unknown, and why. The last value is used for `--stale-after`, then replicas are held"
         "The text names the source and its error";
     AboveMaximum Warning [Workload]
         "Demand has asked for more than `max-replicas` for `--above-maximum-after` (5 min)"

@@ -93,14 +93,10 @@ mod tests {
     use serde_json::{Value, json};
     use tidegate_core::plan::Plan;
 
-    use crate::Objects;
+    use crate::fixture::{deployment, gateway, objects, service};
 
-    fn plan(objects: &[Value]) -> Plan {
-        let mut all = Objects::default();
-        for object in objects {
-            all.apply(object.clone()).unwrap();
-        }
-        all.plan()
+    fn plan(all: &[Value]) -> Plan {
+        objects(all.iter().cloned()).plan()
     }
 
     fn refused(plan: &Plan, name: &str) -> Vec<String> {
@@ -109,21 +105,11 @@ mod tests {
     }
 
     fn workload(name: &str, annotations: &Value) -> [Value; 2] {
-        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": name, "namespace": "shop", "annotations": annotations},
-            "spec": {"template": {"metadata": {"labels": {"app": name}}}}});
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}});
-        [deployment, service]
+        [deployment(name, annotations), service(name)]
     }
 
     fn scaled(name: &str) -> [Value; 2] {
         workload(name, &json!({"tidegate.dev/requests-per-second": "10"}))
-    }
-
-    fn gateway() -> Value {
-        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"},
-            "spec": {"gatewayClassName": "eg", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}})
     }
 
     fn route(name: &str, gateway: &str, backend: &Value, status: &Value) -> Value {

@@ -48,40 +48,18 @@ mod tests {
     use serde_json::{Value, json};
     use tidegate_core::request_timeout::TimeoutOrigin;
 
-    use super::*;
+    use crate::fixture::{deployment, gateway, objects, route, service};
 
     const DEFAULT: (u64, TimeoutOrigin) = (15, TimeoutOrigin::Default);
 
     /// The time-out in s, and its origin, of a Deployment that sleeps behind these objects.
     fn of(more: &[Value]) -> Option<(u64, TimeoutOrigin)> {
-        let mut objects = Objects::default();
-        objects.set_activates(true);
         let annotations = json!({"tidegate.dev/requests-per-second": "10", "tidegate.dev/min-replicas": "0"});
-        let base = [
-            json!({"apiVersion": "apps/v1", "kind": "Deployment",
-                "metadata": {"name": "api", "namespace": "shop", "annotations": annotations},
-                "spec": {"template": {"metadata": {"labels": {"app": "api"}}}}}),
-            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"},
-                "spec": {"selector": {"app": "api"}, "ports": [{"name": "http", "port": 80}]}}),
-            json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"},
-                "spec": {"gatewayClassName": "eg", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}}),
-        ];
-        for object in base.iter().chain(more) {
-            objects.apply(object.clone()).unwrap();
-        }
-        let plan = objects.plan();
+        let base = [deployment("api", &annotations), service("api"), gateway()];
+        let plan = objects(base.into_iter().chain(more.iter().cloned())).plan();
         let timeout = plan.workloads.values().next().unwrap().request_timeout.clone()?;
         assert_eq!(timeout.within.subsec_nanos(), 0);
         Some((timeout.within.as_secs(), timeout.origin.clone()))
-    }
-
-    fn route(kind: &str, rules: &[Value]) -> Value {
-        let rules = rules.iter().cloned().map(|mut rule| {
-            rule["backendRefs"] = json!([{"name": "api", "port": 80}]);
-            rule
-        });
-        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"},
-            "spec": {"parentRefs": [{"name": "web"}], "rules": rules.collect::<Vec<_>>()}})
     }
 
     fn policy(target: &Value, spec: &Value) -> Value {

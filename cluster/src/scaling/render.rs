@@ -47,7 +47,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scaling::ScalerEndpoint;
+    use crate::{
+        fixture::{deployment, gateway, objects, route, service},
+        scaling::ScalerEndpoint,
+    };
 
     fn rendered(other: Option<Value>, annotations: &Value) -> (usize, Vec<String>, bool) {
         let mut objects = Objects::default();
@@ -171,26 +174,12 @@ mod tests {
     #[test]
     fn from_files_it_is_said_once_that_a_route_gives_up_before_the_hold_is_over() {
         let told = |annotations: &Value, rule: &Value| {
-            let mut objects = Objects::default();
-            objects.set_activates(true);
-            let mut rule = rule.clone();
-            rule["backendRefs"] = json!([{"name": "api", "port": 80}]);
             let mut annotations = annotations.clone();
             annotations["tidegate.dev/concurrency"] = "8".into();
             annotations["tidegate.dev/min-replicas"] = "0".into();
-            for object in [
-                json!({"apiVersion": "apps/v1", "kind": "Deployment",
-                    "metadata": {"name": "api", "namespace": "shop", "annotations": annotations},
-                    "spec": {"template": {"metadata": {"labels": {"app": "api"}}}}}),
-                json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"},
-                    "spec": {"selector": {"app": "api"}, "ports": [{"name": "http", "port": 80}]}}),
-                json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web", "namespace": "shop"},
-                    "spec": {"gatewayClassName": "eg", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}}),
-                json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "web", "namespace": "shop"},
-                    "spec": {"parentRefs": [{"name": "web"}], "rules": [rule]}}),
-            ] {
-                objects.apply(object).unwrap();
-            }
+            let rule = std::slice::from_ref(rule);
+            let all = [deployment("api", &annotations), service("api"), gateway(), route("HTTPRoute", rule)];
+            let objects = objects(all);
             let settings = Settings {
                 scaler: ScalerEndpoint::default(),
                 release: "tidegate-system.tidegate".to_owned(),

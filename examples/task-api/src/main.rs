@@ -10,8 +10,9 @@ mod http;
 mod server;
 mod tasks;
 mod tcp;
+mod tls;
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -24,6 +25,7 @@ use tokio::{
 use crate::{
     gate::Gate,
     server::{Phase, Phases},
+    tls::Certificate,
 };
 
 /// A task API that carries a known number of requests per second.
@@ -33,6 +35,15 @@ struct Args {
     /// Serve the task list over HTTP/1.1 and h2c here; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", group = "listeners")]
     http: Option<SocketAddr>,
+    /// Serve the task list over TLS here, by HTTP/1.1 and HTTP/2
+    #[arg(long, value_name = "ADDR:PORT", group = "listeners", requires_all = ["tls_cert_file", "tls_key_file"])]
+    https: Option<SocketAddr>,
+    /// The certificate chain of --https (PEM); a new one is taken with the next connection
+    #[arg(long, value_name = "FILE", requires = "https")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "https")]
+    tls_key_file: Option<PathBuf>,
     /// Serve tasks.v1.Tasks over h2c here
     #[arg(long, value_name = "ADDR:PORT", group = "listeners")]
     grpc: Option<SocketAddr>,
@@ -84,9 +95,10 @@ async fn main() -> Result<()> {
 
 async fn start(args: &Args, phases: &Phases) -> Result<JoinSet<()>> {
     let http = bind("http", args.http).await?;
+    let https = bind("https", args.https).await?;
     let grpc = bind("grpc", args.grpc).await?;
     let tcp = bind("tcp", args.tcp).await?;
-    let listeners = [("http", &http), ("grpc", &grpc), ("tcp", &tcp)];
+    let listeners = [("http", &http), ("https", &https), ("grpc", &grpc), ("tcp", &tcp)];
     let bound: Vec<_> =
         listeners.iter().filter_map(|(what, l)| Some((*what, l.as_ref()?.local_addr().ok()?))).collect();
     let first = bound.first().map_or_else(String::new, |(_, address)| address.to_string());
@@ -94,9 +106,15 @@ async fn start(args: &Args, phases: &Phases) -> Result<JoinSet<()>> {
     let gate = Arc::new(Gate::new(args.concurrency.into(), args.queue.into(), args.service_time));
 
     let mut servers = JoinSet::new();
+    let over_http = http::TasksOverHttp::new(Arc::clone(&replica), Arc::clone(&gate), phases.watch());
     if let Some(listener) = http {
-        let service = http::TasksOverHttp::new(Arc::clone(&replica), Arc::clone(&gate), phases.watch());
-        servers.spawn(server::serve_http(listener, service, phases.watch()));
+        servers.spawn(server::serve_http(listener, over_http.clone(), phases.watch()));
+    }
+    if let (Some(listener), Some(chain), Some(key)) = (https, args.tls_cert_file.clone(), args.tls_key_file.clone()) {
+        let certificate = Certificate { chain, key };
+        // Wrong files are an error at the start, and later a failed handshake.
+        certificate.acceptor()?;
+        servers.spawn(server::serve_https(listener, certificate, over_http, phases.watch()));
     }
     if let Some(listener) = grpc {
         let service = grpc::TasksOverGrpc::new(Arc::clone(&replica), gate, phases.watch());

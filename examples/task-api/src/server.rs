@@ -8,10 +8,13 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
 };
+
+use crate::tls::Certificate;
 
 /// The phase of a replica's life. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -63,21 +66,43 @@ where
     S::Future: Send,
     B: hyper::body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    let builder = auto::Builder::new(TokioExecutor::new());
+    accept_each(listener, phase.clone(), move |stream| serve_connection(stream, service.clone(), phase.clone())).await;
+}
+
+/// The same over TLS.
+pub(crate) async fn serve_https<S, B>(listener: TcpListener, certificate: Certificate, service: S, phase: PhaseWatch)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     accept_each(listener, phase.clone(), move |stream| {
-        let (builder, service, mut phase) = (builder.clone(), service.clone(), phase.clone());
+        let (certificate, service, phase) = (certificate.clone(), service.clone(), phase.clone());
         async move {
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = phase.draining() => connection.as_mut().graceful_shutdown(),
+            if let Some(stream) = certificate.accept(stream).await {
+                serve_connection(stream, service, phase).await;
             }
-            // A client that disconnects is no error of ours.
-            let _ = connection.await;
         }
     })
     .await;
+}
+
+async fn serve_connection<I, S, B>(stream: I, service: S, mut phase: PhaseWatch)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = phase.draining() => connection.as_mut().graceful_shutdown(),
+    }
+    // A client that disconnects is no error of ours.
+    let _ = connection.await;
 }
 
 /// Runs a task per connection until draining, then waits for all of them.

@@ -2,11 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Lines, Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring::default_provider};
 
 struct Replica {
     process: Child,
@@ -69,6 +74,46 @@ fn occupy(replica: &mut Replica) -> TcpStream {
         }
     }
     panic!("the replica never refused a second request");
+}
+
+/// Writes a new certificate for `task-api`, and returns a client that trusts no other.
+fn new_certificate(folder: &Path) -> Arc<ClientConfig> {
+    let made = rcgen::generate_simple_self_signed(["task-api".to_owned()]).unwrap();
+    fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
+    fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+#[test]
+fn a_new_certificate_is_served_to_the_next_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let first = new_certificate(folder.path());
+    let mut replica = Replica::start(&[
+        "--https=127.0.0.1:0",
+        &format!("--tls-cert-file={}", file("tls.crt")),
+        &format!("--tls-key-file={}", file("tls.key")),
+    ]);
+    let connection = replica.connect("https");
+    let address = connection.peer_addr().unwrap();
+    let ask = |config: &Arc<ClientConfig>, connection: TcpStream| {
+        let client = ClientConnection::new(Arc::clone(config), "task-api".try_into().unwrap()).unwrap();
+        let mut connection = StreamOwned::new(client, connection);
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: tasks\r\nconnection: close\r\n\r\n")?;
+        let mut status = [0; 12];
+        connection.read_exact(&mut status).map(|()| status)
+    };
+    assert_eq!(&ask(&first, connection).unwrap(), b"HTTP/1.1 200");
+    let second = new_certificate(folder.path());
+    assert_eq!(&ask(&second, TcpStream::connect(address).unwrap()).unwrap(), b"HTTP/1.1 200");
+    ask(&first, TcpStream::connect(address).unwrap()).unwrap_err();
 }
 
 #[test]

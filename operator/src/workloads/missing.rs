@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use tidegate_core::{
     event::{Notice, Reason},
-    plan::{Plan, PlannedWorkload},
+    plan::Plan,
     signal::Signal,
     workload::{WorkloadId, WorkloadRef},
 };
@@ -13,7 +13,7 @@ use super::{detail::Detail, reports::report};
 use crate::context::Context;
 
 /// Function that returns the signals of a workload that are not known now, and why.
-pub type Missing = Arc<dyn Fn(&str, &PlannedWorkload) -> Vec<(Signal, String)> + Send + Sync>;
+pub type Missing = Arc<dyn Fn(&WorkloadId, &Plan) -> Vec<(Signal, String)> + Send + Sync>;
 
 /// A signal that is not known.
 ///
@@ -52,12 +52,12 @@ pub async fn report_missing(missing: Missing, context: Context) {
 }
 
 fn notices<'a>(plan: &'a Plan, missing: &Missing) -> impl Iterator<Item = (&'a WorkloadId, Vec<SignalMissing>)> {
-    plan.workloads.iter().map(move |(id, workload)| {
+    plan.workloads.keys().map(move |id| {
         let of = |(signal, reason)| {
             let workload = WorkloadRef { kind: id.kind, name: id.name.clone() };
             SignalMissing { workload, signal, reason: Detail(reason) }
         };
-        (id, missing(&id.namespace, workload).into_iter().map(of).collect())
+        (id, missing(id, plan).into_iter().map(of).collect())
     })
 }
 

@@ -17,6 +17,7 @@ use tidegate_core::{
     plan::{Plan, PlannedWorkload},
     signal::{Family, Signal, Target},
     trigger::{Traffic, Trigger},
+    workload::WorkloadId,
 };
 
 use super::{Demands, NoDemand, parts, planned, unknown_workload};
@@ -132,6 +133,27 @@ impl ModelNow {
 }
 
 impl Demands {
+    /// Returns the signals of a workload that are not known, and why: those that were not answered, and tokens that answers do not
+    /// report. Traffic signals have [a report of their own](Self::not_measured).
+    pub fn missing(&self, id: &WorkloadId, plan: &Plan) -> Vec<(Signal, String)> {
+        let Some(workload) = plan.workloads.get(id) else { return Vec::new() };
+        let mut missing = self.signals.missing(&id.namespace, workload);
+        missing.extend(self.unreported_tokens(id, workload, plan));
+        missing
+    }
+
+    /// The first signal of tokens that is not known because answers came without their numbers, which the route's owner can change.
+    fn unreported_tokens(&self, id: &WorkloadId, workload: &PlannedWorkload, plan: &Plan) -> Option<(Signal, String)> {
+        let trigger = Trigger::of_workload(id, workload.intent.as_ref().ok()?);
+        let signal =
+            trigger.targets.iter().map(|target| target.signal).find(|signal| signal.family() == Family::Tokens)?;
+        let now = self.model_now(&trigger, plan).ok()?;
+        let Routed { incomplete: None, untold: Some(reason), .. } = now.gateway.as_ref()?.as_ref().ok()? else {
+            return None;
+        };
+        now.missing(signal).is_some().then(|| (signal, reason.clone()))
+    }
+
     pub(super) fn model(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Reading, NoDemand> {
         let now = self.model_now(trigger, plan)?;
         match now.missing(target.signal) {

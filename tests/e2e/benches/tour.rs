@@ -22,7 +22,7 @@ use tidegate_e2e::{
     kafka::{BROKER, Kafka},
     kubectl::{apply, get},
     llm::{Chat, Entrance, ai_gateway, ai_route, model_server},
-    scenario::{Scenario, gateway, http, http_route, task_api, until},
+    scenario::{Scenario, gateway, http, http_route, owner, task_api, until},
 };
 use tidegate_sim::{
     load::{Load, LoadLimits, LoadSpec, Profile},
@@ -61,7 +61,8 @@ async fn main() -> Result<()> {
     Kafka::at(BROKER).commit(GROUP, TOPIC, &[(0, 0)]).await?;
     apply(&calendar("24/7")).await?;
     scenario.apply(&manifests(&scenario.namespace)).await?;
-    let web = scenario.gateway("web", 8080).await?;
+    // By the Service: the proxies are scaled, too.
+    let web = scenario.service("web", 8080).await?;
     let chat = Chat::new(&Entrance::of(&scenario, 8080).await?, "tour");
     until("the model answers", async || chat.ask(&prompt(1)).await).await?;
     until("the API answers", async || {
@@ -211,10 +212,7 @@ async fn replicas(namespace: &str) -> Result<Vec<(&'static str, Replicas)>> {
         ready: number(&object["status"]["readyReplicas"]),
     };
     let ours = get(&["deployments", "-n", namespace]).await?;
-    let labels = format!(
-        "gateway.envoyproxy.io/owning-gateway-name=web,gateway.envoyproxy.io/owning-gateway-namespace={namespace}"
-    );
-    let proxies = get(&["deployments", "-A", "-l", &labels]).await?;
+    let proxies = get(&["deployments", "-A", "-l", &owner("web", namespace)]).await?;
     let named = |name: &str| {
         let items = ours["items"].as_array()?;
         items.iter().find(|item| item["metadata"]["name"] == name).map(of)

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     kubectl::get,
-    scenario::{Scenario, deployment_head, until},
+    scenario::{Scenario, deployment_head, owner},
 };
 
 /// Pause after a request that failed.
@@ -127,22 +127,16 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// Waits for the Service of the proxies: its address stays when they are replaced, as they are when they get their side-car.
+    /// Waits for the Service of the proxies, which are replaced when they get their side-car.
     pub async fn of(scenario: &Scenario, port: u16) -> Result<Self> {
         let namespace = scenario.namespace.clone();
-        let owner = owner(&namespace);
-        let address = until("the proxies of Gateway ai have a Service", async || {
-            let services = get(&["services", "-A", "-l", &owner]).await?;
-            let ip = services["items"][0]["spec"]["clusterIP"].as_str().context("there is none")?.to_owned();
-            Ok(SocketAddr::new(ip.parse()?, port))
-        })
-        .await?;
+        let address = scenario.service("ai", port).await?;
         Ok(Self { namespace, address })
     }
 
     /// Kills the side-car of each proxy; it is started again, as a kubelet does.
     pub async fn kill_side_cars(&self) -> Result<()> {
-        let pods = get(&["pods", "-A", "-l", &owner(&self.namespace)]).await?;
+        let pods = get(&["pods", "-A", "-l", &owner("ai", &self.namespace)]).await?;
         let pods = pods["items"].as_array().context("no list of pods")?.iter();
         // A first pod may be there that was made before the route, and has none.
         let with_one = pods.filter(|pod| pod["spec"]["initContainers"][0]["name"] == "ai-gateway-extproc");
@@ -157,13 +151,6 @@ impl Entrance {
         }
         Ok(())
     }
-}
-
-fn owner(namespace: &str) -> String {
-    format!(
-        "gateway.envoyproxy.io/owning-gateway-name=ai,gateway.envoyproxy.io/owning-gateway-namespace={namespace},\
-         app.kubernetes.io/component=proxy"
-    )
 }
 
 /// Tokens that one answer used.

@@ -158,6 +158,17 @@ impl Scenario {
         .await
     }
 
+    /// Waits for the Service of the Gateway's proxies: its address stays when they are replaced or scaled.
+    pub async fn service(&self, name: &str, port: u16) -> Result<SocketAddr> {
+        let owner = owner(name, &self.namespace);
+        until(&format!("the proxies of Gateway {name} have a Service"), async || {
+            let services = get(&["services", "-A", "-l", &owner]).await?;
+            let ip = services["items"][0]["spec"]["clusterIP"].as_str().context("there is none")?.to_owned();
+            Ok(SocketAddr::new(ip.parse()?, port))
+        })
+        .await
+    }
+
     /// Waits until so many Envoys of the Gateway listen on this port, and returns their addresses.
     pub async fn proxies(&self, name: &str, port: u16, count: usize) -> Result<Vec<SocketAddr>> {
         let owner = owner(name, &self.namespace);
@@ -192,9 +203,9 @@ impl Scenario {
 }
 
 /// The labels of a Gateway's proxies.
-fn owner(name: &str, namespace: &str) -> String {
+pub fn owner(name: &str, namespace: &str) -> String {
     let of_gateway = "gateway.envoyproxy.io/owning-gateway";
-    format!("{of_gateway}-name={name},{of_gateway}-namespace={namespace}")
+    format!("{of_gateway}-name={name},{of_gateway}-namespace={namespace},app.kubernetes.io/component=proxy")
 }
 
 /// A Gateway `web` with these listeners: name, protocol, port.

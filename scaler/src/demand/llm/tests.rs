@@ -57,6 +57,10 @@ impl Qwen {
         deployment("qwen")
     }
 
+    fn missing(&self) -> Vec<(Signal, String)> {
+        self.demands.missing(&Self::id(), &self.plan)
+    }
+
     fn workload(&mut self) -> &mut PlannedWorkload {
         self.plan.workloads.get_mut(&Self::id()).unwrap()
     }
@@ -271,6 +275,8 @@ async fn streams_without_usage_are_unknown_and_not_zero_unless_the_servers_count
     let error = qwen.needs(0).unwrap_err();
     assert!(error.contains("100 % of the requests for qwen3") && error.contains("llmRequestCosts"), "{error}");
     assert!(qwen.demands.is_active(&qwen.trigger, &qwen.plan).is_err(), "nor does it sleep");
+    let [(signal, reason)] = &qwen.missing()[..] else { panic!("{:?}", qwen.missing()) };
+    assert_eq!((*signal, reason.contains("wants llmRequestCosts")), (Signal::OutputTokens, true), "{reason}");
     qwen.workload().pods = pods;
     let told = ServerCounters { output: 60.0, ..ServerCounters::default() };
     tick(40, || {
@@ -279,6 +285,7 @@ async fn streams_without_usage_are_unknown_and_not_zero_unless_the_servers_count
     })
     .await;
     assert_eq!(qwen.needs(0), Ok(120.0));
+    assert_eq!(qwen.missing(), [], "the servers count them");
 }
 
 #[tokio::test(start_paused = true)]

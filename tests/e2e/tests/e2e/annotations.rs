@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use tidegate_e2e::{
     cluster::Cluster,
-    scenario::{Scenario, http, http_stack, task_api, until},
+    scenario::{Scenario, gateway, http, http_stack, task_api, until},
 };
 
 /// A Deployment with a route, annotated and with its ScaledObject in place.
@@ -146,6 +146,42 @@ async fn a_workload_that_no_route_reaches_gets_an_event_that_says_so() -> Result
     scenario.apply(&task_api("task-api", &[("requests-per-second", "20")])).await?;
     let message = scenario.event("Deployment", "task-api", "NoRoute").await?;
     ensure!(message.contains("route"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_a_backend_is_of_two_services_the_events_of_both_workloads_say_why_it_scales_neither() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("two-services").await?;
+    let annotated = [("requests-per-second", "20")];
+    let workloads = task_api("one", &annotated) + &task_api("other", &annotated);
+    let host = |service: &str| format!("{{fqdn: {{hostname: {service}.{}.svc, port: 8000}}}}", scenario.namespace);
+    let backend = format!(
+        "---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {{name: both}}
+spec: {{endpoints: [{}, {}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: tasks}}
+spec:
+  parentRefs: [{{name: web}}]
+  rules: [{{backendRefs: [{{group: gateway.envoyproxy.io, kind: Backend, name: both}}]}}]
+",
+        host("one"),
+        host("other")
+    );
+    scenario.apply(&(gateway(&[("http", "HTTP", 8080)]) + &workloads + &backend)).await?;
+    for workload in ["one", "other"] {
+        until("the event names the Backend", async || {
+            let message = scenario.event("Deployment", workload, "NoRoute").await?;
+            ensure!(message.contains("names Backend both, whose endpoints are not all of one Service"), "{message}");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 

@@ -53,7 +53,27 @@ async fn get_top_history_and_the_page_agree_about_a_workload() -> Result<()> {
         Ok(())
     })
     .await?;
+    completion(&scenario).await?;
     page(&scenario).await
+}
+
+/// What a TAB gives in bash, by the script that `tidegate completion` prints.
+async fn completion(scenario: &Scenario) -> Result<()> {
+    let completed = async |words: &[&str]| -> Result<String> {
+        let script = "source <(tidegate completion bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                      _clap_complete_tidegate tidegate \"${COMP_WORDS[-1]}\"; echo \"${COMPREPLY[*]}\"";
+        let output = Command::new("bash").args(["-c", script, "bash", "tidegate"]).args(words).output().await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let namespace = scenario.namespace.as_str();
+    let object = completed(&["explain", "-n", namespace, "dep"]).await?;
+    ensure!(object == WORKLOAD, "{object:?}");
+    let name = completed(&["get", "-n", namespace, "deployments", ""]).await?;
+    ensure!(name == "task-api", "{name:?}");
+    let found = completed(&["history", "-n", "e2e-comm"]).await?;
+    ensure!(found == namespace, "{found:?}");
+    Ok(())
 }
 
 /// `tidegate dashboard`, which asks Tidegate through the API server.

@@ -1,7 +1,7 @@
 //! The whole traffic stack of `examples/task-api`, applied as people copy it and driven by requests: redirect, TLS by
 //! cert-manager, tokens, versions, gRPC, a limit for each user, and replicas by the larger of two needs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -15,9 +15,10 @@ use tidegate_e2e::{
 };
 
 /// All files but the first example's, the namespace's, and the Prometheus operator's.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("../../../../examples/task-api/gateway.yaml"),
     include_str!("../../../../examples/task-api/certificate.yaml"),
+    include_str!("../../../../examples/task-api/backend-tls.yaml"),
     include_str!("../../../../examples/task-api/api.yaml"),
     include_str!("../../../../examples/task-api/routes.yaml"),
     include_str!("../../../../examples/task-api/traffic.yaml"),
@@ -38,7 +39,10 @@ fn manifests(namespace: &str, keys: &TokenKey) -> Result<String> {
     let local = format!("localJWKS: {{type: Inline, inline: '{}'}}", keys.key_set());
     let changes = [
         (remote, local.as_str()),
-        ("duration: 2160h\n  renewBefore: 720h", "duration: 1h\n  renewBefore: 59m20s"),
+        (
+            "secretName: api-tls\n  duration: 2160h\n  renewBefore: 720h",
+            "secretName: api-tls\n  duration: 1h\n  renewBefore: 59m20s",
+        ),
         ("Mo-Fr 07:00-20:00; Dec 20-26 00:00-24:00", "24/7"),
     ];
     changes.into_iter().try_fold(all, |all, (from, to)| {
@@ -51,6 +55,7 @@ fn manifests(namespace: &str, keys: &TokenKey) -> Result<String> {
 struct Site {
     scenario: Scenario,
     keys: TokenKey,
+    addresses: Vec<SocketAddr>,
     proxies: Vec<Entrance>,
     plain: Entrance,
 }
@@ -70,7 +75,7 @@ impl Site {
         let of_proxy = |address: &SocketAddr| Entrance::https(HOST, *address, &authority);
         let proxies = addresses.iter().map(of_proxy).collect::<Result<Vec<_>>>()?;
         let plain = Entrance::http(HOST, SocketAddr::new(addresses[0].ip(), 10080))?;
-        Ok(Self { scenario, keys, proxies, plain })
+        Ok(Self { scenario, keys, addresses, proxies, plain })
     }
 
     fn bearer(&self, user: &str) -> Result<String> {
@@ -105,6 +110,7 @@ async fn the_whole_stack_of_the_task_api_does_what_each_of_its_files_says() -> R
         .await?;
     }
     redirects_to_https(&site).await?;
+    encrypts_to_the_api(&site).await?;
     wants_a_token(&site).await?;
     has_versions_and_grpc(&site).await?;
     limits_each_user(&site).await?;
@@ -116,6 +122,26 @@ async fn redirects_to_https(site: &Site) -> Result<()> {
     let answer = site.plain.get("/api/v1/tasks?done=true", &[]).await?;
     ensure!(answer.status == 301, "{answer:?}");
     ensure!(answer.header("location") == "https://api.example.com/api/v1/tasks?done=true", "{answer:?}");
+    Ok(())
+}
+
+/// The proxies want the certificate that the policy names; a backend that has another gets nothing.
+async fn encrypts_to_the_api(site: &Site) -> Result<()> {
+    let stats = format!("http://{}:19001/stats/prometheus?usedonly", site.addresses[0].ip());
+    let cluster = format!("httproute/{}/health/rule/0", site.scenario.namespace);
+    let (_, counted) = tidegate_stack::get(&stats, Duration::from_secs(5)).await?;
+    let handshakes = format!("envoy_cluster_ssl_handshake{{envoy_cluster_name=\"{cluster}\"}}");
+    ensure!(counted.contains(&handshakes), "no {handshakes}");
+    for (name, status) in [("other.tasks.svc", 503), ("task-api.tasks.svc", 200)] {
+        let hostname = format!(r#"{{"spec":{{"validation":{{"hostname":"{name}"}}}}}}"#);
+        site.scenario.kubectl(&["patch", "backendtlspolicy", "task-api", "--type=merge", "-p", &hostname]).await?;
+        until(&format!("{name} is answered {status}"), async || {
+            let answer = site.get("/health", &[]).await?;
+            ensure!(answer.status == status, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 
