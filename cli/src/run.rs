@@ -273,7 +273,7 @@ impl Service {
         self.report_signals(above_maximum_after, &context, demands);
         if let Some(report) = report_peaks {
             let of_bursts = Arc::clone(demands);
-            let bursts = Bursts { found: Arc::new(move |plan: &Plan| of_bursts.bursts(plan)), report };
+            let bursts = Bursts { find: Arc::new(move |plan: &Plan| of_bursts.bursts(plan)), report };
             self.part(workloads::add_replicas(bursts, context.clone(), metrics.clone()));
         }
         let leads = leadership.clone();

@@ -19,7 +19,7 @@ use tidegate_core::{plan::Plan, workload::WorkloadId};
 
 pub use self::{
     above::{AboveMaximum, Needs, report_above},
-    burst::{Bursts, ReportPeaks, add_replicas},
+    burst::{Bursts, FindBursts, ReportPeaks, add_replicas},
     ledger::Ledger,
     missing::{Missing, SignalMissing, report_missing},
     not_measured::{NotMeasured, Unmeasured, report_not_measured},

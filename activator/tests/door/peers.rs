@@ -58,11 +58,12 @@ async fn two() -> (Speaking, Speaking) {
 async fn peaks_are_known_to_the_others_when_the_report_ends_and_a_pod_that_is_gone_delays_it_little() {
     let (one, other) = two().await;
     let peak = Peak { workload: workload(), signal: Signal::Concurrency, value: 12.5, age: Duration::from_secs(1) };
-    one.site.activator.report_peaks(std::slice::from_ref(&peak)).await;
-    assert_eq!(*other.heard.lock().unwrap(), [peak.clone()]);
+    let peaks = [peak];
+    one.site.activator.report_peaks(&peaks).await;
+    assert_eq!(*other.heard.lock().unwrap(), peaks);
     // An address of the documentation network, where nobody answers.
     one.peers.send_replace(Arc::from([SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 1))]));
-    timeout(Duration::from_secs(2), one.site.activator.report_peaks(&[peak])).await.unwrap();
+    timeout(Duration::from_secs(2), one.site.activator.report_peaks(&peaks)).await.unwrap();
 }
 
 #[tokio::test]

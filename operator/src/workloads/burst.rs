@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tidegate_cluster::{Kind, Objects, scaling::names};
 use tidegate_core::{demand::Burst, plan::Plan};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     context::Context,
@@ -20,17 +20,22 @@ use crate::{
 
 /// At most one change of a workload in this time.
 const ROUND: Duration = Duration::from_secs(1);
+/// Time between the report of a burst and its replicas: a look of the HPA that has asked for the metric before writes its number
+/// within it. It would write it over ours.
+const SETTLE: Duration = Duration::from_millis(250);
 /// Changes at one time.
 const AT_ONCE: usize = 8;
 
+/// Function that returns the workloads that need more replicas than they have, and keeps their demand for the HPA.
+pub type FindBursts = Arc<dyn Fn(&Plan) -> Vec<Burst> + Send + Sync>;
 /// Function that reports the demand that is kept to the other pods of Tidegate, which the HPA may ask.
 pub type ReportPeaks = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What the scaler knows of bursts.
 #[derive(Clone)]
 pub struct Bursts {
-    /// Returns the workloads that need more replicas than they have, and keeps their demand for the HPA
-    pub found: Arc<dyn Fn(&Plan) -> Vec<Burst> + Send + Sync>,
+    /// Finds them
+    pub find: FindBursts,
     /// Reports that demand to the other pods
     pub report: ReportPeaks,
 }
@@ -55,9 +60,13 @@ pub async fn add_replicas(bursts: Bursts, context: Context, metrics: OperatorMet
         if !context.may_act() {
             continue;
         }
-        let found = (bursts.found)(&plan);
+        let found = (bursts.find)(&plan);
         // Each round, not only before it acts: a pod that has just started knows nothing yet.
         (bursts.report)().await;
+        if found.is_empty() {
+            continue;
+        }
+        sleep(SETTLE).await;
         let own = context.watches.objects(|objects| scaled_by_us(objects, &plan, found));
         let added = stream::iter(&own).for_each_concurrent(AT_ONCE, |burst| add(&context.writer, burst, &metrics));
         added.await;

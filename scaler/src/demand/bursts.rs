@@ -7,7 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tidegate_core::{
-    demand::{Burst, Peak, desired},
+    demand::{Burst, Need, Peak, desired},
     intent::Intent,
     plan::{Plan, PlannedWorkload},
     signal::{Signal, Target},
@@ -116,7 +116,14 @@ impl Demands {
         };
         let known = trigger.targets.iter().filter_map(|target| measured(target).ok());
         let needs: Vec<_> = known.map(|demand| demand.need).collect();
-        let replicas = desired(&needs, intent.bounds).replicas;
+        // What is kept is a need still: the HPA writes the number of a look that began before a burst over it, and repeats that when the
+        // number has changed meanwhile (RetryOnConflict in pkg/controller/podautoscaler/horizontal.go).
+        let kept: Vec<_> = {
+            let peaks = self.peaks.lock();
+            let kept = |need: &Need| peaks.of(&trigger, need.signal, now).unwrap_or_default().max(need.value);
+            needs.iter().map(|need| Need { value: kept(need), ..*need }).collect()
+        };
+        let replicas = desired(&kept, intent.bounds).replicas;
         if needs.is_empty() || replicas <= has || (has == 0 && self.asks_for_replicas(id, plan) != Some(true)) {
             return None;
         }
@@ -178,9 +185,24 @@ mod tests {
         measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
         assert_eq!(needs(&demands, &plan), [12]);
         measure(demands.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
-        advance(KEPT).await;
+        advance(KEPT / 2).await;
+        assert_eq!(needs(&demands, &plan), [12], "the HPA would come to it");
+        advance(KEPT / 2).await;
         assert_eq!(needs(&demands, &plan), [0_u32; 0]);
         assert_eq!(value(&demands, &plan), 300.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_look_of_the_hpa_takes_back_that_began_before_the_burst_is_added_again() {
+        let (demands, mut plan) = (demands().with_bursts(true), planned(&[]));
+        demands.signals().keep(&plan);
+        measure(demands.signals(), &[(RULE, [1150.0, 0.0, 0.0])]);
+        assert_eq!(needs(&demands, &plan), [12]);
+        measure(demands.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
+        for (has, added) in [(12, vec![]), (7, vec![12])] {
+            plan.workloads.get_mut(&deployment("api")).unwrap().replicas.wanted = has;
+            assert_eq!(needs(&demands, &plan), added, "{has}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,7 +218,7 @@ mod tests {
         assert_eq!(value(&other, &plan), 1650.0);
         measure(other.signals(), &[(RULE, [300.0, 0.0, 0.0])]);
         assert_eq!(value(&other, &plan), 1650.0);
-        advance(KEPT - Duration::from_secs(5)).await;
+        advance(Duration::from_secs(30)).await;
         assert_eq!(value(&other, &plan), 300.0, "it is kept as long as the leader keeps it");
     }
 

@@ -69,7 +69,7 @@ async fn completion(scenario: &Scenario) -> Result<()> {
     let namespace = scenario.namespace.as_str();
     let object = completed(&["explain", "-n", namespace, "dep"]).await?;
     ensure!(object == WORKLOAD, "{object:?}");
-    let name = completed(&["get", "-n", namespace, "deployments", ""]).await?;
+    let name = completed(&["get", "-n", namespace, "deployments", "ta"]).await?;
     ensure!(name == "task-api", "{name:?}");
     let found = completed(&["history", "-n", "e2e-comm"]).await?;
     ensure!(found == namespace, "{found:?}");
