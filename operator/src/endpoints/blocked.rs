@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{Api, api::ListParams};
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use tidegate_cluster::Kind;
 use tidegate_core::{plan::Plan, workload::WorkloadId};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::pod_reason::{of_pods, of_workload};
+use super::pod_reason::{of_events, of_pods, of_workload};
 use crate::context::Context;
 
 /// Interval at which it is looked who waits.
@@ -33,6 +34,8 @@ const IN_A_ROUND: usize = 40;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Most pods of a workload that are looked at.
 const PODS: u32 = 20;
+/// Most events of a workload that are looked at.
+const EVENTS: u32 = 20;
 
 /// Function that returns the workloads of which something is held here.
 pub type Waiting = Arc<dyn Fn() -> Vec<WorkloadId> + Send + Sync>;
@@ -106,7 +109,14 @@ async fn look(id: &WorkloadId, context: &Context) -> Option<String> {
         return of_pods(&listed.items);
     }
     let workload = context.writer.api(Kind::of_workload(id.kind), &id.namespace).get(&id.name).await.ok()?;
-    of_workload(&serde_json::to_value(&workload.data).unwrap_or(Value::Null))
+    if let Some(reason) = of_workload(&serde_json::to_value(&workload.data).unwrap_or(Value::Null)) {
+        return Some(reason);
+    }
+    let uid = workload.metadata.uid?;
+    let failures = ListParams::default().fields(&format!("regarding.uid={uid},reason=FailedCreate")).limit(EVENTS);
+    let events = Api::<Event>::namespaced(context.writer.client().clone(), &id.namespace).list(&failures).await;
+    let events = events.inspect_err(|error| tracing::debug!(workload = %id, %error, "cannot list its events")).ok()?;
+    of_events(&events.items, Utc::now())
 }
 
 #[cfg(test)]
@@ -153,6 +163,17 @@ mod tests {
             look(&id("api"), &context).await.as_deref(),
             Some("no pod of it can be created: exceeded quota: small")
         );
+        let mut stateful = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": deployment["spec"],
+            "metadata": {"name": "db", "namespace": "shop", "uid": "1"}});
+        stateful["status"] = json!({});
+        context.watches.change(|objects| objects.apply(stateful.clone())).unwrap();
+        server.change("/apis/apps/v1/namespaces/shop/statefulsets/db", &stateful);
+        let failed = json!({"metadata": {"name": "e"}, "eventTime": null, "note": "exceeded quota: small",
+            "deprecatedLastTimestamp": Utc::now().to_rfc3339()});
+        server.change("/apis/events.k8s.io/v1/namespaces/shop/events", &json!({"metadata": {}, "items": [failed]}));
+        let db = WorkloadId { kind: WorkloadKind::StatefulSet, ..id("db") };
+        let quota = "no pod of it can be created: exceeded quota: small";
+        assert_eq!(look(&db, &context).await.as_deref(), Some(quota));
         let pulling = json!({"name": "api", "image": "a", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ImagePullBackOff"}}});
         server.change(

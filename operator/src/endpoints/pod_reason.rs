@@ -2,11 +2,17 @@
 //!
 //! The clauses name no pod: all pods of a workload have the same trouble, and the next one has another name.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::{
+    core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod},
+    events::v1::Event,
+};
 use serde_json::Value;
 
 /// Longest message of Kubernetes that is repeated, in bytes.
 const LONGEST: usize = 300;
+/// Events of an earlier start say nothing about this one.
+const RECENT: TimeDelta = TimeDelta::minutes(2);
 
 /// How much of a reason something is: the greatest of all containers and pods is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +42,21 @@ pub(super) fn of_workload(object: &Value) -> Option<String> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let failure = conditions.iter().find(|of| of["type"] == "ReplicaFailure" && of["status"] == "True")?;
     Some(format!("no pod of it can be created: {}", short(failure["message"].as_str()?)))
+}
+
+/// The same of a StatefulSet and other kinds, which report it by an event `FailedCreate` alone.
+pub(super) fn of_events(events: &[Event], now: DateTime<Utc>) -> Option<String> {
+    let failures = events.iter().filter_map(|event| Some((last_seen(event)?, event.note.as_deref()?)));
+    let (_, message) = failures.filter(|(at, _)| now - at < RECENT).max_by_key(|(at, _)| *at)?;
+    Some(format!("no pod of it can be created: {}", short(message)))
+}
+
+/// Controllers write the times of either API.
+fn last_seen(event: &Event) -> Option<DateTime<Utc>> {
+    let of_series = event.series.as_ref().map(|series| series.last_observed_time.0);
+    let seconds = of_series.map(|time| time.as_second());
+    let seconds = seconds.or_else(|| event.deprecated_last_timestamp.as_ref().map(|time| time.0.as_second()));
+    DateTime::from_timestamp(seconds.or_else(|| event.event_time.as_ref().map(|time| time.0.as_second()))?, 0)
 }
 
 fn of_pod(pod: &Pod) -> Option<Reason> {
@@ -114,6 +135,24 @@ mod tests {
 
     fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "api-1"}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn the_newest_failure_to_create_a_pod_is_repeated_unless_it_is_of_an_earlier_start() {
+        let now: DateTime<Utc> = "2026-03-02T12:00:00Z".parse().unwrap();
+        let event = |more: Value| -> Event {
+            let mut event = json!({"metadata": {"name": "e"}, "eventTime": null, "note": "exceeded quota: small"});
+            event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(event).unwrap()
+        };
+        let quota = "no pod of it can be created: exceeded quota: small";
+        let series = json!({"series": {"count": 2, "lastObservedTime": "2026-03-02T11:59:00.000000Z"}});
+        let of_core = json!({"deprecatedLastTimestamp": "2026-03-02T11:59:30Z", "note": "a webhook said no"});
+        let old = json!({"deprecatedLastTimestamp": "2026-03-02T11:57:59Z"});
+        assert_eq!(of_events(&[event(series.clone())], now).as_deref(), Some(quota));
+        let newest = of_events(&[event(of_core), event(series), event(old.clone())], now);
+        assert_eq!(newest.as_deref(), Some("no pod of it can be created: a webhook said no"));
+        assert_eq!(of_events(&[event(old), event(json!({}))], now), None);
     }
 
     fn container(state: &Value, last_state: &Value) -> Pod {

@@ -274,6 +274,13 @@ pub fn http_stack(annotations: &[(&str, &str)]) -> String {
     gateway(&[("http", "HTTP", 8080)]) + &task_api("task-api", annotations) + &http_route("tasks", &[("task-api", 1)])
 }
 
+/// The manifests of a Deployment, as those of a StatefulSet.
+pub fn stateful(deployment: &str) -> String {
+    deployment
+        .replace("kind: Deployment", "kind: StatefulSet")
+        .replace("spec:\n  selector: {matchLabels", "spec:\n  serviceName: task-api\n  selector: {matchLabels")
+}
+
 /// An HTTPRoute on Gateway `web` with one rule; backends with weights.
 pub fn http_route(name: &str, backends: &[(&str, u32)]) -> String {
     route("HTTPRoute", name, "", 8000, backends)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tidegate_e2e::{
     cluster::Cluster,
-    scenario::{Scenario, gateway, http, http_route, http_stack, task_api, until},
+    scenario::{Scenario, gateway, http, http_route, http_stack, stateful, task_api, until},
 };
 
 #[tokio::test]
@@ -80,11 +80,7 @@ async fn a_service_that_authorises_and_one_that_gets_copies_scale_on_the_request
 async fn a_stateful_set_scales_as_a_deployment_does() -> Result<()> {
     let _cluster = Cluster::shared().await?;
     let scenario = Scenario::new("stateful").await?;
-    let stateful = task_api("task-api", &[("requests-per-second", "10")])
-        .replace("kind: Deployment", "kind: StatefulSet")
-        .replace("spec:\n  selector: {matchLabels", "spec:\n  serviceName: task-api\n  selector: {matchLabels");
-    let manifests = gateway(&[("http", "HTTP", 8080)]) + &stateful + &http_route("tasks", &[("task-api", 1)]);
-    scenario.apply(&manifests).await?;
+    scenario.apply(&stateful(&http_stack(&[("requests-per-second", "10")]))).await?;
     let entrance = scenario.gateway("web", 8080).await?;
     let _load = scenario.load(entrance, http()?, 25.0).await?;
     scenario.wait_for_replicas("statefulset/task-api", 3).await

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidegate_e2e::{
     cluster::Cluster,
     examples::example,
-    scenario::{Scenario, gateway, http, http_stack, route, task_api, until},
+    scenario::{Scenario, gateway, http, http_stack, route, stateful, task_api, until},
 };
 use tidegate_sim::load::{Load, LoadLimits, LoadSpec, Profile};
 use tidegate_stack::get;
@@ -27,7 +27,11 @@ fn patient() -> LoadLimits {
 
 /// Waits until nobody is there, and requests are led to the activator.
 async fn asleep(scenario: &Scenario) -> Result<()> {
-    scenario.wait_for_replicas("task-api", 0).await?;
+    asleep_of(scenario, "deployment/task-api").await
+}
+
+async fn asleep_of(scenario: &Scenario, workload: &str) -> Result<()> {
+    scenario.wait_for_replicas(workload, 0).await?;
     until("no pod is left", async || {
         let pods = scenario.get(&["pods", "-l", "app=task-api"]).await?;
         ensure!(pods["items"].as_array().is_some_and(Vec::is_empty), "there are pods yet");
@@ -46,9 +50,13 @@ async fn led(scenario: &Scenario) -> Result<Vec<Value>> {
 
 async fn sleeper(name: &str, annotations: &[(&str, &str)]) -> Result<Scenario> {
     let scenario = Scenario::new(name).await?;
-    let all = [&[("min-replicas", "0"), ("max-replicas", "8"), ("zero-after", "5s")][..], annotations].concat();
-    scenario.apply(&http_stack(&all)).await?;
+    scenario.apply(&sleeping_stack(annotations)).await?;
     Ok(scenario)
+}
+
+fn sleeping_stack(annotations: &[(&str, &str)]) -> String {
+    let all = [&[("min-replicas", "0"), ("max-replicas", "8"), ("zero-after", "5s")][..], annotations].concat();
+    http_stack(&all)
 }
 
 /// How many of these requests at one time were answered 200, and the longest time of them.
@@ -143,10 +151,14 @@ async fn a_tcp_connection_is_held_until_a_pod_is_ready() -> Result<()> {
 
 /// Sends a request, and expects 503 with this in its text, which the event of this reason has, too.
 async fn refused(scenario: &Scenario, reason: &str, why: &str) -> Result<()> {
+    refused_of(scenario, "Deployment", reason, why).await
+}
+
+async fn refused_of(scenario: &Scenario, kind: &str, reason: &str, why: &str) -> Result<()> {
     let to = scenario.gateway("web", 8080).await?;
     let (status, body) = get(&format!("http://{to}/tasks"), PATIENCE).await?;
     ensure!(status == 503 && body.contains("task-api") && body.contains(why), "{status}: {body}");
-    let message = scenario.event("Deployment", "task-api", reason).await?;
+    let message = scenario.event(kind, "task-api", reason).await?;
     ensure!(message.contains(why), "{message}");
     Ok(())
 }
@@ -166,14 +178,28 @@ async fn where_a_quota_allows_no_pod_the_answer_and_the_event_say_so() -> Result
     let _cluster = Cluster::shared().await?;
     let scenario = sleeper("no-quota", &[("requests-per-second", "20"), ("hold-timeout", "12s")]).await?;
     asleep(&scenario).await?;
+    allow_no_pod(&scenario).await?;
+    refused(&scenario, "HeldRequestsRefused", "exceeded quota").await
+}
+
+#[tokio::test]
+async fn where_a_quota_allows_no_pod_of_a_stateful_set_the_answer_and_the_event_say_so() -> Result<()> {
+    let _cluster = Cluster::shared().await?;
+    let scenario = Scenario::new("no-quota-stateful").await?;
+    scenario.apply(&stateful(&sleeping_stack(&[("requests-per-second", "20"), ("hold-timeout", "12s")]))).await?;
+    asleep_of(&scenario, "statefulset/task-api").await?;
+    allow_no_pod(&scenario).await?;
+    refused_of(&scenario, "StatefulSet", "HeldRequestsRefused", "exceeded quota").await
+}
+
+async fn allow_no_pod(scenario: &Scenario) -> Result<()> {
     scenario.kubectl(&["create", "quota", "none", "--hard=pods=0"]).await?;
     until("the quota applies", async || {
         let quota = scenario.get(&["quota", "none"]).await?;
         ensure!(quota["status"]["hard"]["pods"] == "0", "{quota}");
         Ok(())
     })
-    .await?;
-    refused(&scenario, "HeldRequestsRefused", "exceeded quota").await
+    .await
 }
 
 #[tokio::test]
