@@ -20,14 +20,14 @@ E2E_THREADS := 1000
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: build ## The main job on this machine: a real Envoy, a changing load, replicas that follow
+demo: build ## The main job on this machine: a real Envoy, a changing load, replicas that follow; built in 9 min the first time
 	$(BIN)/stack build envoy
 	$(BIN)/tidegate demo --envoy "$$($(BIN)/stack path envoy)"
 
 cluster: build ## The same on the whole real stack: Kubernetes, KEDA, Envoy Gateway; stays until Ctrl-C
 	$(BIN)/stack run -- tests/cluster.sh
 
-test: ## Everything: format, lints, unit, contract and end-to-end tests
+test: ## Everything: format, lints, unit, contract and end-to-end tests; about an hour on 2 cores the first time
 	@rm -f $(LOG)
 	@$(MAKE) --no-print-directory test-lint
 	@$(MAKE) --no-print-directory test-unit
@@ -73,7 +73,7 @@ docs-site: ## The site of docs/ in target/site, by mdBook
 	@mkdir -p target
 	@cp -r docs target/site-source
 	@sed -i 's#](\.\./#]($(REPOSITORY)/blob/main/#g' target/site-source/*.md
-	mdbook build target/site-source --dest-dir ../site
+	mdbook build target/site-source --dest-dir $(CURDIR)/target/site
 
 test-oracle: build ## Discovery beside each case of Envoy Gateway's own tests, whose sources Go gets
 	@mkdir -p $(dir $(LOG))
@@ -124,9 +124,9 @@ bench-step: build ## A step of the load until replicas follow, beside KEDA's own
 	cargo bench --quiet --bench step --no-run
 	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet --bench step
 
-bench-zero: build ## The first request to a workload at zero, and 200 at once, on the real stack
+bench-zero: build ## The first request to a workload at zero, and 200 at once, beside KEDA's HTTP add-on, on the real stack; 25 min
 	cargo bench --quiet --bench zero --no-run
-	$(BIN)/stack run --with prometheus --profile stock -- cargo bench --quiet --bench zero
+	$(BIN)/stack run --with prometheus,http-add-on --profile stock -- cargo bench --quiet --bench zero
 
 bench-bursts: build ## An hour of random bursts: the real HPA takes back no replica that the leader has added; 16 min
 	cargo bench --quiet --bench bursts --no-run

@@ -54,6 +54,7 @@ enum Module {
     Ratelimit,
     CertManager,
     AiGateway,
+    HttpAddOn,
 }
 
 const KUBERNETES: &str = "v1.37.2";
@@ -64,6 +65,7 @@ const ENVOY_GATEWAY: &str = "v1.9.1";
 /// 1.10.2 wants a newer patch release of Go than the other peers.
 const ARGO_ROLLOUTS: &str = "v1.10.1";
 const AI_GATEWAY: &str = "v1.0.0";
+const HTTP_ADD_ON: &str = "v0.15.0";
 const METRICS_SERVER: &str = "v0.9.0";
 const CERT_MANAGER: &str = "v1.21.2";
 /// It has no releases. Envoy Gateway's image of it is of the same day.
@@ -90,6 +92,10 @@ const fn keda(name: &'static str, package: &'static str) -> Peer {
 
 const fn ai_gateway(name: &'static str, package: &'static str) -> Peer {
     Peer { name, version: AI_GATEWAY, recipe: Recipe::Tool { module: Module::AiGateway, package, variables: &[] } }
+}
+
+const fn http_add_on(name: &'static str, package: &'static str) -> Peer {
+    Peer { name, version: HTTP_ADD_ON, recipe: Recipe::Tool { module: Module::HttpAddOn, package, variables: &[] } }
 }
 
 /// All peers, in the order in which they are built.
@@ -174,6 +180,14 @@ pub static PEERS: &[Peer] = &[
                 ("config/webhooks/validation_webhooks.yaml", "validation_webhooks.yaml"),
             ],
         },
+    },
+    http_add_on("http-add-on-operator", "github.com/kedacore/http-add-on/operator"),
+    http_add_on("http-add-on-interceptor", "github.com/kedacore/http-add-on/interceptor"),
+    http_add_on("http-add-on-scaler", "github.com/kedacore/http-add-on/scaler"),
+    Peer {
+        name: "http-add-on-manifests",
+        version: HTTP_ADD_ON,
+        recipe: Recipe::Files { module: "github.com/kedacore/http-add-on", copy: &[("config", "config")] },
     },
     Peer {
         name: "gateway-api-crds",

@@ -6,6 +6,7 @@ mod argo_rollouts;
 mod cert_manager;
 mod envoy_gateway;
 mod example_crds;
+mod http_add_on;
 mod kafka;
 mod keda;
 mod kubernetes;
@@ -26,6 +27,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use hyper::Request;
 use k8s_openapi::api::{
+    apps::v1::Deployment,
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
@@ -117,7 +119,13 @@ impl Plane {
     pub(crate) async fn boot_rest(&self, client: &Client) -> Result<()> {
         let controllers = kubernetes::controllers(self, client);
         let kwok = kwok::boot(self, client);
-        let keda = async { if self.settings.has(Component::Keda) { keda::boot(self, client).await } else { Ok(()) } };
+        let keda = async {
+            if self.settings.has(Component::Keda) {
+                keda::boot(self, client).await?;
+            }
+            // It has a ScaledObject of its own, which KEDA's webhooks have to admit.
+            if self.settings.has(Component::HttpAddOn) { http_add_on::boot(self, client).await } else { Ok(()) }
+        };
         let gateway = async {
             if self.settings.has(Component::EnvoyGateway) { envoy_gateway::boot(self, client).await } else { Ok(()) }
         };
@@ -204,6 +212,17 @@ impl Plane {
             bail!("{name}: {error:#}\n{}\nthe end of {}:\n{}", busy(), log.display(), tail(&log, 20));
         }
         Ok(())
+    }
+
+    /// Waits until a pod of the Deployment is ready.
+    async fn deployed(&self, client: &Client, namespace: &str, name: &str) -> Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+        let logs = self.logs.display();
+        eventually(READY, &format!("{name} is ready (its log is in {logs})"), async || {
+            let status = deployments.get(name).await?.status.unwrap_or_default();
+            Ok((status.ready_replicas >= Some(1)).then_some(()))
+        })
+        .await
     }
 }
 

@@ -1,12 +1,12 @@
 //! Replacement of a cluster's DNS and kube-proxy: Services are found by name, and answer at their own addresses.
 //!
-//! Connections to a ClusterIP are forwarded to a ready endpoint in user space. A Service of type LoadBalancer gets its
-//! ClusterIP as its public address.
+//! Connections to a ClusterIP are forwarded to a ready endpoint in user space, and refused while there is none. A Service of type
+//! LoadBalancer gets its ClusterIP as its public address.
 
 mod dns;
 mod proxy;
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures::{Stream, StreamExt};
@@ -24,6 +24,9 @@ use kube::{
 use tokio::{net::UdpSocket, sync::Notify};
 
 use crate::network;
+
+/// The label of an EndpointSlice that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The Services and endpoints of the cluster.
 #[derive(Clone)]
@@ -84,11 +87,17 @@ impl Services {
     }
 
     fn endpoints(&self, namespace: &str, service: &str) -> Vec<Endpoint> {
-        let label = |slice: &EndpointSlice| {
-            slice.labels().get("kubernetes.io/service-name").map(String::as_str) == Some(service)
-        };
+        let label = |slice: &EndpointSlice| slice.labels().get(SERVICE_NAME).map(String::as_str) == Some(service);
         let slices = self.slices.state_filter(|slice| is_in(slice, namespace) && label(slice));
         slices.iter().flat_map(|slice| ready(slice)).collect()
+    }
+
+    /// Namespace and name of each Service that has a ready endpoint.
+    fn with_endpoints(&self) -> HashSet<(String, String)> {
+        let slices = self.slices.state_filter(|slice| !ready(slice).is_empty());
+        let service =
+            |slice: &Arc<EndpointSlice>| Some((slice.namespace()?, slice.labels().get(SERVICE_NAME)?.clone()));
+        slices.iter().filter_map(service).collect()
     }
 }
 

@@ -13,6 +13,9 @@ use crate::peers::{Cache, Peer};
 pub enum Component {
     /// KEDA: operator, metrics adapter and admission webhooks.
     Keda,
+    /// KEDA's HTTP add-on beside KEDA: its operator, its external scaler, and its interceptor at
+    /// keda-add-ons-http-interceptor-proxy.keda.svc:8080.
+    HttpAddOn,
     /// Envoy Gateway, the GatewayClass `eg`, and proxy pods that are real Envoys.
     EnvoyGateway,
     /// The command `helm`.
@@ -86,6 +89,9 @@ impl Settings {
         for component in components {
             names.extend_from_slice(match component {
                 Component::Keda => &["keda-operator", "keda-adapter", "keda-webhooks", "keda-manifests"],
+                Component::HttpAddOn => {
+                    &["http-add-on-operator", "http-add-on-interceptor", "http-add-on-scaler", "http-add-on-manifests"]
+                }
                 Component::EnvoyGateway => &[
                     "envoy",
                     "envoy-gateway",

@@ -113,6 +113,8 @@ stack ctl kill "$pod/envoy"
 becomes 200
 kubectl scale deployment task-api --replicas=0
 becomes 503
+# No endpoint: refused (7), not accepted and closed.
+until curl -s -o /dev/null -m 2 "http://task-api.default.svc:8000/"; [ $? = 7 ]; do sleep 0.1; done
 kubectl scale deployment task-api --replicas=1
 becomes 200
 "#;

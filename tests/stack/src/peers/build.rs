@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    AI_GATEWAY, ARGO_ROLLOUTS, CERT_MANAGER, ETCD, KEDA, KUBERNETES, Module, Peer, RATELIMIT, Recipe,
+    AI_GATEWAY, ARGO_ROLLOUTS, CERT_MANAGER, ETCD, HTTP_ADD_ON, KEDA, KUBERNETES, Module, Peer, RATELIMIT, Recipe,
     progress::{Progress, output},
 };
 
@@ -111,6 +111,7 @@ impl Module {
             Self::Ratelimit => "ratelimit",
             Self::CertManager => "cert-manager",
             Self::AiGateway => "ai-gateway",
+            Self::HttpAddOn => "http-add-on",
         }
     }
 
@@ -139,6 +140,7 @@ impl Module {
             Self::Ratelimit => self.requiring("github.com/envoyproxy/ratelimit", RATELIMIT)?,
             Self::CertManager => self.requiring("github.com/cert-manager/cert-manager", CERT_MANAGER)?,
             Self::AiGateway => self.requiring("github.com/envoyproxy/ai-gateway", AI_GATEWAY)?,
+            Self::HttpAddOn => self.requiring("github.com/kedacore/http-add-on", HTTP_ADD_ON)?,
         };
         let written = folder.join("go.mod.written");
         if path.exists() && fs::read_to_string(&written).is_ok_and(|before| before == head) {

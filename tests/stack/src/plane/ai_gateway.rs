@@ -1,17 +1,16 @@
 //! Envoy AI Gateway, from its own chart: its controller is a pod, which puts a side-car into the proxies of AIGatewayRoutes.
 
-use std::{fs, process::Stdio};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client};
+use kube::Client;
 use serde_json::{Value, json};
 use tidegate_core::yaml;
 use tokio::process::Command;
 
-use crate::{plane::apply, settings::Settings, wait::eventually};
+use crate::{plane::apply, settings::Settings};
 
-use super::{Plane, READY};
+use super::Plane;
 
 const NAMESPACE: &str = "envoy-ai-gateway-system";
 const CONTROLLER: &str = "ai-gateway-controller";
@@ -22,27 +21,14 @@ pub(super) async fn boot(plane: &Plane, client: &Client) -> Result<()> {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     apply::one(client, namespace).await?;
     apply::text(client, &chart(plane).await?).await.context("applying the chart of Envoy AI Gateway")?;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let log = plane.logs.display();
-    eventually(READY, &format!("{CONTROLLER} is ready (its log is in {log})"), async || {
-        let status = deployments.get(CONTROLLER).await?.status.unwrap_or_default();
-        Ok((status.ready_replicas >= Some(1)).then_some(()))
-    })
-    .await
+    plane.deployed(client, NAMESPACE, CONTROLLER).await
 }
 
 /// Its manifests. There is one replica, which needs no election; and no Helm release, so nothing waits for hooks.
 async fn chart(plane: &Plane) -> Result<String> {
-    let output = Command::new(plane.settings.peer("helm")?)
-        .args(["template", "ai-gateway", "--namespace", NAMESPACE, "--set", "controller.leaderElection.enabled=false"])
-        .arg(plane.settings.peer("ai-gateway-chart")?.join("chart"))
-        .stdin(Stdio::null())
-        .output()
-        .await?;
-    if !output.status.success() {
-        bail!("helm template failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?)
+    let mut helm = Command::new(plane.settings.peer("helm")?);
+    helm.args(["template", "ai-gateway", "--namespace", NAMESPACE, "--set", "controller.leaderElection.enabled=false"]);
+    apply::printed(helm.arg(plane.settings.peer("ai-gateway-chart")?.join("chart"))).await
 }
 
 /// What Envoy Gateway has to be told: to ask the controller before it tells the proxies anything.

@@ -1,8 +1,8 @@
 //! Applies objects to the API server, by server-side apply.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path, process::Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -12,6 +12,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_core::yaml;
+use tokio::process::Command;
 
 use super::READY;
 use crate::wait::eventually;
@@ -95,6 +96,15 @@ pub(super) async fn established(client: &Client, group: &str) -> Result<()> {
         Ok((!of_group.is_empty() && of_group.into_iter().all(served)).then_some(()))
     })
     .await
+}
+
+/// Returns the manifests that a command prints, such as `helm template`.
+pub(super) async fn printed(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().await?;
+    if !output.status.success() {
+        bail!("{:?} failed: {}", command.as_std(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Returns the documents of a YAML stream, without empty ones.

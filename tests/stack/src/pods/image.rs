@@ -20,6 +20,9 @@ pub(crate) const REAL_IMAGES: &[&str] = &[
     "envoyproxy/gateway-dev",
     "envoyproxy/ratelimit",
     "ggml-org/llama.cpp",
+    "kedacore/http-add-on/interceptor",
+    "kedacore/http-add-on/operator",
+    "kedacore/http-add-on/scaler",
     "model-server",
     "task-api",
     "tidegate",
@@ -35,6 +38,9 @@ pub(super) fn programs(settings: &Settings) -> HashMap<&'static str, PathBuf> {
             "envoyproxy/ai-gateway-controller" => settings.peers.get("ai-gateway-controller")?.clone(),
             "envoyproxy/ai-gateway-extproc" => settings.peers.get("ai-gateway-extproc")?.clone(),
             "ggml-org/llama.cpp" => settings.peers.get("llama-server")?.clone(),
+            "kedacore/http-add-on/interceptor" => settings.peers.get("http-add-on-interceptor")?.clone(),
+            "kedacore/http-add-on/operator" => settings.peers.get("http-add-on-operator")?.clone(),
+            "kedacore/http-add-on/scaler" => settings.peers.get("http-add-on-scaler")?.clone(),
             ours => settings.programs.join(ours),
         };
         Some((image, path))
@@ -83,6 +89,7 @@ mod tests {
         assert_eq!(real("docker.io/envoyproxy/envoy:distroless-v1.40.0@sha256:00"), Some("envoyproxy/envoy"));
         assert_eq!(real("docker.io/envoyproxy/gateway-dev:latest"), Some("envoyproxy/gateway-dev"));
         assert_eq!(real("ghcr.io/ggml-org/llama.cpp:server"), Some("ggml-org/llama.cpp"));
+        assert_eq!(real("ko://github.com/kedacore/http-add-on/scaler"), Some("kedacore/http-add-on/scaler"));
     }
 
     #[test]

@@ -37,14 +37,18 @@ struct Target {
     port: String,
 }
 
-/// Listens on the ports of all Services until the stack ends.
+/// Listens on the ports of all Services that have endpoints, until the stack ends. kube-proxy too refuses connections to the others:
+/// clients then try again at once, as they do not after one that was accepted and closed.
 pub(super) async fn serve(services: Services, client: Client, changed: Arc<Notify>) {
     let mut listeners: HashMap<SocketAddrV4, JoinHandle<()>> = HashMap::new();
     loop {
         changed.notified().await;
         let mut wanted = HashSet::new();
+        let with_endpoints = services.with_endpoints();
         for service in services.services.state() {
-            for (address, target) in ports(&service) {
+            let has_endpoints = with_endpoints.contains(&(service.namespace().unwrap_or_default(), service.name_any()));
+            let ports = if has_endpoints { ports(&service) } else { Vec::new() };
+            for (address, target) in ports {
                 wanted.insert(address);
                 if listeners.get(&address).is_some_and(|listener| !listener.is_finished()) {
                     continue;
@@ -57,13 +61,11 @@ pub(super) async fn serve(services: Services, client: Client, changed: Arc<Notif
             // A status that cannot be written now is written at the next change.
             let _ = publish(&service, &client).await;
         }
-        listeners.retain(|address, listener| {
-            let keep = wanted.contains(address);
-            if !keep {
-                listener.abort();
-            }
-            keep
-        });
+        for (_, listener) in listeners.extract_if(|address, _| !wanted.contains(address)) {
+            listener.abort();
+            // Its address is free once it has ended.
+            let _ = listener.await;
+        }
     }
 }
 
