@@ -25,6 +25,9 @@ pub use self::peaks::HeardPeaks;
 use self::{heard::HeardReports, speaker::HttpClient};
 use crate::shared::Shared;
 
+/// The paths at which reports and peaks are posted.
+const HELD: &str = "/held";
+const PEAKS: &str = "/peaks";
 /// Most workloads of which a report has refusals: their texts must not make it too large for what is held.
 const MOST_REFUSED: usize = 1_000;
 

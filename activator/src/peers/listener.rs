@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{HeardPeaks, Peers, peaks};
+use super::{HELD, HeardPeaks, PEAKS, Peers};
 
 /// Largest report in bytes: that of 20,000 workloads.
 const LARGEST: usize = 8 << 20;
@@ -27,9 +27,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const MOST_CONNECTIONS: usize = 128;
 /// Pause after a failed accept: with an error such as "too many open files", an immediate retry is useless.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
-
-/// The path at which reports are posted.
-pub(super) const PATH: &str = "/held";
 
 impl Peers {
     /// Takes in reports forever, of the other pods only: they are known by their addresses.
@@ -79,8 +76,8 @@ impl Peers {
         heard_peaks: &HeardPeaks,
     ) -> Result<Response<Empty<Bytes>>, Infallible> {
         let accepted = match (request.method(), request.uri().path()) {
-            (&Method::POST, PATH) => Some(read(request).await.is_some_and(|report| self.hear(report))),
-            (&Method::POST, peaks::PATH) => Some(read(request).await.map(|peaks| heard_peaks(peaks)).is_some()),
+            (&Method::POST, HELD) => Some(read(request).await.is_some_and(|report| self.hear(report))),
+            (&Method::POST, PEAKS) => Some(read(request).await.map(|peaks| heard_peaks(peaks)).is_some()),
             _ => None,
         };
         let mut answer = Response::new(Empty::new());

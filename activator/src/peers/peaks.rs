@@ -6,10 +6,8 @@ use bytes::Bytes;
 use tidegate_core::demand::Peak;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Peers, speaker::send};
+use super::{PEAKS, Peers, speaker::send};
 
-/// The path at which peaks are posted.
-pub(super) const PATH: &str = "/peaks";
 /// Timeout of a report. A pod that does not answer in time delays the replicas by no more than this.
 const REPORT_WITHIN: Duration = Duration::from_millis(300);
 
@@ -30,7 +28,7 @@ impl Peers {
     fn report_to(&self, peer: SocketAddr, body: Bytes) -> impl Future<Output = ()> + Send + use<> {
         let (client, metrics) = (self.client.clone(), self.shared.metrics.clone());
         async move {
-            let result = timeout(REPORT_WITHIN, send(peer, PATH, body, &client)).await;
+            let result = timeout(REPORT_WITHIN, send(peer, PEAKS, body, &client)).await;
             if !matches!(result, Ok(Ok(()))) {
                 tracing::debug!(%peer, ?result, "cannot report bursts to another pod");
                 metrics.peer_report("failed");

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Peers, listener::PATH};
+use super::{HELD, Peers};
 use crate::metrics::ActivatorMetrics;
 
 /// Interval of reports while anything is in hand.
@@ -93,7 +93,7 @@ async fn speak_to(
 ) {
     while reports.changed().await.is_ok() {
         let report = reports.borrow_and_update().clone();
-        let result = match timeout(SPEAK_WITHIN, send(peer, PATH, report, &client)).await {
+        let result = match timeout(SPEAK_WITHIN, send(peer, HELD, report, &client)).await {
             Ok(Ok(())) => "ok",
             Ok(Err(error)) => {
                 tracing::debug!(%peer, error, "a report to another pod failed");

@@ -9,7 +9,10 @@ use tidegate_core::{
     signal::Signal,
     workload::WorkloadId,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{blocked::Blocked, book::EndpointBook};
 
@@ -22,6 +25,9 @@ const PER_POD: u32 = 100;
 const SETTLE: Duration = Duration::from_millis(10);
 /// Longest time between two looks, for the hours.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a door stays open after its slice has gone: until proxies have learned of that. Requests that they send meanwhile would be
+/// refused, and a proxy's retries do not always find the pod among several pods of Tidegate.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Keeps the doors up to date. Returns once no Plan can come any more.
 pub async fn follow_doors(
@@ -33,11 +39,13 @@ pub async fn follow_doors(
     doors: watch::Sender<Arc<Doors>>,
 ) {
     let mut book_changes = book.changes();
+    let mut closing = Closing::default();
     loop {
         book_changes.mark_unchanged();
         if let Some(plan) = plans.borrow_and_update().clone() {
             let before = Arc::clone(&doors.borrow());
-            let now = of(&book, &release, &plan, &openings, &blocked, &before);
+            let mut now = of(&book, &release, &plan, &openings, &blocked, &before);
+            closing.keep(&mut now, &before, Instant::now(), |door| book.ready(&door.service, &door.port).into());
             doors.send_if_modified(|doors| {
                 let differs = **doors != now;
                 if differs {
@@ -52,6 +60,24 @@ pub async fn follow_doors(
             () = sleep(LOOK) => {}
         }
         sleep(SETTLE).await;
+    }
+}
+
+/// When the slices of doors went that are open still.
+#[derive(Debug, Default)]
+struct Closing(BTreeMap<u16, Instant>);
+
+impl Closing {
+    /// Adds the doors of before whose slices have gone, as long as proxies may lead requests to them, with the pods that are ready now.
+    fn keep(&mut self, doors: &mut Doors, before: &Doors, now: Instant, ready: impl Fn(&Door) -> Arc<[SocketAddr]>) {
+        let gone: Vec<_> = before.iter().filter(|(port, _)| !doors.contains_key(port)).collect();
+        self.0.retain(|port, _| gone.iter().any(|(gone, _)| *gone == port));
+        for (port, door) in gone {
+            let since = *self.0.entry(*port).or_insert(now);
+            if now < since + LINGER {
+                doors.insert(*port, Door { backends: ready(door), ..door.clone() });
+            }
+        }
     }
 }
 
@@ -117,7 +143,41 @@ fn not_ready(Replicas { wanted, ready }: Replicas, blocked: Option<String>) -> O
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::{ids::ServiceId, workload::WorkloadRef};
+
     use super::*;
+
+    fn door(service: &str) -> Door {
+        Door {
+            service: ServiceId { namespace: "shop".to_owned(), name: service.to_owned() },
+            port: "http".to_owned(),
+            workload: "deployment/api".parse::<WorkloadRef>().unwrap().within("shop"),
+            protocol: DoorProtocol::Sniffed,
+            backends: [].into(),
+            rules: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_door_stays_open_for_5_s_after_its_slice_has_gone_and_leads_to_the_pods_that_are_ready_then() {
+        let (mut closing, start) = (Closing::default(), Instant::now());
+        let pod = SocketAddr::from(([10, 0, 0, 1], 8000));
+        let mut open = Doors::from([(20_000, door("api")), (20_001, door("web"))]);
+        let mut after = |slices: &[(u16, &str)], millis: u64| -> Vec<(u16, String, usize)> {
+            let mut doors: Doors = slices.iter().map(|(port, service)| (*port, door(service))).collect();
+            closing.keep(&mut doors, &open, start + Duration::from_millis(millis), |_| [pod].into());
+            open = doors;
+            open.iter().map(|(port, door)| (*port, door.service.name.clone(), door.backends.len())).collect()
+        };
+        let (api, web) = ((20_000, "api".to_owned(), 1), (20_001, "web".to_owned(), 0));
+        assert_eq!(after(&[(20_001, "web")], 0), [api.clone(), web.clone()]);
+        assert_eq!(after(&[(20_001, "web")], 4_999), [api.clone(), web.clone()]);
+        assert_eq!(after(&[(20_001, "web")], 5_000), [web.clone()]);
+        assert_eq!(after(&[(20_000, "api")], 6_000).len(), 2);
+        assert_eq!(after(&[], 7_000).len(), 2, "the slice of api was there again, and its time begins anew");
+        assert_eq!(after(&[], 11_000), [api]);
+        assert_eq!(after(&[(20_000, "other")], 11_500), [(20_000, "other".to_owned(), 0)], "its port was given away");
+    }
 
     #[test]
     fn the_reason_of_the_pods_comes_before_the_number_of_replicas() {
