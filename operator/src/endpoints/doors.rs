@@ -172,7 +172,7 @@ mod tests {
         let (api, web) = ((20_000, "api".to_owned(), 1), (20_001, "web".to_owned(), 0));
         assert_eq!(after(&[(20_001, "web")], 0), [api.clone(), web.clone()]);
         assert_eq!(after(&[(20_001, "web")], 4_999), [api.clone(), web.clone()]);
-        assert_eq!(after(&[(20_001, "web")], 5_000), [web.clone()]);
+        assert_eq!(after(&[(20_001, "web")], 5_000), [web]);
         assert_eq!(after(&[(20_000, "api")], 6_000).len(), 2);
         assert_eq!(after(&[], 7_000).len(), 2, "the slice of api was there again, and its time begins anew");
         assert_eq!(after(&[], 11_000), [api]);

@@ -53,10 +53,10 @@ pub(super) fn of_events(events: &[Event], now: DateTime<Utc>) -> Option<String> 
 
 /// Controllers write the times of either API.
 fn last_seen(event: &Event) -> Option<DateTime<Utc>> {
-    let of_series = event.series.as_ref().map(|series| series.last_observed_time.0);
-    let seconds = of_series.map(|time| time.as_second());
-    let seconds = seconds.or_else(|| event.deprecated_last_timestamp.as_ref().map(|time| time.0.as_second()));
-    DateTime::from_timestamp(seconds.or_else(|| event.event_time.as_ref().map(|time| time.0.as_second()))?, 0)
+    let of_series = event.series.as_ref().map(|series| series.last_observed_time.0.as_second());
+    let of_core = || event.deprecated_last_timestamp.as_ref().map(|time| time.0.as_second());
+    let of_event = || event.event_time.as_ref().map(|time| time.0.as_second());
+    DateTime::from_timestamp(of_series.or_else(of_core).or_else(of_event)?, 0)
 }
 
 fn of_pod(pod: &Pod) -> Option<Reason> {
