@@ -27,7 +27,7 @@ demo: build ## The main job on this machine: a real Envoy, a changing load, repl
 cluster: build ## The same on the whole real stack: Kubernetes, KEDA, Envoy Gateway; stays until Ctrl-C
 	$(BIN)/stack run -- tests/cluster.sh
 
-test: ## Everything: format, lints, unit, contract and end-to-end tests; about an hour on 2 cores the first time
+test: ## Everything: format, lints, unit, contract and end-to-end tests
 	@rm -f $(LOG)
 	@$(MAKE) --no-print-directory test-lint
 	@$(MAKE) --no-print-directory test-unit

@@ -1,6 +1,6 @@
 //! The activator as a part of `tidegate run`: it holds requests to workloads without replicas.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
 use futures::{FutureExt, future::BoxFuture};
@@ -13,16 +13,13 @@ use tidegate_core::{
 };
 use tidegate_operator::{
     context::Context,
-    endpoints::{self, Blocked, EndpointBook, GateSettings, Starts},
+    endpoints::{self, Blocked, EndpointBook, GateSettings, LINGER, Starts},
 };
 use tidegate_scaler::demand::{Demands, Gates};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{admin::Check, args::ActivatorArgs};
-
-/// How long a pod that was asked to stop goes on taking requests in: until proxies have learned that it is going.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// The activator, and what leads requests to it. Clones share it.
 #[derive(Clone)]

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub(crate) use self::unanswered::Asked;
+pub(crate) use self::{kubeconfig::contexts, unanswered::Asked};
 use crate::{
     args::ClusterArgs,
     crypto::install_crypto,

@@ -88,17 +88,18 @@ pub(crate) async fn run(args: ServiceArgs, role: Role) -> Result<()> {
     if role == Role::Both {
         service.answer(watches.plan(), &demands).await?;
     }
-    let reported = Arc::clone(&demands);
-    let report_peaks: ReportPeaks = match &hold {
-        Some(hold) => Arc::new(hold.report_peaks(reported)),
-        None => Arc::new(|| future::ready(()).boxed()),
+    let report_peaks = || -> ReportPeaks {
+        match &hold {
+            Some(hold) => Arc::new(hold.report_peaks(Arc::clone(&demands))),
+            None => Arc::new(|| future::ready(()).boxed()),
+        }
     };
     let asked = OperatorSettings {
         scaler: args.scaler.endpoint(),
         lease,
         above_maximum_after: args.above_maximum_after,
         // An operator alone answers no HPA, which would take the replicas back.
-        report_peaks: (role == Role::Both).then_some(report_peaks),
+        report_peaks: (role == Role::Both).then(report_peaks),
     };
     let context = service.operator(client, watches.clone(), asked, &demands);
     if let Some(hold) = &hold {

@@ -21,7 +21,7 @@ mod steps;
 pub use self::{
     blocked::{Blocked, Waiting},
     book::EndpointBook,
-    doors::{Openings, follow_doors},
+    doors::{LINGER, Openings, follow_doors},
     reconcile::{Activity, run},
     reports::{AllRefused, report_refused, report_starts},
     slice::PortRange,

@@ -175,6 +175,15 @@ impl Demands {
         (!needs.is_empty()).then(|| desired(&needs, intent.bounds))
     }
 
+    /// Returns the signals of a workload that are not known, and why: those that were not answered, and tokens that answers do not
+    /// report. Traffic signals have [a report of their own](Self::not_measured).
+    pub fn missing(&self, id: &WorkloadId, plan: &Plan) -> Vec<(Signal, String)> {
+        let Some(workload) = plan.workloads.get(id) else { return Vec::new() };
+        let mut missing = self.signals.missing(&id.namespace, workload);
+        missing.extend(self.unreported_tokens(id, workload, plan));
+        missing
+    }
+
     /// The intent and trigger of a workload whose replicas its needs decide: not while it is paused or capped, nor by a formula.
     fn decides<'p>(
         &self,
@@ -191,9 +200,7 @@ impl Demands {
 
     fn uncapped(&self, trigger: &Trigger, target: Target, plan: &Plan) -> Result<Demand, NoDemand> {
         let mut demand = self.as_measured(trigger, target, plan)?;
-        if let Some(peak) = self.peaks.lock().of(trigger, target.signal, Instant::now()) {
-            demand.need.value = demand.need.value.max(peak);
-        }
+        demand.need = self.peaks.lock().raise(trigger, demand.need, Instant::now());
         Ok(demand)
     }
 

@@ -51,10 +51,13 @@ fn explained(error: &KubeconfigError, args: &ClusterArgs) -> String {
     }
 }
 
-/// The contexts that there are.
-fn known(args: &ClusterArgs) -> String {
+/// The contexts of the kubeconfig, none where it cannot be read.
+pub(crate) fn contexts(args: &ClusterArgs) -> Vec<String> {
     let read = args.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
-    let names: Vec<_> =
-        read.map(|read| read.contexts.into_iter().map(|context| context.name).collect()).unwrap_or_default();
+    read.map(|read| read.contexts.into_iter().map(|context| context.name).collect()).unwrap_or_default()
+}
+
+fn known(args: &ClusterArgs) -> String {
+    let names = contexts(args);
     if names.is_empty() { String::new() } else { format!("; it has {}", names.join(", ")) }
 }

@@ -12,12 +12,12 @@ use std::{
 
 use clap::{ArgMatches, FromArgMatches};
 use clap_complete::CompletionCandidate;
-use kube::config::Kubeconfig;
 use tidegate_scaler::overview::Overview;
 use tokio::{runtime, time::timeout};
 
 use crate::{
     args::{ClusterArgs, InstalledArgs, command},
+    cluster,
     crypto::install_crypto,
     fleet,
     object::ObjectKind,
@@ -43,9 +43,8 @@ pub(super) fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The contexts of the kubeconfig.
 pub(super) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
-    let file = Line::of_process().and_then(|line| line.cluster()?.kubeconfig);
-    let read = file.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
-    candidates(read.into_iter().flat_map(|read| read.contexts).map(|context| context.name).collect(), current)
+    let cluster = Line::of_process().and_then(|line| line.cluster());
+    candidates(cluster.iter().flat_map(cluster::contexts).collect(), current)
 }
 
 fn candidates(names: BTreeSet<String>, current: &OsStr) -> Vec<CompletionCandidate> {

@@ -25,9 +25,9 @@ const PER_POD: u32 = 100;
 const SETTLE: Duration = Duration::from_millis(10);
 /// Longest time between two looks, for the hours.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a door stays open after its slice has gone: until proxies have learned of that. Requests that they send meanwhile would be
-/// refused, and a proxy's retries do not always find the pod among several pods of Tidegate.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long requests are still taken in after their slice, or this pod's address in it, has gone: until proxies have learned of that.
+/// They would be refused otherwise, and a proxy's retries do not always find another endpoint that answers.
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// Keeps the doors up to date. Returns once no Plan can come any more.
 pub async fn follow_doors(

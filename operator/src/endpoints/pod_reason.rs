@@ -41,14 +41,18 @@ pub(super) fn of_pods(pods: &[Pod]) -> Option<String> {
 pub(super) fn of_workload(object: &Value) -> Option<String> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let failure = conditions.iter().find(|of| of["type"] == "ReplicaFailure" && of["status"] == "True")?;
-    Some(format!("no pod of it can be created: {}", short(failure["message"].as_str()?)))
+    Some(not_created(failure["message"].as_str()?))
 }
 
 /// The same of a StatefulSet and other kinds, which report it by an event `FailedCreate` alone.
 pub(super) fn of_events(events: &[Event], now: DateTime<Utc>) -> Option<String> {
     let failures = events.iter().filter_map(|event| Some((last_seen(event)?, event.note.as_deref()?)));
     let (_, message) = failures.filter(|(at, _)| now - at < RECENT).max_by_key(|(at, _)| *at)?;
-    Some(format!("no pod of it can be created: {}", short(message)))
+    Some(not_created(message))
+}
+
+fn not_created(message: &str) -> String {
+    format!("no pod of it can be created: {}", short(message))
 }
 
 /// Controllers write the times of either API.

@@ -37,7 +37,7 @@ impl Peaks {
         let peaks = self.0.entry(id.clone()).or_default();
         match peaks.iter_mut().find(|(of, ..)| *of == signal) {
             Some((_, peak, at)) => {
-                if value > *peak || seen >= *at + KEPT || (value >= *peak && seen > *at) {
+                if (value, seen) > (*peak, *at) || seen >= *at + KEPT {
                     (*peak, *at) = (value, seen);
                 }
             }
@@ -45,7 +45,12 @@ impl Peaks {
         }
     }
 
-    pub(super) fn of(&self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<f64> {
+    /// The need, or a larger one of its signal that is kept.
+    pub(super) fn raise(&self, trigger: &Trigger, need: Need, now: Instant) -> Need {
+        Need { value: need.value.max(self.of(trigger, need.signal, now).unwrap_or_default()), ..need }
+    }
+
+    fn of(&self, trigger: &Trigger, signal: Signal, now: Instant) -> Option<f64> {
         let Some(Traffic::Workload(id)) = &trigger.traffic else { return None };
         let peak = self.0.get(id)?.iter().find(|(of, _, at)| *of == signal && now < *at + KEPT)?;
         Some(peak.1)
@@ -120,8 +125,7 @@ impl Demands {
         // number has changed meanwhile (RetryOnConflict in pkg/controller/podautoscaler/horizontal.go).
         let kept: Vec<_> = {
             let peaks = self.peaks.lock();
-            let kept = |need: &Need| peaks.of(&trigger, need.signal, now).unwrap_or_default().max(need.value);
-            needs.iter().map(|need| Need { value: kept(need), ..*need }).collect()
+            needs.iter().map(|need| peaks.raise(&trigger, *need, now)).collect()
         };
         let replicas = desired(&kept, intent.bounds).replicas;
         if needs.is_empty() || replicas <= has || (has == 0 && self.asks_for_replicas(id, plan) != Some(true)) {

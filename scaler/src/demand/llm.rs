@@ -133,17 +133,13 @@ impl ModelNow {
 }
 
 impl Demands {
-    /// Returns the signals of a workload that are not known, and why: those that were not answered, and tokens that answers do not
-    /// report. Traffic signals have [a report of their own](Self::not_measured).
-    pub fn missing(&self, id: &WorkloadId, plan: &Plan) -> Vec<(Signal, String)> {
-        let Some(workload) = plan.workloads.get(id) else { return Vec::new() };
-        let mut missing = self.signals.missing(&id.namespace, workload);
-        missing.extend(self.unreported_tokens(id, workload, plan));
-        missing
-    }
-
     /// The first signal of tokens that is not known because answers came without their numbers, which the route's owner can change.
-    fn unreported_tokens(&self, id: &WorkloadId, workload: &PlannedWorkload, plan: &Plan) -> Option<(Signal, String)> {
+    pub(super) fn unreported_tokens(
+        &self,
+        id: &WorkloadId,
+        workload: &PlannedWorkload,
+        plan: &Plan,
+    ) -> Option<(Signal, String)> {
         let trigger = Trigger::of_workload(id, workload.intent.as_ref().ok()?);
         let signal =
             trigger.targets.iter().map(|target| target.signal).find(|signal| signal.family() == Family::Tokens)?;
